@@ -1,0 +1,1 @@
+"""From run directories to frames, statistics and reports. Imports neither torch nor the training code."""

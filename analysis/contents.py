@@ -1,0 +1,71 @@
+"""The building blocks of a report, free of any output format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+NOT_AVAILABLE = "n/a"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a caption."""
+
+    caption: str
+    head: tuple[str, ...]
+    align: str
+    """One letter a column: ``l`` for text, ``r`` for numbers."""
+    groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+    """(heading, rows); an empty heading is not printed."""
+    note: str = ""
+    number: int = 0
+    kind: str = field(default="table", init=False)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not any(rows for _, rows in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing as SVG and PNG under a caption."""
+
+    caption: str
+    alt: str
+    stem: str
+    """File name without its suffix."""
+    svg: bytes
+    png: bytes
+    number: int = 0
+    kind: str = field(default="figure", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Terms and what holds for them."""
+
+    pairs: tuple[tuple[str, str], ...]
+    kind: str = field(default="facts", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with sentences, then tables, figures and facts."""
+
+    title: str
+    sentences: tuple[str, ...]
+    items: tuple[Table | Figure | Facts, ...]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with a true minus sign; ``n/a`` for None."""
+    if value is None:
+        return NOT_AVAILABLE
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def count(value: float | None) -> str:
+    """A whole number with separated thousands; ``n/a`` for None."""
+    return NOT_AVAILABLE if value is None else f"{value:,.0f}"

@@ -1,0 +1,63 @@
+"""What each study used of the budget: work that failed, died or was repeated counts in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one study, or the backbones that were trained first (dataset and method None), used."""
+
+    dataset: str | None
+    method: str | None
+    slots_declared: int
+    slots: int
+    """Search slots that were begun."""
+    trials: int
+    attempts: int
+    attempts_without_result: int
+    """Attempts that died, and those that still run."""
+    epochs: int
+    """Epochs that are recorded: those that a dead attempt ran after its last checkpoint are not known."""
+    seconds: dict[str, float]
+    """Stage → device-seconds; ``other`` are confirm trials outside the comparison."""
+
+
+def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[str, str], int]) -> list[Spent]:
+    """One entry a study in order of (dataset, method), then one for backbones trained first, if any.
+
+    Args:
+        trials: ``frames.trials``, confirm trials outside the comparison moved to the stage ``other``.
+        attempts: ``frames.attempts``.
+        slots: (dataset, method) of every study → search slots that it was given.
+    """
+    staged = attempts.drop("stage").join(trials.select("trial", "stage"), on="trial", how="left")
+    spent = [
+        _spent(trials, staged, dataset, method, declared)
+        for (dataset, method), declared in sorted(slots.items())
+    ]
+    sources = _spent(trials, staged, None, None, 0)
+    return [*spent, sources] if sources.trials else spent
+
+
+def _spent(
+    trials: pl.DataFrame, attempts: pl.DataFrame, dataset: str | None, method: str | None, declared: int
+) -> Spent:
+    same = pl.col("dataset").eq_missing(pl.lit(dataset)) & pl.col("method").eq_missing(pl.lit(method))
+    own, tried = trials.filter(same), attempts.filter(same)
+    seconds = tried.group_by("stage").agg(pl.col("seconds").sum())
+    return Spent(
+        dataset=dataset,
+        method=method,
+        slots_declared=declared,
+        slots=own.filter(pl.col("stage") == "search")["slot"].drop_nulls().n_unique(),
+        trials=own.height,
+        attempts=tried.height,
+        attempts_without_result=tried.filter(~pl.col("has_result")).height,
+        epochs=int(own["epochs"].sum()),
+        seconds=dict(sorted(seconds.iter_rows())),
+    )

@@ -1,0 +1,202 @@
+"""The report of a run: ``python -m analysis.report RUN [--out DIR]``.
+
+It reads the run directory alone and writes ``report.html`` (one file that needs nothing else), ``report.md``,
+``results.json`` (described in ``analysis.results``) and ``figures/``. The same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.store import RunDirectory
+
+if TYPE_CHECKING:
+    from analysis.contents import Facts, Figure, Section, Table
+    from analysis.summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPaths:
+    """Where the parts of a report lie."""
+
+    html: Path
+    markdown: Path
+    results: Path
+
+
+def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
+    """Write the report of a run, finished or not, to ``out`` (by default the run's own report folder).
+
+    Raises:
+        RequestError: the run directory is none, one of its files is torn, or ``out`` is not a folder.
+        OSError: ``out`` cannot be written.
+    """
+    # These take a second to import; `--help` and a mistyped path should not wait for them.
+    from analysis import page
+    from analysis.contents import Figure
+    from analysis.flags import flags
+    from analysis.results import results
+    from analysis.summary import summarise
+    from harness.files import write_atomic, write_json
+
+    run.require()
+    summary = summarise(run)
+    reservations = flags(summary)
+    folder = out if out is not None else run.report
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RequestError(f"{folder}: not a folder; choose another with --out") from error
+    sections = _numbered(_sections(run, summary))
+    for figure in (item for section in sections for item in section.items if isinstance(item, Figure)):
+        write_atomic(folder / "figures" / f"{figure.stem}.svg", figure.svg)
+        write_atomic(folder / "figures" / f"{figure.stem}.png", figure.png)
+    paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "results.json")
+    write_json(paths.results, results(summary, reservations))
+    parts = (str(summary.spec["name"]), _lead(summary), reservations, sections)
+    write_atomic(paths.markdown, page.markdown(*parts).encode())
+    write_atomic(paths.html, page.html(*parts).encode())
+    return paths
+
+
+def _lead(summary: Summary) -> str:
+    backbone, methods, datasets = summary.spec["backbone"], summary.spec["methods"], summary.spec["datasets"]
+    return (
+        f"{len(methods)} ways to adapt {backbone['name']} ({backbone['weights']}) on {len(datasets)} "
+        f"data set{'' if len(datasets) == 1 else 's'}. "
+        f"This report is {'complete' if summary.complete else 'preliminary: the run is not finished'}."
+    )
+
+
+def _sections(run: RunDirectory, summary: Summary) -> list[Section]:
+    from analysis import frames, tables
+    from analysis.contents import Facts, Section
+    from analysis.figures import learning_curves, seed_strip, stems
+
+    metric = summary.metric
+    strips, curve_names = stems("seeds", summary.datasets), stems("curves", summary.datasets)
+    curves = frames.curves(run, metric)
+    names = summary.datasets
+    strip_figures = [seed_strip(summary.of(name), name, metric, strips[name]) for name in names]
+    curve_figures = [learning_curves(curves, name, metric, curve_names[name]) for name in names]
+    cards: list[Table | Facts] = []
+    for label, card in sorted(summary.cards.items()):
+        cards += [tables.class_counts(label, card), Facts(_card_facts(card))]
+    no_card = () if summary.cards else ("No card of a data set has been written yet.",)
+    return [
+        Section(
+            "Scores",
+            (
+                "No comparison of methods is made here: each interval describes one method alone, and "
+                "whether two of them overlap proves nothing about a difference.",
+            ),
+            _present(tables.scores(summary), *strip_figures, tables.other_metrics(summary)),
+        ),
+        Section(
+            "Search",
+            ("The search saw training and validation data; the fresh seeds alone opened the test split.",),
+            _present(tables.search(summary), tables.hyperparameters(summary), *curve_figures),
+        ),
+        Section("Cost", (), _present(tables.cost(summary))),
+        Section("Progress", (), _present(tables.progress(summary))),
+        Section(
+            "Failures",
+            () if summary.failures else ("No trial has failed.",),
+            _present(tables.failures(summary)),
+        ),
+        Section("Methods", (), (Facts(_method_facts(summary)),)),
+        Section("Data", no_card, tuple(cards)),
+        Section("Protocol", (), (Facts(_protocol_facts(summary.spec)),)),
+        Section("Environment", (), (Facts(_environment_facts(summary)),)),
+    ]
+
+
+def _present(*items: Table | Figure | None) -> tuple[Table | Figure, ...]:
+    from analysis.contents import Table
+
+    return tuple(item for item in items if item is not None and not (isinstance(item, Table) and item.empty))
+
+
+def _numbered(sections: Sequence[Section]) -> list[Section]:
+    from analysis.contents import Facts
+
+    counts = {"table": 0, "figure": 0}
+    numbered = []
+    for section in sections:
+        items: list[Table | Figure | Facts] = []
+        for item in section.items:
+            if isinstance(item, Facts):
+                items.append(item)
+                continue
+            counts[item.kind] += 1
+            items.append(replace(item, number=counts[item.kind]))
+        numbered.append(replace(section, items=tuple(items)))
+    return numbered
+
+
+def _card_facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    split = card["split"]
+    return (
+        ("Title", card["title"]),
+        ("Modality", card["modality"]),
+        ("Images", f"{card['images']:,}"),
+        ("Split", f"{split['kind']}, seed {split['seed']}, digest {split['digest']}"),
+        ("Fingerprint", card["fingerprint"]),
+        ("Licence", card["licence"]),
+        ("Citation", card["citation"]),
+    )
+
+
+def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        {study.method: f"{study.summary} (plugin {study.plugin})" for study in summary.studies}.items()
+    )
+
+
+def _protocol_facts(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (part.capitalize(), _listed(spec[part]))
+        for part in ("backbone", "split", "train", "search", "confirm", "launch")
+        if part in spec
+    )
+
+
+def _environment_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+    known = [(name.capitalize(), _listed(value)) for name, value in sorted(summary.environment.items())]
+    return (*known, ("Devices", ", ".join(summary.devices) or "none yet"))
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_listed(entry)}" for name, entry in sorted(value.items()))
+    if isinstance(value, list):
+        return ", ".join(map(_listed, value))
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.report", description="Write the report of a run."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/report)")
+    options = parser.parse_args(arguments)
+
+    def command() -> int:
+        print(write_report(RunDirectory(options.run), options.out).html)
+        return EXIT_DONE
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

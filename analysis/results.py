@@ -1,0 +1,102 @@
+"""``results.json``: every number of the report, for programs.
+
+The document is an object with these members; a number that does not exist is null.
+
+``version``
+    1; raised when a member changes its meaning.
+``name``, ``metric``, ``complete``
+    of the sweep, the primary metric, and whether nothing is missing.
+``flags``
+    a list of sentences: the reservations printed on top of the report.
+``scores``
+    a list, one object for each study and metric: ``dataset``, ``method``, ``metric``, ``split`` (always
+    ``test``), ``scope`` (always ``seeds``: retraining on this data, scored on this test set), ``values``
+    (seed → value), ``n`` (seeds in the mean), ``undefined`` (seeds whose value does not exist; any makes
+    the mean null), ``mean``, ``sd`` (divisor n - 1), ``low`` and ``high`` (Student's t interval),
+    ``confidence``.
+``studies``
+    a list, one object a study: ``dataset``, ``method``, ``plugin``, ``state``, ``missing`` (sentences),
+    ``search`` and ``confirm`` (``declared``, ``done``, ``failed``, ``causes``), ``chosen`` (``slot``,
+    ``value``, ``hyperparameters``, ``configuration``), ``default_value``, ``confirmed_value``,
+    ``optimism``, ``trainable`` and ``head`` (lists of the distinct counts seen), ``median_train_seconds``,
+    ``space``. Studies that are not begun have only ``dataset``, ``method``, ``state`` and ``missing``.
+``ledger``
+    a list, one object a study and one (``method`` null) for backbones that were trained first:
+    ``slots_declared``, ``slots``, ``trials``, ``attempts``, ``attempts_without_result``, ``epochs``,
+    ``seconds`` (stage → device-seconds).
+``failures``
+    a list, one object a failed trial: ``trial``, ``dataset``, ``method``, ``stage``, ``cause``,
+    ``message``, ``attempts``.
+``datasets``, ``spec``, ``environment``
+    the cards by label, the sweep as resolved, and where it was launched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from analysis.summary import Score, Study, Summary, optimism
+
+VERSION = 1
+
+
+def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
+    """The document that this module describes, ready for JSON."""
+    absent = [
+        {"dataset": dataset, "method": method, "state": "not begun", "missing": ["everything"]}
+        for dataset, method in summary.absent
+    ]
+    return {
+        "version": VERSION,
+        "name": summary.spec["name"],
+        "metric": summary.metric,
+        "complete": summary.complete,
+        "flags": flags,
+        "scores": [_score(study, score) for study in summary.studies for score in study.scores.values()],
+        "studies": [*(_study(study, summary.metric) for study in summary.studies), *absent],
+        "ledger": [asdict(spent) for spent in summary.ledger],
+        "failures": list(summary.failures),
+        "datasets": summary.cards,
+        "spec": summary.spec,
+        "environment": summary.environment,
+    }
+
+
+def _score(study: Study, score: Score) -> dict[str, Any]:
+    interval = score.interval
+    return {
+        "dataset": study.dataset,
+        "method": study.method,
+        "metric": score.metric,
+        "split": "test",
+        "scope": "seeds",
+        "values": {str(seed): value for seed, value in score.values.items()},
+        "n": len(score.values) - score.undefined,
+        "undefined": score.undefined,
+        "mean": interval.mean if interval else None,
+        "sd": interval.sd if interval else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "confidence": interval.confidence if interval else None,
+    }
+
+
+def _study(study: Study, metric: str) -> dict[str, Any]:
+    return {
+        "dataset": study.dataset,
+        "method": study.method,
+        "plugin": study.plugin,
+        "state": study.state,
+        "missing": list(study.missing),
+        "search": asdict(study.search),
+        "confirm": asdict(study.confirm),
+        "chosen": study.chosen,
+        "default_value": study.default_value,
+        "confirmed_value": study.confirmed_value,
+        "optimism": optimism(study, metric),
+        "trainable": list(study.trainable),
+        "head": list(study.head),
+        "median_train_seconds": study.train_seconds,
+        "space": study.space,
+    }

@@ -1,0 +1,175 @@
+"""The 2D sets of MedMNIST v2, at 28, 64, 128 or 224 pixels, read from the published npz files.
+
+Class names come from the medmnist package's own table. The package itself is not imported: it imports torch,
+and listing plugins must not wait for that.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Literal, get_args
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.dataset import ArrayImage, Augmentation, Dataset, OfficialSplit, Record
+from harness.dataset import Options as DatasetOptions
+from harness.errors import DataError, RequestError
+
+SOURCE = "https://zenodo.org/records/10519652"
+CITATION = f"J. Yang et al., MedMNIST v2, Scientific Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8; {SOURCE}"
+
+_ALL_WAYS = Augmentation(flip_horizontal=True, flip_vertical=True)
+_UPRIGHT = Augmentation(flip_horizontal=True, flip_vertical=False)
+# The organ sets tell left from right, and a chest has its heart on one side.
+_NO_FLIP = Augmentation(flip_horizontal=False, flip_vertical=False)
+
+
+class MedMNISTOptions(DatasetOptions):
+    """Which of the published sizes to read."""
+
+    size: Literal[28, 64, 128, 224] = 28
+    """Side of the published images in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What distinguishes one set from another; class names are in the medmnist package."""
+
+    name: str
+    title: str
+    modality: str
+    source: str
+    augmentation: Augmentation
+    licence: str = "CC BY 4.0"
+    ordinal: bool = False
+    multi_label: bool = False
+
+
+def _plugin(published: _Published) -> type[Dataset]:
+    class MedMNIST(Dataset):
+        __doc__ = (
+            f"{published.title} of MedMNIST v2: {published.modality}.\n\n"
+            f"Source: {published.source}. Licence: {published.licence}. Citation: {CITATION}.\n"
+            f"Download ``{published.name}.npz`` (28 pixels) or ``{published.name}_SIZE.npz`` (64, 128, 224)\n"
+            f"from {SOURCE} and put it into the data root.\n"
+        )
+        name = published.name
+        title = published.title
+        modality = published.modality
+        licence = published.licence
+        citation = CITATION
+        ordinal = published.ordinal
+        augmentation = published.augmentation
+        Options = MedMNISTOptions
+
+        def __init__(self, options: DatasetOptions | None = None) -> None:
+            if published.multi_label:
+                raise RequestError(
+                    f"dataset {published.name}: its images have several labels at once; "
+                    "multi-label sets are not supported yet"
+                )
+            super().__init__(options)
+
+        @property
+        def classes(self) -> tuple[str, ...]:
+            """Class names as in the medmnist package."""
+            labels: dict[str, str] = _table()[self.name]["label"]
+            return tuple(labels[str(index)] for index in range(len(labels)))
+
+        @property
+        def files(self) -> tuple[str, ...]:
+            """The npz file of the chosen size."""
+            return (f"{self.name}.npz" if self._size == 28 else f"{self.name}_{self._size}.npz",)
+
+        def records(self, root: Path) -> Sequence[Record]:
+            """List train, val and test as published; the whole file is in memory while these records are.
+
+            Raises:
+                DataError: the file is missing, torn, or has another layout.
+            """
+            return _records(self.name, root / self.files[0], self._size)
+
+        @property
+        def _size(self) -> int:
+            assert isinstance(self.options, MedMNISTOptions)
+            return self.options.size
+
+    MedMNIST.__name__ = MedMNIST.__qualname__ = published.title
+    return MedMNIST
+
+
+@functools.cache
+def _table() -> dict[str, dict[str, Any]]:
+    package = find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise RequestError("medmnist: the package is not installed; `pip install medmnist`")
+    spec = spec_from_file_location("_gpaf_bench_medmnist_info", Path(package.origin).with_name("info.py"))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    table: dict[str, dict[str, Any]] = module.INFO
+    return table
+
+
+def _records(name: str, path: Path, size: int) -> list[Record]:
+    remedy = f"download {path.name} from {SOURCE} and put it there"
+    records: list[Record] = []
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for side in get_args(OfficialSplit):
+                images, labels = archive[f"{side}_images"], archive[f"{side}_labels"]
+                _check_layout(images, labels, size, side)
+                records += [
+                    Record(f"{name}/{side}/{number:06d}", int(label), ArrayImage(image), official=side)
+                    for number, (label, image) in enumerate(zip(labels[:, 0], images, strict=True))
+                ]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: not found; {remedy}") from error
+    # A plain array in place of an npz is no context manager, which gives a TypeError.
+    except (BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error, TypeError) as error:
+        raise DataError(f"{path}: not as published ({error}); {remedy}") from error
+    return records
+
+
+def _check_layout(images: npt.NDArray[Any], labels: npt.NDArray[Any], size: int, side: str) -> None:
+    fits = images.dtype == np.uint8 and images.shape[1:] in ((size, size), (size, size, 3))
+    if not fits or labels.shape != (len(images), 1) or labels.dtype.kind not in "ui":
+        raise ValueError(
+            f"{side}_images {images.dtype} {images.shape}, {side}_labels {labels.dtype} {labels.shape} "
+            f"where uint8 images of {size} pixels and one label each are expected"
+        )
+
+
+PathMNIST = _plugin(
+    _Published("pathmnist", "PathMNIST", "colon pathology", "NCT-CRC-HE-100K and CRC-VAL-HE-7K", _ALL_WAYS)
+)
+DermaMNIST = _plugin(
+    _Published("dermamnist", "DermaMNIST", "dermatoscopy", "HAM10000", _ALL_WAYS, licence="CC BY-NC 4.0")
+)
+OCTMNIST = _plugin(_Published("octmnist", "OCTMNIST", "retinal OCT", "Kermany et al., Cell 2018", _UPRIGHT))
+PneumoniaMNIST = _plugin(
+    _Published("pneumoniamnist", "PneumoniaMNIST", "chest X-ray", "Kermany et al., Cell 2018", _NO_FLIP)
+)
+RetinaMNIST = _plugin(
+    _Published("retinamnist", "RetinaMNIST", "fundus photography", "DeepDRiD challenge", _UPRIGHT, ordinal=True)
+)
+BreastMNIST = _plugin(
+    _Published("breastmnist", "BreastMNIST", "breast ultrasound", "Al-Dhabyani et al., Data in Brief 2020", _UPRIGHT)
+)
+BloodMNIST = _plugin(
+    _Published("bloodmnist", "BloodMNIST", "blood cell microscopy", "Acevedo et al., Data in Brief 2020", _ALL_WAYS)
+)
+TissueMNIST = _plugin(_Published("tissuemnist", "TissueMNIST", "kidney cortex microscopy", "BBBC051", _ALL_WAYS))
+OrganAMNIST = _plugin(_Published("organamnist", "OrganAMNIST", "abdominal CT, axial", "LiTS benchmark", _NO_FLIP))
+OrganCMNIST = _plugin(_Published("organcmnist", "OrganCMNIST", "abdominal CT, coronal", "LiTS benchmark", _NO_FLIP))
+OrganSMNIST = _plugin(_Published("organsmnist", "OrganSMNIST", "abdominal CT, sagittal", "LiTS benchmark", _NO_FLIP))
+ChestMNIST = _plugin(
+    _Published("chestmnist", "ChestMNIST", "chest X-ray", "NIH-ChestXray14", _NO_FLIP, multi_label=True)
+)

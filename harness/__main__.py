@@ -1,0 +1,35 @@
+"""``gpaf-bench COMMAND``: the same commands as the ``python -m`` forms."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from harness.errors import EXIT_BAD_REQUEST, EXIT_DONE, suggestion
+
+COMMANDS = {
+    "sweep": ("harness.sweep", "run a sweep, or go on with it"),
+    "trial": ("harness.trial", "run one trial here and now, for debugging"),
+    "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
+    "chaos": ("harness.chaos", "kill a sweep's workers at random and compare with an undisturbed run"),
+    "report": ("analysis.report", "write the report of a run directory again"),
+}
+
+
+def main() -> int:
+    """Hand over to the named command."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print("usage: gpaf-bench COMMAND …\n")
+        for name, (module, what) in COMMANDS.items():
+            print(f"  {name:<9}{what} (python -m {module})")
+        return EXIT_DONE
+    name = sys.argv[1]
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}{suggestion(name, COMMANDS)}", file=sys.stderr)
+        return EXIT_BAD_REQUEST
+    answer: int = importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From a raw archive to what a training reads: decoded arrays, splits, augmentation."""

@@ -1,0 +1,166 @@
+"""The contract of a dataset plugin: what lies in the raw archive, and nothing of training."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from harness.errors import DataError
+
+OfficialSplit = Literal["train", "val", "test"]
+
+
+class ImageSource(Protocol):
+    """Where one image lies, still encoded."""
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """The decoded image, uint8, shape (height, width) or (height, width, 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayImage:
+    """An image that the archive holds already decoded."""
+
+    array: npt.NDArray[np.uint8]
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """The array itself."""
+        return self.array
+
+
+@dataclass(frozen=True, slots=True)
+class ZipImage:
+    """A JPEG or PNG inside a zip archive, read without unpacking the archive."""
+
+    archive: Path
+    member: str
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """Decode to RGB with the EXIF rotation applied.
+
+        Raises:
+            DataError: the member is missing or no readable image.
+        """
+        from PIL import Image, ImageOps
+
+        try:
+            encoded = _opened(self.archive).read(self.member)
+            with Image.open(io.BytesIO(encoded)) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        # Pillow reports broken PNG files by SyntaxError; UnidentifiedImageError is an OSError.
+        except (BadZipFile, KeyError, OSError, EOFError, zlib.error, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"{self.archive}: {self.member}: cannot be read ({error}); get the archive again"
+            ) from error
+
+
+_last_opened = threading.local()
+
+
+def _opened(archive: Path) -> ZipFile:
+    """The archive, open for reading; a thread keeps the last one, as opening reads all of its directory."""
+    status = archive.stat()
+    # A forked child shares the parent's file position and must open its own.
+    identity = (archive, status.st_mtime_ns, status.st_size, os.getpid())
+    if getattr(_last_opened, "identity", None) != identity:
+        _last_opened.identity = None
+        _last_opened.file = ZipFile(archive)
+        _last_opened.identity = identity
+    opened: ZipFile = _last_opened.file
+    return opened
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One labelled image of the raw archive."""
+
+    case_id: str
+    """Unique in the dataset and stable between copies of the archive."""
+    label: int
+    """Index into the dataset's classes."""
+    image: ImageSource
+    group: str | None = None
+    """Patient or lesion; images of one group never stand on two sides of a grouped split."""
+    official: OfficialSplit | None = None
+    """The side on which the publisher put it, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Random changes that keep the label, drawn for each training image anew."""
+
+    flip_horizontal: bool = True
+    flip_vertical: bool = False
+    rotate: float = 10.0
+    """Largest rotation either way, in degrees."""
+    zoom: float = 0.1
+    """Largest relative change of size either way."""
+    shift: float = 0.05
+    """Largest translation either way, as a fraction of the side."""
+    brightness: float = 0.1
+    """Largest additive change either way, as a fraction of full scale."""
+    contrast: float = 0.1
+    """Largest relative change of contrast either way."""
+
+
+class Options(BaseModel):
+    """Options of a dataset in a sweep file; a plugin derives its own from this."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+# The class attribute of the same name hides the model inside the class.
+DatasetOptions = Options
+
+
+class Dataset(ABC):
+    """A source of labelled images.
+
+    The docstring of a subclass names source, licence and citation, and says what to download and where it goes.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    modality: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    ordinal: ClassVar[bool] = False
+    """Whether the order of the classes means something (quadratic kappa is then reported)."""
+    augmentation: ClassVar[Augmentation] = Augmentation()
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: DatasetOptions | None = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels; never reordered."""
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[str, ...]:
+        """Names of the raw files below the data root; empty for data that a library bundles."""
+
+    @abstractmethod
+    def records(self, root: Path) -> Sequence[Record]:
+        """List every image of the raw archive, in an order that depends on the archive alone.
+
+        Args:
+            root: the folder that holds ``files``.
+
+        Raises:
+            DataError: a file is missing (naming it and where to get it) or not as published.
+        """

@@ -1,0 +1,66 @@
+"""Errors that a user can act on, and the exit codes of every command."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+EXIT_DONE = 0
+EXIT_SOME_FAILED = 1
+EXIT_BAD_REQUEST = 2
+EXIT_INTERRUPTED = 130
+
+
+class RequestError(Exception):
+    """The request cannot be carried out as it was made.
+
+    The message is one line: the place, what is wrong there, and the remedy.
+    """
+
+
+class DataError(RequestError):
+    """A raw archive or a decoded image is missing or damaged."""
+
+
+def suggestion(word: str, known: Any) -> str:
+    """A closing remark such as ``; did you mean 'lora_c'?``, or what is known when nothing is close."""
+    names = sorted(str(name) for name in known)
+    close = get_close_matches(word, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space folded to one space."""
+    return " ".join(text.split())
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command's body and turn the errors that a user can act on into one line and an exit code."""
+    try:
+        return command()
+    except RequestError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return EXIT_BAD_REQUEST
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"error: {one_line(describe_os_error(error))}", file=sys.stderr)
+        return EXIT_BAD_REQUEST
+
+
+def describe_os_error(error: OSError) -> str:
+    """Place, cause and remedy of a failed file operation."""
+    place = error.filename if error.filename is not None else "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{place}: no space left on the disk; free some and give the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{place}: {error.strerror}; choose a place you may write to (--run-dir) or change its permissions"
+    return f"{place}: {error.strerror}"

@@ -1,0 +1,106 @@
+"""Durable file operations: a reader sees the old content or the new, never a part of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RequestError
+
+
+def encode_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys, two spaces of indentation and a final newline."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` (temporary file, fsync, rename).
+
+    Raises:
+        OSError: with ``filename`` set to ``path``; the old content is then untouched.
+    """
+    temporary = _write_temporary(path, content)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_exclusive(path: Path, content: bytes) -> bool:
+    """Create ``path`` with ``content`` unless it exists; tell whether this call created it.
+
+    A hard link makes name and content appear together, which an exclusive ``open`` followed by a write does not.
+    """
+    if path.exists():
+        return False
+    temporary = _write_temporary(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document atomically."""
+    write_atomic(path, encode_json(value))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RequestError: the file is torn (not a JSON object); the message names it and the remedy.
+        OSError: it cannot be read.
+    """
+    content = path.read_bytes()
+    try:
+        value = json.loads(content)
+    except ValueError:
+        value = None
+    if not isinstance(value, Mapping):
+        raise TornFileError(path)
+    return dict(value)
+
+
+class TornFileError(RequestError):
+    """A file of the run directory does not hold what its name promises."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: torn or edited, not readable; `--repair` sets it aside and computes it again")
+        self.path = path
+
+
+def _write_temporary(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,153 @@
+"""What makes two trainings the same: hashes of values and of code, and what differs between two of them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_LONG_HASH = re.compile(r"[0-9a-f]{32,}")
+
+
+def canonical_hash(value: Any) -> str:
+    """SHA-256, in hexadecimal, of a JSON-like value.
+
+    Mappings are equal whatever the order of their keys, tuples equal lists; ``1``, ``1.0`` and ``True``
+    differ. Floats are written by ``repr``, which tells any two of them apart.
+
+    Raises:
+        TypeError: the value holds something that JSON does not know.
+    """
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def code_hash(path: Path) -> str:
+    """SHA-256, in hexadecimal, of a module's syntax and of all that it imports relatively, transitively.
+
+    Comments, blank lines, formatting, docstrings and the name and place of the file change nothing.
+
+    Raises:
+        SyntaxError: a file is not Python.
+        OSError: a file cannot be read.
+    """
+    start = path.resolve()
+    modules: dict[Path, list[Any]] = {}
+    waiting = [start]
+    while waiting:
+        current = waiting.pop()
+        if current in modules:
+            continue
+        tree = ast.parse(current.read_bytes(), filename=str(current))
+        waiting.extend(_relative_imports(tree, current))
+        modules[current] = _shape(tree)
+    own = modules.pop(start)
+    # A helper counts under the name by which it is imported: that from the folder of the first file.
+    helpers = {_relative_name(helper, start.parent): shape for helper, shape in modules.items()}
+    return canonical_hash([own, helpers])
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One readable line for each leaf that differs, such as ``train.epochs: 3 → 5``, sorted by key.
+
+    Empty exactly when ``canonical_hash`` of both is equal. Lists are leaves. Long hashes are shown by their
+    first eight characters: ``method.code: changed (0a1b2c3d → 4e5f6071)``.
+    """
+    lines: list[str] = []
+    for key in sorted({*old, *new}):
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if key not in old:
+            lines.extend(f"{leaf}: added ({_shown(value)})" for leaf, value in _leaves(new[key], name))
+        elif key not in new:
+            lines.extend(f"{leaf}: removed (was {_shown(value)})" for leaf, value in _leaves(old[key], name))
+        elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
+            lines.extend(differences(old[key], new[key], name))
+        elif _canonical(old[key]) != _canonical(new[key]):
+            lines.append(f"{name}: {_change(old[key], new[key])}")
+    return lines
+
+
+def _canonical(value: Any) -> str:
+    def convert(other: Any) -> Any:
+        if isinstance(other, Mapping):
+            return dict(other)
+        raise TypeError(f"{type(other).__name__} has no canonical form: {other!r}")
+
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=convert)
+
+
+def _shape(node: Any) -> Any:
+    """A syntax tree as nested lists, without positions and docstrings.
+
+    Not ``ast.dump``: which empty fields that writes depends on the version of Python, and an upgrade would
+    make every result stale. Empty fields are therefore left out, and so is the ``u`` of a ``u"text"``.
+    """
+    if isinstance(node, list):
+        return [_shape(item) for item in node]
+    if isinstance(node, ast.Constant):
+        return ["Constant", type(node.value).__name__, repr(node.value)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(node):
+        fields["body"] = fields["body"][1:]
+    kept = [[name, _shape(value)] for name, value in fields.items() if value is not None and value != []]
+    return [type(node).__name__, *kept]
+
+
+def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    first = node.body[0] if node.body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _relative_imports(tree: ast.Module, path: Path) -> Iterator[Path]:
+    """Files that exist among all that a module's relative imports may mean."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node.level == 0:
+            continue
+        folder = path.parents[node.level - 1]
+        candidates = []
+        for part in (node.module or "").split(".") if node.module else []:
+            candidates += [folder / f"{part}.py", folder / part / "__init__.py"]
+            folder = folder / part
+        for alias in node.names:
+            candidates += [folder / f"{alias.name}.py", folder / alias.name / "__init__.py"]
+        yield from (candidate.resolve() for candidate in candidates if candidate.is_file())
+
+
+def _relative_name(path: Path, folder: Path) -> str:
+    ups = 0
+    while not path.is_relative_to(folder):
+        folder = folder.parent
+        ups += 1
+    return "../" * ups + path.relative_to(folder).as_posix()
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key in sorted(value):
+            yield from _leaves(value[key], f"{name}.{key}")
+    else:
+        yield name, value
+
+
+def _change(old: Any, new: Any) -> str:
+    if _is_hash(old) and _is_hash(new):
+        return f"changed ({old[:8]} → {new[:8]})"
+    if _shown(old) == _shown(new):
+        return f"{_canonical(old)} → {_canonical(new)}"
+    return f"{_shown(old)} → {_shown(new)}"
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and _LONG_HASH.fullmatch(value) is not None
+
+
+def _shown(value: Any) -> str:
+    if _is_hash(value):
+        return str(value[:8])
+    text = value if isinstance(value, str) else _canonical(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,162 @@
+"""Exclusive, expiring claims on a folder, by files alone.
+
+The owner of a folder is whoever made its highest-numbered ``lease.NNNN``. A lease file appears together with its
+content (hard link), so of any number of claimants exactly one makes a given number. A lease is never removed: a dead
+owner is succeeded by the next number, and the numbers are the record of all attempts.
+
+A lease is dead when its owner released it, when its process is gone (told at once on the same host), or when it was
+not renewed for ``EXPIRY_SECONDS``. An owner that was only suspended notices before each commit that it was succeeded.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.files import TornFileError, encode_json, read_json, write_exclusive, write_json
+
+RENEW_SECONDS = 10.0
+EXPIRY_SECONDS = 120.0
+
+
+class LeaseLost(Exception):
+    """Another process has succeeded this one as owner of the folder."""
+
+
+@functools.cache
+def host_identity() -> str:
+    """Hostname, boot and process-id namespace: where a process id can be looked up."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    parts = [
+        socket.gethostname(),
+        boot.read_text().strip() if boot.exists() else "",
+        os.readlink(namespace) if namespace.exists() else "",  # noqa: PTH115
+    ]
+    return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """A lease as another process sees it."""
+
+    number: int
+    content: dict[str, Any]
+    age: float
+    """Seconds since it was last renewed, by the file server's clock."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether the folder may be claimed."""
+        if self.content.get("released") or self.age > EXPIRY_SECONDS:
+            return True
+        return self.content.get("host") == host_identity() and not _process_lives(self.content)
+
+
+@dataclass
+class Lease:
+    """A claim that this process holds."""
+
+    folder: Path
+    number: int
+    content: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The file that stands for this claim."""
+        return self.folder / f"lease.{self.number:04d}"
+
+    def renew(self) -> None:
+        """Show that the owner lives."""
+        os.utime(self.path)
+
+    def check(self) -> None:
+        """Raise LeaseLost if another process has succeeded this one."""
+        if latest_number(self.folder) != self.number:
+            raise LeaseLost(str(self.folder))
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the lease file."""
+        self.content.update(facts)
+        write_json(self.path, self.content)
+
+    def release(self, reason: str) -> None:
+        """Give the folder up; the next claimant need not wait."""
+        if latest_number(self.folder) == self.number:
+            self.note(released=reason)
+
+
+def claim(folder: Path, **facts: Any) -> Lease | None:
+    """Claim an existing folder; None when a living process owns it or another claimant was faster."""
+    current = view(folder)
+    if current is not None and not current.dead:
+        return None
+    number = 1 if current is None else current.number + 1
+    content = {
+        "host": host_identity(),
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+        "claimed": time.time(),
+        **facts,
+    }
+    lease = Lease(folder, number, content)
+    return lease if write_exclusive(lease.path, encode_json(content)) else None
+
+
+def view(folder: Path) -> LeaseView | None:
+    """The current lease of a folder; None when it was never claimed."""
+    number = latest_number(folder)
+    if number == 0:
+        return None
+    path = folder / f"lease.{number:04d}"
+    try:
+        content = read_json(path)
+    except TornFileError:
+        content = {}
+    return LeaseView(number, content, _server_now(folder) - path.stat().st_mtime)
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """Every attempt on a folder, oldest first, with ``last_seen`` (seconds since the epoch)."""
+    attempts = []
+    for path in sorted(folder.glob("lease.[0-9]*")):
+        try:
+            content = read_json(path)
+        except TornFileError:
+            content = {}
+        attempts.append({**content, "last_seen": path.stat().st_mtime})
+    return attempts
+
+
+def latest_number(folder: Path) -> int:
+    """Number of the current lease, 0 when there is none."""
+    names = (entry.name for entry in os.scandir(folder))
+    return max((int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit()), default=0)
+
+
+def _process_lives(content: dict[str, Any]) -> bool:
+    try:
+        process = psutil.Process(int(content["pid"]))
+        # A recycled process id has another start time.
+        same = abs(process.create_time() - float(content["process_started"])) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return False
+
+
+def _server_now(folder: Path) -> float:
+    """The file server's clock, which leases are stamped with: it may differ from this host's by hours."""
+    probe = folder / f".clock.{os.getpid()}"
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

@@ -1,0 +1,109 @@
+"""The contract of a method plugin: how a pretrained network is changed, and which of its tensors train."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from harness.space import Fixed, Float, Parameter, Space, Value
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.backbones import Model
+    from harness.train.step import StepContext
+
+Hyperparameters = Mapping[str, Value]
+
+
+def optimiser_space(lr: Float, head_lr: float = 1e-3, weight_decay: float = 1e-4) -> dict[str, Parameter]:
+    """The hyperparameters that every gradient-trained method shares.
+
+    ``lr`` is the peak learning rate of the method's own tensors, ``head_lr`` that of the new classification head,
+    ``weight_decay`` is applied to every trained tensor unless the method says otherwise.
+    """
+    return {
+        "lr": lr,
+        "head_lr": Fixed(head_lr),
+        "weight_decay": Fixed(weight_decay),
+        "optimizer": Fixed("adamw", allowed=("adamw", "sgd")),
+    }
+
+
+@dataclass
+class ParamGroup:
+    """Tensors that share a learning rate and a weight decay."""
+
+    name: str
+    params: list[nn.Parameter]
+    lr: float
+    """Peak learning rate; the schedule multiplies it by a factor in [0, 1]."""
+    weight_decay: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """One way to adapt a pretrained network.
+
+    The docstring of a subclass gives the source, the equations and what trains. One instance serves one trial.
+    """
+
+    name: ClassVar[str]
+    space: ClassVar[Space]
+    batch_norm: ClassVar[Literal["frozen", "train"]] = "frozen"
+    """``frozen`` keeps every batch norm in evaluation mode: its running statistics never move."""
+    preserves_function: ClassVar[bool] = True
+    """Whether the adapted network computes exactly the pretrained features before its first step."""
+
+    @abstractmethod
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        """Change ``model.backbone`` in place and leave ``requires_grad`` on exactly the tensors that train.
+
+        The head is new, equal for all methods, and trains unless the method freezes it. Random initial values come
+        from torch's global generator, which the harness has seeded from the trial's seed.
+
+        Raises:
+            ValueError: the hyperparameters do not fit this network.
+        """
+
+    def param_groups(self, model: Model, hp: Hyperparameters) -> list[ParamGroup]:
+        """Optimiser groups: the method's own tensors at ``lr``, the head at ``head_lr``."""
+        head = {id(parameter) for parameter in model.head.parameters()}
+        own = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
+        decay = float(hp["weight_decay"])
+        groups = [ParamGroup("backbone", own, float(hp["lr"]), decay)] if own else []
+        trained_head = [p for p in model.head.parameters() if p.requires_grad]
+        return [*groups, ParamGroup("head", trained_head, float(hp["head_lr"]), decay)]
+
+    def training_step(self, context: StepContext, images: Tensor, labels: Tensor) -> Tensor:
+        """One optimiser step on a batch; returns the detached loss.
+
+        Args:
+            context: model, loss, optimiser and precision of the trial.
+            images: float, shape (batch, 3, size, size), augmented and normalised, on the device.
+            labels: int64, shape (batch,).
+        """
+        loss = context.loss(images, labels)
+        context.backward_and_step(loss)
+        return loss.detach()
+
+    def merge(self, model: Model) -> None:  # noqa: B027  (nothing to fold is the rule, not an oversight)
+        """Fold what was learned into plain layers, in place, without changing the function; for inference."""
+
+    def expected_trainable(self, model: Model, hp: Hyperparameters) -> int | None:
+        """Number of trained scalars without the head, from the source's formula; None promises nothing."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """What the method itself must remember between steps; tensors and plain data, kept in the checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Take back what ``state`` gave."""
+
+
+def trainable(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and tensors that train."""
+    return ((name, p) for name, p in module.named_parameters() if p.requires_grad)

@@ -1,0 +1,161 @@
+"""Bring a run directory and a sweep file together: what is new, what goes on, what is stale, what is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zipfile import is_zipfile
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from harness.backbones import build_model
+from harness.errors import RequestError
+from harness.files import TornFileError
+from harness.identity import differences
+from harness.plugins import Catalogue
+from harness.reporting import run_lock
+from harness.spec import SweepSpec
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.studies import Planner, Roots, Study
+from harness.train.checkpoint import DamagedCheckpointError
+
+
+def plan_run(
+    run: RunDirectory,
+    spec: SweepSpec,
+    catalogue: Catalogue,
+    roots: Roots,
+    console: Console,
+    rerun_stale: bool,
+    repair: bool,
+) -> list[Study]:
+    """Prepare the data, and record the specification and its studies in the run directory.
+
+    Args:
+        rerun_stale: set studies aside whose identity changed, instead of stopping.
+        repair: set damaged files aside, instead of stopping.
+
+    Raises:
+        RequestError: stale studies, damaged files, a budget below what already ran, or data that do not fit.
+    """
+    with DecodingBar(console) as bar:
+        planner = Planner(spec, catalogue, run, roots, bar.update)
+        studies = planner.studies()
+    with console.status("loading pretrained weights"):
+        _fetch_weights(studies)
+    with run_lock(run):
+        if run.exists():
+            mend(run, repair, console)
+            _check_stale(run, studies, rerun_stale, console)
+            _check_budget(studies)
+        for prepared in {study.dataset.label: study.dataset for study in studies}.values():
+            run.write_split(prepared.label, prepared.split.to_json())
+            run.write_card(prepared.label, planner.card(prepared))
+        for study in studies:
+            description = study.description()
+            if not _described_as(study.folder, description):
+                study.folder.describe(description)
+        resolved = spec.model_dump(mode="json")
+        if not run.exists() or run.spec() != resolved:
+            run.write_spec(resolved)
+    _name_leftovers(run, studies, console)
+    return studies
+
+
+def _fetch_weights(studies: Sequence[Study]) -> None:
+    """Download what is not there yet, once and here, so that workers find it and a mistake shows before the launch."""
+    for name, weights in sorted({(study.backbone, study.weights) for study in studies if study.source is None}, key=str):
+        build_model(name, weights, classes=2, seed=0)
+
+
+def mend(run: RunDirectory, repair: bool, console: Console) -> None:
+    """Look through the trial folders for damaged files; set them aside with ``repair``.
+
+    Raises:
+        RequestError: a file is damaged and ``repair`` is off.
+    """
+    for trial in run.trials():
+        for name, error in _damage(trial):
+            if not repair:
+                raise error
+            console.print(f"set aside: {trial.set_aside(name)}", soft_wrap=True, highlight=False)
+            if name == "trial.json" and trial.finished:
+                console.print(f"set aside: {trial.set_aside('result.json')}", soft_wrap=True, highlight=False)
+
+
+def _damage(trial: TrialFolder) -> list[tuple[str, RequestError]]:
+    found: list[tuple[str, RequestError]] = []
+    for name, read in (("trial.json", trial.request), ("result.json", trial.result)):
+        try:
+            read()
+        except FileNotFoundError:
+            continue
+        except TornFileError as error:
+            found.append((name, error))
+    if trial.checkpoint_path.exists() and not is_zipfile(trial.checkpoint_path):
+        found.append((trial.checkpoint_path.name, DamagedCheckpointError(trial.checkpoint_path)))
+    return found
+
+
+def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, console: Console) -> None:
+    stale: list[tuple[StudyFolder, list[str]]] = []
+    for study in studies:
+        if study.folder.exists:
+            changed = differences(study.folder.description()["identity"], study.identity)
+            if changed:
+                stale.append((study.folder, changed))
+    if not stale:
+        return
+    if not rerun:
+        for folder, changed in stale:
+            console.print(f"stale: {folder.name}: {'; '.join(changed)}", soft_wrap=True, highlight=False, markup=False)
+        raise RequestError(
+            f"{run.path}: {len(stale)} stale {'study' if len(stale) == 1 else 'studies'} (listed above); "
+            "undo the change, use another --run-dir, or run them again with --stale rerun (the old ones are kept)"
+        )
+    for folder, _ in stale:
+        console.print(f"set aside as stale: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
+
+
+def _check_budget(studies: Sequence[Study]) -> None:
+    for study in studies:
+        if study.folder.exists and study.slots < (before := study.folder.description()["search_slots"]):
+            raise RequestError(
+                f"search.trials: {study.slots} is below the {before} slots that {study.name} was given before; "
+                "a budget can only grow, or use another --run-dir"
+            )
+
+
+def _name_leftovers(run: RunDirectory, studies: Sequence[Study], console: Console) -> None:
+    current = {study.name for study in studies}
+    for folder in run.studies():
+        if folder.name not in current:
+            console.print(f"note: {folder.name} is not in the sweep file any more; its results stay in the report")
+
+
+def _described_as(folder: StudyFolder, description: dict[str, object]) -> bool:
+    return folder.exists and folder.description() == description
+
+
+class DecodingBar:
+    """A progress bar for each dataset that is decoded; nothing is shown for those that were decoded before."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("decoding {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=console,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> DecodingBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, label: str, done: int, total: int) -> None:
+        """Show how many images of a dataset are decoded."""
+        if label not in self._tasks:
+            self._tasks[label] = self._progress.add_task(label, total=total)
+        self._progress.update(self._tasks[label], completed=done, total=total)

@@ -1,0 +1,40 @@
+"""What a sweep would run: studies, slots, trials, search spaces. Shown by ``--dry-run``."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.plugins import Catalogue
+from harness.search import slot_count
+from harness.space import Choice, Fixed, Parameter, override
+from harness.spec import SweepSpec
+
+
+def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
+    """Print a row for each study and the number of trials."""
+    confirm = len(spec.confirm.seed_list(spec.search.seeds))
+    table = Table(box=None, pad_edge=False)
+    for column in ("study", "slots", "search trials", "confirm trials", "searched"):
+        table.add_column(column, overflow="fold")
+    total = 0
+    for dataset in spec.datasets:
+        for label, entry in spec.methods.items():
+            plugin = catalogue.method(entry.method, f"methods.{label}")
+            space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+            slots = slot_count(space, spec.search)
+            trials = slots * len(spec.search.seeds)
+            total += trials + confirm
+            searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))
+            table.add_row(f"{label}@{dataset}", str(slots), str(trials), str(confirm), searched or "nothing")
+    console = Console()
+    console.print(table)
+    console.print(f"{total} trials of at most {spec.train.epochs} epochs; nothing was started")
+
+
+def _domain(parameter: Parameter) -> str:
+    if isinstance(parameter, Fixed):
+        return repr(parameter.default)
+    if isinstance(parameter, Choice):
+        return "{" + ", ".join(map(str, parameter.choices)) + "}"
+    return f"[{parameter.low:g}, {parameter.high:g}]{' log' if parameter.log else ''}"

@@ -1,0 +1,226 @@
+"""What is left to do in a run directory, and claiming the next piece of it.
+
+Nobody hands out work: every worker looks at the folders, in the same order, and claims what is free. What was once
+seen finished is not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.lease import Lease
+from harness.search import ask, prerequisites
+from harness.store import TrialFolder
+from harness.studies import Source, Study
+from harness.study_state import StudyState
+from harness.train.job import TrialJob
+
+
+@dataclass(frozen=True)
+class Task:
+    """A claimed trial."""
+
+    folder: TrialFolder
+    lease: Lease
+    request: dict[str, Any]
+    job: TrialJob
+    title: str
+
+
+class Scheduler:
+    """Finds and claims the next trial of a list of studies."""
+
+    def __init__(self, studies: Sequence[Study], retries: int, threads: int = 1) -> None:
+        self.states = [StudyState(study) for study in studies]
+        self._retries, self._threads = retries, threads
+        self._sources: dict[Path, str] = {}
+
+    def complete(self) -> bool:
+        """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
+        return all(self._blocked(state.study) or state.complete() for state in self.states)
+
+    def claim_next(self) -> Task | None:
+        """Claim a trial; None when everything left is done by others, waits for others, or nothing is left."""
+        for source in self._open_sources():
+            task = self._claim_source(source)
+            if task is not None:
+                return task
+        for state in self.states:
+            if self._ready(state.study):
+                for candidate in self._candidates(state):
+                    task = self._claim(state, *candidate)
+                    if task is not None:
+                        return task
+        return None
+
+    def failed_sources(self) -> list[str]:
+        """Messages of backbones that could not be trained; their studies cannot start."""
+        failed = {}
+        for state in self.states:
+            source = state.study.source
+            if source is not None and source.folder.finished:
+                result = source.folder.result()
+                if result["status"] != "done":
+                    failed[source.identity] = f"{source.folder.path}: {result['cause']}: {result['message']}"
+        return list(failed.values())
+
+    def _open_sources(self) -> Iterator[Source]:
+        seen = set()
+        for state in self.states:
+            source = state.study.source
+            if source is not None and source.identity not in seen and not self._source_done(source):
+                seen.add(source.identity)
+                yield source
+
+    def _source_done(self, source: Source) -> bool:
+        if source.folder.path not in self._sources and source.folder.finished:
+            self._sources[source.folder.path] = source.folder.result()["status"]
+        return source.folder.path in self._sources
+
+    def _ready(self, study: Study) -> bool:
+        source = study.source
+        return source is None or (self._source_done(source) and self._sources[source.folder.path] == "done")
+
+    def _blocked(self, study: Study) -> bool:
+        return study.source is not None and self._source_done(study.source) and not self._ready(study)
+
+    def _candidates(
+        self, state: StudyState
+    ) -> Iterator[tuple[Literal["search", "confirm"], int | None, int, TrialFolder]]:
+        study = state.study
+        for slot in range(study.slots):
+            if state.slot_finished(slot):
+                continue
+            # An ask needs the hyperparameters of all slots before it, and the results of some.
+            if slot > 0 and state.asked(slot - 1) is None:
+                return
+            if not all(state.slot_finished(needed) for needed in prerequisites(slot, study.search)):
+                return
+            for seed, folder in zip(study.search.seeds, state.slot_folders(slot), strict=True):
+                if state.result(folder) is None:
+                    yield "search", slot, seed, folder
+        for seed, folder in state.confirm_folders():
+            if state.result(folder) is None:
+                yield "confirm", None, seed, folder
+
+    def _claim(
+        self,
+        state: StudyState,
+        stage: Literal["search", "confirm"],
+        slot: int | None,
+        seed: int,
+        folder: TrialFolder,
+    ) -> Task | None:
+        study = state.study
+        lease = self._lease(folder)
+        if lease is None:
+            return None
+        if not folder.has_request():
+            folder.write_request(self._request(state, stage, slot, seed))
+        request = folder.request()
+        job = TrialJob(
+            stage=stage,
+            method=study.method.cls,
+            hyperparameters=request["hyperparameters"],
+            backbone=study.backbone,
+            weights=study.weights if study.source is None else study.source.folder.model_path,
+            dataset=study.dataset.dataset,
+            data=study.dataset.data,
+            split=study.dataset.split,
+            train=study.train,
+            metric=study.search.metric,
+            seed=seed,
+        )
+        task = Task(folder, lease, request, job, f"{study.name} {stage} {folder.name}")
+        return None if self._given_up(task) else task
+
+    def _request(
+        self, state: StudyState, stage: Literal["search", "confirm"], slot: int | None, seed: int
+    ) -> dict[str, Any]:
+        study = state.study
+        conditioned: range = range(0)
+        if stage == "search":
+            assert slot is not None
+            history = [asked for n in range(slot) if (asked := state.asked(n)) is not None]
+            hyperparameters = ask(study.space, study.search, study.name, slot, history)
+            conditioned = prerequisites(slot, study.search)
+        else:
+            chosen = state.chosen()
+            assert chosen is not None
+            hyperparameters = chosen
+        return {
+            "stage": stage,
+            "study": study.name,
+            "slot": slot,
+            "seed": seed,
+            "hyperparameters": hyperparameters,
+            "conditioned_on": list(conditioned),
+            "threads": self._threads,
+            "identity": study.trial_identity(stage, hyperparameters, seed),
+        }
+
+    def _claim_source(self, source: Source) -> Task | None:
+        lease = self._lease(source.folder)
+        if lease is None:
+            return None
+        request: dict[str, Any] = {
+            "stage": "source",
+            "slot": None,
+            "seed": source.seed,
+            "method": source.method.name,
+            "dataset": source.dataset.dataset.name,
+            "hyperparameters": source.hyperparameters,
+            "conditioned_on": [],
+            "threads": self._threads,
+            "identity": source.identity,
+        }
+        source.folder.write_request(request)
+        job = TrialJob(
+            stage="source",
+            method=source.method,
+            hyperparameters=source.hyperparameters,
+            backbone=source.backbone,
+            weights=None,
+            dataset=source.dataset.dataset,
+            data=source.dataset.data,
+            split=source.dataset.split,
+            train=source.train,
+            metric=source.metric,
+            seed=source.seed,
+            save_model=True,
+        )
+        task = Task(source.folder, lease, request, job, f"source {source.dataset.dataset.name}")
+        return None if self._given_up(task) else task
+
+    def _lease(self, folder: TrialFolder) -> Lease | None:
+        folder.create()
+        return folder.claim(progress=_progress_token(folder))
+
+    def _given_up(self, task: Task) -> bool:
+        """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
+        deaths = 0
+        for attempt in reversed(task.folder.attempts()[:-1]):
+            if attempt.get("released") or attempt.get("progress") != task.lease.content["progress"]:
+                break
+            deaths += 1
+        if deaths <= self._retries:
+            return False
+        task.folder.finish(
+            {
+                **{key: task.request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")},
+                "status": "failed",
+                "cause": "worker_died",
+                "message": f"{deaths} workers died at the same place (killed, out of memory, or native code crashed)",
+            }
+        )
+        task.lease.release("given up")
+        return True
+
+
+def _progress_token(folder: TrialFolder) -> int:
+    """Changes whenever the trial gets further: the time stamp of its checkpoint."""
+    path = folder.checkpoint_path
+    return path.stat().st_mtime_ns if path.exists() else 0

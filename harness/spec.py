@@ -1,0 +1,292 @@
+"""The sweep file as typed sections; ``python -m harness.spec --schema`` prints its JSON Schema for editors.
+
+Every section can be left out but ``name``, ``backbone``, ``datasets`` and ``methods``. The models take the
+forms that a file may use (lists of names, short mappings) and the spelled-out one that ``model_dump`` writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from harness.spec_forms import (
+    DatasetEntry,
+    DatasetListing,
+    MethodListing,
+    OverridesOf,
+    Section,
+    by_kind,
+    dataset_entry,
+    distinct,
+    entries,
+    fault,
+    method_entry,
+)
+
+MINIMISED = frozenset({"nll", "brier", "ece"})
+"""The metrics of which less is better."""
+
+Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
+
+FIRST_CONFIRM_SEED = 1000
+
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Name = Annotated[str, StringConstraints(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
+CountOrAuto = Annotated[
+    Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
+    by_kind({int: "<count>", str: "<auto>"}, "a whole number or auto"),
+]
+
+
+class AugmentOverrides(Section):
+    """The fields of ``harness.dataset.Augmentation``; the rest stays as the dataset has it."""
+
+    flip_horizontal: bool = Field(True, description="Mirror left and right.")
+    flip_vertical: bool = Field(False, description="Mirror top and bottom.")
+    rotate: float = Field(10.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
+    zoom: float = Field(0.1, ge=0, lt=1, description="Largest relative change of size either way.")
+    shift: float = Field(0.05, ge=0, lt=1, description="Largest shift either way, as a fraction of the side.")
+    brightness: float = Field(0.1, ge=0, le=1, description="Largest additive change, as a fraction of full scale.")
+    contrast: float = Field(0.1, ge=0, lt=1, description="Largest relative change of contrast either way.")
+
+
+class TrainSpec(Section):
+    """How every trial trains."""
+
+    epochs: int = Field(30, ge=1, description="Passes over the training data.")
+    batch_size: int = Field(64, ge=2, description="Images a training step.")
+    eval_batch_size: int = Field(256, ge=1, description="Images a forward pass in evaluation.")
+    image_size: int = Field(224, ge=8, le=1024, description="Side of the square images, in pixels.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Arithmetic of the forward and backward pass; auto takes what the device does well.",
+    )
+    warmup: float = Field(0.05, ge=0, le=0.5, description="Fraction of the steps in which the learning rate rises.")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Epochs without a better validation score before training stops; null never stops early.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced weights the loss of each class by its inverse frequency."
+    )
+    label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest gradient norm; null clips none.")
+    augment: Annotated[
+        Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
+        by_kind({bool: "<switch>", Mapping: "<overrides>"}, "true, false or a mapping of augmentation settings"),
+    ] = Field(True, description="true: the dataset's own augmentation; false: none; a mapping changes parts of it.")
+
+    def merged(self, overrides: Mapping[str, Any]) -> TrainSpec:
+        """This section with some keys replaced, checked again."""
+        return TrainSpec.model_validate({**self.model_dump(), **overrides})
+
+
+class DatasetSpec(Section):
+    """One dataset: the plugin's name and its options."""
+
+    dataset: Name = Field(description="Name of the dataset plugin.", examples=["pathmnist"])
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the plugin.")
+
+
+class SourceSpec(Section):
+    """A backbone that is trained inside this run first, from random weights, on another dataset."""
+
+    method: Name = Field(description="Name of the method plugin that trains it.", examples=["full_finetune"])
+    dataset: Annotated[
+        DatasetSpec,
+        BeforeValidator(
+            lambda given: {"dataset": given} if isinstance(given, str) else dataset_entry(None, given),
+            json_schema_input_type=str | DatasetEntry,
+        ),
+    ] = Field(description="A dataset's name, or its options with the key `dataset`.", examples=["pathmnist"])
+    train: Annotated[dict[str, Any], OverridesOf(TrainSpec)] = Field(
+        default_factory=dict, description="Keys of the sweep's `train` section that differ for this training."
+    )
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of the method's hyperparameters; the rest takes its default.",
+    )
+    seed: Seed = Field(0, description="Seed of this training.")
+
+
+class BackboneSpec(Section):
+    """The network that every method starts from."""
+
+    name: Name = Field(description="A torchvision model, `resnet20`, or `timm:NAME`.", examples=["resnet50"])
+    weights: (
+        Annotated[
+            Annotated[str, StringConstraints(min_length=1), Tag("<name>")] | Annotated[SourceSpec, Tag("<source>")],
+            by_kind({str: "<name>", (Mapping, SourceSpec): "<source>"}, "a name, a mapping or null"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="A weights enum member, a .safetensors file, a training to do first, or null for random.",
+    )
+
+
+class MethodSpec(Section):
+    """One method: the plugin's name and what of its search space this sweep changes."""
+
+    method: Name = Field(description="Name of the method plugin.", examples=["lora_c"])
+    backbone: BackboneSpec | None = Field(None, description="Its own backbone, where it is not the sweep's.")
+    hyperparameters: dict[str, Any] = Field(default_factory=dict, description="Values or search ranges by name.")
+
+
+class SplitSpec(Section):
+    """How each dataset is divided into 64 % training, 16 % validation and 20 % test."""
+
+    kind: Literal["grouped", "random", "official"] = Field(
+        "grouped",
+        description="grouped keeps a patient, lesion or duplicate on one side; official is the publisher's.",
+    )
+    seed: Seed = Field(0, description="Seed of the division.")
+
+
+class SearchSpec(Section):
+    """How hyperparameters are tuned, with the same budget for every method."""
+
+    engine: Literal["optuna"] = Field("optuna", description="The search library.")
+    sampler: Literal["tpe", "random", "grid", "qmc"] = Field("tpe", description="How configurations are proposed.")
+    pruner: Literal["none"] = Field("none", description="How unpromising trials are stopped early.")
+    trials: int = Field(30, ge=1, description="Configurations (slots) a study; slot 0 is the method's default.")
+    seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
+    metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
+    startup: int = Field(10, ge=1, description="Configurations proposed at random before TPE models the history.")
+    concurrency: int = Field(
+        4,
+        ge=1,
+        description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
+    )
+
+    @property
+    def minimised(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.metric in MINIMISED
+
+
+class ConfirmSpec(Section):
+    """How the chosen configurations are confirmed on the test split, with fresh seeds."""
+
+    seeds: Annotated[
+        Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
+        by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
+    ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
+    control: str | None = Field(None, description="Label of the method that all others are compared with.")
+    correction: Literal["holm", "bonferroni", "none"] = Field(
+        "holm", description="Correction of the p-values for the number of comparisons."
+    )
+    margin: float = Field(0.01, gt=0, description="Difference of the metric that counts as practically equal.")
+
+    def seed_list(self, tuning: Sequence[int]) -> tuple[int, ...]:
+        """The seeds to confirm on, none of which is among the tuning seeds."""
+        if not isinstance(self.seeds, int):
+            return tuple(self.seeds)
+        candidates = range(FIRST_CONFIRM_SEED, FIRST_CONFIRM_SEED + self.seeds + len(tuning))
+        return tuple(seed for seed in candidates if seed not in set(tuning))[: self.seeds]
+
+
+class LaunchSpec(Section):
+    """What starts the workers."""
+
+    kind: Literal["local"] = Field("local", description="local: processes on this machine.")
+    workers: CountOrAuto = Field("auto", description="Number of workers; auto takes one a device, or fits the cores.")
+    threads: CountOrAuto = Field("auto", description="CPU threads a worker; auto divides the cores evenly.")
+    trials_per_device: int = Field(1, ge=1, description="Workers that share one accelerator.")
+    retries: int = Field(5, ge=0, description="New attempts at a trial after a failure of the infrastructure.")
+
+
+class SweepSpec(Section):
+    """Methods × datasets, how they are tuned, which seeds confirm them, where they run."""
+
+    name: Label = Field(description="Name of the sweep and of its run directory.", examples=["my_sweep"])
+    plugins: list[Name] = Field(default=[], description="More folders with plugins, relative to the sweep file.")
+    backbone: BackboneSpec = Field(
+        description="The network that every method starts from.",
+        examples=[{"name": "resnet50", "weights": "IMAGENET1K_V2"}],
+    )
+    datasets: dict[Label, DatasetSpec] = Field(
+        min_length=1, description="Names, or labels with options.", examples=[["pathmnist"]]
+    )
+    methods: dict[Label, MethodSpec] = Field(
+        min_length=1,
+        description="Names, or labels with hyperparameters.",
+        examples=[["linear_probe", "lora_c"]],
+    )
+    train: TrainSpec = Field(default_factory=TrainSpec, description="How every trial trains.")
+    split: SplitSpec = Field(default_factory=SplitSpec, description="How each dataset is divided.")
+    search: SearchSpec = Field(default_factory=SearchSpec, description="How hyperparameters are tuned.")
+    confirm: ConfirmSpec = Field(default_factory=ConfirmSpec, description="How the chosen ones are confirmed.")
+    launch: LaunchSpec = Field(default_factory=LaunchSpec, description="What starts the workers.")
+
+    @field_validator("datasets", mode="before", json_schema_input_type=DatasetListing)
+    @classmethod
+    def _datasets(cls, given: Any) -> Any:
+        return entries(given, dataset_entry)
+
+    @field_validator("methods", mode="before", json_schema_input_type=MethodListing)
+    @classmethod
+    def _methods(cls, given: Any, info: ValidationInfo) -> Any:
+        # The sweep's own backbone is absent here when it is wrong; its error is then the one to report.
+        common = info.data.get("backbone")
+        return entries(given, lambda label, entry: method_entry(label, entry, common and common.model_dump()))
+
+    @model_validator(mode="after")
+    def _agree(self) -> SweepSpec:
+        chosen = [] if isinstance(self.confirm.seeds, int) else self.confirm.seeds
+        for index, seed in enumerate(chosen):
+            if seed in self.search.seeds:
+                raise fault(["confirm", "seeds", index], f"seed {seed} tunes in search.seeds; take fresh ones")
+        if self.confirm.control is not None and self.confirm.control not in self.methods:
+            raise PydanticCustomError(
+                "unknown_name",
+                "no method has this label",
+                {"keys": ["confirm", "control"], "word": self.confirm.control, "known": list(self.methods)},
+            )
+        return self
+
+    def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:
+        """Every backbone to train first, with the keys under which the file has it."""
+        backbones: list[tuple[tuple[str, ...], BackboneSpec]] = [(("backbone",), self.backbone)]
+        backbones += [
+            (("methods", label, "backbone"), method.backbone)
+            for label, method in self.methods.items()
+            if method.backbone is not None and method.backbone.weights != self.backbone.weights
+        ]
+        return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the sweep file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SweepSpec.model_json_schema()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the JSON Schema."""
+    parser = argparse.ArgumentParser(prog="python -m harness.spec", description="The form of a sweep file.")
+    parser.add_argument("--schema", action="store_true", required=True, help="print its JSON Schema")
+    parser.parse_args(arguments)
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""What pydantic finds wrong, in plain words."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from harness.errors import suggestion
+from harness.spec_forms import OverridesOf
+
+Keys: TypeAlias = tuple[str | int, ...]
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("above", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("below", "lt"),
+}
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> tuple[Keys, str]:
+    """Keys of the first thing that is wrong, and what is wrong with it in one line.
+
+    An unknown key comes first, because a misspelt key is often what makes another one missing.
+    """
+    found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    keys, text = _explain(model, found[0])
+    return keys, text + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+
+
+def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> tuple[Keys, str]:
+    context = error.get("ctx", {})
+    # Union branches are tagged "<…>"; "[key]" says that a mapping's key is wrong, not its value.
+    keys = tuple(key for key in error["loc"] if key != "[key]" and not str(key).startswith("<"))
+    keys += tuple(context.get("keys", ()))
+    return keys, _text(model, keys, error["type"], error["input"], context) or _foreign(error)
+
+
+def _text(model: type[BaseModel], keys: Keys, kind: str, given: Any, context: Mapping[str, Any]) -> str | None:
+    got = f"got {_shown(given)}"
+    if kind == "fault":
+        return str(context["message"])
+    if kind == "unknown_name":
+        return f"no such name {context['word']!r}{suggestion(context['word'], context['known'])}"
+    if kind == "extra_forbidden":
+        return f"unknown key{suggestion(str(keys[-1]), _fields(model, keys[:-1]))}"
+    if kind == "missing":
+        example = _example(str(keys[-1]), _fields(model, keys[:-1]))
+        return f"missing; add it{example}"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, {got}"
+    if kind == "string_type":
+        quotes = "; put it in quotes" if isinstance(given, bool | int | float) else ""
+        return f"expected text, {got}{quotes}"
+    if kind in _BOUNDS:
+        words, limit = _BOUNDS[kind]
+        return f"must be {words} {context[limit]:g}, {got}"
+    if kind == "literal_error":
+        known = [word.strip("'") for word in re.split(", | or ", context["expected"])]
+        return f"{_shown(given)} is not allowed{suggestion(str(given), known)}"
+    if kind == "string_pattern_mismatch":
+        return f"{_shown(given)} is no label; use letters, digits, '.', '_' and '-', a letter or digit first"
+    if kind == "string_too_long":
+        return f"longer than {context['max_length']} characters; shorten it"
+    if kind == "string_too_short":
+        return "is empty; write a name"
+    if kind == "too_short":
+        return "is empty; list at least one"
+    return None
+
+
+def _foreign(error: Mapping[str, Any]) -> str:
+    """The words of a check that is not ours: of a plugin's own options, or of a union of kinds."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    message = str(error["msg"])
+    return f"{message[0].lower()}{message[1:]}, got {_shown(error['input'])}"
+
+
+def _fields(model: type[BaseModel], keys: Sequence[str | int]) -> dict[str, FieldInfo]:
+    """The fields that may stand under ``keys``."""
+    types_: list[Any] = [model]
+    for key in keys:
+        below: list[Any] = []
+        for kind in _flat(types_):
+            if _is_model(kind) and key in kind.model_fields:
+                field = kind.model_fields[str(key)]
+                below += [field.annotation, *field.metadata]
+            elif get_origin(kind) is dict:
+                below.append(get_args(kind)[1])
+        types_ = below
+    return {name: field for kind in _flat(types_) if _is_model(kind) for name, field in kind.model_fields.items()}
+
+
+def _flat(types_: Sequence[Any]) -> Iterator[Any]:
+    """The members of all unions, with the models that stand for mappings of overrides."""
+    for kind in types_:
+        if isinstance(kind, OverridesOf):
+            yield kind.model
+        elif get_origin(kind) in (Annotated, Union, types.UnionType):
+            yield from _flat([*get_args(kind), *getattr(kind, "__metadata__", ())])
+        else:
+            yield kind
+
+
+def _is_model(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, BaseModel)
+
+
+def _example(key: str, fields: Mapping[str, FieldInfo]) -> str:
+    examples = fields[key].examples if key in fields else None
+    if not examples:
+        return ""
+    text = yaml.safe_dump(examples[0], default_flow_style=True, sort_keys=False, width=1000)
+    # A scalar alone is followed by YAML's mark of the end of a document.
+    return f", for example `{key}: {text.splitlines()[0]}`"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,352 @@
+"""The run directory: everything that a sweep has produced, and its only state.
+
+    RUN/spec.json                                  the resolved sweep file
+    RUN/environment.json                           commit, versions, machine; written once
+    RUN/splits/DATASET.json                        case ids of each side
+    RUN/cards/DATASET.json                         facts about a dataset, for the report
+    RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
+    RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
+    RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
+    RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
+    RUN/sources/HASH/                              a backbone that was trained here first
+    RUN/workers/                                   what workers printed
+    RUN/report/                                    what ``analysis`` made of it
+
+A trial folder holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
+``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means finished) and
+``log.txt``. This module alone knows these names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness import lease as leases
+from harness.errors import RequestError
+from harness.files import encode_json, read_json, write_atomic, write_exclusive, write_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Stage = Literal["source", "search", "confirm"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFolder:
+    """One training: what to run, how far it is, what came out."""
+
+    path: Path
+    stage: Stage
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, unique within stage and study."""
+        return self.path.name
+
+    def create(self) -> None:
+        """Make the folder; harmless when it exists."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, **facts: Any) -> leases.Lease | None:
+        """Claim the trial for this process; None when it is finished or a living process runs it."""
+        self.create()
+        if self.finished:
+            return None
+        lease = leases.claim(self.path, **facts)
+        # Its last owner may have finished between the two looks.
+        if lease is not None and self.finished:
+            lease.release("already finished")
+            return None
+        return lease
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is in."""
+        return (self.path / "result.json").exists()
+
+    @property
+    def claimed(self) -> bool:
+        """Whether any process ever claimed it."""
+        return self.path.is_dir() and leases.latest_number(self.path) > 0
+
+    def lease(self) -> leases.LeaseView | None:
+        """Its current lease; None when nobody claimed it."""
+        return leases.view(self.path) if self.path.is_dir() else None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every attempt, oldest first."""
+        return leases.history(self.path)
+
+    def write_request(self, request: Mapping[str, Any]) -> None:
+        """Record what is to run, once; a later attempt runs the same."""
+        write_exclusive(self.path / "trial.json", encode_json(dict(request)))
+
+    def request(self) -> dict[str, Any]:
+        """What is to run.
+
+        Raises:
+            TornFileError: the file is not readable.
+            FileNotFoundError: nothing was asked yet.
+        """
+        return read_json(self.path / "trial.json")
+
+    def has_request(self) -> bool:
+        """Whether ``trial.json`` exists."""
+        return (self.path / "trial.json").exists()
+
+    def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the curve: one JSON object a line, one line an epoch."""
+        content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+        write_atomic(self.path / "curve.jsonl", content.encode())
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The epochs so far; empty before the first ends."""
+        path = self.path / "curve.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the checkpoint lies while the trial runs."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the trial's log lies."""
+        return self.path / "log.txt"
+
+    @property
+    def model_path(self) -> Path:
+        """Where a saved model lies (safetensors)."""
+        return self.path / "model.safetensors"
+
+    def write_predictions(self, frame: pl.DataFrame) -> None:
+        """Write the test predictions: ``case_id`` (str), ``label`` (int64), ``logit_0`` … (float64)."""
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        write_atomic(self.path / "predictions.parquet", buffer.getvalue())
+
+    def predictions(self) -> pl.DataFrame:
+        """The test predictions of a confirm trial.
+
+        Raises:
+            FileNotFoundError: the trial opened no test split.
+        """
+        import polars as pl
+
+        return pl.read_parquet(self.path / "predictions.parquet")
+
+    def finish(self, result: Mapping[str, Any]) -> bool:
+        """Commit the result; False when another process did so before."""
+        first = write_exclusive(self.path / "result.json", encode_json(dict(result)))
+        self.checkpoint_path.unlink(missing_ok=True)
+        return first
+
+    def result(self) -> dict[str, Any]:
+        """What came out.
+
+        Raises:
+            TornFileError: the file is not readable.
+            FileNotFoundError: the trial is not finished.
+        """
+        return read_json(self.path / "result.json")
+
+    def set_aside(self, name: str) -> Path:
+        """Rename a damaged file of this folder so that it no longer counts; returns its new place."""
+        source = self.path / name
+        number = sum(1 for _ in self.path.glob(f"{name}.damaged*")) + 1
+        target = self.path / f"{name}.damaged{number}"
+        source.rename(target)
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """The search of one method on one dataset, and its confirmation."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """``METHOD@DATASET``, both as labelled in the sweep file."""
+        return self.path.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether the study was begun."""
+        return (self.path / "study.json").exists()
+
+    def describe(self, description: Mapping[str, Any]) -> None:
+        """Record what the study is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "study.json", dict(description))
+
+    def description(self) -> dict[str, Any]:
+        """What the study is: label, method, dataset, search space, identity.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        return read_json(self.path / "study.json")
+
+    def search_trial(self, slot: int, seed: int) -> TrialFolder:
+        """The folder of a search trial, whether it exists or not."""
+        return TrialFolder(self.path / "search" / f"{slot:04d}-s{seed}", "search")
+
+    def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
+        """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
+        return TrialFolder(self.path / "confirm" / f"{configuration}-s{seed}", "confirm")
+
+    def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
+        """Every trial folder of a stage that exists, by name."""
+        return [TrialFolder(path, stage) for path in _folders(self.path / stage)]
+
+    def choose(self, choice: Mapping[str, Any]) -> None:
+        """Record the configuration that the search chose."""
+        write_json(self.path / "chosen.json", dict(choice))
+
+    def chosen(self) -> dict[str, Any] | None:
+        """The configuration that the search chose; None while the search goes on."""
+        path = self.path / "chosen.json"
+        return read_json(path) if path.exists() else None
+
+
+class RunDirectory:
+    """Everything that a sweep has produced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            RequestError: something else stands there, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RequestError(f"{self.path}: not a folder; choose another with --run-dir") from error
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise RequestError(f"{self.path}: cannot be read and written; change its permissions or use --run-dir")
+        foreign = not self.exists() and next(self.path.iterdir(), None) is not None
+        if foreign and not (self.path / "studies").exists():
+            raise RequestError(f"{self.path}: holds other files and no run; choose an empty folder with --run-dir")
+
+    def exists(self) -> bool:
+        """Whether a sweep was begun here."""
+        return (self.path / "spec.json").exists()
+
+    def require(self) -> None:
+        """Raise RequestError unless a sweep was begun here."""
+        if not self.exists():
+            raise RequestError(f"{self.path}: no run directory (it has no spec.json); give the folder of a sweep")
+
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
+        """Replace the resolved sweep specification."""
+        write_json(self.path / "spec.json", dict(spec))
+
+    def spec(self) -> dict[str, Any]:
+        """The resolved sweep specification."""
+        self.require()
+        return read_json(self.path / "spec.json")
+
+    def spec_stamp(self) -> tuple[int, int]:
+        """Changes whenever the specification is replaced."""
+        status = (self.path / "spec.json").stat()
+        return status.st_mtime_ns, status.st_ino
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Record the environment of the first launch."""
+        write_exclusive(self.path / "environment.json", encode_json(dict(environment)))
+
+    def environment(self) -> dict[str, Any]:
+        """The environment of the first launch."""
+        return read_json(self.path / "environment.json")
+
+    def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
+        """Record the case ids of each side of a dataset's split."""
+        self._write(f"splits/{dataset}.json", split)
+
+    def split(self, dataset: str) -> dict[str, Any]:
+        """The case ids of each side."""
+        return read_json(self.path / "splits" / f"{dataset}.json")
+
+    def write_card(self, dataset: str, card: Mapping[str, Any]) -> None:
+        """Record facts about a dataset for the report."""
+        self._write(f"cards/{dataset}.json", card)
+
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """Facts about each dataset, by label."""
+        return {path.stem: read_json(path) for path in sorted((self.path / "cards").glob("*.json"))}
+
+    def study(self, name: str) -> StudyFolder:
+        """The folder of a study, whether it exists or not."""
+        return StudyFolder(self.path / "studies" / name)
+
+    def studies(self) -> list[StudyFolder]:
+        """Every study that was ever begun here, by name."""
+        return [StudyFolder(path) for path in _folders(self.path / "studies") if StudyFolder(path).exists]
+
+    def source(self, identity: str) -> TrialFolder:
+        """The folder of a backbone that is trained here first."""
+        return TrialFolder(self.path / "sources" / identity, "source")
+
+    def sources(self) -> list[TrialFolder]:
+        """Every backbone that was trained here."""
+        return [TrialFolder(path, "source") for path in _folders(self.path / "sources")]
+
+    def trials(self) -> Iterator[TrialFolder]:
+        """Every trial folder: sources, then studies by name, search before confirm."""
+        yield from self.sources()
+        for study in self.studies():
+            yield from study.trials("search")
+            yield from study.trials("confirm")
+
+    def set_study_aside(self, study: StudyFolder) -> Path:
+        """Move a stale study out of the way, losing nothing; returns its new place."""
+        folder = self.path / "stale"
+        folder.mkdir(exist_ok=True)
+        number = sum(1 for _ in folder.glob(f"{study.name}.*")) + 1
+        target = folder / f"{study.name}.{number}"
+        study.path.rename(target)
+        return target
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.path / "report"
+
+    def worker_log(self, name: str) -> Path:
+        """Where what a worker prints is kept."""
+        folder = self.path / "workers"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.log"
+
+    @property
+    def report_state(self) -> Path:
+        """The file that says which results the report shows."""
+        return self.report / "state"
+
+    @property
+    def lock_folder(self) -> Path:
+        """The folder whose lease serialises changes of the run's specification and of its report."""
+        folder = self.path / "lock"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _write(self, relative: str, value: Mapping[str, Any]) -> None:
+        path = self.path / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, dict(value))
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(Path(entry.path) for entry in os.scandir(parent) if entry.is_dir())

@@ -1,0 +1,284 @@
+"""From a sweep specification to its studies: what there is to do, and the identity of each part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.cache import DecodedDataset, prepare
+from harness.data.split import Split, make_split
+from harness.dataset import Dataset
+from harness.errors import RequestError
+from harness.identity import canonical_hash
+from harness.method import Method
+from harness.plugins import Catalogue, Plugin
+from harness.search import slot_count
+from harness.space import Parameter, Value, defaults, override, to_json
+from harness.spec import BackboneSpec, DatasetSpec, SearchSpec, SourceSpec, SweepSpec, TrainSpec
+from harness.spec_loading import read_options
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+PROTOCOL = 1
+"""Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where raw archives and decoded arrays lie on this machine."""
+
+    data: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A decoded dataset with its split."""
+
+    label: str
+    dataset: Dataset
+    data: DecodedDataset
+    split: Split
+
+    def identity(self) -> dict[str, Any]:
+        """All that a dataset can change in a trial: content, sides, augmentation, order of classes."""
+        return {
+            "name": self.dataset.name,
+            "fingerprint": self.data.fingerprint,
+            "split": self.split.digest,
+            "augmentation": asdict(self.dataset.augmentation),
+            "ordinal": self.dataset.ordinal,
+        }
+
+
+@dataclass(frozen=True)
+class Source:
+    """A backbone that is trained here first, on another dataset."""
+
+    method: type[Method]
+    hyperparameters: dict[str, Value]
+    backbone: str
+    dataset: PreparedDataset
+    train: TrainSpec
+    metric: str
+    seed: int
+    identity: str
+    folder: TrialFolder
+
+
+@dataclass(frozen=True)
+class Study:
+    """The search of one method on one dataset, and its confirmation."""
+
+    label: str
+    method: Plugin[Method]
+    space: dict[str, Parameter]
+    backbone: str
+    weights: str | None
+    """Name of a weights enum member or path of a file; None for random weights or those of ``source``."""
+    source: Source | None
+    dataset: PreparedDataset
+    train: TrainSpec
+    search: SearchSpec
+    slots: int
+    confirm_seeds: tuple[int, ...]
+    identity: dict[str, Any]
+    folder: StudyFolder
+
+    @property
+    def name(self) -> str:
+        """``METHOD@DATASET``."""
+        return self.folder.name
+
+    def trial_identity(self, stage: str, hyperparameters: Mapping[str, Value], seed: int) -> str:
+        """Hash of everything that determines the result of one trial."""
+        return canonical_hash(
+            {
+                **{part: value for part, value in self.identity.items() if part not in ("search", "space")},
+                "stage": stage,
+                "hyperparameters": dict(hyperparameters),
+                "seed": seed,
+            }
+        )
+
+    def description(self) -> dict[str, Any]:
+        """The content of ``study.json``."""
+        weights: Any = self.weights if self.source is None else {"source": self.source.identity}
+        doc = (self.method.cls.__doc__ or "").strip()
+        return {
+            "label": self.label,
+            "method": self.method.name,
+            "summary": doc.splitlines()[0] if doc else "",
+            "dataset": self.dataset.label,
+            "dataset_name": self.dataset.dataset.name,
+            "space": to_json(self.space),
+            "backbone": {"name": self.backbone, "weights": weights},
+            "search_slots": self.slots,
+            "search_seeds": list(self.search.seeds),
+            "confirm_seeds": list(self.confirm_seeds),
+            "identity": self.identity,
+        }
+
+
+def configuration_hash(hyperparameters: Mapping[str, Value]) -> str:
+    """Short name of a configuration."""
+    return canonical_hash(dict(hyperparameters))[:10]
+
+
+class Planner:
+    """Builds the studies of a specification, opening each dataset once."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        catalogue: Catalogue,
+        run: RunDirectory,
+        roots: Roots,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self._spec, self._catalogue, self._run, self._roots = spec, catalogue, run, roots
+        self._progress = progress
+        self._decoded: dict[str, DecodedDataset] = {}
+        self._sources: dict[str, Source] = {}
+        self._file_hashes: dict[str, str] = {}
+
+    def studies(self) -> list[Study]:
+        """All studies, in the order of the sweep file: dataset by dataset, method by method.
+
+        Raises:
+            RequestError: something named in the specification is missing or does not fit.
+        """
+        spec = self._spec
+        prepared = {label: self._prepare(label, entry, spec.train.image_size) for label, entry in spec.datasets.items()}
+        return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
+
+    def card(self, prepared: PreparedDataset) -> dict[str, Any]:
+        """Facts about a dataset for the report."""
+        dataset, data, split = prepared.dataset, prepared.data, prepared.split
+        position = {case: index for index, case in enumerate(data.case_ids)}
+        counts = {}
+        for side in ("train", "val", "test"):
+            labels = [int(data.labels[position[case]]) for case in getattr(split, side)]
+            counts[side] = [labels.count(k) for k in range(len(data.classes))]
+        return {
+            "name": dataset.name,
+            "title": dataset.title,
+            "modality": dataset.modality,
+            "licence": dataset.licence,
+            "citation": dataset.citation,
+            "classes": list(data.classes),
+            "images": len(data.labels),
+            "image_size": int(data.images.shape[1]),
+            "fingerprint": data.fingerprint,
+            "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
+            "counts": counts,
+        }
+
+    def _study(self, label: str, dataset: PreparedDataset) -> Study:
+        spec = self._spec
+        entry = spec.methods[label]
+        place = f"methods.{label}"
+        plugin = self._catalogue.method(entry.method, place)
+        space = override(plugin.cls.space, entry.hyperparameters, place)
+        backbone = entry.backbone or spec.backbone
+        source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
+        weights = backbone.weights if isinstance(backbone.weights, str) else None
+        folder = self._run.study(f"{label}@{dataset.label}")
+        search = spec.search
+        identity = {
+            "protocol": PROTOCOL,
+            "method": {"name": plugin.name, "code": plugin.code},
+            "space": to_json(space),
+            "backbone": {
+                "name": backbone.name,
+                "weights": source.identity if source else self._weights(weights),
+            },
+            "dataset": dataset.identity(),
+            "train": spec.train.model_dump(mode="json"),
+            "search": search.model_dump(mode="json", exclude={"trials"}),
+        }
+        return Study(
+            label=label,
+            method=plugin,
+            space=space,
+            backbone=backbone.name,
+            weights=weights,
+            source=source,
+            dataset=dataset,
+            train=spec.train,
+            search=search,
+            slots=slot_count(space, search),
+            confirm_seeds=spec.confirm.seed_list(search.seeds),
+            identity=identity,
+            folder=folder,
+        )
+
+    def _source(self, backbone: BackboneSpec) -> Source:
+        given = backbone.weights
+        assert isinstance(given, SourceSpec)
+        key = canonical_hash(backbone.model_dump(mode="json"))
+        if key not in self._sources:
+            train = self._spec.train.merged(given.train)
+            plugin = self._catalogue.method(given.method, "backbone.weights.method")
+            hyperparameters = defaults(
+                override(plugin.cls.space, given.hyperparameters, "backbone.weights.hyperparameters")
+            )
+            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train.image_size)
+            identity = canonical_hash(
+                {
+                    "protocol": PROTOCOL,
+                    "method": {"name": plugin.name, "code": plugin.code},
+                    "backbone": backbone.name,
+                    "dataset": dataset.identity(),
+                    "train": train.model_dump(mode="json"),
+                    "metric": self._spec.search.metric,
+                    "hyperparameters": hyperparameters,
+                    "seed": given.seed,
+                }
+            )
+            self._sources[key] = Source(
+                method=plugin.cls,
+                hyperparameters=hyperparameters,
+                backbone=backbone.name,
+                dataset=dataset,
+                train=train,
+                metric=self._spec.search.metric,
+                seed=given.seed,
+                identity=identity,
+                folder=self._run.source(identity[:16]),
+            )
+        return self._sources[key]
+
+    def _prepare(self, label: str, entry: DatasetSpec, size: int) -> PreparedDataset:
+        place = f"datasets.{label}"
+        plugin = self._catalogue.dataset(entry.dataset, place)
+        options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
+        dataset = plugin.cls(options)
+        key = canonical_hash({"name": plugin.name, "options": options.model_dump(mode="json"), "size": size})
+        if key not in self._decoded:
+            report = self._progress
+            self._decoded[key] = prepare(
+                dataset,
+                plugin.code,
+                size,
+                self._roots.data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(label, done, total),
+            )
+        data = self._decoded[key]
+        split = make_split(data, self._spec.split.kind, self._spec.split.seed)
+        return PreparedDataset(label, dataset, data, split)
+
+    def _weights(self, weights: str | None) -> str | None:
+        if weights is None or not weights.endswith(".safetensors"):
+            return weights
+        if weights not in self._file_hashes:
+            import hashlib
+
+            try:
+                with Path(weights).open("rb") as stream:
+                    self._file_hashes[weights] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise RequestError(f"backbone.weights: {weights}: {error.strerror}") from error
+        return self._file_hashes[weights]

@@ -1,0 +1,114 @@
+"""A study as its folders show it: what is asked, what is finished, what was chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from harness.metrics import METRICS
+from harness.search import Asked, choose
+from harness.space import Value
+from harness.store import TrialFolder
+from harness.studies import Study, configuration_hash
+
+
+@dataclass
+class StudyState:
+    """A study as the run directory shows it; refreshed by looking only at what is not finished yet."""
+
+    study: Study
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Results by the path of the trial's folder."""
+    known: dict[int, Asked] = field(default_factory=dict)
+    """Finished slots."""
+
+    def result(self, folder: TrialFolder) -> dict[str, Any] | None:
+        """The result of a trial, None while it is not finished."""
+        key = str(folder.path)
+        if key not in self.results:
+            if not folder.finished:
+                return None
+            self.results[key] = folder.result()
+        return self.results[key]
+
+    def slot_folders(self, slot: int) -> list[TrialFolder]:
+        """The trials of a slot, one a tuning seed."""
+        return [self.study.folder.search_trial(slot, seed) for seed in self.study.search.seeds]
+
+    def slot_finished(self, slot: int) -> bool:
+        """Whether every seed of a slot has its result."""
+        return slot in self.known or all(self.result(folder) is not None for folder in self.slot_folders(slot))
+
+    def asked(self, slot: int) -> Asked | None:
+        """What is known of a slot; None before it was asked."""
+        if slot in self.known:
+            return self.known[slot]
+        folder = next((folder for folder in self.slot_folders(slot) if folder.has_request()), None)
+        if folder is None:
+            return None
+        hyperparameters = folder.request()["hyperparameters"]
+        if not self.slot_finished(slot):
+            return Asked(slot, hyperparameters)
+        self.known[slot] = Asked(slot, hyperparameters, self._score(slot))
+        return self.known[slot]
+
+    def searched(self) -> bool:
+        """Whether the search is complete."""
+        return len(self.known) == self.study.slots or all(
+            self.slot_finished(slot) for slot in reversed(range(self.study.slots))
+        )
+
+    def confirm_folders(self) -> list[tuple[int, TrialFolder]]:
+        """Confirm seeds with their trials; empty before the search is complete or when all of it failed."""
+        hyperparameters = self.chosen()
+        if hyperparameters is None:
+            return []
+        name = configuration_hash(hyperparameters)
+        return [(seed, self.study.folder.confirm_trial(name, seed)) for seed in self.study.confirm_seeds]
+
+    def chosen(self) -> dict[str, Value] | None:
+        """The configuration that the complete search chose; recorded on first sight."""
+        if not self.searched():
+            return None
+        best = choose([asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None])
+        if best is None:
+            return None
+        assert best.score is not None
+        choice = {
+            "slot": best.slot,
+            "metric": self.study.search.metric,
+            "value": self._sign * best.score,
+            "hyperparameters": dict(best.hyperparameters),
+            "configuration": configuration_hash(best.hyperparameters),
+            "of": self.study.slots,
+        }
+        if self.study.folder.chosen() != choice:
+            self.study.folder.choose(choice)
+        return dict(best.hyperparameters)
+
+    def complete(self) -> bool:
+        """Whether nothing of the study is left to do."""
+        return self.searched() and all(self.result(folder) is not None for _, folder in self.confirm_folders())
+
+    def total(self) -> int:
+        """Number of trials of the study, search and confirm."""
+        study = self.study
+        return study.slots * len(study.search.seeds) + len(study.confirm_seeds)
+
+    def finished(self) -> list[dict[str, Any]]:
+        """Results so far, search first."""
+        search = [self.result(folder) for slot in range(self.study.slots) for folder in self.slot_folders(slot)]
+        confirm = [self.result(folder) for _, folder in self.confirm_folders()]
+        return [result for result in (*search, *confirm) if result is not None]
+
+    @property
+    def _sign(self) -> int:
+        return 1 if METRICS[self.study.search.metric] else -1
+
+    def _score(self, slot: int) -> float | None:
+        results = [self.result(folder) for folder in self.slot_folders(slot)]
+        values = [r["metrics"]["val"][self.study.search.metric] for r in results if r and r["status"] == "done"]
+        if len(values) < len(results) or any(value is None for value in values):
+            return None
+        return self._sign * fmean(values)

@@ -1,0 +1,169 @@
+"""Run a sweep: plan it, launch it, go on with it. ``python -m harness.sweep FILE``.
+
+The same command starts a sweep, continues one that was interrupted or killed, and does nothing when all is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    run_command,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.scheduler import Scheduler
+    from harness.spec import SweepSpec
+    from harness.store import RunDirectory
+    from harness.studies import Roots, Study
+
+DESCRIPTION = "Run a sweep: methods × datasets, tuned alike, confirmed on fresh seeds, reported."
+EPILOG = """
+The same command starts a sweep, goes on with one that was stopped, and does nothing when all is done.
+exit codes: 0 done, 1 some trials failed for good, 2 the request was wrong, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.sweep``."""
+    result = argparse.ArgumentParser(
+        prog="python -m harness.sweep",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("file", type=Path, metavar="FILE", help="sweep file (YAML)")
+    result.add_argument(
+        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
+        help="override a key of the file, e.g. train.epochs=2; may be given again",
+    )  # fmt: skip
+    result.add_argument("--dry-run", action="store_true", help="check the file, say what would run, and stop")
+    result.add_argument("--run-dir", type=Path, metavar="DIR", help="run directory (default: runs/NAME)")
+    result.add_argument("--launcher", metavar="KIND", help="launch.kind of the file, overridden")
+    result.add_argument("--workers", metavar="N", help="launch.workers of the file, overridden")
+    result.add_argument(
+        "--data-root", type=Path, metavar="DIR",
+        help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
+    )  # fmt: skip
+    result.add_argument(
+        "--stale", choices=("stop", "rerun"), default="stop",
+        help="what to do with studies whose code, data or settings changed since they ran: stop and say why, "
+        "or set them aside and run them again (default: %(default)s)",
+    )  # fmt: skip
+    result.add_argument("--repair", action="store_true", help="set damaged files aside and compute them again")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return run_command(lambda: sweep(arguments))
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """Carry out the command line."""
+    from rich.console import Console
+
+    from harness.plugins import discover
+    from harness.spec_loading import check_against, load_sweep
+
+    console = Console(stderr=True)
+    assignments = list(arguments.assignments)
+    if arguments.launcher is not None:
+        assignments.append(f"launch.kind={arguments.launcher}")
+    if arguments.workers is not None:
+        assignments.append(f"launch.workers={arguments.workers}")
+    loaded = load_sweep(arguments.file, assignments)
+    with console.status("loading plugins"):
+        catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
+    check_against(loaded.spec, catalogue, loaded.place)
+    if arguments.dry_run:
+        from harness.preview import print_preview
+
+        print_preview(loaded.spec, catalogue)
+        return EXIT_DONE
+    return _run(arguments, loaded.spec, catalogue, console)
+
+
+def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
+    from harness.environment import capture
+    from harness.planning import plan_run
+    from harness.plugins import Catalogue
+    from harness.reporting import refresh_report
+    from harness.scheduler import Scheduler
+    from harness.store import RunDirectory
+    from harness.studies import Roots
+
+    assert isinstance(catalogue, Catalogue)
+    from harness.data.cache import default_cache_root, default_data_root
+
+    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    run.create()
+    studies = plan_run(
+        run, spec, catalogue, roots, console, rerun_stale=arguments.stale == "rerun", repair=arguments.repair
+    )
+    run.write_environment(capture())
+    scheduler = Scheduler(studies, spec.launch.retries)
+    console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
+    if not scheduler.complete():
+        interrupted = _launch(run, spec, roots, scheduler, console)
+        if interrupted:
+            console.print("interrupted; the same command goes on from here")
+            return EXIT_INTERRUPTED
+    page = refresh_report(run)
+    print(page)
+    return _verdict(studies, scheduler, console)
+
+
+def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Scheduler, console: Console) -> bool:
+    """Run workers until all is done; True when the user interrupted."""
+    from harness.launch.local import LocalWorkers
+    from harness.progress import Display
+
+    # A scheduler or a closing terminal ends the sweep with SIGTERM: stop as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    workers = LocalWorkers(run, spec.launch, roots)
+    try:
+        with Display(scheduler, workers.count, console) as display:
+            workers.start()
+            while workers.poll():
+                display.refresh()
+                workers.pause()
+    except KeyboardInterrupt:
+        console.print("stopping: running trials write their checkpoints (Ctrl-C again to kill them)")
+        return True
+    finally:
+        workers.stop(console.print)
+    return False
+
+
+def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -> int:
+    failed = 0
+    for message in scheduler.failed_sources():
+        console.print(f"failed: {message}", soft_wrap=True, highlight=False, markup=False)
+        failed += 1
+    for state in scheduler.states:
+        for result in state.finished():
+            if result["status"] != "done":
+                failed += 1
+                where = f"{state.study.name} {result['stage']} slot {result['slot']} seed {result['seed']}"
+                console.print(
+                    f"failed: {where}: {result['cause']}: {result['message']}",
+                    soft_wrap=True, highlight=False, markup=False,
+                )  # fmt: skip
+    return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

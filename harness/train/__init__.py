@@ -1,0 +1,1 @@
+"""The training path: from a trial's request to its result."""

@@ -1,0 +1,113 @@
+"""Checkpoints: everything that a trial needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.backbones import Model
+from harness.errors import RequestError
+from harness.files import write_atomic
+
+FORMAT = 1
+
+
+def changing_tensors(model: Model) -> dict[str, Tensor]:
+    """The tensors that training may change: trained parameters and all buffers.
+
+    Frozen weights come from the backbone and the seed, and are not stored again and again.
+    """
+    tensors: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    tensors.update(model.named_buffers())
+    return tensors
+
+
+def snapshot(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU that later steps cannot change."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def restore(model: Model, stored: dict[str, Tensor]) -> None:
+    """Put stored tensors back into a model that was built in the same way.
+
+    Raises:
+        ValueError: names differ.
+    """
+    current = changing_tensors(model)
+    if current.keys() != stored.keys():
+        raise ValueError("the checkpoint belongs to another network")
+    with torch.no_grad():
+        for name, tensor in current.items():
+            tensor.copy_(stored[name])
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint; None when there is none.
+
+    Raises:
+        DamagedCheckpointError: the file is truncated or not a checkpoint.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:
+        raise DamagedCheckpointError(path) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise DamagedCheckpointError(path)
+    return state
+
+
+class DamagedCheckpointError(RequestError):
+    """A checkpoint cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: truncated or not a checkpoint; `--repair` sets it aside and the trial starts from its beginning"
+        )
+        self.path = path
+
+
+class CheckpointWriter:
+    """Writes checkpoints beside the training, one at a time, the newest last.
+
+    ``guard`` is called before each write and raises when this process no longer owns the trial.
+    """
+
+    def __init__(self, path: Path, guard: Callable[[], None]) -> None:
+        self._path = path
+        self._guard = guard
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def submit(self, state: dict[str, Any]) -> None:
+        """Start writing a state whose tensors nobody changes any more; waits for the write before it."""
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(state,), name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the last write; raises what it raised."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, state: dict[str, Any]) -> None:
+        try:
+            buffer = io.BytesIO()
+            torch.save({"format": FORMAT, **state}, buffer)
+            self._guard()
+            write_atomic(self._path, buffer.getvalue())
+        except BaseException as error:  # noqa: BLE001  (re-raised by wait in the training thread)
+            self._error = error

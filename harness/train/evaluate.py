@@ -1,0 +1,28 @@
+"""Logits of a whole side of the split, in large batches without gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.backbones import Model
+from harness.train.data import Side, TrialData
+
+
+def predict(
+    model: Model, data: TrialData, side: Side, batch_size: int, precision: torch.dtype | None
+) -> npt.NDArray[np.float64]:
+    """Float64 logits, shape (cases of the side, classes), in the side's order, with the network in evaluation mode.
+
+    Raises:
+        KeyError: the trial was not given this side.
+    """
+    model.eval()
+    chunks = []
+    with torch.inference_mode():
+        for positions in torch.split(data.positions[side], batch_size):
+            images = data.evaluation_batch(positions)
+            with torch.autocast(data.device.type, precision, enabled=precision is not None):
+                chunks.append(model(images).double())
+    return torch.cat(chunks).cpu().numpy()

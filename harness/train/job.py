@@ -1,0 +1,75 @@
+"""What one training needs to know, resolved: no names to look up, no files to parse."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.data.cache import DecodedDataset
+from harness.data.split import Split
+from harness.dataset import Augmentation, Dataset
+from harness.method import Hyperparameters, Method
+from harness.metrics import METRICS
+from harness.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One training: a function of code, data, configuration and seed."""
+
+    stage: Literal["source", "search", "confirm"]
+    method: type[Method]
+    hyperparameters: Hyperparameters
+    backbone: str
+    weights: str | Path | None
+    dataset: Dataset
+    data: DecodedDataset
+    split: Split
+    train: TrainSpec
+    metric: str
+    seed: int
+    save_model: bool = False
+
+    @property
+    def opens_test(self) -> bool:
+        """Only the confirm stage sees the test split."""
+        return self.stage == "confirm"
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher metric is better, -1 where a lower one is."""
+        return 1 if METRICS[self.metric] else -1
+
+    def augmentation(self) -> Augmentation | None:
+        """The dataset's augmentation with the sweep file's changes; None when it is switched off."""
+        wanted = self.train.augment
+        if wanted is False:
+            return None
+        if wanted is True:
+            return self.dataset.augmentation
+        changes = wanted if isinstance(wanted, dict) else wanted.model_dump(exclude_none=True)
+        known = {entry.name for entry in fields(Augmentation)}
+        return replace(self.dataset.augmentation, **{k: v for k, v in changes.items() if k in known})
+
+
+class Interrupted(Exception):
+    """The trial was asked to stop; its checkpoint is written."""
+
+
+class NotFiniteError(Exception):
+    """The loss or a metric is not a number, or the trial has no defined score."""
+
+
+@dataclass
+class Control:
+    """How a running trial is watched and stopped from outside."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    guard: Callable[[], None] = lambda: None
+    """Raises when this process no longer owns the trial; called before each write."""
+    log: Callable[[str], None] = lambda line: None
+    progress: Callable[[dict[str, Any]], None] = lambda facts: None
+    """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""

@@ -1,0 +1,257 @@
+"""One training from its first step, or from its checkpoint, to its last."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from harness.backbones import Model, build_model, set_training_mode
+from harness.metrics import evaluate
+from harness.seeds import derive_seed
+from harness.store import TrialFolder
+from harness.train.checkpoint import CheckpointWriter, changing_tensors, load_checkpoint, restore, snapshot
+from harness.train.data import Side, TrialData
+from harness.train.evaluate import predict
+from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
+from harness.train.step import (
+    StepContext,
+    autocast_dtype,
+    build_optimizer,
+    schedule_factor,
+    set_learning_rates,
+)
+
+
+@dataclass
+class Progress:
+    """Where a training stands; together with the tensors this is the checkpoint."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step_in_epoch: int = 0
+    """Steps finished in the running epoch."""
+    loss_sum: float = 0.0
+    """Sum of the batch losses of the running epoch."""
+    best_epoch: int = -1
+    best_score: float = -math.inf
+    """Best validation score so far, signed so that higher is better."""
+    best_tensors: dict[str, Tensor] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    """Training time of all attempts up to here."""
+
+
+class Training:
+    """The state of one trial in memory.
+
+    All randomness comes from streams named by seed, epoch and step, so there is no generator state to store: a
+    resumed training draws what the undisturbed one would have drawn.
+    """
+
+    def __init__(
+        self,
+        job: TrialJob,
+        folder: TrialFolder,
+        device: torch.device,
+        control: Control,
+        resident: Tensor | None = None,
+    ) -> None:
+        self.job, self.folder, self.device, self.control = job, folder, device, control
+        self.method = job.method()
+        self.model = self._build(resident)
+        self.steps_per_epoch = max(1, self.data.count("train") // job.train.batch_size)
+        self.total_steps = self.steps_per_epoch * job.train.epochs
+        precision = autocast_dtype(job.train, device)
+        self.context = StepContext(
+            model=self.model,
+            optimizer=build_optimizer(
+                str(job.hyperparameters.get("optimizer", "adamw")),
+                self.method.param_groups(self.model, job.hyperparameters),
+                device,
+            ),
+            criterion=self._criterion(),
+            device=device,
+            precision=precision,
+            scaler=torch.amp.GradScaler(device.type) if precision == torch.float16 else None,
+            clip_norm=job.train.clip_norm,
+        )
+        self.augmentation = job.augmentation()
+        self.progress = Progress()
+        self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
+        self._resume()
+
+    def run(self) -> Progress:
+        """Train to the end.
+
+        Raises:
+            Interrupted: stopped from outside, with a checkpoint written.
+            NotFiniteError: the loss or the validation score is not a number.
+        """
+        progress, train = self.progress, self.job.train
+        clock = time.perf_counter()
+        try:
+            while progress.epoch < train.epochs and not self._out_of_patience():
+                self._epoch(clock)
+                now = time.perf_counter()
+                progress.seconds += now - clock
+                clock = now
+                self.folder.write_curve(progress.curve)
+                self.writer.submit(self._state())
+                if self.control.stop.is_set() and progress.epoch < train.epochs:
+                    raise Interrupted
+        finally:
+            self.writer.wait()
+        restore(self.model, progress.best_tensors)
+        return progress
+
+    def logits(self, side: Side) -> npt.NDArray[np.float64]:
+        """Float64 logits of a side with the tensors as they are now."""
+        return predict(self.model, self.data, side, self.job.train.eval_batch_size, self.context.precision)
+
+    def scores(self, side: Side, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        """All metrics of a side.
+
+        Raises:
+            NotFiniteError: a logit is not finite.
+        """
+        if not np.isfinite(logits).all():
+            raise NotFiniteError(f"{side} logits are not finite")
+        return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal)
+
+    def _build(self, resident: Tensor | None) -> Model:
+        job = self.job
+        # One stream for the head, which is the same for all methods, and one for what the method adds.
+        model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
+        torch.manual_seed(derive_seed("adapt", job.seed))
+        self.method.adapt(model, job.hyperparameters)
+        self.data = TrialData.load(job.data, job.split, job.opens_test, normalisation, self.device, resident)
+        if job.opens_test:
+            self.control.log(f"test split opened: {self.data.count('test')} cases")
+        return model.to(self.device).to(memory_format=torch.channels_last)
+
+    def _criterion(self) -> nn.Module:
+        weight = None
+        if self.job.train.class_weights == "balanced":
+            counts = torch.bincount(self.data.targets("train"), minlength=len(self.job.data.classes)).float()
+            # A class that training never shows gets no weight rather than an infinite one.
+            weight = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
+        return nn.CrossEntropyLoss(weight, label_smoothing=self.job.train.label_smoothing)
+
+    def _epoch(self, clock: float) -> None:
+        progress, job, data = self.progress, self.job, self.data
+        order = data.order(job.seed, progress.epoch)
+        batches = torch.split(order[: self.steps_per_epoch * job.train.batch_size], job.train.batch_size)
+        losses: list[Tensor] = []
+        set_training_mode(self.model, self.method.batch_norm)
+        for index in range(progress.step_in_epoch, self.steps_per_epoch):
+            step = progress.epoch * self.steps_per_epoch + index
+            set_learning_rates(self.context.optimizer, schedule_factor(step, self.total_steps, job.train.warmup))
+            images, labels = data.training_batch(batches[index], self.augmentation, job.seed, step)
+            torch.manual_seed(derive_seed("step", job.seed, step))
+            losses.append(self.method.training_step(self.context, images, labels))
+            self._report(step)
+            if self.control.stop.is_set() and index + 1 < self.steps_per_epoch:
+                self._interrupt(index + 1, losses, clock)
+        self._finish_epoch(losses)
+
+    def _interrupt(self, step_in_epoch: int, losses: list[Tensor], clock: float) -> None:
+        self._add_losses(losses)
+        self.progress.step_in_epoch = step_in_epoch
+        self.progress.seconds += time.perf_counter() - clock
+        self.writer.submit(self._state())
+        self.writer.wait()
+        raise Interrupted
+
+    def _finish_epoch(self, losses: list[Tensor]) -> None:
+        progress, job = self.progress, self.job
+        self._add_losses(losses)
+        train_loss = progress.loss_sum / self.steps_per_epoch
+        if not math.isfinite(train_loss):
+            raise NotFiniteError(f"training loss is {train_loss} in epoch {progress.epoch}")
+        val = self.scores("val", self.logits("val"))
+        score = val[job.metric]
+        if score is None:
+            raise NotFiniteError(f"validation {job.metric} is undefined (a class has no validation case)")
+        if job.sign * score > progress.best_score:
+            progress.best_score, progress.best_epoch = job.sign * score, progress.epoch
+            progress.best_tensors = snapshot(changing_tensors(self.model))
+        scalars = {name: value for name, value in val.items() if not isinstance(value, list)}
+        line = {
+            "epoch": progress.epoch,
+            "step": (progress.epoch + 1) * self.steps_per_epoch,
+            "train_loss": train_loss,
+            "val": scalars,
+        }
+        progress.curve.append(line)
+        progress.epoch, progress.step_in_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        self.control.progress({"epoch": progress.epoch, "epochs": job.train.epochs, "val": scalars})
+
+    def _add_losses(self, losses: list[Tensor]) -> None:
+        # One transfer an interval; added one by one in float64, so that where the interval ends changes nothing.
+        for value in torch.stack(losses).double().tolist() if losses else ():
+            self.progress.loss_sum += value
+
+    def _out_of_patience(self) -> bool:
+        patience = self.job.train.patience
+        return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+
+    def _report(self, step: int) -> None:
+        self.control.progress(
+            {
+                "step": step + 1,
+                "steps": self.total_steps,
+                "epoch": self.progress.epoch,
+                "epochs": self.job.train.epochs,
+            }
+        )
+
+    def _state(self) -> dict[str, Any]:
+        progress = self.progress
+        current = snapshot(changing_tensors(self.model))
+        if progress.best_epoch == progress.epoch - 1 and progress.step_in_epoch == 0:
+            current = progress.best_tensors  # the same values: stored once
+        scaler = self.context.scaler
+        return {
+            "progress": {
+                **vars(progress),
+                "best_tensors": dict(progress.best_tensors),
+                "curve": [*progress.curve],
+            },
+            "tensors": current,
+            "optimizer": _to_cpu(self.context.optimizer.state_dict()),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "method": _to_cpu(self.method.state()),
+        }
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.folder.checkpoint_path)
+        if state is None:
+            return
+        self.progress = Progress(**state["progress"])
+        restore(self.model, state["tensors"])
+        self.context.optimizer.load_state_dict(state["optimizer"])
+        if self.context.scaler is not None:
+            self.context.scaler.load_state_dict(state["scaler"])
+        self.method.load_state(state["method"])
+        self.folder.write_curve(self.progress.curve)
+        self.control.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step_in_epoch}")
+
+
+def _to_cpu(value: Any) -> Any:
+    """Deep copy with every tensor on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _to_cpu(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_cpu(entry) for entry in value]
+    return copy.copy(value)

@@ -1,0 +1,154 @@
+"""From a trial's request to its committed result, whatever happens on the way."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from harness.backbones import save_model
+from harness.errors import DataError, RequestError, one_line
+from harness.lease import LeaseLost
+from harness.store import TrialFolder
+from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
+from harness.train.loop import Training
+
+# What these raise is not the trial's fault: the worker stops and the trial stays to be done.
+NOT_THE_TRIALS_FAULT = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ESTALE,
+)
+
+
+def run_trial(
+    job: TrialJob,
+    request: Mapping[str, Any],
+    folder: TrialFolder,
+    device: torch.device,
+    control: Control,
+    resident: Tensor | None = None,
+    keep_exception: bool = False,
+) -> dict[str, Any]:
+    """Train, evaluate, and commit the result; a failure of the trial is a result too.
+
+    Args:
+        request: the content of ``trial.json``, repeated in the result.
+        resident: the dataset's images already on the device, if they are.
+        keep_exception: raise a bug instead of recording it (for a debugger).
+
+    Raises:
+        Interrupted: stopped from outside; the checkpoint is written.
+        LeaseLost: another process owns the trial now.
+        RequestError: the request itself is wrong, so other trials would fail alike.
+        OSError: the disk is full or not writable; nothing is recorded, the trial stays to be done.
+    """
+    started = time.time()
+    clock = time.perf_counter()
+    training: Training | None = None
+    outcome: dict[str, Any]
+    try:
+        training = Training(job, folder, device, control, resident)
+        outcome = _train_and_evaluate(training)
+    except (Interrupted, LeaseLost):
+        raise
+    except Exception as error:
+        if isinstance(error, RequestError) and not isinstance(error, DataError):
+            raise
+        if isinstance(error, OSError) and error.errno in NOT_THE_TRIALS_FAULT:
+            raise
+        if keep_exception:
+            raise
+        control.log(traceback.format_exc())
+        outcome = {"status": "failed", "cause": cause_of(error), "message": describe(error)}
+    result = {
+        **{key: request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")},
+        **outcome,
+        "time": {
+            "started": started,
+            "ended": time.time(),
+            "attempt_seconds": time.perf_counter() - clock,
+            "train_seconds": training.progress.seconds if training else 0.0,
+        },
+        "memory": {"peak_bytes": _peak_bytes(device)},
+        "device": {"name": _device_name(device), "threads": torch.get_num_threads()},
+    }
+    control.guard()
+    folder.finish(result)
+    return result
+
+
+def cause_of(error: BaseException) -> str:
+    """The kind of a failure: ``oom``, ``nan``, ``data``, ``configuration`` or ``bug``."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return "oom"
+    if isinstance(error, NotFiniteError):
+        return "nan"
+    if isinstance(error, DataError):
+        return "data"
+    if isinstance(error, ValueError) and _raised_in(error, "adapt"):
+        return "configuration"
+    return "bug"
+
+
+def describe(error: BaseException) -> str:
+    """One line: type, message, and the innermost place in the code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return one_line(f"{type(error).__name__}: {error}{place}")[:500]
+
+
+def _train_and_evaluate(training: Training) -> dict[str, Any]:
+    job, folder = training.job, training.folder
+    progress = training.run()
+    metrics: dict[str, Any] = {"val": training.scores("val", training.logits("val"))}
+    if job.opens_test:
+        logits = training.logits("test")
+        metrics["test"] = training.scores("test", logits)
+        cases = [job.data.case_ids[position] for position in training.data.positions["test"].tolist()]
+        columns: dict[str, Any] = {"case_id": cases, "label": training.data.targets("test").cpu().numpy()}
+        columns.update({f"logit_{k}": logits[:, k] for k in range(logits.shape[1])})
+        training.control.guard()
+        folder.write_predictions(pl.DataFrame(columns))
+    if job.save_model:
+        training.method.merge(training.model)
+        save_model(training.model, folder.model_path, {"backbone": job.backbone})
+    head = sum(p.numel() for p in training.model.head.parameters())
+    total = sum(p.numel() for p in training.model.parameters())
+    trained_head = sum(p.numel() for p in training.model.head.parameters() if p.requires_grad)
+    trained = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
+    return {
+        "status": "done",
+        "cause": None,
+        "message": None,
+        "metrics": metrics,
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "steps": progress.epoch * training.steps_per_epoch,
+        "parameters": {"trainable": trained - trained_head, "head": head, "total": total},
+    }
+
+
+def _raised_in(error: BaseException, function: str) -> bool:
+    return any(frame.name == function for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

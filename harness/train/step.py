@@ -1,0 +1,113 @@
+"""What a method's training step may use, and the optimiser behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.backbones import Model
+from harness.method import ParamGroup
+from harness.spec import TrainSpec
+
+
+@dataclass
+class StepContext:
+    """Model, loss, optimiser and precision of one trial.
+
+    ``precision`` is the autocast dtype, or None for full float32.
+    """
+
+    model: Model
+    optimizer: torch.optim.Optimizer
+    criterion: nn.Module
+    device: torch.device
+    precision: torch.dtype | None
+    scaler: torch.amp.GradScaler | None
+    clip_norm: float | None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (batch, classes) in the trial's precision."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            logits: Tensor = self.model(images)
+        return logits
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Mean training loss of a batch, computed in float32."""
+        value: Tensor = self.criterion(self.forward(images).float(), labels)
+        return value
+
+    def backward_and_step(self, loss: Tensor) -> None:
+        """Back-propagate, clip, step, and clear the gradients."""
+        if self.scaler is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._clip()
+            self.optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.scaler.unscale_(self.optimizer)
+            self._clip()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _clip(self) -> None:
+        if self.clip_norm is not None:
+            params = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(params, self.clip_norm)
+
+
+def build_optimizer(kind: str, groups: list[ParamGroup], device: torch.device) -> torch.optim.Optimizer:
+    """AdamW, or SGD with momentum 0.9; each group keeps its peak learning rate under ``peak_lr``.
+
+    Raises:
+        ValueError: a tensor is in two groups, or one in a group does not train.
+    """
+    tensors = [id(p) for group in groups for p in group.params]
+    if len(set(tensors)) != len(tensors):
+        raise ValueError("a tensor stands in two optimiser groups")
+    if any(not p.requires_grad for group in groups for p in group.params):
+        raise ValueError("an optimiser group holds a tensor that does not train")
+    settings = [
+        {
+            "params": group.params,
+            "lr": group.lr,
+            "peak_lr": group.lr,
+            "weight_decay": group.weight_decay,
+            "name": group.name,
+            **group.options,
+        }
+        for group in groups
+        if group.params
+    ]
+    fused = device.type == "cuda"
+    if kind == "sgd":
+        return torch.optim.SGD(settings, lr=0.0, momentum=0.9, fused=fused)
+    return torch.optim.AdamW(settings, lr=0.0, fused=fused)
+
+
+def schedule_factor(step: int, total: int, warmup: float) -> float:
+    """Factor of the peak learning rate at a step: linear warm-up over ``warmup * total`` steps, then half a cosine.
+
+    The first step has a positive factor and the last one comes close to 0 (Loshchilov and Hutter 2017, without
+    restarts).
+    """
+    rising = math.ceil(warmup * total)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group to its peak times ``factor``."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def autocast_dtype(train: TrainSpec, device: torch.device) -> torch.dtype | None:
+    """The autocast dtype for a device; ``auto`` means bfloat16 on GPUs that have it, else float32."""
+    if train.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[train.precision]

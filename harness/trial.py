@@ -1,0 +1,255 @@
+"""Run one trial here and now, in this process: ``python -m harness.trial --method M --dataset D``.
+
+For debugging a method or a dataset. It runs the very code that a sweep runs; killed or interrupted, the same command
+goes on from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.scheduler import Task
+    from harness.spec import SweepSpec
+    from harness.studies import Study
+    from harness.train.job import TrialJob
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.trial``."""
+    result = argparse.ArgumentParser(
+        prog="python -m harness.trial",
+        description="Run one trial in this process, with a progress bar; made for debugging.",
+        epilog="exit codes: 0 done, 1 the trial failed, 2 the request was wrong, 130 interrupted",
+    )
+    result.add_argument("--method", required=True, metavar="M", help="name of a method")
+    result.add_argument("--dataset", required=True, metavar="D", help="name of a dataset")
+    result.add_argument(
+        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
+        help="any key of a sweep file, e.g. train.epochs=1, backbone.name=resnet50, "
+        "methods.M.lr=0.01 or datasets.D.size=64; may be given again",
+    )  # fmt: skip
+    result.add_argument("--seed", type=int, default=0, help="seed of the trial (default: %(default)s)")
+    result.add_argument(
+        "--stage", choices=("search", "confirm"), default="search",
+        help="search sees training and validation images; confirm opens the test split too (default: %(default)s)",
+    )  # fmt: skip
+    result.add_argument("--out", type=Path, metavar="DIR", help="trial folder (default: runs/trials/NAME)")
+    result.add_argument("--save-model", action="store_true", help="keep the trained model (safetensors)")
+    result.add_argument("--plugins", type=Path, action="append", default=[], metavar="DIR", help="more plugins")
+    result.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
+    result.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")
+    result.add_argument("--pdb", action="store_true", help="open the debugger where an error is raised")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return run_command(lambda: trial(arguments))
+
+
+def trial(arguments: argparse.Namespace) -> int:
+    """Carry out the command line."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if arguments.seed < 0:
+        raise RequestError(f"--seed {arguments.seed}: must be 0 or more")
+    spec, study = _study(arguments, console)
+    folder = arguments.out or Path("runs") / "trials" / _name(arguments, study)
+    task = _claim(arguments, spec, study, folder.absolute(), console)
+    if task is None:
+        return EXIT_DONE
+    try:
+        result = _run(arguments, task, console)
+    except Exception:
+        if not arguments.pdb:
+            raise
+        import pdb
+        import traceback
+
+        traceback.print_exc()
+        task.lease.release("debugger")
+        pdb.post_mortem(sys.exc_info()[2])
+        return EXIT_SOME_FAILED
+    if result is None:
+        console.print(f"interrupted; the same command goes on from {task.folder.checkpoint_path}", soft_wrap=True)
+        return EXIT_INTERRUPTED
+    return _show(task, result, console)
+
+
+def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, Study]:
+    from harness.data.cache import default_cache_root, default_data_root
+    from harness.planning import DecodingBar
+    from harness.plugins import discover
+    from harness.spec_loading import check_against, load_mapping
+    from harness.store import RunDirectory
+    from harness.studies import Planner, Roots
+
+    with console.status("loading plugins"):
+        catalogue = discover([folder.absolute() for folder in arguments.plugins])
+    # Names are checked before anything else, so that a slip says which option it stands in.
+    catalogue.method(arguments.method, "--method")
+    catalogue.dataset(arguments.dataset, "--dataset")
+    loaded = load_mapping(
+        {
+            "name": "trial",
+            "backbone": {"name": "resnet18", "weights": None},
+            "datasets": {arguments.dataset: {}},
+            "methods": {arguments.method: {}},
+            "search": {"seeds": [arguments.seed], "trials": 1},
+            "confirm": {"seeds": [arguments.seed + 1000]},
+        },
+        arguments.assignments,
+    )
+    spec = loaded.spec
+    check_against(spec, catalogue, loaded.place)
+    if not isinstance(spec.backbone.weights, str):
+        console.print(
+            f"note: {spec.backbone.name} starts from random weights; "
+            "--set backbone.weights=IMAGENET1K_V1 (or a .safetensors file) gives it pretrained ones",
+            highlight=False,
+        )
+    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    with DecodingBar(console) as bar:
+        studies = Planner(spec, catalogue, RunDirectory(Path("runs") / "trials"), roots, bar.update).studies()
+    if len(studies) != 1 or studies[0].source is not None:
+        raise RequestError("--set: a trial has one method, one dataset, and a backbone that needs no training first")
+    return spec, studies[0]
+
+
+def _name(arguments: argparse.Namespace, study: Study) -> str:
+    from harness.space import defaults
+
+    identity = study.trial_identity(arguments.stage, defaults(study.space), arguments.seed)
+    return f"{study.name}-{identity[:10]}"
+
+
+def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: Path, console: Console) -> Task | None:
+    import torch
+
+    from harness.scheduler import Task
+    from harness.space import defaults
+    from harness.store import TrialFolder
+
+    folder = TrialFolder(path, arguments.stage)
+    folder.create()
+    hyperparameters = defaults(study.space)
+    request = {
+        "stage": arguments.stage,
+        "study": study.name,
+        "slot": None,
+        "seed": arguments.seed,
+        "hyperparameters": hyperparameters,
+        "conditioned_on": [],
+        "threads": torch.get_num_threads(),
+        "identity": study.trial_identity(arguments.stage, hyperparameters, arguments.seed),
+    }
+    folder.write_request(request)
+    if folder.request()["identity"] != request["identity"]:
+        raise RequestError(f"{path}: holds another trial (settings, code or data differ); choose another --out")
+    if folder.finished:
+        console.print(f"already done; remove {path} to run it again", soft_wrap=True, highlight=False)
+        _show(Task(folder, None, request, None, ""), folder.result(), console)  # type: ignore[arg-type]
+        return None
+    lease = folder.claim(progress=0)
+    if lease is None:
+        raise RequestError(f"{path}: another process runs this trial; wait for it or choose another --out")
+    return Task(folder, lease, folder.request(), _job(arguments, study, request), f"{study.name} {arguments.stage}")
+
+
+def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -> TrialJob:
+    from harness.train.job import TrialJob
+
+    return TrialJob(
+        stage=arguments.stage,
+        method=study.method.cls,
+        hyperparameters=request["hyperparameters"],
+        backbone=study.backbone,
+        weights=study.weights,
+        dataset=study.dataset.dataset,
+        data=study.dataset.data,
+        split=study.dataset.split,
+        train=study.train,
+        metric=study.search.metric,
+        seed=arguments.seed,
+        save_model=arguments.save_model,
+    )
+
+
+def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[str, Any] | None:
+    import torch
+
+    from harness.train.job import Control, Interrupted
+    from harness.train.run import run_trial
+    from harness.worker import keep_alive, trial_log
+
+    torch.set_num_threads(int(task.request["threads"]))
+    device = torch.device(arguments.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    stop = threading.Event()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    for number in previous:
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with trial_log(task) as log, keep_alive(task.lease), _progress(console, task.title) as progress:
+            control = Control(stop=stop, guard=task.lease.check, log=log.info, progress=progress)
+            result = run_trial(task.job, task.request, task.folder, device, control, keep_exception=arguments.pdb)
+    except Interrupted:
+        task.lease.release("interrupted")
+        return None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    task.lease.release("finished")
+    return result
+
+
+@contextlib.contextmanager
+def _progress(console: Console, title: str) -> Iterator[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn(),
+        console=console,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(title, total=None)
+
+        def update(facts: dict[str, Any]) -> None:
+            if "steps" in facts:
+                bar.update(task, completed=facts["step"], total=facts["steps"])
+            if "val" in facts:
+                shown = {name: facts["val"].get(name) for name in ("balanced_accuracy", "auc", "nll")}
+                values = ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in shown.items())
+                bar.console.print(f"epoch {facts['epoch']}/{facts['epochs']}: validation {values}", highlight=False)
+
+        yield update
+
+
+def _show(task: Task, result: dict[str, Any], console: Console) -> int:
+    if result["status"] != "done":
+        console.print(f"failed: {result['cause']}: {result['message']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"log: {task.folder.log_path}", soft_wrap=True, highlight=False)
+        return EXIT_SOME_FAILED
+    for side, metrics in result["metrics"].items():
+        scalars = {name: value for name, value in metrics.items() if not isinstance(value, list)}
+        print(f"{side}: " + ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in scalars.items()))
+    parameters = result["parameters"]
+    print(f"trained: {parameters['trainable']:,} parameters and a head of {parameters['head']:,}")
+    print(task.folder.path)
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

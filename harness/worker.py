@@ -1,0 +1,217 @@
+"""A worker: claims trials and runs them until nothing is left, or until it is told to stop.
+
+Started by a launcher as ``python -m harness.worker RUN``. SIGTERM and SIGUSR2 make it write a checkpoint, give its
+trial back and leave; so does the death of the launcher that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.lease import RENEW_SECONDS, Lease, LeaseLost
+from harness.scheduler import Scheduler, Task
+from harness.store import RunDirectory
+from harness.studies import Planner, Roots, Study
+
+if TYPE_CHECKING:
+    import torch
+
+EXIT_STOPPED = 75
+"""The worker was told to stop; work may be left."""
+
+IDLE_SECONDS = 0.5
+
+
+class Worker:
+    """Runs trials of one run directory on one device."""
+
+    def __init__(
+        self, run: RunDirectory, roots: Roots, device: torch.device, threads: int, stop: threading.Event
+    ) -> None:
+        self._run, self._roots, self._device, self._threads, self._stop = run, roots, device, threads, stop
+        self._stamp: tuple[int, int] | None = None
+        self._scheduler: Scheduler | None = None
+        self._resident: dict[str, torch.Tensor] = {}
+
+    def work(self) -> int:
+        """Run trials until nothing is left; returns the exit code.
+
+        Raises:
+            RequestError: the run directory, a plugin or the data do not allow to go on.
+        """
+        while not self._stop.is_set():
+            scheduler = self._current_scheduler()
+            task = scheduler.claim_next()
+            if task is not None:
+                self._run_task(task)
+            elif scheduler.complete():
+                from harness.reporting import refresh_report
+
+                refresh_report(self._run)
+                return EXIT_DONE
+            else:
+                self._stop.wait(IDLE_SECONDS)
+        return EXIT_STOPPED
+
+    def _current_scheduler(self) -> Scheduler:
+        stamp = self._run.spec_stamp()
+        if self._scheduler is None or stamp != self._stamp:
+            self._stamp = stamp
+            spec, studies = load_studies(self._run, self._roots)
+            self._scheduler = Scheduler(studies, spec.launch.retries, self._threads)
+        return self._scheduler
+
+    def _run_task(self, task: Task) -> None:
+        import torch
+
+        from harness.train.job import Control, Interrupted
+        from harness.train.run import run_trial
+
+        task.lease.note(device=str(self._device), slurm_job=os.environ.get("SLURM_JOB_ID"))
+        # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
+        torch.set_num_threads(int(task.request["threads"]))
+        with trial_log(task) as log, keep_alive(task.lease):
+            log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
+            control = Control(stop=self._stop, guard=task.lease.check, log=log.info)
+            try:
+                result = run_trial(task.job, task.request, task.folder, self._device, control, self._images_of(task))
+            except Interrupted:
+                task.lease.release("interrupted")
+                log.info("interrupted; checkpoint written")
+            except LeaseLost:
+                log.info("another worker has taken this trial over")
+            except BaseException:
+                with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
+                    task.lease.release("worker stopped by an error")
+                raise
+            else:
+                task.lease.release("finished")
+                log.info("%s %s", result["status"], result["message"] or "")
+
+    def _images_of(self, task: Task) -> torch.Tensor:
+        from harness.train.data import resident_images
+
+        key = task.job.data.fingerprint
+        if key not in self._resident:
+            self._resident[key] = resident_images(task.job.data, self._device)
+        return self._resident[key]
+
+
+def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
+    """The specification of a run directory and its studies, checked against what the sweep recorded.
+
+    Raises:
+        RequestError: code or data on this machine differ from what the sweep was planned with.
+    """
+    from harness.identity import differences
+    from harness.plugins import discover
+    from harness.spec import SweepSpec
+
+    spec = SweepSpec.model_validate(run.spec())
+    catalogue = discover([Path(folder) for folder in spec.plugins])
+    studies = Planner(spec, catalogue, run, roots).studies()
+    for study in studies:
+        changed = differences(study.folder.description()["identity"], study.identity)
+        if changed:
+            raise RequestError(f"{study.name}: {changed[0]} since the sweep was planned; give the sweep command again")
+    return spec, studies
+
+
+@contextlib.contextmanager
+def keep_alive(lease: Lease) -> Iterator[None]:
+    """Renew a lease in the background."""
+    finished = threading.Event()
+
+    def renew() -> None:
+        while not finished.wait(RENEW_SECONDS):
+            # Lost or unreachable: the guard before the next commit decides, not this thread.
+            with contextlib.suppress(OSError):
+                lease.renew()
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+
+
+def stop_without_parent(stop: threading.Event, parent: int) -> None:
+    """Ask for an orderly end as soon as the process that started this one is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        stop.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+@contextlib.contextmanager
+def trial_log(task: Task) -> Iterator[logging.Logger]:
+    """A logger that writes into the trial's ``log.txt``."""
+    logger = logging.Logger(task.title)
+    handler = logging.FileHandler(task.folder.log_path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        handler.close()
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGUSR2 ask for a checkpoint and an orderly end; leave Ctrl-C to the launcher."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGUSR2, handle)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``python -m harness.worker``."""
+    parser = argparse.ArgumentParser(prog="python -m harness.worker", description="Run trials of a run directory.")
+    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a trial (default: %(default)s)")
+    parser.add_argument("--parent", type=int, help="process id of the launcher; the worker ends with it")
+    parser.add_argument("--data-root", type=Path, help="folder of the raw archives")
+    parser.add_argument("--cache-root", type=Path, help="folder of the decoded arrays")
+    arguments = parser.parse_args(argv)
+
+    def command() -> int:
+        stop = threading.Event()
+        stop_on_signals(stop)
+        if arguments.parent is not None:
+            stop_without_parent(stop, arguments.parent)
+        import torch
+
+        from harness.data.cache import default_cache_root, default_data_root
+
+        torch.set_num_threads(arguments.threads)
+        run = RunDirectory(arguments.run)
+        run.require()
+        roots = Roots(arguments.data_root or default_data_root(), arguments.cache_root or default_cache_root())
+        return Worker(run, roots, torch.device(arguments.device), arguments.threads, stop).work()
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

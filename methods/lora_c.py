@@ -1,0 +1,140 @@
+"""LoRA-C: a low-rank update of each convolution's weight."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from harness.backbones import Model
+from harness.method import Hyperparameters, Method, optimiser_space
+from harness.sites import ConvSite, conv_sites
+from harness.space import Choice, Fixed, Float, Space
+
+
+class LowRankUpdate(nn.Module):
+    """Maps a frozen weight W0 (co, ci, k, k) to W0 + scale · view(B A)."""
+
+    def __init__(self, weight: Tensor, inner_rank: int, scale: float) -> None:
+        super().__init__()
+        channels_out, channels_in, kernel, _ = weight.shape
+        down = torch.empty(inner_rank, channels_in * kernel)
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5))
+        self.A = nn.Parameter(down.to(weight))
+        self.B = nn.Parameter(weight.new_zeros(channels_out * kernel, inner_rank))
+        self.scale = scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The adapted weight, of the same shape."""
+        return weight + self.scale * (self.B @ self.A).view(weight.shape)
+
+
+class LoraC(Method):
+    """Add a trained low-rank matrix to the weight of each convolution; the pretrained weight stays frozen.
+
+    Source: "LoRA-C: Parameter-efficient fine-tuning of robust CNN for IoT devices", arXiv 2410.16954v2. For a
+    convolution with weight W0 in R^(co × ci × k × k)
+
+        W = W0 + s · view(B A),   B = 0 and A ~ U(-1/sqrt(ci k), 1/sqrt(ci k)) at first,
+
+    where ``view`` reads the (co k) × (ci k) product row by row as (co, ci, k, k), as the authors' code does.
+    The two settings differ in the shapes:
+
+    - ``setting`` 2 (the paper's for ResNet-50 and larger): A is r × (ci k), B is (co k) × r, together
+      (ci + co) r k scalars.
+    - ``setting`` 1 (the paper's for smaller networks): A is (r k) × (ci k), B is (co k) × (r k), together
+      (ci + co) r k² scalars.
+
+    ``scale`` is s, the paper's alpha / r, of which it finds 2 best. ``targets``: every convolution but the
+    stem (``all``), of these the 3×3 ones (``3x3``), or those that are not on a shortcut (``no_downsample``).
+    ``weight_decay`` on A and B pulls W to W0.
+
+    Unlike the paper's recipe, the stem is neither replaced nor trained (that was for images of 32 pixels),
+    the head's bias trains, and batch norms keep their pretrained statistics.
+
+    Trains: A and B of each target (for ResNet-50 64,128 · r with setting 2) and the head.
+    """
+
+    name = "lora_c"
+    space: ClassVar[Space] = {
+        "rank": Choice(8, (1, 2, 4, 8, 16, 32)),
+        "scale": Choice(2.0, (0.5, 1.0, 2.0, 4.0)),
+        "setting": Fixed(2, allowed=(1, 2)),
+        "targets": Fixed("all", allowed=("all", "3x3", "no_downsample")),
+        **optimiser_space(Float(1e-3, 1e-4, 1e-2, log=True)),
+    }
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        """Freeze the backbone and add A and B to every target.
+
+        Raises:
+            ValueError: no convolution is a target, or one is grouped or not square.
+        """
+        sites = _targets(model, hp)
+        for site in sites:
+            _check(site)
+        model.backbone.requires_grad_(False)
+        for site in sites:
+            weight = site.module.weight
+            update = LowRankUpdate(weight, _inner_rank(site, hp), float(hp["scale"]))
+            parametrize.register_parametrization(site.module, "weight", update)
+
+    def merge(self, model: Model) -> None:
+        """Replace each W0 by W and make the convolutions plain again; a second call finds nothing to do."""
+        for site in conv_sites(model.backbone):
+            convolution = site.module
+            if not _is_adapted(convolution):
+                continue
+            weight = convolution.weight.detach().clone()
+            # torch's remove_parametrizations deletes the attribute from a class that deep copies share, so
+            # merging a copy with it would break the original.
+            del convolution.parametrizations
+            convolution.__class__ = type(convolution).__bases__[0]
+            convolution.weight = nn.Parameter(weight, requires_grad=False)
+
+    def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
+        """(ci + co) r k for each target in setting 2 (equation 12), (ci + co) r k² in setting 1."""
+        return sum(
+            (site.module.in_channels + site.module.out_channels) * site.module.kernel_size[0] * _inner_rank(site, hp)
+            for site in _targets(model, hp)
+        )
+
+
+def _targets(model: Model, hp: Hyperparameters) -> list[ConvSite]:
+    wanted = hp["targets"]
+    sites = [
+        site
+        for site in conv_sites(model.backbone)
+        if not site.stem
+        and (wanted != "3x3" or site.module.kernel_size == (3, 3))
+        and (wanted != "no_downsample" or not site.downsample)
+    ]
+    if not sites:
+        raise ValueError(f"lora_c: this network has no convolution for targets={wanted}")
+    return sites
+
+
+def _inner_rank(site: ConvSite, hp: Hyperparameters) -> int:
+    return int(hp["rank"]) * (site.module.kernel_size[0] if hp["setting"] == 1 else 1)
+
+
+def _check(site: ConvSite) -> None:
+    kernel = site.module.kernel_size
+    if site.module.groups != 1:
+        raise ValueError(
+            f"lora_c: {site.name} is a grouped convolution, where the source defines no update; "
+            "take a network without them"
+        )
+    if kernel[0] != kernel[1]:
+        raise ValueError(
+            f"lora_c: {site.name} has a kernel of {kernel[0]} by {kernel[1]}; the update needs a square one"
+        )
+
+
+def _is_adapted(convolution: nn.Conv2d) -> bool:
+    return parametrize.is_parametrized(convolution, "weight") and any(
+        isinstance(module, LowRankUpdate) for module in convolution.modules()
+    )

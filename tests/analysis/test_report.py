@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from markdown_it import MarkdownIt
+
+from analysis.report import ReportPaths, main, write_report
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import RunBuilder
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ALLOWED_TAGS = {
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "main",
+        "header",
+        "aside",
+        "section",
+        "h1",
+        "h2",
+        "p",
+    ),
+    *("figure", "figcaption", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "ul", "li"),
+    *("dl", "dt", "dd", "svg", "g", "path", "defs", "use", "clippath", "rect"),
+}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of each table cell."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._in_cell = tag in ("td", "th")
+        if self._in_cell:
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.cells[-1] += data
+
+
+def test_report_states_the_numbers_their_scope_and_every_failure(report: ReportPaths) -> None:
+    for path in (report.html, report.markdown):
+        text = path.read_text()
+        assert "retraining on this data, scored on this test set" in text
+        assert "0.8070, 0.8322" in text
+        assert "loss is not a number at step 17" in text
+        assert "studies/gpaf@alpha/confirm/c0ffee-s1004" in text
+        assert "confirm: no result for seeds 1000, 1001, 1002, 1003, 1004" in text
+        # A claim of equality or of a difference needs a test, and a mark needs a rule for ties.
+        assert not re.search(r"signific|equal to|no difference|<b>|<strong|\*\*|p-value", text, re.IGNORECASE)
+
+
+def test_results_hold_every_number_with_its_scope(report: ReportPaths) -> None:
+    document = json.loads(report.results.read_text())
+
+    score = next(
+        entry
+        for entry in document["scores"]
+        if (entry["dataset"], entry["method"], entry["metric"]) == ("alpha", "bn_affine", "balanced_accuracy")
+    )
+    assert (score["n"], score["scope"], score["split"]) == (5, "seeds", "test")
+    assert (score["mean"], score["low"], score["high"]) == pytest.approx((0.8196, 0.8070413804, 0.8321586196))
+    assert score["values"] == {"1000": 0.812, "1001": 0.825, "1002": 0.809, "1003": 0.834, "1004": 0.818}
+    assert len(document["scores"]) == 8 * 7
+    assert {entry["state"] for entry in document["studies"]} == {"complete", "search unfinished", "not begun"}
+    assert [entry["cause"] for entry in document["failures"]] == ["oom", "nan"]
+    assert document["complete"] is False
+
+
+def test_the_same_run_gives_the_same_bytes_in_any_process(unfinished: RunBuilder, tmp_path: Path) -> None:
+    contents = []
+    for number in (1, 2):
+        out = tmp_path / f"out{number}"
+        subprocess.run(
+            [sys.executable, "-m", "analysis.report", str(unfinished.run.path), "--out", str(out)],
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
+        )
+        contents.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*.*") if path.is_file()})
+
+    assert contents[0] == contents[1]
+    assert sorted(str(path) for path in contents[0]) == [
+        "figures/curves_alpha.png",
+        "figures/curves_alpha.svg",
+        "figures/curves_beta.png",
+        "figures/curves_beta.svg",
+        "figures/seeds_alpha.png",
+        "figures/seeds_alpha.svg",
+        "figures/seeds_beta.png",
+        "figures/seeds_beta.svg",
+        "report.html",
+        "report.md",
+        "results.json",
+    ]
+
+
+def test_nothing_that_a_user_wrote_becomes_markup(builder: Callable[..., RunBuilder]) -> None:
+    hostile = "<script>alert('1')<b> a|b $x_1$ [y](z) `c` & ]]>"
+    made = builder([hostile], ["alpha"])
+    spec = made.run.spec()
+    spec["name"] = hostile
+    spec["train"]["note"] = hostile
+    made.run.write_spec(spec)
+    made.card("alpha")
+    study = made.study(hostile, "alpha")
+    study.describe({**study.description(), "summary": hostile})
+    made.searched(study, [0.8])
+    made.fail(study.search_trial(1, 0), 1, 0, "bug", hostile + "\n</td></table><img src=x onerror=alert(1)>")
+    made.choose(study, 0, 0.8)
+    made.confirmed(study, made.known_seeds)
+
+    paths = write_report(made.run)
+
+    page = Page(paths.html.read_text())
+    assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert hostile in page.cells
+    rendered = Page(MarkdownIt("commonmark", {"html": True}).enable("table").render(paths.markdown.read_text()))
+    assert {tag for tag, _ in rendered.tags} <= (ALLOWED_TAGS | {"em", "img"})
+    assert {attributes["src"] for tag, attributes in rendered.tags if tag == "img"} == {
+        "figures/seeds_alpha.png",
+        "figures/curves_alpha.png",
+    }
+    assert hostile in rendered.cells
+
+
+def test_the_page_needs_nothing_else(report: ReportPaths) -> None:
+    page = Page(report.html.read_text())
+
+    links = [
+        value for _, attributes in page.tags for name, value in attributes.items() if name.endswith(("href", "src"))
+    ]
+    assert links and all(value is not None and value.startswith("#") for value in links)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for value in links if value} <= set(ids)
+
+
+def test_datasets_with_similar_labels_keep_their_own_figures(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["probe"], ["a b", "a_b"])
+    for dataset in ("a b", "a_b"):
+        study = made.study("probe", dataset)
+        made.choose(study, 0, 0.8)
+        made.confirmed(study, made.known_seeds)
+
+    folder = write_report(made.run).html.parent
+
+    assert len(list((folder / "figures").glob("seeds_*.svg"))) == 2
+
+
+def test_a_run_that_has_only_begun_has_a_report(builder: Callable[..., RunBuilder]) -> None:
+    paths = write_report(builder(["probe"], ["alpha"]).run)
+
+    assert "not begun" in paths.html.read_text()
+    assert json.loads(paths.results.read_text())["scores"] == []
+
+
+def test_command_prints_where_the_report_is(
+    builder: Callable[..., RunBuilder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = builder(["probe"], ["alpha"]).run
+
+    assert main([str(run.path)]) == 0
+
+    assert Path(capsys.readouterr().out.strip()) == run.report / "report.html"
+    assert (run.report / "report.html").exists()
+
+
+def test_a_wrong_request_is_one_line_and_code_2(
+    unfinished: RunBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    torn = unfinished.run.study("gpaf@beta").search_trial(1, 0).path / "result.json"
+
+    assert main([str(tmp_path / "empty")]) == 2
+    assert main([str(unfinished.run.path), "--out", str(tmp_path / "file")]) == 2
+    torn.write_text("{")
+    assert main([str(unfinished.run.path)]) == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "spec.json" in lines[0] and "--out" in lines[1] and "result.json" in lines[2]
+
+
+def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
+    program = (
+        "import sys; from pathlib import Path; from analysis.report import write_report; "
+        "from harness.store import RunDirectory; write_report(RunDirectory(Path(sys.argv[1]))); "
+        "print(*sorted(sys.modules))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program, str(unfinished.run.path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    ).stdout.split()
+
+    assert {"matplotlib", "polars", "harness.store"} <= set(loaded)
+    assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
+    ours = {name for name in loaded if name.startswith("harness.")}
+    assert ours <= {"harness.store", "harness.errors", "harness.files", "harness.lease"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [400, 1200])
+def test_the_page_never_scrolls_sideways(report: ReportPaths, tmp_path: Path, width: int) -> None:
+    text = report.html.read_text()
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<iframe id="f" style="border:0" width="{width}" height="800" srcdoc="{escape(text)}"></iframe>'
+        '<p id="out"></p><script>document.getElementById("f").onload = e => {'
+        "const d = e.target.contentDocument, boxes = [...d.querySelectorAll('.scroll')];"
+        "document.getElementById('out').textContent = `page=${d.documentElement.scrollWidth} "
+        "tables=${boxes.filter(b => b.scrollWidth > b.clientWidth).length}`}</script>"
+    )
+    assert CHROMIUM is not None
+    seen = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            "--virtual-time-budget=5000",
+            frame.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    measured = re.search(r'<p id="out">page=(\d+) tables=(\d+)', seen)
+
+    assert measured is not None
+    assert int(measured[1]) <= width
+    # On a phone the wide tables scroll inside their own boxes; on a desktop nothing has to.
+    assert (int(measured[2]) > 0) == (width == 400)

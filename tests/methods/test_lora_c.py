@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from harness.backbones import Model, build_model
+from harness.conformance import random_network
+from harness.method import Method
+from harness.plugins import discover
+from harness.sites import conv_sites
+from harness.space import defaults
+
+LoraC = discover().methods["lora_c"].cls
+DEFAULTS = defaults(LoraC.space)
+
+
+@cache
+def resnet50() -> Model:
+    return build_model("resnet50", None, 4, seed=0)[0]
+
+
+def adapted(model: Model, **hp: Any) -> tuple[Method, Model]:
+    method = LoraC()
+    method.adapt(model, {**DEFAULTS, **hp})
+    return method, model
+
+
+def fill(model: Model, seed: int = 0) -> None:
+    """Give every B random values, as if it had trained."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(".B"):
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+
+# Cost per rank of the 52, 49 and 16 target convolutions, computed from the table of layers of ResNet-50.
+@pytest.mark.parametrize(
+    ("hp", "count"),
+    [
+        *(({"setting": 2, "rank": r}, 64_128 * r) for r in (1, 2, 4, 8, 16, 32, 64)),
+        ({"setting": 1, "rank": 16}, 1_751_040),
+        ({"setting": 2, "rank": 1, "targets": "no_downsample"}, 58_432),
+        ({"setting": 1, "rank": 1, "targets": "no_downsample"}, 103_744),
+        ({"setting": 2, "rank": 1, "targets": "3x3"}, 22_656),
+        ({"setting": 2, "rank": 4, "targets": "3x3"}, 90_624),
+        ({"setting": 1, "rank": 1, "targets": "3x3"}, 67_968),
+    ],
+)
+def test_resnet50_counts(hp: dict[str, Any], count: int) -> None:
+    assert LoraC().expected_trainable(resnet50(), {**DEFAULTS, **hp}) == count
+
+
+def test_resnet50_trains_what_the_formula_says() -> None:
+    _, model = adapted(copy.deepcopy(resnet50()))
+    trained = {name: p.numel() for name, p in model.backbone.named_parameters() if p.requires_grad}
+    assert sum(trained.values()) == 513_024
+    assert len(trained) == 2 * 52
+    assert {name.rpartition(".")[2] for name in trained} == {"A", "B"}
+    assert not any(name.startswith("conv1.") for name in trained)
+
+
+@pytest.mark.parametrize("setting", [1, 2])
+def test_view_reads_the_product_row_by_row(setting: int) -> None:
+    # An entry of B A in row i and column j must land at flat position i · ci k + j of (co, ci, k, k). The
+    # other reading, reshape(co, k, ci, k) and permute, would put it at [1, 13, 2, 1].
+    _, model = adapted(random_network(), setting=setting, rank=1, scale=2.0, targets="3x3")
+    convolution: Any = model.backbone.get_submodule("layer2.0.conv1")
+    original = convolution.parametrizations.weight.original
+    update = convolution.parametrizations.weight[0]
+    channels_out, channels_in, kernel, _ = original.shape
+    assert (channels_out, channels_in, kernel) == (32, 16, 3)
+    inner = 3 if setting == 1 else 1
+    assert update.A.shape == (inner, 16 * 3)
+    assert update.B.shape == (32 * 3, inner)
+    row, column = 5, 40
+    with torch.no_grad():
+        update.A.zero_()
+        update.A[0, column] = 1.0
+        update.B[row, 0] = 1.0
+    change = (convolution.weight - original).detach()
+    # 5 · 48 + 40 = 280 = 1 · 144 + 15 · 9 + 0 · 3 + 1.
+    assert change.nonzero().tolist() == [[1, 15, 0, 1]]
+    assert change[1, 15, 0, 1].item() == pytest.approx(2.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("setting", "bound"), [(1, 6), (2, 2)])
+def test_rank_of_the_update_is_bounded(setting: int, bound: int) -> None:
+    _, model = adapted(random_network(), setting=setting, rank=2, targets="3x3")
+    fill(model)
+    for site in conv_sites(model.backbone):
+        if not site.stem and site.module.kernel_size == (3, 3):
+            convolution: Any = site.module
+            change = (convolution.weight - convolution.parametrizations.weight.original).detach().double()
+            matrix = change.reshape(site.module.out_channels * 3, site.module.in_channels * 3)
+            assert torch.linalg.matrix_rank(matrix, rtol=1e-5).item() == bound, site.name
+
+
+def test_a_starts_uniform_in_its_bound_and_b_at_zero() -> None:
+    _, model = adapted(random_network("resnet18"), rank=8)
+    update = model.backbone.get_submodule("layer4.1.conv2.parametrizations.weight.0")
+    down, up = update.get_parameter("A"), update.get_parameter("B")
+    bound = (512 * 3) ** -0.5
+    assert 0.99 * bound < down.abs().max().item() <= bound
+    assert down.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert not up.any()
+
+
+def test_merge_makes_plain_convolutions_and_keeps_the_function() -> None:
+    # layer2.0 has a 3×3 convolution of stride 2 and a 1×1 shortcut.
+    untouched = random_network()
+    method, model = adapted(random_network())
+    fill(model)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    merged = copy.deepcopy(model)
+    method.merge(merged)
+    method.merge(merged)
+    with torch.no_grad():
+        expected, after, pretrained = model.eval()(images), merged.eval()(images), untouched(images)
+    assert torch.allclose(after, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(pretrained, expected, rtol=1e-2, atol=1e-2)
+    assert merged.state_dict().keys() == untouched.state_dict().keys()
+    assert {type(m) for m in merged.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
+
+
+def test_grouped_convolutions_are_refused() -> None:
+    model, _ = build_model("resnext50_32x4d", None, 4, seed=0)
+    with pytest.raises(ValueError, match=r"layer1\.0\.conv2 is a grouped convolution"):
+        LoraC().adapt(model, DEFAULTS)
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+
+
+def test_a_network_without_targets_is_refused() -> None:
+    model = Model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8, 4)
+    with pytest.raises(ValueError, match="no convolution for targets=all"):
+        LoraC().adapt(model, DEFAULTS)
