@@ -7,7 +7,12 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RequestError, one_line
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "gpaf-bench",
@@ -40,6 +45,25 @@ def capture() -> dict[str, Any]:
             "gpus": _gpus(),
         },
     }
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name, tried out.
+
+    Raises:
+        RequestError: there is no such device, or it cannot be used here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        count = torch.cuda.device_count()
+        known = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
+        reason = one_line(str(error)).partition(". ")[0][:60]
+        raise RequestError(f"--device {name}: cannot be used here ({reason}); known: {known}") from error
+    return device
 
 
 def _version(name: str) -> str | None:

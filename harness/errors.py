@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1
 EXIT_BAD_REQUEST = 2
 EXIT_INTERRUPTED = 130
+
+
+_NO_BUGS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENAMETOOLONG,
+)
+"""What a file system refuses through no fault of the program."""
 
 
 class RequestError(Exception):
@@ -44,16 +59,25 @@ def run_command(command: Callable[[], int]) -> int:
     try:
         return command()
     except RequestError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        _say(f"error: {one_line(str(error))}")
         return EXIT_BAD_REQUEST
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        _say("interrupted; the same command goes on from here")
         return EXIT_INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in _NO_BUGS:
             raise
-        print(f"error: {one_line(describe_os_error(error))}", file=sys.stderr)
+        _say(f"error: {one_line(describe_os_error(error))}")
         return EXIT_BAD_REQUEST
+
+
+def _say(text: str) -> None:
+    """Print on standard error; where that is a file on a full disk, the exit code alone has to tell."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        # What is left in the old stream's buffer would fail again at the end and change the exit code.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (lives as long as the process)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -62,5 +86,7 @@ def describe_os_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{place}: no space left on the disk; free some and give the same command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{place}: {error.strerror}; choose a place you may write to (--run-dir) or change its permissions"
-    return f"{place}: {error.strerror}"
+        return f"{place}: {error.strerror}; change its permissions or choose another place (for a run: --run-dir)"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{place}: longer than a file name may be; shorten it"
+    return f"{place}: {error.strerror}; give the same command again when the file system answers"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,18 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, encode_json(value))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def update_json(path: Path, value: Any) -> None:
+    """Write a JSON document atomically unless it stands there already; an unchanged file keeps its time stamp."""
+    content = encode_json(value)
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, content)
+
+
+def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a JSON object that has at least the ``required`` keys.
 
     Raises:
-        RequestError: the file is torn (not a JSON object); the message names it and the remedy.
+        TornFileError: the file holds no such object; the message names it and the remedy.
         OSError: it cannot be read.
     """
     content = path.read_bytes()
@@ -71,16 +78,27 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(content)
     except ValueError:
         value = None
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or any(key not in value for key in required):
         raise TornFileError(path)
     return dict(value)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file so that it no longer counts; returns its new place."""
+    number = sum(1 for _ in path.parent.glob(f"{path.name}.damaged*")) + 1
+    target = path.with_name(f"{path.name}.damaged{number}")
+    path.rename(target)
+    return target
 
 
 class TornFileError(RequestError):
     """A file of the run directory does not hold what its name promises."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: torn or edited, not readable; `--repair` sets it aside and computes it again")
+    def __init__(self, path: Path, afterwards: str = "computes it again") -> None:
+        super().__init__(
+            f"{path}: torn or edited, not readable; "
+            f"give the sweep command with --repair, which sets the file aside and {afterwards}"
+        )
         self.path = path
 
 

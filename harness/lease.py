@@ -6,12 +6,15 @@ owner is succeeded by the next number, and the numbers are the record of all att
 
 A lease is dead when its owner released it, when its process is gone (told at once on the same host), or when it was
 not renewed for ``EXPIRY_SECONDS``. An owner that was only suspended notices before each commit that it was succeeded.
+
+Lease files are not flushed to the disk: a claim need not outlive a power failure, because its owner does not.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import secrets
 import socket
 import time
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from harness.files import TornFileError, encode_json, read_json, write_exclusive, write_json
+from harness.files import TornFileError, encode_json, read_json
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 120.0
@@ -85,7 +88,12 @@ class Lease:
     def note(self, **facts: Any) -> None:
         """Add facts to the lease file."""
         self.content.update(facts)
-        write_json(self.path, self.content)
+        temporary = _temporary(self.path, self.content)
+        try:
+            temporary.replace(self.path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def release(self, reason: str) -> None:
         """Give the folder up; the next claimant need not wait."""
@@ -108,7 +116,14 @@ def claim(folder: Path, **facts: Any) -> Lease | None:
         **facts,
     }
     lease = Lease(folder, number, content)
-    return lease if write_exclusive(lease.path, encode_json(content)) else None
+    temporary = _temporary(lease.path, content)
+    try:
+        os.link(temporary, lease.path)
+    except FileExistsError:
+        return None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return lease
 
 
 def view(folder: Path) -> LeaseView | None:
@@ -140,6 +155,17 @@ def latest_number(folder: Path) -> int:
     """Number of the current lease, 0 when there is none."""
     names = (entry.name for entry in os.scandir(folder))
     return max((int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit()), default=0)
+
+
+def _temporary(path: Path, content: dict[str, Any]) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        temporary.write_bytes(encode_json(content))
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
+    return temporary
 
 
 def _process_lives(content: dict[str, Any]) -> bool:

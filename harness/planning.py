@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from zipfile import is_zipfile
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.backbones import build_model
 from harness.errors import RequestError
-from harness.files import TornFileError
+from harness.files import TornFileError, read_json, set_aside
 from harness.identity import differences
 from harness.plugins import Catalogue
 from harness.reporting import run_lock
 from harness.spec import SweepSpec
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.store import RunDirectory, StudyFolder
 from harness.studies import Planner, Roots, Study
 from harness.train.checkpoint import DamagedCheckpointError
 
@@ -44,10 +44,9 @@ def plan_run(
     with console.status("loading pretrained weights"):
         _fetch_weights(studies)
     with run_lock(run):
-        if run.exists():
-            mend(run, repair, console)
-            _check_stale(run, studies, rerun_stale, console)
-            _check_budget(studies)
+        mend(run, repair, console)
+        _check_stale(run, studies, rerun_stale, console)
+        _check_budget(studies)
         for prepared in {study.dataset.label: study.dataset for study in studies}.values():
             run.write_split(prepared.label, prepared.split.to_json())
             run.write_card(prepared.label, planner.card(prepared))
@@ -64,37 +63,36 @@ def plan_run(
 
 def _fetch_weights(studies: Sequence[Study]) -> None:
     """Download what is not there yet, once and here, so that workers find it and a mistake shows before the launch."""
-    for name, weights in sorted({(study.backbone, study.weights) for study in studies if study.source is None}, key=str):
+    pairs = {(study.backbone, study.weights) for study in studies if study.source is None}
+    for name, weights in sorted(pairs, key=str):
         build_model(name, weights, classes=2, seed=0)
 
 
 def mend(run: RunDirectory, repair: bool, console: Console) -> None:
-    """Look through the trial folders for damaged files; set them aside with ``repair``.
+    """Look for damaged files; set them aside with ``repair``.
+
+    A finished trial of which anything is damaged loses its result too, so that it runs again.
 
     Raises:
-        RequestError: a file is damaged and ``repair`` is off.
+        TornFileError: a file is damaged and ``repair`` is off.
     """
     for trial in run.trials():
-        for name, error in _damage(trial):
-            if not repair:
-                raise error
-            console.print(f"set aside: {trial.set_aside(name)}", soft_wrap=True, highlight=False)
-            if name == "trial.json" and trial.finished:
-                console.print(f"set aside: {trial.set_aside('result.json')}", soft_wrap=True, highlight=False)
-
-
-def _damage(trial: TrialFolder) -> list[tuple[str, RequestError]]:
-    found: list[tuple[str, RequestError]] = []
-    for name, read in (("trial.json", trial.request), ("result.json", trial.result)):
+        damaged = trial.damaged(thorough=repair)
+        if damaged and trial.finished and trial.result_path not in damaged:
+            damaged.append(trial.result_path)
+        _set_aside(damaged, repair, console)
+    for path in run.documents():
         try:
-            read()
-        except FileNotFoundError:
-            continue
-        except TornFileError as error:
-            found.append((name, error))
-    if trial.checkpoint_path.exists() and not is_zipfile(trial.checkpoint_path):
-        found.append((trial.checkpoint_path.name, DamagedCheckpointError(trial.checkpoint_path)))
-    return found
+            read_json(path, ("identity", "search_slots") if path.name == "study.json" else ())
+        except TornFileError:
+            _set_aside([path], repair, console)
+
+
+def _set_aside(damaged: Sequence[Path], repair: bool, console: Console) -> None:
+    for path in damaged:
+        if not repair:
+            raise DamagedCheckpointError(path) if path.suffix == ".pt" else TornFileError(path)
+        console.print(f"set aside: {set_aside(path)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, console: Console) -> None:
@@ -102,8 +100,10 @@ def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, conso
     for study in studies:
         if study.folder.exists:
             changed = differences(study.folder.description()["identity"], study.identity)
-            if changed:
-                stale.append((study.folder, changed))
+        else:
+            changed = _undescribed(study)
+        if changed:
+            stale.append((study.folder, changed))
     if not stale:
         return
     if not rerun:
@@ -115,6 +115,17 @@ def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, conso
         )
     for folder, _ in stale:
         console.print(f"set aside as stale: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
+
+
+def _undescribed(study: Study) -> list[str]:
+    """What is wrong with a study that lost its description: trials that were made in another way than now."""
+    trials = [*study.folder.trials("search"), *study.folder.trials("confirm")]
+    requests = [(trial.stage, trial.request()) for trial in trials if trial.has_request()]
+    others = sum(
+        study.trial_identity(stage, asked["hyperparameters"], asked["seed"]) != asked.get("identity")
+        for stage, asked in requests
+    )
+    return [f"{others} of its trials ran with other code, data or settings"] if others else []
 
 
 def _check_budget(studies: Sequence[Study]) -> None:

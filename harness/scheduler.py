@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.lease import Lease
-from harness.search import ask, prerequisites
+from harness.search import prerequisites
 from harness.store import TrialFolder
 from harness.studies import Source, Study
 from harness.study_state import StudyState
@@ -144,8 +144,7 @@ class Scheduler:
         conditioned: range = range(0)
         if stage == "search":
             assert slot is not None
-            history = [asked for n in range(slot) if (asked := state.asked(n)) is not None]
-            hyperparameters = ask(study.space, study.search, study.name, slot, history)
+            hyperparameters = state.ask(slot)
             conditioned = prerequisites(slot, study.search)
         else:
             chosen = state.chosen()

@@ -89,10 +89,10 @@ def defaults(space: Space) -> dict[str, Value]:
 
 
 def searched(space: Space) -> dict[str, Float | Int | Choice]:
-    """The hyperparameters that the search varies, in order of declaration."""
+    """The hyperparameters that the search varies, by name, so that their order in a file or class changes no ask."""
     return {
         name: parameter
-        for name, parameter in space.items()
+        for name, parameter in sorted(space.items())
         if not isinstance(parameter, Fixed) and not (isinstance(parameter, Choice) and len(parameter.choices) == 1)
     }
 
@@ -122,6 +122,16 @@ def override(space: Space, given: Mapping[str, Any], place: str) -> dict[str, Pa
 def to_json(space: Space) -> dict[str, dict[str, Any]]:
     """A JSON form that keeps the kind of each hyperparameter."""
     return {name: {"kind": type(parameter).__name__, **asdict(parameter)} for name, parameter in space.items()}
+
+
+def from_json(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
+    """The space that ``to_json`` wrote."""
+    kinds: dict[str, type[Any]] = {"Float": Float, "Int": Int, "Choice": Choice, "Fixed": Fixed}
+    space: dict[str, Parameter] = {}
+    for name, entry in content.items():
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        space[name] = kinds[str(fields.pop("kind"))](**fields)
+    return space
 
 
 def _parse(declared: Parameter, entry: Any) -> Parameter:

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from harness.dataset import Dataset, Options
 from harness.errors import RequestError
+from harness.search import slot_count
 from harness.space import Parameter, Space, override
 from harness.spec import BackboneSpec, DatasetSpec, SweepSpec
 from harness.spec_messages import explain
@@ -85,7 +87,8 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
         keys = ("methods", label)
         named = place(*keys) if method.method == label else place(*keys, "method")
         space = catalogue.method(method.method, named).cls.space
-        read_space(space, method.hyperparameters, lambda *below, at=keys: place(*at, *below))
+        varied = read_space(space, method.hyperparameters, lambda *below, at=keys: place(*at, *below))
+        _at_its_place(partial(slot_count, varied, spec.search), place, ())
     for way, source in spec.sources():
         space = catalogue.method(source.method, place(*way, "method")).cls.space
         inside = (*way, "hyperparameters")
@@ -94,6 +97,34 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
                 raise RequestError(f"{place(*inside, name)}: this training is not searched; give one value")
         read_space(space, source.hyperparameters, lambda *below, at=inside: place(*at, *below))
         _check_dataset(source.dataset, catalogue, place, (*way, "dataset"), None)
+
+
+def check_backbones(spec: SweepSpec, place: Place) -> None:
+    """Check the names of all networks and published weights; imports torch, downloads nothing.
+
+    Args:
+        spec: as loaded.
+        place: says where a value was written, such as ``LoadedSweep.place``.
+
+    Raises:
+        RequestError: there is no such network, or no such weights of it.
+    """
+    from harness.backbones import check_backbone
+
+    backbones: list[tuple[tuple[str, ...], BackboneSpec]] = [((), spec.backbone)]
+    backbones += [(("methods", label), m.backbone) for label, m in spec.methods.items() if m.backbone is not None]
+    for way, backbone in backbones:
+        weights = backbone.weights if isinstance(backbone.weights, str) else None
+        _at_its_place(partial(check_backbone, backbone.name, weights), place, way)
+
+
+def _at_its_place(check: Callable[[], object], place: Place, way: tuple[str, ...]) -> None:
+    """Run a check whose message begins with dotted keys, and say where in the file these stand."""
+    try:
+        check()
+    except RequestError as error:
+        dotted, _, text = str(error).partition(": ")
+        raise RequestError(f"{place(*way, *dotted.split('.'))}: {text}") from error
 
 
 def read_space(space: Space, given: Mapping[str, Any], place: Place) -> dict[str, Parameter]:

@@ -29,7 +29,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
 from harness.errors import RequestError
-from harness.files import encode_json, read_json, write_atomic, write_exclusive, write_json
+from harness.file_checks import is_checkpoint, is_parquet
+from harness.files import (
+    TornFileError,
+    encode_json,
+    read_json,
+    set_aside,
+    update_json,
+    write_atomic,
+    write_exclusive,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,7 +103,7 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: nothing was asked yet.
         """
-        return read_json(self.path / "trial.json")
+        return read_json(self.path / "trial.json", ("hyperparameters", "seed"))
 
     def has_request(self) -> bool:
         """Whether ``trial.json`` exists."""
@@ -114,6 +123,11 @@ class TrialFolder:
     def checkpoint_path(self) -> Path:
         """Where the checkpoint lies while the trial runs."""
         return self.path / "checkpoint.pt"
+
+    @property
+    def result_path(self) -> Path:
+        """Where the result lies."""
+        return self.path / "result.json"
 
     @property
     def log_path(self) -> Path:
@@ -154,15 +168,30 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: the trial is not finished.
         """
-        return read_json(self.path / "result.json")
+        return read_json(self.path / "result.json", ("status",))
 
     def set_aside(self, name: str) -> Path:
         """Rename a damaged file of this folder so that it no longer counts; returns its new place."""
-        source = self.path / name
-        number = sum(1 for _ in self.path.glob(f"{name}.damaged*")) + 1
-        target = self.path / f"{name}.damaged{number}"
-        source.rename(target)
-        return target
+        return set_aside(self.path / name)
+
+    def damaged(self, thorough: bool = False) -> list[Path]:
+        """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
+        found = []
+        for name, read in (("trial.json", self.request), ("result.json", self.result), ("curve.jsonl", self.curve)):
+            try:
+                read()
+            except FileNotFoundError:
+                continue
+            except (TornFileError, ValueError):
+                found.append(self.path / name)
+        predictions = self.path / "predictions.parquet"
+        if self.finished and predictions.exists() and not is_parquet(predictions):
+            found.append(predictions)
+        path = self.checkpoint_path
+        # Looked at twice, because a trial that finishes meanwhile removes it.
+        if path.exists() and not is_checkpoint(path, thorough) and path.exists():
+            found.append(path)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +213,7 @@ class StudyFolder:
     def describe(self, description: Mapping[str, Any]) -> None:
         """Record what the study is."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "study.json", dict(description))
+        update_json(self.path / "study.json", dict(description))
 
     def description(self) -> dict[str, Any]:
         """What the study is: label, method, dataset, search space, identity.
@@ -192,7 +221,7 @@ class StudyFolder:
         Raises:
             TornFileError: the file is not readable.
         """
-        return read_json(self.path / "study.json")
+        return read_json(self.path / "study.json", ("identity", "search_slots"))
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
@@ -208,7 +237,7 @@ class StudyFolder:
 
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""
-        write_json(self.path / "chosen.json", dict(choice))
+        update_json(self.path / "chosen.json", dict(choice))
 
     def chosen(self) -> dict[str, Any] | None:
         """The configuration that the search chose; None while the search goes on."""
@@ -234,13 +263,22 @@ class RunDirectory:
             raise RequestError(f"{self.path}: not a folder; choose another with --run-dir") from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise RequestError(f"{self.path}: cannot be read and written; change its permissions or use --run-dir")
-        foreign = not self.exists() and next(self.path.iterdir(), None) is not None
-        if foreign and not (self.path / "studies").exists():
+        # The lock is made first of all: a sweep that was killed, or met a full disk, after that may go on.
+        begun = self.exists() or (self.path / "studies").exists() or (self.path / "lock").is_dir()
+        if not begun and next(self.path.iterdir(), None) is not None:
             raise RequestError(f"{self.path}: holds other files and no run; choose an empty folder with --run-dir")
 
     def exists(self) -> bool:
         """Whether a sweep was begun here."""
         return (self.path / "spec.json").exists()
+
+    def documents(self) -> list[Path]:
+        """The JSON files that say what the run and its studies are; those of trials are not among them."""
+        facts = [path for folder in ("splits", "cards") for path in sorted((self.path / folder).glob("*.json"))]
+        # The description of a study comes after the rest of it: without one it is not looked into.
+        studies = [study.path / name for study in self.studies() for name in ("chosen.json", "study.json")]
+        own = [self.path / name for name in ("environment.json", "spec.json")]
+        return [path for path in (*facts, *studies, *own) if path.exists()]
 
     def require(self) -> None:
         """Raise RequestError unless a sweep was begun here."""
@@ -249,7 +287,7 @@ class RunDirectory:
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Replace the resolved sweep specification."""
-        write_json(self.path / "spec.json", dict(spec))
+        update_json(self.path / "spec.json", dict(spec))
 
     def spec(self) -> dict[str, Any]:
         """The resolved sweep specification."""
@@ -343,7 +381,7 @@ class RunDirectory:
     def _write(self, relative: str, value: Mapping[str, Any]) -> None:
         path = self.path / relative
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, dict(value))
+        update_json(path, dict(value))
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -267,7 +267,10 @@ class Planner:
                 None if report is None else lambda done, total: report(label, done, total),
             )
         data = self._decoded[key]
-        split = make_split(data, self._spec.split.kind, self._spec.split.seed)
+        try:
+            split = make_split(data, self._spec.split.kind, self._spec.split.seed)
+        except RequestError as error:
+            raise RequestError(f"{place}: {error}") from error
         return PreparedDataset(label, dataset, data, split)
 
     def _weights(self, weights: str | None) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from harness.metrics import METRICS
-from harness.search import Asked, choose
+from harness.search import Asked, Searcher, choose
 from harness.space import Value
 from harness.store import TrialFolder
 from harness.studies import Study, configuration_hash
@@ -22,6 +23,10 @@ class StudyState:
     """Results by the path of the trial's folder."""
     known: dict[int, Asked] = field(default_factory=dict)
     """Finished slots."""
+
+    def __post_init__(self) -> None:
+        self._searcher = Searcher(self.study.space, self.study.search, self.study.name)
+        self._chosen: dict[str, Value] | None = None
 
     def result(self, folder: TrialFolder) -> dict[str, Any] | None:
         """The result of a trial, None while it is not finished."""
@@ -50,8 +55,16 @@ class StudyState:
         hyperparameters = folder.request()["hyperparameters"]
         if not self.slot_finished(slot):
             return Asked(slot, hyperparameters)
-        self.known[slot] = Asked(slot, hyperparameters, self._score(slot))
+        results = [self.result(folder) for folder in self.slot_folders(slot)]
+        self.known[slot] = Asked(slot, hyperparameters, slot_score(results, self.study.search.metric))
         return self.known[slot]
+
+    def ask(self, slot: int) -> dict[str, Value]:
+        """The configuration of a slot whose prerequisites are finished; as recorded, where it was asked before."""
+        already = self.asked(slot)
+        if already is not None:
+            return dict(already.hyperparameters)
+        return self._searcher.ask(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
 
     def searched(self) -> bool:
         """Whether the search is complete."""
@@ -69,6 +82,8 @@ class StudyState:
 
     def chosen(self) -> dict[str, Value] | None:
         """The configuration that the complete search chose; recorded on first sight."""
+        if self._chosen is not None:
+            return dict(self._chosen)
         if not self.searched():
             return None
         best = choose([asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None])
@@ -78,14 +93,15 @@ class StudyState:
         choice = {
             "slot": best.slot,
             "metric": self.study.search.metric,
-            "value": self._sign * best.score,
+            "value": _sign(self.study.search.metric) * best.score,
             "hyperparameters": dict(best.hyperparameters),
             "configuration": configuration_hash(best.hyperparameters),
             "of": self.study.slots,
         }
         if self.study.folder.chosen() != choice:
             self.study.folder.choose(choice)
-        return dict(best.hyperparameters)
+        self._chosen = dict(best.hyperparameters)
+        return dict(self._chosen)
 
     def complete(self) -> bool:
         """Whether nothing of the study is left to do."""
@@ -102,13 +118,17 @@ class StudyState:
         confirm = [self.result(folder) for _, folder in self.confirm_folders()]
         return [result for result in (*search, *confirm) if result is not None]
 
-    @property
-    def _sign(self) -> int:
-        return 1 if METRICS[self.study.search.metric] else -1
 
-    def _score(self, slot: int) -> float | None:
-        results = [self.result(folder) for folder in self.slot_folders(slot)]
-        values = [r["metrics"]["val"][self.study.search.metric] for r in results if r and r["status"] == "done"]
-        if len(values) < len(results) or any(value is None for value in values):
-            return None
-        return self._sign * fmean(values)
+def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float | None:
+    """Mean validation score over a slot's tuning seeds, signed so that higher is better.
+
+    None when a seed has no result yet, failed, or has no defined score.
+    """
+    values = [r["metrics"]["val"][metric] for r in results if r is not None and r["status"] == "done"]
+    if len(values) < len(results) or any(value is None for value in values):
+        return None
+    return _sign(metric) * fmean(values)
+
+
+def _sign(metric: str) -> int:
+    return 1 if METRICS[metric] else -1

@@ -75,7 +75,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from harness.plugins import discover
-    from harness.spec_loading import check_against, load_sweep
+    from harness.spec_loading import check_against, check_backbones, load_sweep
 
     console = Console(stderr=True)
     assignments = list(arguments.assignments)
@@ -87,6 +87,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     with console.status("loading plugins"):
         catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
     check_against(loaded.spec, catalogue, loaded.place)
+    check_backbones(loaded.spec, loaded.place)
     if arguments.dry_run:
         from harness.preview import print_preview
 

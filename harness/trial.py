@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
+from harness.files import TornFileError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,11 +63,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def trial(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
+    try:
+        return _trial(arguments)
+    except TornFileError as error:
+        raise RequestError(
+            f"{error.path}: torn or edited, not readable; delete {error.path.parent} and give the same command again"
+        ) from error
+
+
+def _trial(arguments: argparse.Namespace) -> int:
     from rich.console import Console
+
+    from harness.environment import usable_device
 
     console = Console(stderr=True)
     if arguments.seed < 0:
         raise RequestError(f"--seed {arguments.seed}: must be 0 or more")
+    if arguments.device is not None:
+        usable_device(arguments.device)
     spec, study = _study(arguments, console)
     folder = arguments.out or Path("runs") / "trials" / _name(arguments, study)
     task = _claim(arguments, spec, study, folder.absolute(), console)
@@ -94,7 +108,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     from harness.data.cache import default_cache_root, default_data_root
     from harness.planning import DecodingBar
     from harness.plugins import discover
-    from harness.spec_loading import check_against, load_mapping
+    from harness.spec_loading import check_against, check_backbones, load_mapping
     from harness.store import RunDirectory
     from harness.studies import Planner, Roots
 
@@ -116,6 +130,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     )
     spec = loaded.spec
     check_against(spec, catalogue, loaded.place)
+    check_backbones(spec, loaded.place)
     if not isinstance(spec.backbone.weights, str):
         console.print(
             f"note: {spec.backbone.name} starts from random weights; "
@@ -145,7 +160,12 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
     from harness.store import TrialFolder
 
     folder = TrialFolder(path, arguments.stage)
-    folder.create()
+    try:
+        folder.create()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RequestError(f"{path}: not a folder; choose another --out") from error
+    if not folder.has_request() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise RequestError(f"{path}: holds other files and no trial; choose an empty --out")
     hyperparameters = defaults(study.space)
     request = {
         "stage": arguments.stage,
@@ -158,7 +178,7 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
         "identity": study.trial_identity(arguments.stage, hyperparameters, arguments.seed),
     }
     folder.write_request(request)
-    if folder.request()["identity"] != request["identity"]:
+    if folder.request().get("identity") != request["identity"]:
         raise RequestError(f"{path}: holds another trial (settings, code or data differ); choose another --out")
     if folder.finished:
         console.print(f"already done; remove {path} to run it again", soft_wrap=True, highlight=False)

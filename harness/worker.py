@@ -203,12 +203,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         import torch
 
         from harness.data.cache import default_cache_root, default_data_root
+        from harness.environment import usable_device
 
         torch.set_num_threads(arguments.threads)
         run = RunDirectory(arguments.run)
         run.require()
         roots = Roots(arguments.data_root or default_data_root(), arguments.cache_root or default_cache_root())
-        return Worker(run, roots, torch.device(arguments.device), arguments.threads, stop).work()
+        return Worker(run, roots, usable_device(arguments.device), arguments.threads, stop).work()
 
     return run_command(command)
 

@@ -12,6 +12,7 @@ content alone.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -129,7 +130,15 @@ def _raw_files(dataset: Dataset, data_root: Path) -> list[list[Any]]:
 
 def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
     lock = folder.with_name(f".{folder.name}.lock")
-    lock.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RequestError(
+            f"{lock.parent}: no folder for decoded images can be made there ({error.strerror}); "
+            "name another with GPAF_BENCH_CACHE"
+        ) from error
     while not folder.is_dir():
         lease = leases.claim(lock)
         if lease is None:

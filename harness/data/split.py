@@ -135,7 +135,7 @@ def _official(data: DecodedDataset, order: Indices, rng: np.random.Generator) ->
     absent = [side for side in ("train", "test") if side not in given]
     if missing or absent:
         what = f"{missing} of {len(given)} images have no official side" if missing else f"no official {absent[0]} side"
-        raise RequestError(f"official split: {what}; use `split: grouped`")
+        raise RequestError(f"official split: {what}; write `split: {{kind: grouped}}`")
     sides = np.array([_SIDES.index(str(side)) for side in given], dtype=np.int64)
     if "val" not in given:
         train = np.flatnonzero(sides == 0)

@@ -141,4 +141,6 @@ def _devices() -> list[str]:
 def _last_error(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     marked = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return marked[-1] if marked else f"{lines[-1] if lines else 'no output'} (see {log})"
+    if not lines:
+        return f"{log}: a worker died and could not say why; where the disk is full, free some and try again"
+    return marked[-1] if marked else f"{lines[-1]} (see {log})"

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones import Model
-from harness.errors import RequestError
-from harness.files import write_atomic
+from harness.files import TornFileError, write_atomic
 
 FORMAT = 1
 
@@ -66,14 +65,11 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-class DamagedCheckpointError(RequestError):
+class DamagedCheckpointError(TornFileError):
     """A checkpoint cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path}: truncated or not a checkpoint; `--repair` sets it aside and the trial starts from its beginning"
-        )
-        self.path = path
+        super().__init__(path, "starts the trial from its beginning")
 
 
 class CheckpointWriter:

@@ -1,0 +1,403 @@
+"""What the harness costs: ``python -m benchmarks.overhead``; what is measured, and how, is in the README here.
+
+Both sides of every ratio are measured in this one run, in turn, because a ratio of today's time and a time from
+elsewhere says nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.backbones import build_model
+from harness.data.augment import augment
+from harness.data.cache import default_cache_root, default_data_root
+from harness.data.split import indices
+from harness.metrics import evaluate
+from harness.plugins import discover
+from harness.scheduler import Scheduler, Task
+from harness.seeds import derive_seed
+from harness.space import Choice, Fixed, Space, Value
+from harness.spec_loading import load_mapping
+from harness.store import RunDirectory, TrialFolder
+from harness.studies import Planner, Roots, Study
+from harness.train.job import Control, TrialJob
+from harness.train.loop import Training
+from harness.train.run import run_trial
+from harness.worker import keep_alive, trial_log
+
+Logits = npt.NDArray[np.float64]
+Row = dict[str, Any]
+
+MAX_RATIO, MAX_COORDINATION_MS, MAX_HELP_SECONDS = 1.03, 50.0, 0.35
+CPU = torch.device("cpu")
+
+
+def planned(folder: Path, document: Mapping[str, Any]) -> list[Study]:
+    """The studies of a new run directory."""
+    spec = load_mapping({"name": "overhead", **document}, []).spec
+    run = RunDirectory(folder)
+    run.create()
+    run.write_spec(spec.model_dump(mode="json"))
+    studies = Planner(spec, discover(), run, Roots(default_data_root(), default_cache_root())).studies()
+    for study in studies:
+        study.folder.describe(study.description())
+    return studies
+
+
+def work_on(task: Task, training: Callable[[Control], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What a worker does around a training."""
+    task.lease.note(device="cpu", slurm_job=None)
+    with trial_log(task) as log, keep_alive(task.lease):
+        log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
+        result = training(Control(stop=threading.Event(), guard=task.lease.check, log=log.info))
+        task.lease.release("finished")
+        log.info("%s", result["status"])
+    return result
+
+
+def claimed(scheduler: Scheduler) -> Task:
+    """The next trial, which there must be."""
+    task = scheduler.claim_next()
+    if task is None:
+        raise RuntimeError("nothing was left to claim")
+    return task
+
+
+# (a) one trial, in the harness and in a bare loop
+
+
+def bare_training(job: TrialJob) -> list[Logits]:
+    """The training of a trial as one would write it by hand; float64 validation logits of each epoch.
+
+    It keeps the best tensors in memory, as whoever validates after each epoch does, and writes nothing.
+    """
+    model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
+    torch.manual_seed(derive_seed("adapt", job.seed))
+    method, train = job.method(), job.train
+    method.adapt(model, job.hyperparameters)
+    model = model.to(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (normalisation.mean, normalisation.std))
+    pixels, labels = torch.from_numpy(np.array(job.data.images)), torch.from_numpy(np.array(job.data.labels))
+    training, validation, _ = (torch.from_numpy(side) for side in indices(job.split, job.data))
+    policy = job.augmentation()
+    steps = len(training) // train.batch_size
+    total = steps * train.epochs
+    rising = math.ceil(train.warmup * total)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+    groups = method.param_groups(model, job.hyperparameters)
+    optimizer = torch.optim.AdamW([{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups])
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    criterion = nn.CrossEntropyLoss(label_smoothing=train.label_smoothing)
+
+    def images(positions: torch.Tensor) -> torch.Tensor:
+        return pixels[positions].permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+    history: list[Logits] = []
+    best_score, best = -math.inf, {}
+    for epoch in range(train.epochs):
+        model.train()
+        for module in model.modules():
+            if isinstance(module, _BatchNorm) and method.batch_norm == "frozen":
+                module.eval()
+        shuffle = torch.Generator().manual_seed(derive_seed("order", job.seed, epoch))
+        order = training[torch.randperm(len(training), generator=shuffle)]
+        loss_sum = 0.0
+        for index in range(steps):
+            batch = order[index * train.batch_size : (index + 1) * train.batch_size]
+            inputs = images(batch)
+            if policy is not None:
+                draws = torch.Generator().manual_seed(derive_seed("augment", job.seed, epoch * steps + index))
+                inputs = augment(inputs, policy, draws)
+            loss = criterion(model((inputs - mean) / std), labels[batch])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            scheduler.step()
+            loss_sum += loss.item()
+        model.eval()
+        with torch.inference_mode():
+            chunks = [model((images(part) - mean) / std) for part in torch.split(validation, train.eval_batch_size)]
+        logits = torch.cat(chunks).double().numpy()
+        history.append(logits)
+        score = _balanced_accuracy(logits, labels[validation].numpy())
+        if score > best_score:
+            best_score, best = score, {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(best)
+    return history
+
+
+def _balanced_accuracy(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
+    correct = logits.argmax(axis=1) == labels
+    return float(np.mean([correct[labels == label].mean() for label in np.unique(labels)]))
+
+
+def harness_trial(study: Study, threads: int) -> tuple[TrialFolder, TrialJob]:
+    """Claim, train and commit the first trial of a study, as a worker does."""
+    task = claimed(Scheduler([study], retries=5, threads=threads))
+    work_on(task, lambda control: run_trial(task.job, task.request, task.folder, CPU, control))
+    return task.folder, task.job
+
+
+def same_logits(job: TrialJob, folder: TrialFolder) -> tuple[bool, float]:
+    """Whether both end with the same validation logits, bit for bit, and the seconds of the bare training."""
+    folder.create()
+    training = Training(job, folder, CPU, Control())
+    training.run()
+    started = time.perf_counter()
+    logits = bare_training(job)[-1]
+    return np.array_equal(training.logits("val"), logits), time.perf_counter() - started
+
+
+def same_curve(job: TrialJob, folder: TrialFolder, history: Sequence[Logits]) -> bool:
+    """Whether every validation metric of every epoch is the same number in both."""
+    labels = job.data.labels[indices(job.split, job.data)[1]]
+    expected = [evaluate(logits, labels, job.dataset.ordinal) for logits in history]
+    curve = [line["val"] for line in folder.curve()]
+    return len(curve) == len(expected) and all(
+        line[name] == metrics[name] for line, metrics in zip(curve, expected, strict=True) for name in line
+    )
+
+
+def measure_trial(work: Path, method: str, dataset: str, seconds: float, pairs: int, threads: int) -> Row:
+    """Wall time of a trial in the harness over that of the bare loop."""
+    size = 64 if seconds > 10 else 16
+    document: dict[str, Any] = {
+        "backbone": {"name": "resnet18" if seconds > 10 else "resnet20", "weights": None},
+        "datasets": [dataset],
+        "methods": [method],
+        "train": {"epochs": 1, "image_size": size},
+        "search": {"trials": 1},
+        "confirm": {"seeds": 1},
+    }
+    probe = claimed(Scheduler(planned(work / f"{method}-probe", document), retries=5, threads=threads)).job
+    # With one epoch, the best tensors are the last.
+    equal, epoch = same_logits(probe, TrialFolder(work / f"{method}-equality", "search"))
+    document["train"]["epochs"] = max(1, round(seconds / epoch))
+    harness, bare = [], []
+    for pair in range(pairs):
+        study = planned(work / f"{method}-{pair}", document)[0]
+        started = time.perf_counter()
+        folder, job = harness_trial(study, threads)
+        harness.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        history = bare_training(job)
+        bare.append(time.perf_counter() - started)
+        equal = equal and same_curve(job, folder, history)
+    ratios = [h / b for h, b in zip(harness, bare, strict=True)]
+    what = f"{method} on {dataset}, {document['backbone']['name']} at {size} px, {job.train.epochs} epochs"
+    return {
+        **_row("trial / bare loop", what, ratios, "×", MAX_RATIO),
+        "same_training": equal,
+        "harness_seconds": harness,
+        "bare_seconds": bare,
+    }
+
+
+# (b) coordination of one trial with 1,000 finished ones in the run directory
+
+
+def measure_coordination(work: Path, studies: int, finished: int, samples: int) -> list[Row]:
+    """Milliseconds from asking for a trial to its committed result, without its training.
+
+    The finished trials are synthetic: folders, files and their contents are real, but the hyperparameters are drawn at
+    random, the scores too, and nothing was trained. All studies but the last are complete up to their confirmation.
+    """
+    document = {
+        "backbone": {"name": "resnet20", "weights": None},
+        "datasets": ["digits"],
+        "methods": {f"study{n}": {"method": "lora_c"} for n in range(studies)},
+        "train": {"epochs": 1, "image_size": 8},
+        "search": {"sampler": "tpe", "trials": finished},
+        "confirm": {"seeds": 2},
+    }
+    plans = planned(work / f"coordination-{studies}x{finished}", document)
+    plans[-1] = replace(plans[-1], slots=finished + samples + 1)
+    rng = random.Random(0)
+    for study in plans:
+        for slot in range(finished):
+            _synthetic_trial(study, slot, rng)
+    scheduler = Scheduler(plans, retries=5)
+    while len(plans) > 1 and scheduler.states[-2].complete() is False:
+        _coordinate(scheduler, rng)
+    scheduler = Scheduler(plans, retries=5)
+    first = 1000 * _seconds(lambda: _coordinate(scheduler, rng))
+    times, cpu_times = [], []
+    for _ in range(samples):
+        cpu = time.process_time()
+        times.append(1000 * _seconds(lambda: _coordinate(scheduler, rng)))
+        cpu_times.append(1000 * (time.process_time() - cpu))
+    what = f"{studies} studies × {finished} finished trials, TPE" if studies > 1 else f"1 study, {finished}, TPE"
+    return [
+        _row("coordination of a trial", what, times, "ms", MAX_COORDINATION_MS),
+        _row("of this, work of the processor", what, cpu_times, "ms", None),
+        _row("first look of a worker", what, [first], "ms", None),
+    ]
+
+
+def _synthetic_trial(study: Study, slot: int, rng: random.Random) -> None:
+    folder = study.folder.search_trial(slot, 0)
+    hyperparameters = _draw(study.space, rng)
+    lease = folder.claim(progress=0)
+    if lease is None:
+        raise RuntimeError(f"{folder.path} is taken")
+    request = {"stage": "search", "slot": slot, "seed": 0, "hyperparameters": hyperparameters}
+    folder.write_request(request)
+    folder.finish(_synthetic_result(request, rng))
+    lease.release("finished")
+
+
+def _synthetic_result(request: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+    metrics = {"val": {"balanced_accuracy": rng.random()}}
+    return {**request, "status": "done", "cause": None, "message": None, "metrics": metrics}
+
+
+def _draw(space: Space, rng: random.Random) -> dict[str, Value]:
+    drawn: dict[str, Value] = {}
+    for name, parameter in space.items():
+        if isinstance(parameter, Fixed):
+            drawn[name] = parameter.default
+        elif isinstance(parameter, Choice):
+            drawn[name] = rng.choice(parameter.choices)
+        else:
+            drawn[name] = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high)))
+    return drawn
+
+
+def _coordinate(scheduler: Scheduler, rng: random.Random) -> None:
+    task = claimed(scheduler)
+
+    def commit(control: Control) -> Mapping[str, Any]:
+        result = _synthetic_result(task.request, rng)
+        control.guard()
+        task.folder.finish(result)
+        return result
+
+    work_on(task, commit)
+
+
+# (c) --help
+
+
+def measure_help(repeats: int) -> list[Row]:
+    """Wall seconds of ``python -m harness.sweep --help`` and, between its runs, of an empty program."""
+
+    def run(*words: str) -> float:
+        return _seconds(lambda: subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL))
+
+    help_times, empty_times = [], []
+    for _ in range(repeats):
+        help_times.append(run("-m", "harness.sweep", "--help"))
+        empty_times.append(run("-c", "pass"))
+    return [
+        _row("python -m harness.sweep --help", "", help_times, "s", MAX_HELP_SECONDS),
+        _row("python -c pass", "", empty_times, "s", None),
+    ]
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def _row(name: str, what: str, values: Sequence[float], unit: str, limit: float | None) -> Row:
+    middle = statistics.median(values)
+    met = None if limit is None else middle <= limit
+    spread = {"median": middle, "min": min(values), "max": max(values), "values": list(values)}
+    return {"measure": name, "what": what, **spread, "unit": unit, "limit": limit, "met": met}
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Where it was measured."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cores": os.cpu_count(),
+        "cpu": models[0] if models else platform.processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": threads,
+        "load_average_before": os.getloadavg(),
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The measurements as a Markdown table."""
+    lines = ["| measure | case | median | min – max | at most |", "|---|---|---|---|---|"]
+    for row in rows:
+        spread = f"{row['min']:.3f} – {row['max']:.3f}" if len(row["values"]) > 1 else ""
+        limit = "" if row["limit"] is None else f"{row['limit']} {row['unit']}: {'yes' if row['met'] else 'NO'}"
+        same = {True: " (same training)", False: " (OTHER TRAINING)"}.get(row.get("same_training", ""), "")
+        lines.append(
+            f"| {row['measure']} | {row['what']}{same} | {row['median']:.3f} {row['unit']} | {spread} | {limit} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, record; 1 where a requirement is not met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description="What the harness costs.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of a bare training (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of trainings a method (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=1000, help="finished trials (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", default=["full_finetune", "lora_c"], metavar="M")
+    parser.add_argument("--dataset", help="default: brain_mri where its archive is in the data root, else digits")
+    parser.add_argument("--quick", action="store_true", help="all of it in less than a minute, with little to learn")
+    parser.add_argument("--work-dir", type=Path, help="where run directories are made (default: a temporary folder)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "overhead.json")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.seconds, options.pairs, options.trials, options.dataset = 2.0, 1, 160, "digits"
+    present = (default_data_root() / "brain-tumor-mri-dataset.zip").is_file()
+    dataset = options.dataset or ("brain_mri" if present else "digits")
+    torch.set_num_threads(options.threads)
+    where = machine(options.threads)
+    rows = measure_help(3 if options.quick else 10)
+    with tempfile.TemporaryDirectory(prefix="gpaf-overhead-", dir=options.work_dir) as scratch:
+        work = Path(scratch)
+        samples = 10 if options.quick else 40
+        rows += measure_coordination(work, 1, options.trials, samples)
+        rows += measure_coordination(work, 8, options.trials // 8, samples)
+        for method in options.methods:
+            rows.append(measure_trial(work, method, dataset, options.seconds, options.pairs, options.threads))
+    where["load_average_after"] = os.getloadavg()
+    print(table(rows))
+    print(json.dumps(where))
+    command = ["python", "-m", "benchmarks.overhead", *(sys.argv[1:] if argv is None else argv)]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    record = {"machine": where, "command": " ".join(command), "rows": rows}
+    options.out.write_text(json.dumps(record, indent=2) + "\n")
+    good = all(row["met"] is not False and row.get("same_training", True) for row in rows)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Whether a file is whole, seen without what reads it: no torch, no polars."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+_PARQUET = b"PAR1"
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins and ends as a parquet file does; a truncated one has lost its end."""
+    with path.open("rb") as stream:
+        head = stream.read(len(_PARQUET))
+        length = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, length - len(_PARQUET)))
+        return length > 2 * len(_PARQUET) and head == stream.read() == _PARQUET
+
+
+def is_checkpoint(path: Path, thorough: bool) -> bool:
+    """Whether a file is a zip archive, as torch writes them; its directory comes last, so a truncated one has none.
+
+    Args:
+        path: the file; one that is missing is no checkpoint.
+        thorough: read all of it and compare its checksums.
+    """
+    try:
+        with ZipFile(path) as archive:
+            return not thorough or archive.testzip() is None
+    except (BadZipFile, FileNotFoundError):
+        return False

@@ -1,0 +1,136 @@
+"""Every ask is a function of what is recorded, and samplers do what their names say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import RequestError
+from harness.search import Asked, ask, choose, prerequisites, slot_count
+from harness.space import Choice, Fixed, Float, Int, Space, defaults
+from harness.spec import SearchSpec
+
+SPACE: Space = {
+    "lr": Float(1e-3, 1e-5, 1e-1, log=True),
+    "rank": Choice(8, (1, 2, 4, 8, 16)),
+    "depth": Int(3, 1, 6),
+    "optimizer": Fixed("adamw"),
+}
+DISCRETE: Space = {"rank": Choice(8, (1, 2, 4, 8)), "depth": Int(3, 1, 4), "optimizer": Fixed("adamw")}
+
+
+def spec(**settings: object) -> SearchSpec:
+    return SearchSpec.model_validate(settings)
+
+
+def quality(hyperparameters: dict[str, object]) -> float:
+    lr, depth = hyperparameters["lr"], hyperparameters["depth"]
+    assert isinstance(lr, float) and isinstance(depth, int)
+    return -abs(np.log10(lr) + 2.0) - 0.1 * abs(depth - 5)
+
+
+def simulate(search: SearchSpec, study: str, slots: int) -> list[Asked]:
+    """A search in which slots finish as early as the rules allow."""
+    history: list[Asked] = []
+    for slot in range(slots):
+        known = [
+            Asked(h.slot, h.hyperparameters, h.score if h.slot in prerequisites(slot, search) else None)
+            for h in history
+        ]
+        hyperparameters = ask(SPACE, search, study, slot, known)
+        history.append(Asked(slot, hyperparameters, quality(hyperparameters)))
+    return history
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+def test_slot_0_is_the_default_and_asks_can_be_replayed(sampler: str) -> None:
+    search = spec(sampler=sampler, trials=12, startup=3, concurrency=2)
+    space = DISCRETE if sampler == "grid" else SPACE
+    history: list[Asked] = []
+    for slot in range(12):
+        hyperparameters = ask(space, search, "m@d", slot, history)
+        history.append(Asked(slot, hyperparameters, float(slot)))
+        assert hyperparameters.keys() == space.keys() and hyperparameters["optimizer"] == "adamw"
+    assert history[0].hyperparameters == defaults(space)
+    again = [ask(space, search, "m@d", slot, history) for slot in reversed(range(12))][::-1]
+    assert again == [asked.hyperparameters for asked in history]
+    other = [ask(space, search, "m@other", slot, history) for slot in range(12)]
+    assert other != again
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(5, 14), st.randoms(use_true_random=False))
+def test_a_tpe_ask_ignores_what_it_may_not_know(slot: int, rng: object) -> None:
+    # Whatever later slots have come to in the meantime, and in whatever order they are listed, the ask is the same.
+    search = spec(sampler="tpe", trials=20, startup=3, concurrency=4)
+    history = simulate(search, "m@d", slot)
+    may_know = prerequisites(slot, search)
+    blind = [Asked(h.slot, h.hyperparameters, h.score if h.slot in may_know else None) for h in history]
+    shuffled = [*blind]
+    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert ask(SPACE, search, "m@d", slot, history) == ask(SPACE, search, "m@d", slot, shuffled)
+
+
+def test_tpe_learns_more_than_random() -> None:
+    def best(sampler: str, study: str) -> float:
+        history = simulate(spec(sampler=sampler, trials=40, startup=8, concurrency=2), study, 40)
+        return max(asked.score for asked in history if asked.score is not None)
+
+    studies = [f"study{n}" for n in range(8)]
+    assert np.mean([best("tpe", s) for s in studies]) > np.mean([best("random", s) for s in studies])
+
+
+def test_failed_slots_teach_nothing_but_do_not_stop_the_search() -> None:
+    search = spec(sampler="tpe", trials=10, startup=2, concurrency=1)
+    history = [Asked(slot, ask(SPACE, search, "m@d", 0, ()), None) for slot in range(4)]
+    assert ask(SPACE, search, "m@d", 4, history).keys() == SPACE.keys()
+    assert choose(history) is None
+
+
+def test_the_grid_is_walked_completely_and_once() -> None:
+    search = spec(sampler="grid", trials=100)
+    slots = slot_count(DISCRETE, search)
+    points = [ask(DISCRETE, search, "m@d", slot, ()) for slot in range(slots)]
+    assert slots == 16 and len({tuple(point.items()) for point in points}) == 16
+    with pytest.raises(RequestError, match=r"continuous range of 'lr'.*choice"):
+        slot_count(SPACE, search)
+
+
+def test_quasi_random_points_cover_more_evenly_than_random_ones() -> None:
+    space: Space = {"x": Float(0.5, 0.0, 1.0), "y": Float(0.5, 0.0, 1.0)}
+
+    def gap(sampler: str, study: str) -> float:
+        asked = [ask(space, spec(sampler=sampler, trials=64), study, slot, ()) for slot in range(1, 33)]
+        points = np.array([[p["x"], p["y"]] for p in asked], dtype=float)
+        grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 21)] * 2), -1).reshape(-1, 1, 2)
+        return float(np.linalg.norm(grid - points, axis=-1).min(axis=1).max())
+
+    studies = [f"study{n}" for n in range(6)]
+    mean: Callable[[str], float] = lambda sampler: float(np.mean([gap(sampler, s) for s in studies]))  # noqa: E731
+    assert mean("qmc") < mean("random")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+def test_the_order_of_declaration_changes_no_ask(sampler: str) -> None:
+    space = DISCRETE if sampler == "grid" else SPACE
+    turned = dict(reversed(list(space.items())))
+    search = spec(sampler=sampler, trials=6, startup=2, concurrency=1)
+    history: list[Asked] = []
+    for slot in range(6):
+        asked = ask(space, search, "m@d", slot, history)
+        assert ask(turned, search, "m@d", slot, history) == asked
+        history.append(Asked(slot, asked, float(slot)))
+
+
+def test_a_space_without_anything_to_search_has_one_slot() -> None:
+    assert slot_count({"lr": Fixed(0.1)}, spec(trials=30)) == 1
+
+
+def test_the_best_slot_is_chosen_and_the_earliest_of_equals() -> None:
+    history = [Asked(0, {}, 0.5), Asked(1, {}, 0.9), Asked(2, {}, None), Asked(3, {}, 0.9)]
+    chosen = choose(history)
+    assert chosen is not None and chosen.slot == 1

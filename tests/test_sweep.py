@@ -1,0 +1,257 @@
+"""The main job through its commands: shared, repeated, extended, interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny import environment, run_sweep, sweep_command, tiny_sweep
+
+from harness.run_comparison import repeated_work, run_differences
+from harness.store import RunDirectory
+
+PLUGIN = '''"""A plugin of the user's own."""
+
+from harness.method import Method, optimiser_space
+from harness.space import Float
+
+
+class Mine(Method):
+    """Train the last stage."""
+
+    name = "mine"
+    space = optimiser_space(Float(1e-3, 1e-4, 1e-1, log=True))
+
+    def adapt(self, model, hp):
+        # only the last block
+        for parameter in list(model.backbone.parameters())[-6:]:
+            parameter.requires_grad_(True)
+'''
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, Path]:
+    """A sweep file and its complete run directory."""
+    folder = tmp_path_factory.mktemp("finished")
+    file = tiny_sweep(folder)
+    run_sweep(file, folder / "run", cache)
+    return file, folder / "run"
+
+
+def snapshot(folder: Path, *without: str) -> dict[str, tuple[int, str]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part in path.parts for part in without)
+    }
+
+
+def test_a_sweep_runs_to_its_report_and_again_changes_nothing(finished: tuple[Path, Path], cache: Path) -> None:
+    file, path = finished
+    run = RunDirectory(path)
+    assert len(list(run.trials())) == 8 and repeated_work(run) == []
+    results = [trial.result() for trial in run.trials()]
+    assert all(result["status"] == "done" for result in results)
+    assert all(("test" in result["metrics"]) == (result["stage"] == "confirm") for result in results)
+    tuning = {result["seed"] for result in results if result["stage"] == "search"}
+    assert tuning.isdisjoint(result["seed"] for result in results if result["stage"] == "confirm")
+    before = snapshot(path, "lock")
+    done = run_sweep(file, path, cache)
+    assert done.stdout.strip() == str(path / "report" / "report.html")
+    assert snapshot(path, "lock") == before
+
+
+def test_a_second_run_of_the_same_sweep_reports_the_same_numbers(
+    finished: tuple[Path, Path], cache: Path, tmp_path: Path
+) -> None:
+    file, path = finished
+    run_sweep(file, tmp_path / "again", cache)
+    assert run_differences(RunDirectory(path), RunDirectory(tmp_path / "again")) == []
+    reports = [json.loads((folder / "report" / "results.json").read_text()) for folder in (path, tmp_path / "again")]
+    assert reports[0]["scores"] == reports[1]["scores"]
+
+
+def test_adding_a_method_runs_only_that_method(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
+    _, path = finished
+    shutil.copytree(path, tmp_path / "run")
+    before = snapshot(tmp_path / "run" / "studies")
+    file = tiny_sweep(tmp_path, methods=["linear_probe", "lora_c", "bn_affine"])
+    run_sweep(file, tmp_path / "run", cache)
+    after = snapshot(tmp_path / "run" / "studies")
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"bn_affine@small"}
+    assert "bn_affine" in (tmp_path / "run" / "report" / "report.md").read_text()
+
+
+def test_two_sweeps_at_once_share_the_work(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
+    file, path = finished
+    sweeps = [
+        subprocess.Popen(sweep_command(file, tmp_path / "run"), env=environment(cache), stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [sweep.wait(timeout=300) for sweep in sweeps] == [0, 0]
+    run = RunDirectory(tmp_path / "run")
+    assert repeated_work(run) == []
+    assert run_differences(RunDirectory(path), run) == []
+    assert all(len(trial.attempts()) == 1 for trial in run.trials())
+
+
+def test_ctrl_c_leaves_everything_resumable(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
+    file, path = finished
+    run = RunDirectory(tmp_path / "run")
+    sweep = subprocess.Popen(
+        sweep_command(file, run.path), env=environment(cache), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not any(trial.claimed for trial in run.trials()):
+        assert time.monotonic() < deadline and sweep.poll() is None
+        time.sleep(0.05)
+    os.killpg(sweep.pid, signal.SIGINT)
+    _, errors = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130 and "Traceback" not in errors and "goes on from here" in errors
+    # Nobody holds anything any more: what was running is free, with its checkpoint.
+    leases = [trial.lease() for trial in run.trials() if not trial.finished]
+    assert all(lease is None or lease.content.get("released") for lease in leases)
+    run_sweep(file, run.path, cache)
+    assert repeated_work(run) == []
+    assert run_differences(RunDirectory(path), run) == []
+
+
+def test_a_comment_reruns_nothing_and_a_change_is_named(cache: Path, tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "mine.py").write_text(PLUGIN)
+    file = tiny_sweep(tmp_path, methods=["mine"], plugins=["plugins"], confirm={"seeds": 1})
+    path = tmp_path / "run"
+    run_sweep(file, path, cache)
+    before = snapshot(path, "lock")
+
+    (plugins / "mine.py").write_text(PLUGIN.replace("# only the last block", "# a better comment\n"))
+    run_sweep(file, path, cache)
+    assert snapshot(path, "lock") == before
+
+    (plugins / "mine.py").write_text(PLUGIN.replace("[-6:]", "[-3:]"))
+    refused = run_sweep(file, path, cache, expect=2)
+    assert "mine@small: method.code: changed" in refused.stderr and "--stale rerun" in refused.stderr
+    assert snapshot(path, "lock") == before
+
+    changed = run_sweep(file, path, cache, "--set", "train.epochs=3", expect=2)
+    assert "train.epochs: 2 → 3" in changed.stderr
+
+    run_sweep(file, path, cache, "--stale", "rerun")
+    run = RunDirectory(path)
+    assert repeated_work(run) == [] and len(list(run.trials())) == 3
+    stale = {name: value for name, value in snapshot(path).items() if name.startswith("stale/")}
+    kept = {name.removeprefix("stale/mine@small.1/"): value for name, value in stale.items()}
+    assert kept == {n.removeprefix("studies/mine@small/"): v for n, v in before.items() if n.startswith("studies/")}
+
+
+def test_every_ask_of_a_parallel_search_can_be_replayed(cache: Path, tmp_path: Path) -> None:
+    search = {"trials": 7, "startup": 2, "concurrency": 2}
+    file = tiny_sweep(tmp_path, methods=["lora_c"], search=search, train={"epochs": 1, "image_size": 8})
+    run_sweep(file, tmp_path / "run", cache)
+    replayed = subprocess.run(
+        [sys.executable, "-m", "harness.replay", str(tmp_path / "run")],
+        env=environment(cache), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert replayed.returncode == 0, replayed.stderr
+    assert "7 asks replayed, 0 differ" in replayed.stdout
+    study = RunDirectory(tmp_path / "run").study("lora_c@small")
+    assert study.search_trial(6, 0).request()["conditioned_on"] == [0, 1, 2, 3, 4]
+
+    request = study.search_trial(5, 0).path / "trial.json"
+    content = json.loads(request.read_text())
+    content["hyperparameters"]["rank"] = 3
+    request.write_text(json.dumps(content))
+    tampered = subprocess.run(
+        [sys.executable, "-m", "harness.replay", str(tmp_path / "run")],
+        env=environment(cache), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert tampered.returncode == 1 and "slot 5" in tampered.stdout
+
+
+def test_several_tuning_seeds_are_averaged(cache: Path, tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path, methods=["linear_probe"], search={"trials": 2, "seeds": [0, 3]}, confirm={"seeds": 1})
+    run_sweep(file, tmp_path / "run", cache)
+    study = RunDirectory(tmp_path / "run").study("linear_probe@small")
+    means = []
+    for slot in range(2):
+        trials = [study.search_trial(slot, seed).result() for seed in (0, 3)]
+        assert trials[0]["hyperparameters"] == trials[1]["hyperparameters"]
+        means.append(sum(trial["metrics"]["val"]["balanced_accuracy"] for trial in trials) / 2)
+    chosen = study.chosen()
+    assert chosen is not None and chosen["slot"] == means.index(max(means))
+    assert chosen["value"] == pytest.approx(max(means))
+
+
+def test_a_failing_method_is_a_row_and_the_sweep_goes_on(cache: Path, tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    broken = PLUGIN.replace("for parameter in", "raise RuntimeError('a bug of mine')\n        for parameter in")
+    (plugins / "mine.py").write_text(broken)
+    file = tiny_sweep(tmp_path, methods=["mine", "linear_probe"], plugins=["plugins"], confirm={"seeds": 1})
+    done = run_sweep(file, tmp_path / "run", cache, expect=1)
+    assert "mine@small search slot 0 seed 0: bug: RuntimeError: a bug of mine" in done.stderr
+    assert RunDirectory(tmp_path / "run").study("linear_probe@small").chosen() is not None
+    assert "a bug of mine" in (tmp_path / "run" / "report" / "report.md").read_text()
+
+
+def test_a_trial_that_kills_every_worker_is_given_up(cache: Path, tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    deadly = PLUGIN.replace("for parameter in", "import os; os.kill(os.getpid(), 9)\n        for parameter in")
+    (plugins / "mine.py").write_text(deadly)
+    file = tiny_sweep(
+        tmp_path, methods=["mine"], plugins=["plugins"], search={"trials": 1}, launch={"workers": 1, "retries": 1}
+    )
+    done = run_sweep(file, tmp_path / "run", cache, expect=1)
+    assert "worker_died: 2 workers died at the same place" in done.stderr
+
+
+def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(cache: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "harness.trial", "--method", "lora_c", "--dataset", "digits", "--save-model",
+        "--out", str(tmp_path / "t"), "--set", "train.epochs=40", "--set", "train.image_size=8", "--set", "backbone.name=resnet20",
+    ]  # fmt: skip
+    trial = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    curve = tmp_path / "t" / "curve.jsonl"
+    deadline = time.monotonic() + 120
+    while not curve.exists():
+        assert time.monotonic() < deadline and trial.poll() is None
+        time.sleep(0.05)
+    trial.send_signal(signal.SIGINT)
+    _, errors = trial.communicate(timeout=60)
+    assert trial.returncode == 130 and "epoch 1/40: validation balanced_accuracy" in errors
+    again = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0 and "val: accuracy" in again.stdout
+    log = (tmp_path / "t" / "log.txt").read_text()
+    assert "resumed after epoch" in log
+    assert (tmp_path / "t" / "model.safetensors").exists()
+
+
+def test_trial_command_opens_a_debugger_at_the_error(cache: Path, tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "mine.py").write_text(PLUGIN.replace("for parameter in", "wrong = 1 / 0\n        for parameter in"))
+    command = [
+        sys.executable, "-m", "harness.trial", "--method", "mine", "--dataset", "digits", "--plugins", str(plugins),
+        "--out", str(tmp_path / "t"), "--set", "train.image_size=8", "--set", "backbone.name=resnet20", "--pdb",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, env=environment(cache), input="p hp['lr']\nq\n", capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+    assert "(Pdb) 0.001" in done.stdout

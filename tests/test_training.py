@@ -1,0 +1,223 @@
+"""A training is a function of code, data, configuration and seed, however often it is interrupted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.backbones import Model
+from harness.data.cache import DecodedDataset, prepare
+from harness.data.split import Split, make_split
+from harness.dataset import Dataset
+from harness.metrics import evaluate
+from harness.method import Hyperparameters, Method
+from harness.plugins import discover
+from harness.run_comparison import trial_differences
+from harness.space import Value, defaults
+from harness.spec import TrainSpec
+from harness.store import TrialFolder
+from harness.train.job import Control, Interrupted, TrialJob
+from harness.train.run import run_trial
+from harness.train.step import schedule_factor
+
+CPU = torch.device("cpu")
+CATALOGUE = discover()
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DecodedDataset, Split]:
+    plugin = CATALOGUE.dataset("digits", "test")
+    dataset = plugin.cls(plugin.cls.Options.model_validate({"classes": [7, 8, 9]}))
+    folder = tmp_path_factory.mktemp("decoded")
+    data = prepare(dataset, plugin.code, 8, folder, folder)
+    return dataset, data, make_split(data, "grouped", 0)
+
+
+def job(digits: tuple[Dataset, DecodedDataset, Split], method: str | type[Method], **changes: Any) -> TrialJob:
+    dataset, data, split = digits
+    cls = CATALOGUE.method(method, "test").cls if isinstance(method, str) else method
+    train = TrainSpec.model_validate({"epochs": 3, "batch_size": 64, "image_size": 8, **changes.pop("train", {})})
+    hp: dict[str, Value] = {**defaults(cls.space), **changes.pop("hp", {})}
+    made = TrialJob("confirm", cls, hp, "resnet20", None, dataset, data, split, train, "balanced_accuracy", 5)
+    return replace(made, **changes)
+
+
+def request(made: TrialJob) -> dict[str, Any]:
+    return {"stage": made.stage, "slot": None, "seed": made.seed, "hyperparameters": dict(made.hyperparameters)}
+
+
+def run(made: TrialJob, path: Path, control: Control | None = None) -> tuple[TrialFolder, dict[str, Any]]:
+    folder = TrialFolder(path, "confirm" if made.stage == "confirm" else "search")
+    folder.create()
+    folder.write_request(request(made))
+    return folder, run_trial(made, request(made), folder, CPU, control or Control())
+
+
+def run_in_pieces(made: TrialJob, path: Path, steps: int) -> TrialFolder:
+    """Interrupt after every ``steps`` steps and go on from the checkpoint, until it is done."""
+    for attempt in range(100):
+        control, count = Control(), 0
+
+        def watch(facts: dict[str, Any], control: Control = control) -> None:
+            nonlocal count
+            count += "steps" in facts
+            if count >= steps:
+                control.stop.set()
+
+        control.progress = watch
+        try:
+            folder, _ = run(made, path, control)
+        except Interrupted:
+            continue
+        assert attempt > 0
+        return folder
+    raise AssertionError("never finished")
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("linear_probe", {}),
+        ("lora_c", {"train": {"clip_norm": 1.0, "label_smoothing": 0.1}}),
+        ("full_finetune", {"hp": {"optimizer": "sgd", "lr": 0.01}, "train": {"class_weights": "balanced"}}),
+        ("bn_affine", {"train": {"precision": "bf16"}}),
+    ],
+)
+def test_a_trial_interrupted_after_every_step_ends_bit_identically(
+    tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split], method: str, changes: dict[str, Any]
+) -> None:
+    made = job(digits, method, **changes)
+    whole, result = run(made, tmp_path / "whole")
+    assert result["status"] == "done", result
+    for steps in (1, 2):
+        pieces = run_in_pieces(made, tmp_path / f"pieces{steps}", steps)
+        assert trial_differences(whole, pieces) == []
+    assert not whole.checkpoint_path.exists()
+
+
+def test_another_seed_gives_another_result(tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split]) -> None:
+    first, _ = run(job(digits, "full_finetune"), tmp_path / "a")
+    second, _ = run(job(digits, "full_finetune", seed=6), tmp_path / "b")
+    assert set(trial_differences(first, second)) >= {"results", "curves", "predictions"}
+
+
+def test_search_never_sees_the_test_split(tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split]) -> None:
+    # The same training with the test labels and images spoilt: a search trial cannot tell the difference.
+    dataset, data, split = digits
+    spoilt_images = np.array(data.images)
+    spoilt_labels = np.array(data.labels)
+    test = np.isin(np.array(data.case_ids), split.test)
+    spoilt_images[test] = 255 - spoilt_images[test]
+    spoilt_labels[test] = (spoilt_labels[test] + 1) % 3
+    spoilt = (dataset, replace(data, images=spoilt_images, labels=spoilt_labels), split)
+    clean, result = run(job(digits, "full_finetune", stage="search"), tmp_path / "clean")
+    other, _ = run(job(spoilt, "full_finetune", stage="search"), tmp_path / "spoilt")
+    assert trial_differences(clean, other) == [] and "test" not in result["metrics"]
+    assert not (clean.path / "predictions.parquet").exists()
+
+
+def test_predictions_give_the_reported_test_metrics(
+    tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split]
+) -> None:
+    _, data, split = digits
+    folder, result = run(job(digits, "full_finetune", hp={"lr": 0.003}), tmp_path / "t")
+    frame = folder.predictions()
+    logits = frame.select(f"logit_{k}" for k in range(3)).to_numpy()
+    assert logits.dtype == np.float64 and sorted(frame["case_id"]) == sorted(split.test)
+    position = {case: n for n, case in enumerate(data.case_ids)}
+    labels = np.array([data.labels[position[case]] for case in frame["case_id"]])
+    assert (labels == frame["label"].to_numpy()).all()
+    assert evaluate(logits, labels) == result["metrics"]["test"]
+    assert result["metrics"]["test"]["balanced_accuracy"] > 0.5
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split]) -> None:
+    folder, result = run(
+        job(digits, "full_finetune", hp={"lr": 0.01}, train={"epochs": 30, "patience": 2, "augment": False}),
+        tmp_path / "t",
+    )
+    scores = [line["val"]["balanced_accuracy"] for line in folder.curve()]
+    best = max(range(len(scores)), key=lambda n: (scores[n], -n))
+    assert len(scores) == result["epochs"] == best + 3 < 30
+    assert result["best_epoch"] == best and result["metrics"]["val"]["balanced_accuracy"] == scores[best]
+
+
+class Exploding(Method):
+    """A method whose head overflows."""
+
+    name = "exploding"
+    space = CATALOGUE.method("linear_probe", "test").cls.space
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        with torch.no_grad():
+            model.head.weight.fill_(math.inf)
+
+
+class Broken(Exploding):
+    """A method with a bug."""
+
+    name = "broken"
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        model.no_such_attribute.weight = 1  # type: ignore[union-attr]
+
+
+class Unfitting(Exploding):
+    """A method that refuses its hyperparameters."""
+
+    name = "unfitting"
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        raise ValueError("rank 64 is above the 16 channels of the stem")
+
+
+class Greedy(Exploding):
+    """A method that wants more memory than there is."""
+
+    name = "greedy"
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        torch.empty(2**50)
+
+
+@pytest.mark.parametrize(
+    ("method", "cause", "words"),
+    [
+        (Exploding, "nan", "loss"),
+        (Broken, "bug", "no_such_attribute"),
+        (Unfitting, "configuration", "rank 64"),
+        (Greedy, "oom", "memory"),
+    ],
+)
+def test_a_failure_is_a_result_with_its_cause(
+    tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split], method: type[Method], cause: str, words: str
+) -> None:
+    folder, result = run(job(digits, method), tmp_path / "t")
+    assert (result["status"], result["cause"]) == ("failed", cause)
+    assert words in result["message"] and "\n" not in result["message"]
+    assert folder.result()["cause"] == cause
+
+
+def test_a_saved_model_is_the_backbone_of_another_trial(
+    tmp_path: Path, digits: tuple[Dataset, DecodedDataset, Split]
+) -> None:
+    folder, _ = run(job(digits, "full_finetune", hp={"lr": 0.01}, save_model=True), tmp_path / "source")
+    _, random = run(job(digits, "linear_probe", hp={"head_lr": 0.1}), tmp_path / "random")
+    _, pretrained = run(
+        job(digits, "linear_probe", hp={"head_lr": 0.1}, weights=folder.model_path), tmp_path / "pretrained"
+    )
+    key = "balanced_accuracy"
+    assert pretrained["metrics"]["test"][key] > random["metrics"]["test"][key] + 0.1
+
+
+def test_the_schedule_warms_up_and_falls_to_zero() -> None:
+    factors = [schedule_factor(step, 100, 0.1) for step in range(100)]
+    assert 0 < factors[0] < factors[5] < factors[9] < factors[10] == 1.0
+    assert all(a > b for a, b in itertools.pairwise(factors[10:])) and 0 < factors[-1] < 0.001

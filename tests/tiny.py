@@ -1,0 +1,51 @@
+"""A sweep of seconds on real images (scikit-learn's digits), and how to start it as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def tiny_sweep(folder: Path, **changes: Any) -> Path:
+    """Write ``tiny.yaml`` into a folder; keyword arguments replace its top-level keys."""
+    spec: dict[str, Any] = {
+        "name": "tiny",
+        "backbone": {"name": "resnet20", "weights": None},
+        "datasets": [{"small": {"dataset": "digits", "classes": [7, 8, 9]}}],
+        "methods": ["linear_probe", "lora_c"],
+        "train": {"epochs": 2, "batch_size": 64, "image_size": 8},
+        "search": {"trials": 2, "seeds": [0]},
+        "confirm": {"seeds": 2},
+        "launch": {"kind": "local", "workers": 2},
+    }
+    spec.update(changes)
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False))
+    return path
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a command: nothing is read from or written to the user's own folders."""
+    own = {"GPAF_BENCH_CACHE": str(cache), "GPAF_BENCH_DATA": str(cache / "none"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **own}
+
+
+def sweep_command(file: Path, run: Path, *extra: str) -> list[str]:
+    """The command line of a sweep."""
+    return [sys.executable, "-m", "harness.sweep", str(file), "--run-dir", str(run), *extra]
+
+
+def run_sweep(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a sweep to its end and check its exit code."""
+    done = subprocess.run(
+        sweep_command(file, run, *extra), env=environment(cache), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
