@@ -174,13 +174,9 @@ def _draw_curve(axes: Axes, curve: pl.DataFrame, background: bool) -> int:
         axes.plot(by_epoch["epoch"], by_epoch["median"], color=FAINT, linewidth=0.8, zorder=1)
         return seeds
     marker = "o" if by_epoch.height == 1 else ""
-    axes.fill_between(
-        whole["epoch"], whole["low"], whole["high"], color=SEED, alpha=0.25, linewidth=0, zorder=2
-    )
+    axes.fill_between(whole["epoch"], whole["low"], whole["high"], color=SEED, alpha=0.25, linewidth=0, zorder=2)
     axes.plot(by_epoch["epoch"], by_epoch["median"], color=SEED, linewidth=1.2, linestyle=":", zorder=3)
-    axes.plot(
-        whole["epoch"], whole["median"], color=SEED, linewidth=1.4, marker=marker, markersize=4, zorder=4
-    )
+    axes.plot(whole["epoch"], whole["median"], color=SEED, linewidth=1.4, marker=marker, markersize=4, zorder=4)
     return seeds
 
 

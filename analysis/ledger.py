@@ -36,10 +36,7 @@ def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[st
         slots: (dataset, method) of every study → search slots that it was given.
     """
     staged = attempts.drop("stage").join(trials.select("trial", "stage"), on="trial", how="left")
-    spent = [
-        _spent(trials, staged, dataset, method, declared)
-        for (dataset, method), declared in sorted(slots.items())
-    ]
+    spent = [_spent(trials, staged, dataset, method, declared) for (dataset, method), declared in sorted(slots.items())]
     sources = _spent(trials, staged, None, None, 0)
     return [*spent, sources] if sources.trials else spent
 

@@ -68,10 +68,24 @@ def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
 def _lead(summary: Summary) -> str:
     backbone, methods, datasets = summary.spec["backbone"], summary.spec["methods"], summary.spec["datasets"]
     return (
-        f"{len(methods)} ways to adapt {backbone['name']} ({backbone['weights']}) on {len(datasets)} "
+        f"{len(methods)} ways to adapt {_network(backbone)} on {len(datasets)} "
         f"data set{'' if len(datasets) == 1 else 's'}. "
         f"This report is {'complete' if summary.complete else 'preliminary: the run is not finished'}."
     )
+
+
+def _network(backbone: Mapping[str, Any]) -> str:
+    """A backbone in words: its name and where its weights come from."""
+    weights = backbone["weights"]
+    if weights is None:
+        origin = "random weights"
+    elif isinstance(weights, Mapping):
+        source = weights["dataset"]
+        options = f", {_listed(source['options'])}" if source["options"] else ""
+        origin = f"trained in this run on {source['dataset']}{options}"
+    else:
+        origin = f"weights {weights}"
+    return f"{backbone['name']} ({origin})"
 
 
 def _sections(run: RunDirectory, summary: Summary) -> list[Section]:
@@ -154,9 +168,12 @@ def _card_facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        {study.method: f"{study.summary} (plugin {study.plugin})" for study in summary.studies}.items()
-    )
+    own = {label: entry.get("backbone") for label, entry in summary.spec["methods"].items()}
+    facts = {}
+    for study in summary.studies:
+        backbone = own.get(study.method)
+        facts[study.method] = f"{study.summary} (plugin {study.plugin}{'; ' + _network(backbone) if backbone else ''})"
+    return tuple(facts.items())
 
 
 def _protocol_facts(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -184,9 +201,7 @@ def _listed(value: Any) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report", description="Write the report of a run."
-    )
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run directory")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/report)")
     options = parser.parse_args(arguments)

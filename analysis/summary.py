@@ -137,9 +137,7 @@ def summarise(run: RunDirectory) -> Summary:
     spec = run.spec()
     metric = str(spec["search"]["metric"])
     if metric not in frames.METRICS:
-        raise RequestError(
-            f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}"
-        )
+        raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
     trials = _mark_outside(run, frames.trials(run))
     attempts = frames.attempts(run)
     wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
@@ -157,9 +155,7 @@ def summarise(run: RunDirectory) -> Summary:
         absent=tuple(sorted(wanted - set(folders))),
         removed=tuple(sorted(set(folders) - wanted)),
         ledger=tuple(ledger(trials, attempts, slots)),
-        failures=tuple(
-            failed.select("trial", "dataset", "method", "stage", "cause", "message", "attempts").to_dicts()
-        ),
+        failures=tuple(failed.select("trial", "dataset", "method", "stage", "cause", "message", "attempts").to_dicts()),
         untimed_attempts=attempts["seconds"].null_count(),
         outside=trials.filter((pl.col("stage") == "other") & (pl.col("status") != "unfinished")).height,
         devices=tuple(sorted(trials["device"].drop_nulls().unique())),
@@ -209,9 +205,7 @@ def _study(folder: StudyFolder, trials: pl.DataFrame, metric: str) -> Study:
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
     default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
-    timed = own.filter((pl.col("status") == "done") & (pl.col("stage") != "other"))[
-        "train_seconds"
-    ].drop_nulls()
+    timed = own.filter((pl.col("status") == "done") & (pl.col("stage") != "other"))["train_seconds"].drop_nulls()
     return Study(
         dataset=dataset,
         method=method,

@@ -143,9 +143,7 @@ def cost(summary: Summary) -> Table:
     datasets = {spent.dataset for spent in summary.ledger if spent.dataset is not None}
     if len(datasets) > 1:
         methods = sorted({spent.method for spent in summary.ledger if spent.method is not None})
-        groups.append(
-            ("All datasets", tuple(_cost_row(_total(summary.ledger, method), None) for method in methods))
-        )
+        groups.append(("All datasets", tuple(_cost_row(_total(summary.ledger, method), None) for method in methods)))
     return Table(
         caption="The budget ledger: all work, that which failed, died or was repeated included.",
         head=(
@@ -194,8 +192,7 @@ def progress(summary: Summary) -> Table:
         for dataset in summary.datasets
     }
     groups = tuple(
-        (dataset, tuple(sorted([*map(row, summary.of(dataset)), *absent[dataset]])))
-        for dataset in summary.datasets
+        (dataset, tuple(sorted([*map(row, summary.of(dataset)), *absent[dataset]]))) for dataset in summary.datasets
     )
     return Table(
         caption="Progress of each study; failures by cause.",

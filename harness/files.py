@@ -13,8 +13,8 @@ from harness.errors import RequestError
 
 
 def encode_json(value: Any) -> bytes:
-    """UTF-8 JSON with sorted keys, two spaces of indentation and a final newline."""
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    """UTF-8 JSON with keys in their order, two spaces of indentation and a final newline."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def write_atomic(path: Path, content: bytes) -> None:

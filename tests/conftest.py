@@ -3,70 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny import ROOT, environment, run_sweep
-
-SWEEP = """\
-name: tiny
-plugins: [plugins]
-backbone: {name: resnet20, weights: null}
-datasets:
-  - zero_one: {dataset: digits, classes: [0, 1]}
-methods: [my_probe]
-train: {epochs: 1, image_size: 8, precision: fp32}
-search: {trials: 1, seeds: [0]}
-confirm: {seeds: [1000]}
-launch: {kind: local, workers: 1, threads: 1}
-"""
-"""One search trial and one confirm trial of a method that the user wrote."""
-
-
-@dataclass(frozen=True)
-class Home:
-    """A folder with a sweep file, a plugin and perhaps a run directory."""
-
-    path: Path
-    cache: Path
-
-    @property
-    def file(self) -> Path:
-        return self.path / "tiny.yaml"
-
-    @property
-    def run(self) -> Path:
-        return self.path / "run"
-
-    @property
-    def plugin(self) -> Path:
-        return self.path / "plugins" / "my_probe.py"
-
-    @property
-    def study(self) -> Path:
-        return self.run / "studies" / "my_probe@zero_one"
-
-    @property
-    def search_trial(self) -> Path:
-        return self.study / "search" / "0000-s0"
-
-    @property
-    def confirm_trial(self) -> Path:
-        (found,) = (self.study / "confirm").iterdir()
-        return found
-
-    def sweep(self, *extra: str, expect: int = 0, run: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the sweep in processes of its own, as a user does."""
-        return run_sweep(self.file, run or self.run, self.cache, *extra, expect=expect)
-
-    def copy(self, path: Path) -> Home:
-        """The same in another place."""
-        shutil.copytree(self.path, path)
-        return Home(path, self.cache)
+from home import SWEEP, Home
+from tiny import ROOT, environment
 
 
 @pytest.fixture(scope="session")

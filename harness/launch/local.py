@@ -60,7 +60,7 @@ class LocalWorkers:
                 continue
             del self._processes[place]
             if code == EXIT_BAD_REQUEST:
-                raise RequestError(_last_error(log))
+                raise RequestError(_refusal(log))
             if code == 0:
                 self._done = True
             elif code != EXIT_STOPPED:
@@ -138,9 +138,17 @@ def _devices() -> list[str]:
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
 
 
+def _refusal(log: Path) -> str:
+    """Why a worker refused to go on; its log is empty where it lies on a full disk."""
+    if log.stat().st_size == 0:
+        return (
+            f"{log}: a worker stopped and could not write why, so there is probably no space left on the disk; "
+            "free some and give the same command again"
+        )
+    return _last_error(log)
+
+
 def _last_error(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     marked = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if not lines:
-        return f"{log}: a worker died and could not say why; where the disk is full, free some and try again"
-    return marked[-1] if marked else f"{lines[-1]} (see {log})"
+    return marked[-1] if marked else f"{lines[-1] if lines else 'no output'} (see {log})"

@@ -230,7 +230,7 @@ def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
     assert {"matplotlib", "polars", "harness.store"} <= set(loaded)
     assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
     ours = {name for name in loaded if name.startswith("harness.")}
-    assert ours <= {"harness.store", "harness.errors", "harness.files", "harness.lease"}
+    assert ours <= {"harness.store", "harness.errors", "harness.files", "harness.file_checks", "harness.lease"}
 
 
 @pytest.mark.slow
