@@ -41,6 +41,7 @@ from harness.space import Choice, Fixed, Space, Value
 from harness.spec_loading import load_mapping
 from harness.store import RunDirectory, TrialFolder
 from harness.studies import Planner, Roots, Study
+from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
@@ -169,9 +170,10 @@ def same_logits(job: TrialJob, folder: TrialFolder) -> tuple[bool, float]:
     folder.create()
     training = Training(job, folder, CPU, Control())
     training.run()
+    harness = predict(training.model, training.data, "val", job.train.eval_batch_size, None)
     started = time.process_time()
     logits = bare_training(job)[-1]
-    return np.array_equal(training.logits("val"), logits), (time.process_time() - started) / torch.get_num_threads()
+    return np.array_equal(harness, logits), (time.process_time() - started) / torch.get_num_threads()
 
 
 def same_curve(job: TrialJob, folder: TrialFolder, history: Sequence[Logits]) -> bool:

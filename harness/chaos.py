@@ -70,7 +70,7 @@ def run_disturbed(
     """Run the sweep to its end under at most ``kills`` SIGKILLs.
 
     Args:
-        pause: mean time between a worker's appearance and the next kill, seconds; drawn from an exponential
+        pause: mean time from when a worker holds a trial to the next kill, seconds; drawn from an exponential
             distribution so that no moment is spared.
     """
     disturbed = Disturbed(RunDirectory(run_dir))
@@ -80,8 +80,9 @@ def run_disturbed(
         sweep = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE)
         while sweep.poll() is None and disturbed.kills < kills:
             workers = _workers(sweep)
-            if not workers:
-                time.sleep(0.05)
+            # Mostly in the middle of a trial, now and then while workers still start.
+            if not workers or (rng.random() < 0.98 and not _holds_trial(disturbed.run, workers)):
+                time.sleep(0.1)
                 continue
             time.sleep(rng.expovariate(1 / pause))
             disturbed.kills += _kill(sweep, workers, rng)
@@ -100,6 +101,12 @@ def _workers(sweep: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return [child for child in psutil.Process(sweep.pid).children() if "harness.worker" in child.cmdline()]
     except psutil.NoSuchProcess:
         return []
+
+
+def _holds_trial(run: RunDirectory, workers: list[psutil.Process]) -> bool:
+    pids = {worker.pid for worker in workers}
+    views = (trial.lease() for trial in run.trials() if not trial.finished)
+    return any(view is not None and not view.dead and view.content.get("pid") in pids for view in views)
 
 
 def _kill(sweep: subprocess.Popen[bytes], workers: list[psutil.Process], rng: random.Random) -> int:
@@ -128,7 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
     parser.add_argument("--kills", type=int, default=10, metavar="N", help="workers to kill (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the kills (default: %(default)s)")
-    parser.add_argument("--pause", type=float, default=4.0, help="mean seconds between kills (default: %(default)s)")
+    parser.add_argument(
+        "--pause", type=float, default=3.0, help="mean seconds into a trial before a kill (default: %(default)s)"
+    )
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")

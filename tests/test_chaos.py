@@ -55,7 +55,7 @@ def test_a_sweep_killed_ten_times_ends_bit_identically(tmp_path: Path) -> None:
         train={"epochs": 12, "batch_size": 32, "image_size": 12},
         search={"trials": 5, "startup": 2, "concurrency": 2},
     )
-    done = chaos(file, tmp_path / "cache", "--kills", "10", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
+    done = chaos(file, tmp_path / "cache", "--kills", "10", "--pause", "2", "--work-dir", str(tmp_path / "runs"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 workers killed: no difference" in done.stdout or "11 workers killed: no difference" in done.stdout
     # It was worth something: trials were taken over by other workers, some from a checkpoint.
@@ -76,8 +76,8 @@ def test_chaos_finds_state_that_a_plugin_forgot_to_keep(tmp_path: Path) -> None:
         train={"epochs": 40, "batch_size": 32, "image_size": 12},
         search={"trials": 1},
         confirm={"seeds": 1},
-        launch={"workers": 1},
+        launch={"workers": 1, "threads": 1},
     )
-    done = chaos(file, tmp_path / "cache", "--kills", "3", "--pause", "5")
+    done = chaos(file, tmp_path / "cache", "--kills", "3", "--pause", "3")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "results" in done.stdout and "differ" in done.stdout

@@ -215,7 +215,11 @@ def test_a_trial_that_kills_every_worker_is_given_up(cache: Path, tmp_path: Path
     deadly = PLUGIN.replace("for parameter in", "import os; os.kill(os.getpid(), 9)\n        for parameter in")
     (plugins / "mine.py").write_text(deadly)
     file = tiny_sweep(
-        tmp_path, methods=["mine"], plugins=["plugins"], search={"trials": 1}, launch={"workers": 1, "retries": 1}
+        tmp_path,
+        methods=["mine"],
+        plugins=["plugins"],
+        search={"trials": 1},
+        launch={"workers": 1, "threads": 1, "retries": 1},
     )
     done = run_sweep(file, tmp_path / "run", cache, expect=1)
     assert "worker_died: 2 workers died at the same place" in done.stderr

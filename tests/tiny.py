@@ -23,7 +23,7 @@ def tiny_sweep(folder: Path, **changes: Any) -> Path:
         "train": {"epochs": 2, "batch_size": 64, "image_size": 8},
         "search": {"trials": 2, "seeds": [0]},
         "confirm": {"seeds": 2},
-        "launch": {"kind": "local", "workers": 2},
+        "launch": {"kind": "local", "workers": 2, "threads": 1},
     }
     spec.update(changes)
     path = folder / "tiny.yaml"

@@ -86,6 +86,8 @@ class Training:
         )
         self.augmentation = job.augmentation()
         self.progress = Progress()
+        self._best_logits: npt.NDArray[np.float64] | None = None
+        self._at_best = False
         self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
         self._resume()
 
@@ -111,10 +113,14 @@ class Training:
         finally:
             self.writer.wait()
         restore(self.model, progress.best_tensors)
+        self._at_best = True
         return progress
 
     def logits(self, side: Side) -> npt.NDArray[np.float64]:
         """Float64 logits of a side with the tensors as they are now."""
+        # Nothing is evaluated twice; a trial that was resumed after its best epoch has them no more.
+        if side == "val" and self._at_best and self._best_logits is not None:
+            return self._best_logits
         return predict(self.model, self.data, side, self.job.train.eval_batch_size, self.context.precision)
 
     def scores(self, side: Side, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -177,13 +183,15 @@ class Training:
         train_loss = progress.loss_sum / self.steps_per_epoch
         if not math.isfinite(train_loss):
             raise NotFiniteError(f"training loss is {train_loss} in epoch {progress.epoch}")
-        val = self.scores("val", self.logits("val"))
+        logits = self.logits("val")
+        val = self.scores("val", logits)
         score = val[job.metric]
         if score is None:
             raise NotFiniteError(f"validation {job.metric} is undefined (a class has no validation case)")
         if job.sign * score > progress.best_score:
             progress.best_score, progress.best_epoch = job.sign * score, progress.epoch
             progress.best_tensors = snapshot(changing_tensors(self.model))
+            self._best_logits = logits
         scalars = {name: value for name, value in val.items() if not isinstance(value, list)}
         line = {
             "epoch": progress.epoch,
