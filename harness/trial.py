@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--dataset", required=True, metavar="D", help="name of a dataset")
     result.add_argument(
         "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
-        help="any key of a sweep file, e.g. train.epochs=1, backbone.name=resnet50, "
+        help="any key of a sweep file, e.g. train.epochs=1, train.image_size=224, backbone.name=resnet50, "
         "methods.M.lr=0.01 or datasets.D.size=64; may be given again",
     )  # fmt: skip
     result.add_argument("--seed", type=int, default=0, help="seed of the trial (default: %(default)s)")
@@ -123,6 +123,8 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
             "backbone": {"name": "resnet18", "weights": None},
             "datasets": {arguments.dataset: {}},
             "methods": {arguments.method: {}},
+            # Small images: an epoch is to take a laptop a minute or two, not a quarter of an hour.
+            "train": {"image_size": 64},
             "search": {"seeds": [arguments.seed], "trials": 1},
             "confirm": {"seeds": [arguments.seed + 1000]},
         },
@@ -131,12 +133,9 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     spec = loaded.spec
     check_against(spec, catalogue, loaded.place)
     check_backbones(spec, loaded.place)
-    if not isinstance(spec.backbone.weights, str):
-        console.print(
-            f"note: {spec.backbone.name} starts from random weights; "
-            "--set backbone.weights=IMAGENET1K_V1 (or a .safetensors file) gives it pretrained ones",
-            highlight=False,
-        )
+    weights = spec.backbone.weights
+    start = weights if isinstance(weights, str) else "random weights (--set backbone.weights=IMAGENET1K_V1 for others)"
+    console.print(f"{spec.backbone.name} from {start}, images of {spec.train.image_size} px", highlight=False)
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     with DecodingBar(console) as bar:
         studies = Planner(spec, catalogue, RunDirectory(Path("runs") / "trials"), roots, bar.update).studies()

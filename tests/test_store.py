@@ -135,7 +135,7 @@ def test_a_torn_result_is_named_with_its_remedy(tmp_path: Path) -> None:
     trial.finish({"status": "done"})
     path = trial.path / "result.json"
     path.write_bytes(path.read_bytes()[:5])
-    with pytest.raises(TornFileError, match="result.json: .*--repair"):
+    with pytest.raises(TornFileError, match=r"result\.json: .*--repair"):
         trial.result()
     assert trial.set_aside("result.json").exists() and not trial.finished
 

@@ -228,7 +228,8 @@ def test_a_trial_that_kills_every_worker_is_given_up(cache: Path, tmp_path: Path
 def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(cache: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "harness.trial", "--method", "lora_c", "--dataset", "digits", "--save-model",
-        "--out", str(tmp_path / "t"), "--set", "train.epochs=40", "--set", "train.image_size=8", "--set", "backbone.name=resnet20",
+        "--out", str(tmp_path / "t"), "--set", "train.epochs=40", "--set", "train.image_size=8",
+        "--set", "backbone.name=resnet20",
     ]  # fmt: skip
     trial = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     curve = tmp_path / "t" / "curve.jsonl"

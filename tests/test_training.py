@@ -16,8 +16,8 @@ from harness.backbones import Model
 from harness.data.cache import DecodedDataset, prepare
 from harness.data.split import Split, make_split
 from harness.dataset import Dataset
-from harness.metrics import evaluate
 from harness.method import Hyperparameters, Method
+from harness.metrics import evaluate
 from harness.plugins import discover
 from harness.run_comparison import trial_differences
 from harness.space import Value, defaults
