@@ -12,6 +12,7 @@ COMMANDS = {
     "trial": ("harness.trial", "run one trial here and now, for debugging"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
     "chaos": ("harness.chaos", "kill a sweep's workers at random and compare with an undisturbed run"),
+    "replay": ("harness.replay", "ask every search slot again and compare"),
     "report": ("analysis.report", "write the report of a run directory again"),
 }
 
