@@ -140,7 +140,7 @@ class TrialFolder:
         return self.path / "model.safetensors"
 
     def write_predictions(self, frame: pl.DataFrame) -> None:
-        """Write the test predictions: ``case_id`` (str), ``label`` (int64), ``logit_0`` … (float64)."""
+        """Write the test predictions: ``case_id`` and ``group`` (str), ``label`` (int64), ``logit_0`` … (float64)."""
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         write_atomic(self.path / "predictions.parquet", buffer.getvalue())

@@ -64,3 +64,25 @@ class Home:
         """The same in another place."""
         shutil.copytree(self.path, path)
         return Home(path, self.cache)
+
+
+def one_error(code: int, stderr: str, *words: str) -> str:
+    assert code == 2, stderr
+    assert "Traceback" not in stderr
+    marked = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert len(marked) == 1, stderr
+    assert stderr.splitlines()[-1] == marked[0], "the error is the last thing said"
+    for word in words:
+        assert word in marked[0], f"{word!r} is not in {marked[0]!r}"
+    return marked[0].removeprefix("error: ")
+
+
+def content(run: Path) -> dict[str, bytes]:
+    """All that a run directory holds but its lock, which every command leaves a line in."""
+    files = {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith("lock/")}
+
+
+def truncate(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])

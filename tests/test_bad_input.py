@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from home import Home
+from home import Home, content, one_error, truncate
 from tiny import ROOT, environment
 
 from analysis.report import main as report
@@ -37,31 +37,9 @@ class Refusals:
         return one_error(code, self._capsys.readouterr().err, *words)
 
 
-def one_error(code: int, stderr: str, *words: str) -> str:
-    assert code == 2, stderr
-    assert "Traceback" not in stderr
-    marked = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert len(marked) == 1, stderr
-    assert stderr.splitlines()[-1] == marked[0], "the error is the last thing said"
-    for word in words:
-        assert word in marked[0], f"{word!r} is not in {marked[0]!r}"
-    return marked[0].removeprefix("error: ")
-
-
 @pytest.fixture
 def refuses(capsys: pytest.CaptureFixture[str]) -> Refusals:
     return Refusals(capsys)
-
-
-def content(run: Path) -> dict[str, bytes]:
-    """All that a run directory holds but its lock, which every command leaves a line in."""
-    files = {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if not name.startswith("lock/")}
-
-
-def truncate(path: Path) -> None:
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
 
 
 PROBE = "methods: [my_probe]"

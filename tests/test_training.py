@@ -134,6 +134,7 @@ def test_predictions_give_the_reported_test_metrics(
     position = {case: n for n, case in enumerate(data.case_ids)}
     labels = np.array([data.labels[position[case]] for case in frame["case_id"]])
     assert (labels == frame["label"].to_numpy()).all()
+    assert list(frame["group"]) == [data.groups[position[case]] for case in frame["case_id"]]
     assert evaluate(logits, labels) == result["metrics"]["test"]
     assert result["metrics"]["test"]["balanced_accuracy"] > 0.5
 

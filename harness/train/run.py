@@ -116,8 +116,12 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
     if job.opens_test:
         logits = training.logits("test")
         metrics["test"] = training.scores("test", logits)
-        cases = [job.data.case_ids[position] for position in training.data.positions["test"].tolist()]
-        columns: dict[str, Any] = {"case_id": cases, "label": training.data.targets("test").cpu().numpy()}
+        positions = training.data.positions["test"].tolist()
+        columns: dict[str, Any] = {
+            "case_id": [job.data.case_ids[position] for position in positions],
+            "group": [job.data.groups[position] for position in positions],
+            "label": training.data.targets("test").cpu().numpy(),
+        }
         columns.update({f"logit_{k}": logits[:, k] for k in range(logits.shape[1])})
         training.control.guard()
         folder.write_predictions(pl.DataFrame(columns))
