@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.errors import RequestError
 
@@ -23,7 +23,16 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         OSError: with ``filename`` set to ``path``; the old content is then untouched.
     """
-    temporary = _write_temporary(path, content)
+    write_atomic_by(path, lambda stream: stream.write(content))
+
+
+def write_atomic_by(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace ``path`` by what ``write`` writes into a stream, which may be more than memory should hold twice.
+
+    Raises:
+        OSError: with ``filename`` set to ``path``; the old content is then untouched.
+    """
+    temporary = _write_temporary(path, write)
     try:
         temporary.replace(path)
     except OSError as error:
@@ -40,7 +49,7 @@ def write_exclusive(path: Path, content: bytes) -> bool:
     """
     if path.exists():
         return False
-    temporary = _write_temporary(path, content)
+    temporary = _write_temporary(path, lambda stream: stream.write(content))
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -102,16 +111,17 @@ class TornFileError(RequestError):
         self.path = path
 
 
-def _write_temporary(path: Path, content: bytes) -> Path:
+def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        error.filename = str(path)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
     return temporary
 

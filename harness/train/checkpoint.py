@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from harness.backbones import Model
-from harness.files import TornFileError, write_atomic
+from harness.files import TornFileError, write_atomic_by
 
 FORMAT = 1
+
+COST_SHARE = 0.01
+"""Of the training time, so much may go into checkpoints. Where an epoch is so short, or a network so large, that one
+each epoch would cost more, some epochs go without; being told to stop always writes one."""
 
 
 def changing_tensors(model: Model) -> dict[str, Tensor]:
@@ -83,11 +87,21 @@ class CheckpointWriter:
         self._guard = guard
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._began = 0.0
+        self._cost = 0.0
 
-    def submit(self, state: dict[str, Any]) -> None:
-        """Start writing a state whose tensors nobody changes any more; waits for the write before it."""
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint now keeps the time spent on them below ``COST_SHARE``."""
+        return time.monotonic() - self._began >= self._cost / COST_SHARE
+
+    def submit(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Take a state whose tensors nobody changes any more, and start writing it; waits for the write before it."""
         self.wait()
-        self._thread = threading.Thread(target=self._write, args=(state,), name="checkpoint")
+        self._began = time.monotonic()
+        taken = state()
+        gathering = time.monotonic() - self._began
+        self._thread = threading.Thread(target=self._write, args=(taken, gathering), name="checkpoint")
         self._thread.start()
 
     def wait(self) -> None:
@@ -99,11 +113,21 @@ class CheckpointWriter:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, state: dict[str, Any]) -> None:
+    def _write(self, state: dict[str, Any], gathering: float) -> None:
         try:
-            buffer = io.BytesIO()
-            torch.save({"format": FORMAT, **state}, buffer)
             self._guard()
-            write_atomic(self._path, buffer.getvalue())
+            write_atomic_by(self._path, lambda stream: _save({"format": FORMAT, **state}, stream))
         except BaseException as error:  # noqa: BLE001  (re-raised by wait in the training thread)
             self._error = error
+        # Processor time: waiting for the disk costs the training nothing.
+        self._cost = gathering + time.thread_time()
+
+
+def _save(state: dict[str, Any], stream: BinaryIO) -> None:
+    try:
+        torch.save(state, stream)
+    except RuntimeError as error:
+        # torch's archive writer hides what the file system said.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise

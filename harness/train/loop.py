@@ -107,8 +107,12 @@ class Training:
                 progress.seconds += now - clock
                 clock = now
                 self.folder.write_curve(progress.curve)
-                self.writer.submit(self._state())
-                if self.control.stop.is_set() and progress.epoch < train.epochs:
+                if progress.epoch == train.epochs or self._out_of_patience():
+                    break
+                stopped = self.control.stop.is_set()
+                if stopped or self.writer.due:
+                    self.writer.submit(self._state)
+                if stopped:
                     raise Interrupted
         finally:
             self.writer.wait()
@@ -173,7 +177,7 @@ class Training:
         self._add_losses(losses)
         self.progress.step_in_epoch = step_in_epoch
         self.progress.seconds += time.perf_counter() - clock
-        self.writer.submit(self._state())
+        self.writer.submit(self._state)
         self.writer.wait()
         raise Interrupted
 
