@@ -14,7 +14,7 @@ from polars.datatypes import DataTypeClass
 from harness.errors import RequestError
 from harness.store import RunDirectory, TrialFolder
 
-METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "nll", "brier", "ece")
+METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
 """Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
 
 _PLACE: dict[str, DataTypeClass] = {

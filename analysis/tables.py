@@ -17,6 +17,7 @@ METRIC_NAMES = {
     "auc": "AUC",
     "macro_f1": "Macro F1",
     "mcc": "MCC",
+    "kappa": "Kappa",
     "nll": "NLL",
     "brier": "Brier score",
     "ece": "ECE",

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import polars as pl
 import pytest
 
-from analysis import frames
+from analysis import frames, tables
 from harness.files import TornFileError
+from harness.spec import Metric
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder
+
+
+def test_whatever_a_sweep_may_select_by_is_reported() -> None:
+    assert set(frames.METRICS) == set(tables.METRIC_NAMES) == set(get_args(Metric))
 
 
 def test_every_trial_is_a_row_with_its_metrics_or_its_cause(unfinished: RunBuilder) -> None:

@@ -90,7 +90,7 @@ def test_results_hold_every_number_with_its_scope(report: ReportPaths) -> None:
     assert (score["n"], score["scope"], score["split"]) == (5, "seeds", "test")
     assert (score["mean"], score["low"], score["high"]) == pytest.approx((0.8196, 0.8070413804, 0.8321586196))
     assert score["values"] == {"1000": 0.812, "1001": 0.825, "1002": 0.809, "1003": 0.834, "1004": 0.818}
-    assert len(document["scores"]) == 8 * 7
+    assert len(document["scores"]) == 9 * 7
     assert {entry["state"] for entry in document["studies"]} == {"complete", "search unfinished", "not begun"}
     assert [entry["cause"] for entry in document["failures"]] == ["oom", "nan"]
     assert document["complete"] is False
