@@ -35,7 +35,11 @@ def replay(study: StudyFolder) -> tuple[int, list[int]]:
         if not all(trial.has_request() for trial in trials):
             break
         recorded = trials[0].request()["hyperparameters"]
-        if ask(space, search, study.name, slot, history) != recorded:
+        try:
+            same = ask(space, search, study.name, slot, history) == recorded
+        except ValueError:  # the history holds a value that is not in the search space
+            same = False
+        if not same:
             differ.append(slot)
         results = [trial.result() if trial.finished else None for trial in trials]
         history.append(Asked(slot, recorded, slot_score(results, search.metric)))

@@ -132,8 +132,10 @@ def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Schedul
     from harness.launch.local import LocalWorkers
     from harness.progress import Display
 
-    # A scheduler or a closing terminal ends the sweep with SIGTERM: stop as on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A scheduler or a closing terminal ends the sweep with SIGTERM: stop as on Ctrl-C. A shell that starts it in the
+    # background makes it ignore SIGINT, which would leave no way to stop it in order.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     workers = LocalWorkers(run, spec.launch, roots)
     try:
         with Display(scheduler, workers.count, console) as display:

@@ -112,9 +112,9 @@ def test_two_sweeps_at_once_share_the_work(finished: tuple[Path, Path], cache: P
 def test_ctrl_c_leaves_everything_resumable(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
     file, path = finished
     run = RunDirectory(tmp_path / "run")
-    sweep = subprocess.Popen(
-        sweep_command(file, run.path), env=environment(cache), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # As a shell starts it in the background: with Ctrl-C ignored.
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *sweep_command(file, run.path)]
+    sweep = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while not any(trial.claimed for trial in run.trials()):
         assert time.monotonic() < deadline and sweep.poll() is None
