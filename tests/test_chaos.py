@@ -56,10 +56,10 @@ def test_a_sweep_killed_ten_times_ends_bit_identically(tmp_path: Path) -> None:
         tmp_path,
         backbone={"name": "resnet20", "weights": source},
         methods=["lora_c"],
-        train={"epochs": 40, "batch_size": 32, "image_size": 12},
-        search={"trials": 5, "startup": 2, "concurrency": 2},
+        train={"epochs": 20, "batch_size": 32, "image_size": 12},
+        search={"trials": 4, "startup": 2, "concurrency": 2},
     )
-    done = chaos(file, tmp_path / "cache", "--kills", "10", "--pause", "4", "--work-dir", str(tmp_path / "runs"))
+    done = chaos(file, tmp_path / "cache", "--kills", "10", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 workers killed: no difference" in done.stdout or "11 workers killed: no difference" in done.stdout
     # It was worth something: trials were taken over by other workers, some from a checkpoint.
