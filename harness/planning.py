@@ -51,12 +51,8 @@ def plan_run(
             run.write_split(prepared.label, prepared.split.to_json())
             run.write_card(prepared.label, planner.card(prepared))
         for study in studies:
-            description = study.description()
-            if not _described_as(study.folder, description):
-                study.folder.describe(description)
-        resolved = spec.model_dump(mode="json")
-        if not run.exists() or run.spec() != resolved:
-            run.write_spec(resolved)
+            study.folder.describe(study.description())
+        run.write_spec(spec.model_dump(mode="json"))
     _name_leftovers(run, studies, console)
     return studies
 
@@ -142,10 +138,6 @@ def _name_leftovers(run: RunDirectory, studies: Sequence[Study], console: Consol
     for folder in run.studies():
         if folder.name not in current:
             console.print(f"note: {folder.name} is not in the sweep file any more; its results stay in the report")
-
-
-def _described_as(folder: StudyFolder, description: dict[str, object]) -> bool:
-    return folder.exists and folder.description() == description
 
 
 class DecodingBar:

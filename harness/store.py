@@ -34,7 +34,6 @@ from harness.files import (
     TornFileError,
     encode_json,
     read_json,
-    set_aside,
     update_json,
     write_atomic,
     write_exclusive,
@@ -169,10 +168,6 @@ class TrialFolder:
             FileNotFoundError: the trial is not finished.
         """
         return read_json(self.path / "result.json", ("status",))
-
-    def set_aside(self, name: str) -> Path:
-        """Rename a damaged file of this folder so that it no longer counts; returns its new place."""
-        return set_aside(self.path / name)
 
     def damaged(self, thorough: bool = False) -> list[Path]:
         """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
