@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 NOT_AVAILABLE = "n/a"
 
@@ -42,6 +44,26 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of pixels (PNG) under a caption; numbered among the figures."""
+
+    caption: str
+    alt: str
+    stem: str
+    """File name without its suffix."""
+    png: bytes
+    number: int = 0
+    kind: str = field(default="picture", init=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        # A PNG file begins with its signature and the header chunk, which begins with both.
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width, height
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Terms and what holds for them."""
 
@@ -49,13 +71,35 @@ class Facts:
     kind: str = field(default="facts", init=False)
 
 
+Item = Table | Figure | Picture | Facts
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with sentences, then tables, figures and facts."""
+    """A heading with sentences, then tables, figures, pictures and facts."""
 
     title: str
     sentences: tuple[str, ...]
-    items: tuple[Table | Figure | Facts, ...]
+    items: tuple[Item, ...]
+
+
+def numbered(sections: Sequence[Section]) -> list[Section]:
+    """The sections with their tables numbered from 1, and their figures and pictures together likewise."""
+    tables = figures = 0
+    result = []
+    for section in sections:
+        items: list[Item] = []
+        for item in section.items:
+            if isinstance(item, Table):
+                tables += 1
+                items.append(replace(item, number=tables))
+            elif isinstance(item, Figure | Picture):
+                figures += 1
+                items.append(replace(item, number=figures))
+            else:
+                items.append(item)
+        result.append(replace(section, items=tuple(items)))
+    return result
 
 
 def number(value: float | None, digits: int = 4) -> str:

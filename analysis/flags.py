@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from analysis.cards import leak_sentences
 from analysis.summary import Study, Summary
 
 FEW_CASES = 30
@@ -52,6 +53,8 @@ def _of_dataset(summary: Summary, dataset: str) -> Iterator[str]:
         yield f"{dataset}: the methods were given different numbers of search trials ({sets})."
     card = summary.cards.get(dataset)
     if card is not None:
+        if card.get("leaks", {}).get("any"):
+            yield from (f"{dataset}: {sentence}" for sentence in leak_sentences(card))
         counts = zip(card["classes"], card["counts"]["test"], strict=True)
         few = [f"{name} ({count})" for name, count in counts if count < FEW_CASES]
         if few:

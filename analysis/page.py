@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.contents import Figure, Section
+from analysis.contents import Figure, Picture, Section
 from analysis.figures import FAINT, INK, MEAN, SEED
 from harness.errors import one_line
 
@@ -19,16 +20,17 @@ _THEME = {INK: "var(--ink)", FAINT: "var(--rule)", SEED: "var(--seed)", MEAN: "v
 
 
 def html(title: str, lead: str, flags: Sequence[str], sections: Sequence[Section]) -> str:
-    """The page: style and drawings inside, no script, nothing to fetch. Every text is escaped."""
+    """The page: style, drawings and pictures inside, no script, nothing to fetch. Every text is escaped."""
     environment = _environment(autoescape=True)
     environment.filters["drawing"] = _inline_svg
+    environment.filters["data_uri"] = _data_uri
     style = Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  (our own file)
     template = environment.get_template("report.html.j2")
     return template.render(title=title, lead=lead, flags=flags, sections=sections, style=style)
 
 
 def markdown(title: str, lead: str, flags: Sequence[str], sections: Sequence[Section]) -> str:
-    """The same as Markdown with GitHub's tables; drawings are linked. Every text is escaped."""
+    """The same as Markdown with GitHub's tables; drawings and pictures are linked. Every text is escaped."""
     environment = _environment(autoescape=False)
     environment.finalize = _escape_markdown
     template = environment.get_template("report.md.j2")
@@ -56,6 +58,10 @@ def _inline_svg(figure: Figure) -> Markup:
         svg = svg.replace(colour, variable)
     label = Markup('<svg role="img" aria-label="{}"').format(figure.alt)
     return Markup(svg.replace("<svg", label, 1))  # noqa: S704  (matplotlib escapes the texts that it draws)
+
+
+def _data_uri(picture: Picture) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
 
 
 def _escape_markdown(value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
-    from analysis.contents import Facts, Figure, Section, Table
+    from analysis.contents import Figure, Section, Table
     from analysis.summary import Summary
 
 
@@ -39,7 +39,7 @@ def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
     """
     # These take a second to import; `--help` and a mistyped path should not wait for them.
     from analysis import page
-    from analysis.contents import Figure
+    from analysis.contents import Figure, Picture, numbered
     from analysis.flags import flags
     from analysis.results import results
     from analysis.summary import summarise
@@ -53,9 +53,10 @@ def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(f"{folder}: not a folder; choose another with --out") from error
-    sections = _numbered(_sections(run, summary))
-    for figure in (item for section in sections for item in section.items if isinstance(item, Figure)):
-        write_atomic(folder / "figures" / f"{figure.stem}.svg", figure.svg)
+    sections = numbered(_sections(run, summary))
+    for figure in (item for section in sections for item in section.items if isinstance(item, Figure | Picture)):
+        if isinstance(figure, Figure):
+            write_atomic(folder / "figures" / f"{figure.stem}.svg", figure.svg)
         write_atomic(folder / "figures" / f"{figure.stem}.png", figure.png)
     paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "results.json")
     write_json(paths.results, results(summary, reservations))
@@ -99,10 +100,6 @@ def _sections(run: RunDirectory, summary: Summary) -> list[Section]:
     names = summary.datasets
     strip_figures = [seed_strip(summary.of(name), name, metric, strips[name]) for name in names]
     curve_figures = [learning_curves(curves, name, metric, curve_names[name]) for name in names]
-    cards: list[Table | Facts] = []
-    for label, card in sorted(summary.cards.items()):
-        cards += [tables.class_counts(label, card), Facts(_card_facts(card))]
-    no_card = () if summary.cards else ("No card of a data set has been written yet.",)
     return [
         Section(
             "Scores",
@@ -125,46 +122,31 @@ def _sections(run: RunDirectory, summary: Summary) -> list[Section]:
             _present(tables.failures(summary)),
         ),
         Section("Methods", (), (Facts(_method_facts(summary)),)),
-        Section("Data", no_card, tuple(cards)),
+        *_data_sections(run, summary),
         Section("Protocol", (), (Facts(_protocol_facts(summary.spec)),)),
         Section("Environment", (), (Facts(_environment_facts(summary)),)),
     ]
+
+
+def _data_sections(run: RunDirectory, summary: Summary) -> list[Section]:
+    from analysis.cards import data_section, sample_picture
+    from analysis.contents import Section
+    from analysis.figures import stems
+
+    if not summary.cards:
+        return [Section("Data", ("No card of a data set has been written yet.",), ())]
+    sections, names = [], stems("sample", summary.cards)
+    for label, card in sorted(summary.cards.items()):
+        png = run.card_picture(label)
+        picture = None if png is None else sample_picture(label, card, png, names[label])
+        sections.append(data_section(label, card, picture))
+    return sections
 
 
 def _present(*items: Table | Figure | None) -> tuple[Table | Figure, ...]:
     from analysis.contents import Table
 
     return tuple(item for item in items if item is not None and not (isinstance(item, Table) and item.empty))
-
-
-def _numbered(sections: Sequence[Section]) -> list[Section]:
-    from analysis.contents import Facts
-
-    counts = {"table": 0, "figure": 0}
-    numbered = []
-    for section in sections:
-        items: list[Table | Figure | Facts] = []
-        for item in section.items:
-            if isinstance(item, Facts):
-                items.append(item)
-                continue
-            counts[item.kind] += 1
-            items.append(replace(item, number=counts[item.kind]))
-        numbered.append(replace(section, items=tuple(items)))
-    return numbered
-
-
-def _card_facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    split = card["split"]
-    return (
-        ("Title", card["title"]),
-        ("Modality", card["modality"]),
-        ("Images", f"{card['images']:,}"),
-        ("Split", f"{split['kind']}, seed {split['seed']}, digest {split['digest']}"),
-        ("Fingerprint", card["fingerprint"]),
-        ("Licence", card["licence"]),
-        ("Citation", card["citation"]),
-    )
 
 
 def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:

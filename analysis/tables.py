@@ -221,28 +221,6 @@ def failures(summary: Summary) -> Table:
     )
 
 
-def class_counts(dataset: str, card: Mapping[str, Any]) -> Table:
-    """Images of each class on each side of the split."""
-    sides = ("train", "val", "test")
-    columns = [card["counts"][side] for side in sides]
-    rows = [
-        (
-            str(name),
-            *(count(column[index]) for column in columns),
-            count(sum(column[index] for column in columns)),
-        )
-        for index, name in enumerate(card["classes"])
-    ]
-    totals = [sum(column) for column in columns]
-    rows.append(("All classes", *map(count, totals), count(sum(totals))))
-    return Table(
-        caption=f"{dataset}: images by class and side of the split.",
-        head=("Class", "Training", "Validation", "Test", "All"),
-        align="lrrrr",
-        groups=(("", tuple(rows)),),
-    )
-
-
 def _by_dataset(
     summary: Summary, row: Callable[[Study], tuple[str, ...]], columns: int
 ) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:

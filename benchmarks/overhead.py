@@ -29,6 +29,7 @@ import torch
 from benchmarks.bare_loop import Logits, bare_training
 from harness.data.cache import default_cache_root, default_data_root
 from harness.data.split import indices
+from harness.lease import keep_alive
 from harness.metrics import evaluate
 from harness.plugins import discover
 from harness.scheduler import Scheduler, Task
@@ -40,7 +41,7 @@ from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
-from harness.worker import keep_alive, trial_log
+from harness.worker import trial_log
 
 Row = dict[str, Any]
 

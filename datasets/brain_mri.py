@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile
+from pathlib import Path
 
-from harness.dataset import Augmentation, Dataset, OfficialSplit, Record, ZipImage
+from harness.dataset import Augmentation, Dataset, Download, KaggleFile, OfficialSplit, Record
 from harness.errors import DataError, suggestion
+from harness.zip_members import Member, list_images
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
-SOURCE = "https://www.kaggle.com/datasets/masoudnickparvar/brain-tumor-mri-dataset"
+HANDLE = "masoudnickparvar/brain-tumor-mri-dataset"
+SOURCE = f"https://www.kaggle.com/datasets/{HANDLE}"
 SIDES: dict[str, OfficialSplit] = {"Training": "train", "Testing": "test"}
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class BrainMRI(Dataset):
@@ -45,44 +45,31 @@ class BrainMRI(Dataset):
         """The archive."""
         return (ARCHIVE,)
 
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """The archive, from Kaggle."""
+        return (KaggleFile(ARCHIVE, HANDLE),)
+
     def records(self, root: Path) -> Sequence[Record]:
         """List the images by path; a case id is the path from Training or Testing on.
 
         Raises:
             DataError: the archive is missing, truncated, or has other folders.
         """
-        archive = root / ARCHIVE
-        try:
-            with ZipFile(archive) as opened:
-                members = [PurePosixPath(name) for name in opened.namelist()]
-        except FileNotFoundError as error:
-            raise DataError(f"{archive}: not found; download it from {SOURCE} and put it there") from error
-        except BadZipFile as error:
-            raise DataError(f"{archive}: truncated or no zip archive ({error}); get it again from {SOURCE}") from error
-        images = [m for m in members if m.suffix.lower() in SUFFIXES and not _is_hidden(m)]
-        records = sorted((_record(archive, member) for member in images), key=lambda record: record.case_id)
-        for label, name in enumerate(CLASSES):
-            if all(record.label != label for record in records):
-                raise DataError(f"{archive}: no image of class {name!r}; get it again from {SOURCE}")
-        return records
+        records = [_record(member) for member in list_images(root / ARCHIVE, SOURCE)]
+        return sorted(records, key=lambda record: record.case_id)
 
 
-def _is_hidden(member: PurePosixPath) -> bool:
-    # What macOS adds when it repacks an archive bears image names but holds no image.
-    return any(part == "__MACOSX" or part.startswith(".") for part in member.parts)
-
-
-def _record(archive: Path, member: PurePosixPath) -> Record:
-    depth = 0 if member.parts[0] in SIDES else 1
-    inside = member.parts[depth:]
+def _record(member: Member) -> Record:
+    parts = member.path.parts
+    inside = parts if parts[0] in SIDES else parts[1:]
     if len(inside) != 3 or inside[0] not in SIDES:
-        raise DataError(f"{archive}: {member}: expected Training/CLASS/IMAGE or Testing/CLASS/IMAGE; see {SOURCE}")
+        raise DataError(
+            f"{member.archive}: {member.path}: expected Training/CLASS/IMAGE or Testing/CLASS/IMAGE; see {SOURCE}"
+        )
     side, folder, _ = inside
     if folder not in CLASSES:
-        raise DataError(f"{archive}: {member}: unknown class folder {folder!r}{suggestion(folder, CLASSES)}")
-    return Record(
-        case_id="/".join(inside),
-        label=CLASSES.index(folder),
-        image=ZipImage(archive, str(member)),
-        official=SIDES[side],
-    )
+        raise DataError(
+            f"{member.archive}: {member.path}: unknown class folder {folder!r}{suggestion(folder, CLASSES)}"
+        )
+    return Record("/".join(inside), CLASSES.index(folder), member.image, official=SIDES[side])

@@ -1,26 +1,25 @@
 """The 2D sets of MedMNIST v2, at 28, 64, 128 or 224 pixels, read from the published npz files.
 
 Class names come from the medmnist package's own table. The package itself is not imported: it imports torch,
-and listing plugins must not wait for that.
+and listing plugins must not wait for that. The images are read as a stream: PathMNIST at 224 pixels has 16 GB.
 """
 
 from __future__ import annotations
 
 import functools
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Literal, get_args
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.dataset import ArrayImage, Augmentation, Dataset, OfficialSplit, Record
+from harness.dataset import Augmentation, Dataset, Download, OfficialSplit, Record, RemoteFile
 from harness.dataset import Options as DatasetOptions
 from harness.errors import DataError, RequestError
+from harness.npy_stream import UNREADABLE, NpyStream, RowImage
 
 SOURCE = "https://zenodo.org/records/10519652"
 CITATION = f"J. Yang et al., MedMNIST v2, Scientific Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8; {SOURCE}"
@@ -66,16 +65,9 @@ def _plugin(published: _Published) -> type[Dataset]:
         licence = published.licence
         citation = CITATION
         ordinal = published.ordinal
+        multi_label = published.multi_label
         augmentation = published.augmentation
         Options = MedMNISTOptions
-
-        def __init__(self, options: DatasetOptions | None = None) -> None:
-            if published.multi_label:
-                raise RequestError(
-                    f"dataset {published.name}: its images have several labels at once; "
-                    "multi-label sets are not supported yet"
-                )
-            super().__init__(options)
 
         @property
         def classes(self) -> tuple[str, ...]:
@@ -88,13 +80,20 @@ def _plugin(published: _Published) -> type[Dataset]:
             """The npz file of the chosen size."""
             return (f"{self.name}.npz" if self._size == 28 else f"{self.name}_{self._size}.npz",)
 
+        @property
+        def downloads(self) -> tuple[Download, ...]:
+            """The same, with address and checksum as in the medmnist package."""
+            table, suffix = _table()[self.name], "" if self._size == 28 else f"_{self._size}"
+            return (RemoteFile(self.files[0], table[f"url{suffix}"], f"md5:{table[f'MD5{suffix}']}"),)
+
         def records(self, root: Path) -> Sequence[Record]:
-            """List train, val and test as published; the whole file is in memory while these records are.
+            """List train, val and test as published; the images stay in the file until they are loaded.
 
             Raises:
                 DataError: the file is missing, torn, or has another layout.
             """
-            return _records(self.name, root / self.files[0], self._size)
+            labels_each = len(self.classes) if self.multi_label else 1
+            return _records(self.name, root / self.files[0], self._size, labels_each)
 
         @property
         def _size(self) -> int:
@@ -118,32 +117,38 @@ def _table() -> dict[str, dict[str, Any]]:
     return table
 
 
-def _records(name: str, path: Path, size: int) -> list[Record]:
+def _records(name: str, path: Path, size: int, labels_each: int) -> list[Record]:
     remedy = f"download {path.name} from {SOURCE} and put it there"
     records: list[Record] = []
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for side in get_args(OfficialSplit):
-                images, labels = archive[f"{side}_images"], archive[f"{side}_labels"]
-                _check_layout(images, labels, size, side)
-                records += [
-                    Record(f"{name}/{side}/{number:06d}", int(label), ArrayImage(image), official=side)
-                    for number, (label, image) in enumerate(zip(labels[:, 0], images, strict=True))
-                ]
+        for side in get_args(OfficialSplit):
+            images = NpyStream(path, f"{side}_images")
+            with np.load(path, allow_pickle=False) as archive:
+                labels = archive[f"{side}_labels"]
+            _check_layout(images, labels, size, labels_each, side)
+            records += [
+                Record(f"{name}/{side}/{number:06d}", label, RowImage(images, number), official=side)
+                for number, label in enumerate(_labels(labels))
+            ]
     except FileNotFoundError as error:
         raise DataError(f"{path}: not found; {remedy}") from error
-    # A plain array in place of an npz is no context manager, which gives a TypeError.
-    except (BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error, TypeError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: not as published ({error}); {remedy}") from error
     return records
 
 
-def _check_layout(images: npt.NDArray[Any], labels: npt.NDArray[Any], size: int, side: str) -> None:
+def _labels(labels: npt.NDArray[Any]) -> Iterator[int | tuple[int, ...]]:
+    for row in labels.tolist():
+        yield row[0] if len(row) == 1 else tuple(row)
+
+
+def _check_layout(images: NpyStream, labels: npt.NDArray[Any], size: int, labels_each: int, side: str) -> None:
     fits = images.dtype == np.uint8 and images.shape[1:] in ((size, size), (size, size, 3))
-    if not fits or labels.shape != (len(images), 1) or labels.dtype.kind not in "ui":
+    if not fits or labels.shape != (len(images), labels_each) or labels.dtype.kind not in "ui":
+        number = "one label" if labels_each == 1 else f"{labels_each} labels of 0 or 1"
         raise ValueError(
             f"{side}_images {images.dtype} {images.shape}, {side}_labels {labels.dtype} {labels.shape} "
-            f"where uint8 images of {size} pixels and one label each are expected"
+            f"where uint8 images of {size} pixels and {number} each are expected"
         )
 
 

@@ -10,6 +10,7 @@ from harness.errors import EXIT_BAD_REQUEST, EXIT_DONE, suggestion
 COMMANDS = {
     "sweep": ("harness.sweep", "run a sweep, or go on with it"),
     "trial": ("harness.trial", "run one trial here and now, for debugging"),
+    "data": ("harness.data.__main__", "prepare a dataset, look at it, audit its split"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
     "chaos": ("harness.chaos", "kill a sweep's workers at random and compare with an undisturbed run"),
     "replay": ("harness.replay", "ask every search slot again and compare"),
@@ -22,7 +23,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print("usage: gpaf-bench COMMAND …\n")
         for name, (module, what) in COMMANDS.items():
-            print(f"  {name:<9}{what} (python -m {module})")
+            print(f"  {name:<9}{what} (python -m {module.removesuffix('.__main__')})")
         return EXIT_DONE
     name = sys.argv[1]
     if name not in COMMANDS:

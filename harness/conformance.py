@@ -93,13 +93,29 @@ def violations(
     if faults:
         return found + faults
     before = _all_tensors(run.model)
-    run.start()
+    run.start(images, labels)
     for _ in range(STEPS):
         run.step(images, labels)
     found += _after_training(run, before)
     found += _after_merge(run, images)
     found += _after_resume(run, _Run(method, build, values), images, labels)
     return found
+
+
+class _OneBatch:
+    """The same few images for every side."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self._images, self._labels = images, labels
+
+    def draw(self, side: str, size: int, number: int) -> tuple[Tensor, Tensor]:
+        return self.first(size)
+
+    def first(self, size: int) -> tuple[Tensor, Tensor]:
+        return self._images[:size], self._labels[:size]
+
+    def all(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(torch.split(self._images, size), torch.split(self._labels, size), strict=True)
 
 
 class _Run:
@@ -111,7 +127,7 @@ class _Run:
         self.method.adapt(self.model, hp)
         self.steps = 0
 
-    def start(self) -> None:
+    def start(self, images: Tensor, labels: Tensor) -> None:
         device = torch.device("cpu")
         groups = self.method.param_groups(self.model, self.hp)
         self.context = StepContext(
@@ -122,11 +138,15 @@ class _Run:
             precision=None,
             scaler=None,
             clip_norm=None,
+            batches=_OneBatch(images.flip(0), labels.flip(0)),
+            steps_per_epoch=STEPS,
+            total_steps=2 * STEPS,
         )
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         set_training_mode(self.model, self.method.batch_norm)
         torch.manual_seed(derive_seed("conformance", "step", self.steps))
+        self.context.step = self.steps
         self.method.training_step(self.context, images, labels)
         self.steps += 1
 
@@ -188,7 +208,7 @@ def _after_merge(run: _Run, images: Tensor) -> Iterator[str]:
 
 
 def _after_resume(run: _Run, other: _Run, images: Tensor, labels: Tensor) -> Iterator[str]:
-    other.start()
+    other.start(images, labels)
     try:
         stored = _through_file(
             {

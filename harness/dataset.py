@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import zlib
@@ -23,10 +22,14 @@ OfficialSplit = Literal["train", "val", "test"]
 
 
 class ImageSource(Protocol):
-    """Where one image lies, still encoded."""
+    """Where one image lies."""
 
-    def load(self) -> npt.NDArray[np.uint8]:
-        """The decoded image, uint8, shape (height, width) or (height, width, 3)."""
+    def load(self) -> npt.NDArray[np.uint8] | bytes:
+        """The image: uint8, shape (height, width) or (height, width, 3), or the bytes of an image file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +45,33 @@ class ArrayImage:
 
 @dataclass(frozen=True, slots=True)
 class ZipImage:
-    """A JPEG or PNG inside a zip archive, read without unpacking the archive."""
+    """An image file inside a zip archive, read without unpacking the archive."""
 
     archive: Path
     member: str
 
-    def load(self) -> npt.NDArray[np.uint8]:
-        """Decode to RGB with the EXIF rotation applied.
-
-        Raises:
-            DataError: the member is missing or no readable image.
-        """
-        from PIL import Image, ImageOps
-
+    def load(self) -> bytes:
+        """The file's bytes, with the archive's own checksum verified."""
         try:
-            encoded = _opened(self.archive).read(self.member)
-            with Image.open(io.BytesIO(encoded)) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        # Pillow reports broken PNG files by SyntaxError; UnidentifiedImageError is an OSError.
-        except (BadZipFile, KeyError, OSError, EOFError, zlib.error, SyntaxError, ValueError) as error:
+            return _opened(self.archive).read(self.member)
+        except (BadZipFile, KeyError, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
             raise DataError(
                 f"{self.archive}: {self.member}: cannot be read ({error}); get the archive again"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class FileImage:
+    """An image file in a folder."""
+
+    path: Path
+
+    def load(self) -> bytes:
+        """The file's bytes."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}); get the file again") from error
 
 
 _last_opened = threading.local()
@@ -83,13 +91,37 @@ def _opened(archive: Path) -> ZipFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A raw file that anybody may download."""
+
+    name: str
+    """One of the dataset's ``files``."""
+    url: str
+    checksum: str | None = None
+    """``md5:HEX`` or ``sha256:HEX`` as the publisher states it; None where he states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KaggleFile:
+    """An archive of a Kaggle dataset, which is fetched with the user's own credentials."""
+
+    name: str
+    """One of the dataset's ``files``: a zip archive."""
+    handle: str
+    """``OWNER/DATASET`` as in the address of its page."""
+
+
+Download = RemoteFile | KaggleFile
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One labelled image of the raw archive."""
 
     case_id: str
     """Unique in the dataset and stable between copies of the archive."""
-    label: int
-    """Index into the dataset's classes."""
+    label: int | tuple[int, ...]
+    """Index into the dataset's classes; of a multi-label dataset a 0 or 1 for each class."""
     image: ImageSource
     group: str | None = None
     """Patient or lesion; images of one group never stand on two sides of a grouped split."""
@@ -138,6 +170,8 @@ class Dataset(ABC):
     citation: ClassVar[str]
     ordinal: ClassVar[bool] = False
     """Whether the order of the classes means something (quadratic kappa is then reported)."""
+    multi_label: ClassVar[bool] = False
+    """Whether an image may bear several classes at once, or none; each is then scored by itself."""
     augmentation: ClassVar[Augmentation] = Augmentation()
     Options: ClassVar[type[Options]] = Options
 
@@ -147,12 +181,25 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the labels; never reordered."""
+        """Names of the classes, in the order of the labels; never reordered. Empty: ``find_classes`` tells."""
 
     @property
     @abstractmethod
     def files(self) -> tuple[str, ...]:
-        """Names of the raw files below the data root; empty for data that a library bundles."""
+        """Names of the raw files or folders below the data root; empty for data that a library bundles."""
+
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """Where the raw files come from, as far as their licence lets a program fetch them."""
+        return ()
+
+    def find_classes(self, root: Path) -> tuple[str, ...]:
+        """Names of the classes in the order of the labels, where only the raw files tell them.
+
+        Raises:
+            DataError: a file is missing or not as published.
+        """
+        return self.classes
 
     @abstractmethod
     def records(self, root: Path) -> Sequence[Record]:

@@ -68,11 +68,15 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, encode_json(value))
 
 
-def update_json(path: Path, value: Any) -> None:
-    """Write a JSON document atomically unless it stands there already; an unchanged file keeps its time stamp."""
-    content = encode_json(value)
+def update(path: Path, content: bytes) -> None:
+    """Write a file atomically unless it has this content already; an unchanged file keeps its time stamp."""
     if not path.exists() or path.read_bytes() != content:
         write_atomic(path, content)
+
+
+def update_json(path: Path, value: Any) -> None:
+    """``update`` with a JSON document."""
+    update(path, encode_json(value))
 
 
 def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:

@@ -16,7 +16,10 @@ import functools
 import os
 import secrets
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +101,13 @@ class Lease:
     def release(self, reason: str) -> None:
         """Give the folder up; the next claimant need not wait."""
         if latest_number(self.folder) == self.number:
-            self.note(released=reason)
+            try:
+                self.note(released=reason)
+            except OSError:
+                # On a full disk nothing can be written; a lease that looks expired is free as well.
+                expired = self.path.stat().st_mtime - EXPIRY_SECONDS - 1
+                os.utime(self.path, (expired, expired))
+                raise
 
 
 def claim(folder: Path, **facts: Any) -> Lease | None:
@@ -186,3 +195,24 @@ def _server_now(folder: Path) -> float:
         return probe.stat().st_mtime
     finally:
         probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def keep_alive(lease: Lease) -> Iterator[None]:
+    """Renew a lease in the background as long as this lasts."""
+    finished = threading.Event()
+
+    def renew() -> None:
+        while not finished.wait(RENEW_SECONDS):
+            # Lost, or a file server that is away for a moment: the guard before the next commit decides, and
+            # if it stays away the lease expires.
+            with suppress(OSError):
+                lease.renew()
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()

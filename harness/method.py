@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -76,6 +76,36 @@ class Method(ABC):
         groups = [ParamGroup("backbone", own, float(hp["lr"]), decay)] if own else []
         trained_head = [p for p in model.head.parameters() if p.requires_grad]
         return [*groups, ParamGroup("head", trained_head, float(hp["head_lr"]), decay)]
+
+    def prepare(self, model: Model, batches: Iterator[Tensor]) -> None:  # noqa: B027
+        """Look at training images before the first step, for instance to measure the scale of activations.
+
+        Called once, and not again when a trial is resumed: what was learned belongs into buffers or ``state``.
+
+        Args:
+            model: adapted, on the device, in evaluation mode.
+            batches: up to 50 batches of training images, normalised and not augmented, always the same.
+        """
+
+    def fit(self, context: StepContext) -> bool:
+        """Train in one go from ``context.batches``, where no steps are needed; False, the default, trains by steps."""
+        return False
+
+    def finish(self, model: Model, score: Callable[[], float]) -> None:  # noqa: B027
+        """Change the network once more after its best epoch was restored, for instance by averaging weights.
+
+        Args:
+            model: in evaluation mode.
+            score: the validation score of the model as it then is; higher is better.
+        """
+
+    def meta_fraction(self, hp: Hyperparameters) -> float:
+        """Share of the training images that ``context.meta_batch`` draws from and no training batch contains.
+
+        In [0, 1); 0 for no meta side. It is stratified and keeps clusters whole; validation and test images
+        are never in it.
+        """
+        return 0.0
 
     def training_step(self, context: StepContext, images: Tensor, labels: Tensor) -> Tensor:
         """One optimiser step on a batch; returns the detached loss.

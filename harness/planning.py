@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.backbones import build_model
+from harness.data.pictures import sample_grid
 from harness.errors import RequestError
 from harness.files import TornFileError, read_json, set_aside
 from harness.identity import differences
@@ -49,7 +50,7 @@ def plan_run(
         _check_budget(studies)
         for prepared in {study.dataset.label: study.dataset for study in studies}.values():
             run.write_split(prepared.label, prepared.split.to_json())
-            run.write_card(prepared.label, planner.card(prepared))
+            run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
         for study in studies:
             study.folder.describe(study.description())
         run.write_spec(spec.model_dump(mode="json"))
@@ -145,7 +146,7 @@ class DecodingBar:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("decoding {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
             console=console,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}

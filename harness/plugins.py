@@ -204,6 +204,8 @@ def _plugins(module: ModuleType, path: Path) -> Iterator[Plugin[Any]]:
         absent = [attribute for attribute in _REQUIRED[kind] if not hasattr(cls, attribute)]
         if absent:
             raise TypeError(f"{cls.__name__} lacks {' and '.join(absent)}")
+        if issubclass(cls, Dataset) and cls.ordinal and cls.multi_label:
+            raise TypeError(f"{cls.__name__} is ordinal and multi_label; classes that occur together have no order")
         yield Plugin(cls.name, kind, cls, path, code)
 
 

@@ -46,6 +46,7 @@ FIRST_CONFIRM_SEED = 1000
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Name = Annotated[str, StringConstraints(min_length=1)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -86,6 +87,15 @@ class TrainSpec(Section):
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced weights the loss of each class by its inverse frequency."
+    )
+    sampling: Literal["natural", "balanced"] = Field(
+        "natural", description="balanced draws each class equally often, with replacement; natural each image once."
+    )
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Share of each class's training images to use, for low-data studies; null uses all."
+    )
+    per_class: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="At most so many training images of each class; null sets no limit."
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest gradient norm; null clips none.")
@@ -159,6 +169,14 @@ class SplitSpec(Section):
         description="grouped keeps a patient, lesion or duplicate on one side; official is the publisher's.",
     )
     seed: Seed = Field(0, description="Seed of the division.")
+    near_duplicates: bool = Field(
+        False, description="Keep mirrored, re-encoded and brightened copies on one side of a grouped split, too."
+    )
+    allow_leakage: Reason | None = Field(
+        None,
+        description="Why images or patients may stand on two sides, in a sentence that the report repeats; "
+        "without one such a split is refused.",
+    )
 
 
 class SearchSpec(Section):
@@ -207,7 +225,10 @@ class ConfirmSpec(Section):
 class LaunchSpec(Section):
     """What starts the workers."""
 
-    kind: Literal["local"] = Field("local", description="local: processes on this machine.")
+    kind: Literal["local", "inline"] = Field(
+        "local",
+        description="local: processes on this machine; inline: in the sweep's own process, one trial after the other.",
+    )
     workers: CountOrAuto = Field("auto", description="Number of workers; auto takes one a device, or fits the cores.")
     threads: CountOrAuto = Field("auto", description="CPU threads a worker; auto divides the cores evenly.")
     trials_per_device: int = Field(1, ge=1, description="Workers that share one accelerator.")
@@ -255,6 +276,8 @@ class SweepSpec(Section):
         for index, seed in enumerate(chosen):
             if seed in self.search.seeds:
                 raise fault(["confirm", "seeds", index], f"seed {seed} tunes in search.seeds; take fresh ones")
+        if self.train.sampling == self.train.class_weights == "balanced":
+            raise fault(["train", "sampling"], "balanced corrects a second time what class_weights has; choose one")
         if self.confirm.control is not None and self.confirm.control not in self.methods:
             raise PydanticCustomError(
                 "unknown_name",

@@ -3,7 +3,7 @@
     RUN/spec.json                                  the resolved sweep file
     RUN/environment.json                           commit, versions, machine; written once
     RUN/splits/DATASET.json                        case ids of each side
-    RUN/cards/DATASET.json                         facts about a dataset, for the report
+    RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
     RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
     RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
@@ -34,6 +34,7 @@ from harness.files import (
     TornFileError,
     encode_json,
     read_json,
+    update,
     update_json,
     write_atomic,
     write_exclusive,
@@ -139,7 +140,10 @@ class TrialFolder:
         return self.path / "model.safetensors"
 
     def write_predictions(self, frame: pl.DataFrame) -> None:
-        """Write the test predictions: ``case_id`` and ``group`` (str), ``label`` (int64), ``logit_0`` … (float64)."""
+        """Write the test predictions: ``case_id``, ``group`` (str), ``label`` (int64), ``logit_0`` … (float64).
+
+        With several labels an image: ``label_0`` … (int64, 0 or 1) in place of ``label``.
+        """
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         write_atomic(self.path / "predictions.parquet", buffer.getvalue())
@@ -310,9 +314,16 @@ class RunDirectory:
         """The case ids of each side."""
         return read_json(self.path / "splits" / f"{dataset}.json")
 
-    def write_card(self, dataset: str, card: Mapping[str, Any]) -> None:
-        """Record facts about a dataset for the report."""
+    def write_card(self, dataset: str, card: Mapping[str, Any], picture: bytes | None = None) -> None:
+        """Record facts about a dataset, and a picture of it (PNG), for the report."""
         self._write(f"cards/{dataset}.json", card)
+        if picture is not None:
+            update(self.path / "cards" / f"{dataset}.png", picture)
+
+    def card_picture(self, dataset: str) -> bytes | None:
+        """The picture of a dataset (PNG); None where there is none."""
+        path = self.path / "cards" / f"{dataset}.png"
+        return path.read_bytes() if path.exists() else None
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """Facts about each dataset, by label."""

@@ -7,8 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.cache import DecodedDataset, prepare
+from harness.data.cache import prepare
+from harness.data.card import make_card
+from harness.data.decoded import DecodedDataset
+from harness.data.leaks import Leaks, find_leaks
+from harness.data.near_clusters import join_near_duplicates
 from harness.data.split import Split, make_split
+from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.errors import RequestError
 from harness.identity import canonical_hash
@@ -20,7 +25,7 @@ from harness.spec import BackboneSpec, DatasetSpec, SearchSpec, SourceSpec, Swee
 from harness.spec_loading import read_options
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
 
 
@@ -40,6 +45,7 @@ class PreparedDataset:
     dataset: Dataset
     data: DecodedDataset
     split: Split
+    leaks: Leaks
 
     def identity(self) -> dict[str, Any]:
         """All that a dataset can change in a trial: content, sides, augmentation, order of classes."""
@@ -150,30 +156,20 @@ class Planner:
             RequestError: something named in the specification is missing or does not fit.
         """
         spec = self._spec
-        prepared = {label: self._prepare(label, entry, spec.train.image_size) for label, entry in spec.datasets.items()}
+        prepared = {label: self._prepare(label, entry, spec.train) for label, entry in spec.datasets.items()}
+        for label, dataset in prepared.items():
+            # A backbone that is trained here first opens no test side, so its own data may leak.
+            if dataset.leaks.any and spec.split.allow_leakage is None:
+                raise RequestError(
+                    f"datasets.{label}: the {spec.split.kind} split leaks: {dataset.leaks.sentence()}; write `split: "
+                    '{kind: grouped}`, or say in `split.allow_leakage: "..."` why this may be'
+                )
         return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
 
     def card(self, prepared: PreparedDataset) -> dict[str, Any]:
         """Facts about a dataset for the report."""
-        dataset, data, split = prepared.dataset, prepared.data, prepared.split
-        position = {case: index for index, case in enumerate(data.case_ids)}
-        counts = {}
-        for side in ("train", "val", "test"):
-            labels = [int(data.labels[position[case]]) for case in getattr(split, side)]
-            counts[side] = [labels.count(k) for k in range(len(data.classes))]
-        return {
-            "name": dataset.name,
-            "title": dataset.title,
-            "modality": dataset.modality,
-            "licence": dataset.licence,
-            "citation": dataset.citation,
-            "classes": list(data.classes),
-            "images": len(data.labels),
-            "image_size": int(data.images.shape[1]),
-            "fingerprint": data.fingerprint,
-            "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
-            "counts": counts,
-        }
+        reason = self._spec.split.allow_leakage
+        return make_card(prepared.dataset, prepared.data, prepared.split, prepared.leaks, allow_leakage=reason)
 
     def _study(self, label: str, dataset: PreparedDataset) -> Study:
         spec = self._spec
@@ -224,7 +220,7 @@ class Planner:
             hyperparameters = defaults(
                 override(plugin.cls.space, given.hyperparameters, "backbone.weights.hyperparameters")
             )
-            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train.image_size)
+            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train)
             identity = canonical_hash(
                 {
                     "protocol": PROTOCOL,
@@ -250,14 +246,14 @@ class Planner:
             )
         return self._sources[key]
 
-    def _prepare(self, label: str, entry: DatasetSpec, size: int) -> PreparedDataset:
-        place = f"datasets.{label}"
+    def _prepare(self, label: str, entry: DatasetSpec, train: TrainSpec) -> PreparedDataset:
+        place, size = f"datasets.{label}", train.image_size
         plugin = self._catalogue.dataset(entry.dataset, place)
         options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
         dataset = plugin.cls(options)
         key = canonical_hash({"name": plugin.name, "options": options.model_dump(mode="json"), "size": size})
+        report = self._progress
         if key not in self._decoded:
-            report = self._progress
             self._decoded[key] = prepare(
                 dataset,
                 plugin.code,
@@ -267,11 +263,18 @@ class Planner:
                 None if report is None else lambda done, total: report(label, done, total),
             )
         data = self._decoded[key]
+        if self._spec.split.near_duplicates:
+            data = join_near_duplicates(
+                data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(f"{label}: near-duplicates", done, total),
+            )
         try:
-            split = make_split(data, self._spec.split.kind, self._spec.split.seed)
+            whole = make_split(data, self._spec.split.kind, self._spec.split.seed)
+            split = keep_training(whole, data, train.fraction, train.per_class)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
-        return PreparedDataset(label, dataset, data, split)
+        return PreparedDataset(label, dataset, data, split, find_leaks(data, split))
 
     def _weights(self, weights: str | None) -> str | None:
         if weights is None or not weights.endswith(".safetensors"):

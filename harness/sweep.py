@@ -129,6 +129,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
 
 def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Scheduler, console: Console) -> bool:
     """Run workers until all is done; True when the user interrupted."""
+    from harness.launch.inline import InlineWorker
     from harness.launch.local import LocalWorkers
     from harness.progress import Display
 
@@ -136,7 +137,7 @@ def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Schedul
     # background makes it ignore SIGINT, which would leave no way to stop it in order.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    workers = LocalWorkers(run, spec.launch, roots)
+    workers = {"local": LocalWorkers, "inline": InlineWorker}[spec.launch.kind](run, spec.launch, roots)
     try:
         with Display(scheduler, workers.count, console) as display:
             workers.start()

@@ -211,9 +211,10 @@ def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -
 def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[str, Any] | None:
     import torch
 
+    from harness.lease import keep_alive
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
-    from harness.worker import keep_alive, trial_log
+    from harness.worker import trial_log
 
     torch.set_num_threads(int(task.request["threads"]))
     device = torch.device(arguments.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import EXIT_DONE, RequestError, run_command
-from harness.lease import RENEW_SECONDS, Lease, LeaseLost
+from harness.lease import LeaseLost, keep_alive
 from harness.scheduler import Scheduler, Task
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
@@ -52,18 +52,28 @@ class Worker:
             RequestError: the run directory, a plugin or the data do not allow to go on.
         """
         while not self._stop.is_set():
-            scheduler = self._current_scheduler()
-            task = scheduler.claim_next()
-            if task is not None:
-                self._run_task(task)
-            elif scheduler.complete():
-                from harness.reporting import refresh_report
-
-                refresh_report(self._run)
+            if not self.turn():
                 return EXIT_DONE
-            else:
-                self._stop.wait(IDLE_SECONDS)
         return EXIT_STOPPED
+
+    def turn(self) -> bool:
+        """Run one trial, or wait for others' results; False when nothing is left, with the report written.
+
+        Raises:
+            RequestError: as ``work``.
+        """
+        scheduler = self._current_scheduler()
+        task = scheduler.claim_next()
+        if task is not None:
+            self._run_task(task)
+        elif scheduler.complete():
+            from harness.reporting import refresh_report
+
+            refresh_report(self._run)
+            return False
+        else:
+            self._stop.wait(IDLE_SECONDS)
+        return True
 
     def _current_scheduler(self) -> Scheduler:
         stamp = self._run.spec_stamp()
@@ -127,26 +137,6 @@ def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
         if changed:
             raise RequestError(f"{study.name}: {changed[0]} since the sweep was planned; give the sweep command again")
     return spec, studies
-
-
-@contextlib.contextmanager
-def keep_alive(lease: Lease) -> Iterator[None]:
-    """Renew a lease in the background."""
-    finished = threading.Event()
-
-    def renew() -> None:
-        while not finished.wait(RENEW_SECONDS):
-            # Lost or unreachable: the guard before the next commit decides, not this thread.
-            with contextlib.suppress(OSError):
-                lease.renew()
-
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        thread.join()
 
 
 def stop_without_parent(stop: threading.Event, parent: int) -> None:

@@ -6,16 +6,28 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from home import SWEEP, Home
 from tiny import ROOT, environment
+
+if TYPE_CHECKING:
+    from jobs import Digits
 
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of decoded images for all tests of the session."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
+    """Three digits, decoded and split."""
+    from jobs import decode_digits
+
+    return decode_digits(tmp_path_factory.mktemp("decoded"))
 
 
 @pytest.fixture(scope="session")

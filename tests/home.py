@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiny import run_sweep
+from tiny import run_inline, run_sweep
 
 SWEEP = """\
 name: tiny
@@ -57,8 +57,12 @@ class Home:
         return found
 
     def sweep(self, *extra: str, expect: int = 0, run: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the sweep inside this process."""
+        return run_inline(self.file, run or self.run, self.cache, *extra, expect=expect)
+
+    def sweep_with_workers(self, run: Path, expect: int) -> subprocess.CompletedProcess[str]:
         """Run the sweep in processes of its own, as a user does."""
-        return run_sweep(self.file, run or self.run, self.cache, *extra, expect=expect)
+        return run_sweep(self.file, run, self.cache, expect=expect)
 
     def copy(self, path: Path) -> Home:
         """The same in another place."""

@@ -178,7 +178,7 @@ def test_full_disk_loses_nothing(
     run = small_disk("size=16k") / "run"
     refuses(sweep, [home.file, "--run-dir", run], str(run), "no space left on the disk", "same command again")
     small_disk("size=80k")
-    training = home.sweep(run=run, expect=2)
+    training = home.sweep_with_workers(run, expect=2)
     one_error(training.returncode, training.stderr, str(run), "no space left on the disk", "same command again")
     small_disk("size=8m")
     home.sweep(run=run)
@@ -311,16 +311,6 @@ def test_broken_plugin_stops_only_the_sweeps_that_name_it(
     assert "line 1: SyntaxError: invalid syntax" in capsys.readouterr().out
     home.file.write_text(home.file.read_text().replace(PROBE, "methods: [my_probe, halfway]"))
     refuses(sweep, [home.file], ":6: methods.halfway", "'halfway' is broken", f"{broken}: line 1: SyntaxError")
-
-
-def test_truncated_archive(home: Home, refuses: Refusals) -> None:
-    data = home.path / "data"
-    data.mkdir()
-    (data / "brain-tumor-mri-dataset.zip").write_bytes(b"PK\x03\x04" + bytes(100))
-    text = home.file.read_text().replace("zero_one: {dataset: digits, classes: [0, 1]}", "brain_mri")
-    home.file.write_text(text)
-    arguments: list[object] = [home.file, "--run-dir", home.path / "new", "--data-root", data]
-    refuses(sweep, arguments, str(data / "brain-tumor-mri-dataset.zip"), "truncated", "get it again", "kaggle.com")
 
 
 def test_truncated_weights(home: Home, refuses: Refusals) -> None:

@@ -46,7 +46,7 @@ def chaos(file: Path, cache: Path, *options: str) -> subprocess.CompletedProcess
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_sweep_killed_ten_times_ends_bit_identically(tmp_path: Path) -> None:
+def test_a_sweep_killed_five_times_ends_bit_identically(tmp_path: Path) -> None:
     source = {
         "method": "full_finetune",
         "dataset": {"dataset": "digits", "classes": [0, 1, 2]},
@@ -59,13 +59,13 @@ def test_a_sweep_killed_ten_times_ends_bit_identically(tmp_path: Path) -> None:
         train={"epochs": 20, "batch_size": 32, "image_size": 12},
         search={"trials": 4, "startup": 2, "concurrency": 2},
     )
-    done = chaos(file, tmp_path / "cache", "--kills", "10", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
+    done = chaos(file, tmp_path / "cache", "--kills", "5", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 workers killed: no difference" in done.stdout or "11 workers killed: no difference" in done.stdout
+    assert "5 workers killed: no difference" in done.stdout or "6 workers killed: no difference" in done.stdout
     # It was worth something: trials were taken over by other workers, some from a checkpoint.
     disturbed = [RunDirectory(path) for path in (tmp_path / "runs").glob("disturbed*")]
     trials = [trial for run in disturbed for trial in run.trials()]
-    assert sum(len(trial.attempts()) - 1 for trial in trials) >= 5
+    assert sum(len(trial.attempts()) - 1 for trial in trials) >= 2
     assert any("resumed after" in trial.log_path.read_text() for trial in trials)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import identity
 from harness.identity import canonical_hash, code_hash, differences
 
 # Values that are easily taken for one another, few enough that two mappings often agree.
@@ -141,3 +142,21 @@ def test_code_hash_follows_packages_parents_and_cycles(tmp_path: Path) -> None:
         path.write_text(path.read_text() + "extra = 1\n")
         hashes.append(code_hash(start))
     assert len(set(hashes)) == 4
+
+
+def test_the_building_blocks_of_a_method_belong_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "harness"
+    (package / "activations").mkdir(parents=True)
+    (package / "activations" / "__init__.py").write_text("")
+    (package / "activations" / "base.py").write_text("A = 1\n")
+    (package / "activations" / "window.py").write_text("from harness.activations.base import A\n")
+    (package / "store.py").write_text("B = 1\n")
+    monkeypatch.setattr(identity, "_HARNESS", package)
+    method = tmp_path / "elsewhere" / "method.py"
+    method.parent.mkdir()
+    method.write_text("from harness.activations import window\nfrom harness.store import B\n")
+    before = code_hash(method)
+    (package / "store.py").write_text("B = 2\n")
+    assert code_hash(method) == before
+    (package / "activations" / "base.py").write_text("A = 2\n")
+    assert code_hash(method) != before

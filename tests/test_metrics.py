@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics import METRICS, evaluate, softmax
+from harness.metrics_multi_label import sigmoid
 
 # Ten cases of three classes. The values were computed with scikit-learn from these probabilities, ECE and the
 # Brier score from their definitions.
@@ -146,6 +147,80 @@ def test_case_order_and_a_common_shift_change_nothing(seed: int, shift: float) -
         )
 
 
+def test_several_labels_agree_with_scikit_learn_and_medmnist() -> None:
+    from medmnist.evaluator import getACC, getAUC
+    from sklearn import metrics as reference
+
+    rng = np.random.default_rng(20240902)
+    for _ in range(50):
+        classes, n = int(rng.integers(2, 6)), int(rng.integers(4, 60))
+        labels = rng.integers(0, 2, (n, classes))
+        labels[0], labels[1] = 0, 1
+        logits = rng.normal(size=(n, classes)) * rng.uniform(0.1, 5)
+        if rng.random() < 0.5:
+            logits = logits.round()
+        proba, called = sigmoid(logits), (logits > 0).astype(int)
+        columns = [(labels[:, k], called[:, k], proba[:, k]) for k in range(classes)]
+        task = "multi-label, binary-class"
+        expected = {
+            "accuracy": getACC(labels, proba, task),
+            "auc": getAUC(labels, proba, task),
+            "auc_per_class": reference.roc_auc_score(labels, proba, average=None),
+            "balanced_accuracy": np.mean([reference.balanced_accuracy_score(y, c) for y, c, _ in columns]),
+            "macro_f1": reference.f1_score(labels, called, average="macro", zero_division=0),
+            "mcc": np.mean([reference.matthews_corrcoef(y, c) for y, c, _ in columns]),
+            "kappa": np.mean([reference.cohen_kappa_score(y, c, labels=[0, 1]) for y, c, _ in columns]),
+            "nll": np.mean([reference.log_loss(y, p) for y, _, p in columns]),
+            "brier": np.mean([reference.brier_score_loss(y, p) for y, _, p in columns]),
+            "sensitivity": reference.recall_score(labels, called, average=None, zero_division=0),
+            "specificity": reference.recall_score(1 - labels, 1 - called, average=None, zero_division=0),
+            "confusion": reference.multilabel_confusion_matrix(labels, called),
+            "support": labels.sum(axis=0),
+        }
+        result = evaluate(logits, labels)
+        for name, value in expected.items():
+            np.testing.assert_allclose(np.array(result[name]), np.array(value), atol=1e-9, err_msg=name)
+        assert result.keys() == KNOWN.keys() - {"kappa_quadratic"}
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_with_several_labels_ece_is_of_the_probability_of_each_class() -> None:
+    # Two cases in one bin (0.8 and 0.82: 12/15 to 13/15), one in another; the second class is certain and right.
+    logits = np.stack([logit(np.array([0.81, 0.82, 0.1])), np.array([800.0, -800.0, 800.0])], axis=1)
+    result = evaluate(logits, np.array([[1, 1], [0, 0], [0, 1]]))
+    assert result["ece"] == pytest.approx((abs(1 - 0.81 - 0.82) + 0.1) / 3 / 2)
+    assert result["brier"] == pytest.approx((0.19**2 + 0.82**2 + 0.1**2) / 6)
+    assert result["auc_per_class"] == [0.5, 1.0]
+
+
+def logit(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.log(probability / (1 - probability)))
+
+
+def test_with_several_labels_a_finding_that_nobody_or_everybody_has_leaves_values_undefined() -> None:
+    logits = np.array([[2.0, 1.0], [-1.0, 1.0], [3.0, -2.0]])
+    none = evaluate(logits, np.array([[1, 0], [0, 0], [1, 0]]))
+    assert (none["sensitivity"], none["specificity"]) == ([1.0, None], [1.0, 1 / 3])
+    assert none["auc_per_class"] == [1.0, None]
+    every = evaluate(logits, np.array([[1, 1], [0, 1], [1, 1]]))
+    assert (every["sensitivity"], every["specificity"]) == ([1.0, 2 / 3], [1.0, None])
+    for result in (none, every):
+        undefined = {name for name in METRICS if result.get(name, 0.0) is None}
+        assert undefined - {"macro_f1"} == {"balanced_accuracy", "auc", "mcc", "kappa"}
+        assert result["accuracy"] is not None
+    assert none["macro_f1"] is None
+    assert every["macro_f1"] == pytest.approx((1 + 0.8) / 2)
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_scores_do_not_depend_on_how_a_table_lies_in_memory(several: bool) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        logits = rng.normal(size=(301, 5))
+        labels = rng.integers(0, 2, (301, 5)) if several else rng.integers(0, 5, 301)
+        assert evaluate(np.asfortranarray(logits), np.asfortranarray(labels)) == evaluate(logits, labels)
+
+
 Bad = tuple[npt.NDArray[Any], npt.NDArray[Any], str]
 
 
@@ -158,9 +233,17 @@ Bad = tuple[npt.NDArray[Any], npt.NDArray[Any], str]
         (np.zeros((2, 2)), np.zeros(2), "2 whole numbers"),
         (np.zeros((2, 2)), np.array([0, 2]), r"\[0, 2\), got 0 to 2"),
         (np.array([[0.0, np.nan]]), np.array([0]), "not finite"),
+        (np.zeros((2, 3)), np.zeros((2, 2), dtype=int), r"of shape \(2, 3\), got int64 of \(2, 2\)"),
+        (np.zeros((2, 2)), np.array([[0, 1], [2, 0]]), "0 or 1, got 0 to 2"),
+        (np.array([[0.0, np.inf]]), np.array([[0, 1]]), "is not finite"),
     ],
     ids=lambda bad: bad[2],
 )
 def test_wrong_input_is_refused(bad: Bad) -> None:
     with pytest.raises(ValueError, match=bad[2]):
         evaluate(bad[0], bad[1])
+
+
+def test_findings_have_no_order() -> None:
+    with pytest.raises(ValueError, match="no order"):
+        evaluate(np.zeros((2, 2)), np.zeros((2, 2), dtype=int), ordinal=True)

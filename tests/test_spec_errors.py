@@ -17,7 +17,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "unknown key, nothing close": (
         BASE + "split: {zzz: 1}\n",
-        "x.yaml:15: split.zzz: unknown key; known: kind, seed",
+        "x.yaml:15: split.zzz: unknown key; known: allow_leakage, kind, near_duplicates, seed",
     ),
     "unknown key in the backbone": (
         edited("name: resnet20", "nam: resnet20"),
@@ -208,7 +208,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "no such launcher": (
         BASE + "launch: {kind: ray}\n",
-        "x.yaml:15: launch.kind: 'ray' is not allowed; known: local",
+        "x.yaml:15: launch.kind: 'ray' is not allowed; known: inline, local",
     ),
     "plugin folder absent": (BASE + "plugins:\n  - ../nowhere\n", "x.yaml:16: plugins.0: no such folder: "),
     "several mistakes": (

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import environment, run_sweep, sweep_command, tiny_sweep
+from tiny import environment, run_inline, run_sweep, sweep_command, tiny_sweep
 
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
@@ -78,7 +78,7 @@ def test_a_second_run_of_the_same_sweep_reports_the_same_numbers(
     finished: tuple[Path, Path], cache: Path, tmp_path: Path
 ) -> None:
     file, path = finished
-    run_sweep(file, tmp_path / "again", cache)
+    run_inline(file, tmp_path / "again", cache)
     assert run_differences(RunDirectory(path), RunDirectory(tmp_path / "again")) == []
     reports = [json.loads((folder / "report" / "results.json").read_text()) for folder in (path, tmp_path / "again")]
     assert reports[0]["scores"] == reports[1]["scores"]
@@ -89,7 +89,7 @@ def test_adding_a_method_runs_only_that_method(finished: tuple[Path, Path], cach
     shutil.copytree(path, tmp_path / "run")
     before = snapshot(tmp_path / "run" / "studies")
     file = tiny_sweep(tmp_path, methods=["linear_probe", "lora_c", "bn_affine"])
-    run_sweep(file, tmp_path / "run", cache)
+    run_inline(file, tmp_path / "run", cache)
     after = snapshot(tmp_path / "run" / "studies")
     assert {name: after[name] for name in before} == before
     assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"bn_affine@small"}
@@ -136,22 +136,22 @@ def test_a_comment_reruns_nothing_and_a_change_is_named(cache: Path, tmp_path: P
     (plugins / "mine.py").write_text(PLUGIN)
     file = tiny_sweep(tmp_path, methods=["mine"], plugins=["plugins"], confirm={"seeds": 1})
     path = tmp_path / "run"
-    run_sweep(file, path, cache)
+    run_inline(file, path, cache)
     before = snapshot(path, "lock")
 
     (plugins / "mine.py").write_text(PLUGIN.replace("# only the last block", "# a better comment\n"))
-    run_sweep(file, path, cache)
+    run_inline(file, path, cache)
     assert snapshot(path, "lock") == before
 
     (plugins / "mine.py").write_text(PLUGIN.replace("[-6:]", "[-3:]"))
-    refused = run_sweep(file, path, cache, expect=2)
+    refused = run_inline(file, path, cache, expect=2)
     assert "mine@small: method.code: changed" in refused.stderr and "--stale rerun" in refused.stderr
     assert snapshot(path, "lock") == before
 
-    changed = run_sweep(file, path, cache, "--set", "train.epochs=3", expect=2)
+    changed = run_inline(file, path, cache, "--set", "train.epochs=3", expect=2)
     assert "train.epochs: 2 → 3" in changed.stderr
 
-    run_sweep(file, path, cache, "--stale", "rerun")
+    run_inline(file, path, cache, "--stale", "rerun")
     run = RunDirectory(path)
     assert repeated_work(run) == [] and len(list(run.trials())) == 3
     stale = {name: value for name, value in snapshot(path).items() if name.startswith("stale/")}
@@ -185,7 +185,7 @@ def test_every_ask_of_a_parallel_search_can_be_replayed(cache: Path, tmp_path: P
 
 def test_several_tuning_seeds_are_averaged(cache: Path, tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path, methods=["linear_probe"], search={"trials": 2, "seeds": [0, 3]}, confirm={"seeds": 1})
-    run_sweep(file, tmp_path / "run", cache)
+    run_inline(file, tmp_path / "run", cache)
     study = RunDirectory(tmp_path / "run").study("linear_probe@small")
     means = []
     for slot in range(2):
@@ -203,7 +203,7 @@ def test_a_failing_method_is_a_row_and_the_sweep_goes_on(cache: Path, tmp_path: 
     broken = PLUGIN.replace("for parameter in", "raise RuntimeError('a bug of mine')\n        for parameter in")
     (plugins / "mine.py").write_text(broken)
     file = tiny_sweep(tmp_path, methods=["mine", "linear_probe"], plugins=["plugins"], confirm={"seeds": 1})
-    done = run_sweep(file, tmp_path / "run", cache, expect=1)
+    done = run_inline(file, tmp_path / "run", cache, expect=1)
     assert "mine@small search slot 0 seed 0: bug: RuntimeError: a bug of mine" in done.stderr
     assert RunDirectory(tmp_path / "run").study("linear_probe@small").chosen() is not None
     assert "a bug of mine" in (tmp_path / "run" / "report" / "report.md").read_text()

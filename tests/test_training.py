@@ -11,53 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jobs import CATALOGUE, job, run
 
 from harness.backbones import Model
-from harness.data.cache import DecodedDataset, prepare
-from harness.data.split import Split, make_split
+from harness.data.decoded import DecodedDataset
+from harness.data.split import Split
 from harness.dataset import Dataset
 from harness.method import Hyperparameters, Method
 from harness.metrics import evaluate
-from harness.plugins import discover
 from harness.run_comparison import trial_differences
-from harness.space import Value, defaults
-from harness.spec import TrainSpec
 from harness.store import TrialFolder
 from harness.train.job import Control, Interrupted, TrialJob
-from harness.train.run import run_trial
 from harness.train.step import schedule_factor
-
-CPU = torch.device("cpu")
-CATALOGUE = discover()
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DecodedDataset, Split]:
-    plugin = CATALOGUE.dataset("digits", "test")
-    dataset = plugin.cls(plugin.cls.Options.model_validate({"classes": [7, 8, 9]}))
-    folder = tmp_path_factory.mktemp("decoded")
-    data = prepare(dataset, plugin.code, 8, folder, folder)
-    return dataset, data, make_split(data, "grouped", 0)
-
-
-def job(digits: tuple[Dataset, DecodedDataset, Split], method: str | type[Method], **changes: Any) -> TrialJob:
-    dataset, data, split = digits
-    cls = CATALOGUE.method(method, "test").cls if isinstance(method, str) else method
-    train = TrainSpec.model_validate({"epochs": 3, "batch_size": 64, "image_size": 8, **changes.pop("train", {})})
-    hp: dict[str, Value] = {**defaults(cls.space), **changes.pop("hp", {})}
-    made = TrialJob("confirm", cls, hp, "resnet20", None, dataset, data, split, train, "balanced_accuracy", 5)
-    return replace(made, **changes)
-
-
-def request(made: TrialJob) -> dict[str, Any]:
-    return {"stage": made.stage, "slot": None, "seed": made.seed, "hyperparameters": dict(made.hyperparameters)}
-
-
-def run(made: TrialJob, path: Path, control: Control | None = None) -> tuple[TrialFolder, dict[str, Any]]:
-    folder = TrialFolder(path, "confirm" if made.stage == "confirm" else "search")
-    folder.create()
-    folder.write_request(request(made))
-    return folder, run_trial(made, request(made), folder, CPU, control or Control())
 
 
 def run_in_pieces(made: TrialJob, path: Path, steps: int) -> TrialFolder:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
@@ -49,3 +52,19 @@ def run_sweep(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0) 
     )
     assert done.returncode == expect, done.stdout + done.stderr
     return done
+
+
+def run_inline(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """The same inside this process, without workers of its own: for what processes make no difference to."""
+    from harness.sweep import main
+
+    command = [str(file), "--run-dir", str(run), "--launcher", "inline", *extra]
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(cache)),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        code = main(command)
+    assert code == expect, output.getvalue() + errors.getvalue()
+    return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())

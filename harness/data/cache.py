@@ -1,9 +1,7 @@
 """Decoded datasets: each archive is decoded once, into one memory-mapped array that every trial then opens.
 
-    CACHE/NAME-224px-3f9a…/images.npy      uint8, (n, size, size, 3)
-    CACHE/NAME-224px-3f9a…/records.json    labels, case ids, clusters, official sides
-    CACHE/NAME-224px-3f9a…/meta.json       fingerprint, counts and what the folder's key was made of
-    CACHE/.NAME-224px-3f9a….lock/          the leases of all who have built it
+    CACHE/NAME-224px-3f9a…/         what ``harness.data.decoded`` describes
+    CACHE/.NAME-224px-3f9a….lock/   the leases of all who have built it
 
 The key covers what the content follows from without reading it (plugin code, options, size, and name, length
 and modification time of the raw files), so that opening takes milliseconds. The fingerprint covers the
@@ -17,46 +15,24 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from harness import lease as leases
 from harness.data.decode import RESIZE_VERSION, check_records, clusters, decode_into
-from harness.dataset import Dataset, Record
+from harness.data.decoded import DecodedDataset, describe, open_decoded, write_description
+from harness.dataset import Dataset
 from harness.errors import DataError, RequestError
-from harness.files import encode_json, read_json, write_atomic, write_json
 
 POLL_SECONDS = 0.5
 """How often a process looks whether another one has finished decoding."""
 
-_FORMAT = 1
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedDataset:
-    """A dataset as a training reads it; row i of every field is the same image."""
-
-    images: npt.NDArray[np.uint8]
-    """Memory-mapped and read-only, shape (n, size, size, 3), RGB."""
-    labels: npt.NDArray[np.int64]
-    """Shape (n,), indices into ``classes``."""
-    case_ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    """Cluster of each image: what shares a patient or lesion or is pixel-identical, also by way of others."""
-    official: tuple[str | None, ...]
-    """The side on which the publisher put it: train, val, test or None."""
-    classes: tuple[str, ...]
-    fingerprint: str
-    """SHA-256 (hex) over pixels, labels, case ids, clusters, official sides, classes and size."""
+_FORMAT = 2
 
 
 def default_data_root() -> Path:
@@ -106,29 +82,46 @@ def prepare(
         "resize_version": RESIZE_VERSION,
         "files": _raw_files(dataset, data_root),
     }
-    digest = hashlib.sha256(encode_json(key)).hexdigest()
+    # Escapes, so that a file name that is not UTF-8 is left for the plugin to report.
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = cache_root / f"{dataset.name}-{size}px-{digest[:12]}"
 
     def build(target: Path) -> None:
         _build(dataset, data_root, size, key, target, progress)
 
     if not folder.is_dir():
-        _build_once(folder, build)
-    return _open(folder, size)
+        build_once(folder, build)
+    return open_decoded(folder, size)
 
 
 def _raw_files(dataset: Dataset, data_root: Path) -> list[list[Any]]:
-    missing = [name for name in dataset.files if not (data_root / name).is_file()]
+    missing = [name for name in dataset.files if not (data_root / name).exists()]
     if missing:
+        known = {download.name for download in dataset.downloads}
+        fetch = f"; `python -m harness.data {dataset.name} --download` fetches it" if known & {*missing} else ""
         raise DataError(
-            f"dataset {dataset.name}: {', '.join(missing)} not found in {data_root}; put it there as "
+            f"dataset {dataset.name}: {', '.join(missing)} not found in {data_root}{fetch}; put it there as "
             f"published ({dataset.citation}) or name its folder with --data-root or GPAF_BENCH_DATA"
         )
-    status = [(name, (data_root / name).stat()) for name in dataset.files]
+    found = [path for name in dataset.files for path in _files_of(data_root / name)]
+    status = [(path.relative_to(data_root).as_posix(), path.stat()) for path in found]
     return [[name, entry.st_size, entry.st_mtime_ns] for name, entry in status]
 
 
-def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
+def _files_of(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Have a folder built by exactly one of any number of processes; the others wait, a dead one is succeeded.
+
+    Args:
+        folder: appears complete or not at all.
+        build: fills the folder that it is given.
+
+    Raises:
+        RequestError: the folder cannot be made.
+    """
     lock = folder.with_name(f".{folder.name}.lock")
     try:
         lock.mkdir(parents=True, exist_ok=True)
@@ -148,7 +141,7 @@ def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
         try:
             # The last owner may have finished between the two looks.
             if not folder.is_dir():
-                with _renewed(lease):
+                with leases.keep_alive(lease):
                     _build_and_move(folder, lease, build)
             reason = "built"
         except leases.LeaseLost:
@@ -175,26 +168,6 @@ def _build_and_move(folder: Path, lease: leases.Lease, build: Callable[[Path], N
         shutil.rmtree(target, ignore_errors=True)
 
 
-@contextmanager
-def _renewed(lease: leases.Lease) -> Iterator[None]:
-    stop = threading.Event()
-
-    def renew() -> None:
-        while not stop.wait(leases.RENEW_SECONDS):
-            # A file server that is away for a moment must not end the renewals; if it stays away, the lease
-            # expires.
-            with suppress(OSError):
-                lease.renew()
-
-    thread = threading.Thread(target=renew, name="renew-decode-lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def _build(
     dataset: Dataset,
     data_root: Path,
@@ -204,27 +177,14 @@ def _build(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     records = dataset.records(data_root)
-    check_records(dataset, records)
+    classes = dataset.find_classes(data_root)
+    check_records(dataset, classes, records)
     images = _allocate(target / "images.npy", (len(records), size, size, 3))
-    digests = decode_into(images, records, progress)
+    decoded = decode_into(images, records, progress)
     images.flush()
-    described = _describe(dataset, records, clusters(records, (original for original, _ in digests)))
-    fingerprint = hashlib.sha256(json.dumps([_FORMAT, size, described], sort_keys=True).encode())
-    for _, stored in digests:
-        fingerprint.update(stored)
-    write_atomic(target / "records.json", json.dumps(described).encode())
-    meta = {"fingerprint": fingerprint.hexdigest(), "images": len(records), "size": size, "key": key}
-    write_json(target / "meta.json", meta)
-
-
-def _describe(dataset: Dataset, records: Sequence[Record], groups: Sequence[str]) -> dict[str, list[Any]]:
-    return {
-        "classes": list(dataset.classes),
-        "labels": [int(record.label) for record in records],
-        "case_ids": [record.case_id for record in records],
-        "groups": list(groups),
-        "official": [record.official for record in records],
-    }
+    labels, table = describe(records, clusters(records, decoded.originals), decoded.originals)
+    meta = {"size": size, "notes": decoded.notes, "key": key}
+    write_description(target, labels, table, classes, decoded.stored, meta)
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -238,29 +198,3 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
                 error.filename = str(path)
                 raise
     return images
-
-
-def _open(folder: Path, size: int) -> DecodedDataset:
-    try:
-        meta = read_json(folder / "meta.json")
-        records = read_json(folder / "records.json")
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.asarray(records["labels"], dtype=np.int64)
-        rows = {len(records[name]) for name in ("labels", "case_ids", "groups", "official")}
-        agree = rows == {meta["images"]} and images.shape == (meta["images"], size, size, 3)
-        if not agree or images.dtype != np.uint8:
-            raise ValueError(f"{meta['images']} images announced, {images.dtype} {images.shape} and {rows} rows found")
-        labels.setflags(write=False)
-        return DecodedDataset(
-            images=images,
-            labels=labels,
-            case_ids=tuple(records["case_ids"]),
-            groups=tuple(records["groups"]),
-            official=tuple(records["official"]),
-            classes=tuple(records["classes"]),
-            fingerprint=str(meta["fingerprint"]),
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError, RequestError) as error:
-        raise RequestError(
-            f"{folder}: this decoded dataset is damaged ({error}); delete the folder and give the same command again"
-        ) from error

@@ -6,20 +6,41 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.image_files import decode_image
 from harness.dataset import Dataset, Record
 from harness.errors import DataError
 
-RESIZE_VERSION = 1
+RESIZE_VERSION = 2
 """Part of the cache's key: raise it when ``resize`` or ``to_rgb`` gives other pixels."""
 
 _CHUNK = 64
 _MOST_THREADS = 16
 
-Digests = tuple[bytes, bytes]
+
+class UnreadableImagesError(DataError):
+    """Some images cannot be decoded; ``reasons`` has one line for each."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        more = f" (and {len(reasons) - 1} more; --audit lists them)" if len(reasons) > 1 else ""
+        super().__init__(f"{reasons[0]}{more}")
+        self.reasons = tuple(reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What is known of the images after decoding, row by row."""
+
+    originals: list[bytes]
+    """SHA-256 of each image as the archive holds it: RGB, before the resize."""
+    stored: list[bytes]
+    """SHA-256 of each image as it is stored."""
+    notes: list[str]
+    """What was done beyond the resize, a line for each image concerned."""
 
 
 def to_rgb(image: npt.NDArray[np.uint8], case_id: str) -> npt.NDArray[np.uint8]:
@@ -55,27 +76,44 @@ def resize(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def check_records(dataset: Dataset, records: Sequence[Record]) -> None:
-    """Raise DataError unless there are records, their case ids are unique and their labels name classes."""
+def check_records(dataset: Dataset, classes: Sequence[str], records: Sequence[Record]) -> None:
+    """Raise DataError unless case ids are unique, labels name classes, and every class has an image."""
     if not records:
         raise DataError(f"dataset {dataset.name}: its archive holds no image; get the archive again")
     seen: set[str] = set()
+    present: set[int] = set()
     for record in records:
         if record.case_id in seen:
             raise DataError(
                 f"dataset {dataset.name}: case id {record.case_id!r} occurs twice; the plugin must number it"
             )
-        if not 0 <= record.label < len(dataset.classes):
-            raise DataError(
-                f"dataset {dataset.name}: {record.case_id} has label {record.label}, "
-                f"but labels go from 0 to {len(dataset.classes) - 1}"
-            )
         seen.add(record.case_id)
+        present.update(_labels(dataset, classes, record))
+    absent = [name for label, name in enumerate(classes) if label not in present]
+    if absent:
+        raise DataError(f"dataset {dataset.name}: no image of class {absent[0]!r}; get the archive again")
+
+
+def _labels(dataset: Dataset, classes: Sequence[str], record: Record) -> list[int]:
+    """The classes that a record bears."""
+    label = record.label
+    if dataset.multi_label:
+        if isinstance(label, int) or len(label) != len(classes) or not {*label} <= {0, 1}:
+            raise DataError(
+                f"dataset {dataset.name}: {record.case_id} has label {label}, "
+                f"but a 0 or 1 is expected for each of the {len(classes)} classes"
+            )
+        return [index for index, borne in enumerate(label) if borne]
+    if not isinstance(label, int) or not 0 <= label < len(classes):
+        raise DataError(
+            f"dataset {dataset.name}: {record.case_id} has label {label}, but labels go from 0 to {len(classes) - 1}"
+        )
+    return [label]
 
 
 def decode_into(
     images: npt.NDArray[np.uint8], records: Sequence[Record], progress: Callable[[int, int], None] | None
-) -> list[Digests]:
+) -> Decoded:
     """Decode every record into its row, on all cores that this process may use.
 
     Args:
@@ -83,32 +121,48 @@ def decode_into(
         records: what to decode, row by row.
         progress: called in this thread with (done, total).
 
-    Returns:
-        SHA-256 of each image as the archive holds it (RGB, before the resize) and as it is stored.
-
     Raises:
-        DataError: an image cannot be read.
+        UnreadableImagesError: some images cannot be read; raised when all have been tried.
     """
     size = images.shape[1]
 
-    def one(row: int) -> Digests:
+    def one(row: int) -> tuple[bytes, bytes, str | None] | DataError:
         record = records[row]
-        original = to_rgb(record.image.load(), record.case_id)
+        try:
+            loaded, note = record.image.load(), None
+            if isinstance(loaded, bytes):
+                loaded, note = decode_image(loaded, record.case_id)
+            original = to_rgb(loaded, record.case_id)
+        except DataError as error:
+            return error
         resized = resize(original, size)
         images[row] = resized
         shape = repr(original.shape).encode()
-        return hashlib.sha256(shape + original.tobytes()).digest(), hashlib.sha256(resized.tobytes()).digest()
+        digest = hashlib.sha256(shape + original.tobytes()).digest()
+        return digest, hashlib.sha256(resized.tobytes()).digest(), note
 
-    def chunk(start: int) -> list[Digests]:
+    def chunk(start: int) -> list[tuple[bytes, bytes, str | None] | DataError]:
         return [one(row) for row in range(start, min(start + _CHUNK, len(records)))]
 
-    digests: list[Digests] = []
+    done = Decoded([], [], [])
+    failed: list[str] = []
+    tried = 0
     with ThreadPoolExecutor(max_workers=min(_cores(), _MOST_THREADS)) as pool:
         for part in pool.map(chunk, range(0, len(records), _CHUNK)):
-            digests += part
+            tried += len(part)
+            for outcome in part:
+                if isinstance(outcome, DataError):
+                    failed.append(str(outcome))
+                    continue
+                original, stored, note = outcome
+                done.originals.append(original)
+                done.stored.append(stored)
+                done.notes.extend([] if note is None else [note])
             if progress is not None:
-                progress(len(digests), len(records))
-    return digests
+                progress(tried, len(records))
+    if failed:
+        raise UnreadableImagesError(failed)
+    return done
 
 
 def clusters(records: Sequence[Record], originals: Iterable[bytes]) -> tuple[str, ...]:

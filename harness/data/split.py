@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import DecodedDataset
+from harness.data.decoded import DecodedDataset
 from harness.data.pack import assign
+from harness.data.strata import strata
 from harness.errors import RequestError, suggestion
 
 SplitKind = Literal["grouped", "random", "official"]
@@ -22,6 +26,8 @@ Indices = npt.NDArray[np.int64]
 _SIDES = ("train", "val", "test")
 _FEWEST = 7
 """Below, the validation side would be empty."""
+
+_MOST_TRIES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,10 @@ def make_split(data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
     """Split a dataset; the result depends on the kind, the seed and the set of records, not on their order.
 
     ``random`` is stratified by class and ignores clusters. ``grouped`` is stratified and keeps each cluster
-    on one side. Both have exactly floor(0.64 n) train, floor(0.16 n) validation and the remaining test
-    images. ``official`` is the publisher's; where that has no validation side, a fifth of train (rounded
-    down) is taken for it, grouped and stratified.
+    on one side. Both have ``exact_counts`` images; where clusters cannot come out even at these (both eyes of
+    every patient never give an odd number), ``grouped`` has the nearest counts that they can. ``official`` is
+    the publisher's; where that has no validation side, a fifth of train (rounded down) is taken for it,
+    grouped and stratified.
 
     Raises:
         RequestError: unknown kind, too few images, no official sides, or clusters that allow no such split.
@@ -79,10 +86,14 @@ def make_split(data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
         n = len(order)
         if n < _FEWEST:
             raise RequestError(f"{kind} split: {n} images are too few for three sides; at least {_FEWEST} are needed")
-        counts = (64 * n // 100, 16 * n // 100, n - 64 * n // 100 - 16 * n // 100)
-        sides = _stratified(data, order, counts, kind, rng)
+        sides = divide_near(data, order, exact_counts(n), kind, rng)
     train, val, test = (tuple(data.case_ids[row] for row in order[sides == side]) for side in range(len(_SIDES)))
     return Split(kind, seed, train, val, test)
+
+
+def exact_counts(n: int) -> tuple[int, int, int]:
+    """Training, validation and test images of n: floor(0.64 n), floor(0.16 n) and the rest."""
+    return 64 * n // 100, 16 * n // 100, n - 64 * n // 100 - 16 * n // 100
 
 
 def indices(split: Split, data: DecodedDataset) -> tuple[Indices, Indices, Indices]:
@@ -108,25 +119,68 @@ def indices(split: Split, data: DecodedDataset) -> tuple[Indices, Indices, Indic
     return train, val, test
 
 
-def _stratified(
+def _divide(
     data: DecodedDataset, order: Indices, counts: Sequence[int], kind: SplitKind, rng: np.random.Generator
 ) -> Indices:
-    """Side of each row of ``order``: 0, 1 or 2."""
+    """Side of each row of ``order``, 0, 1 or 2: stratified, exact in number, and whole in clusters unless ``random``.
+
+    Raises:
+        RequestError: no such division exists.
+    """
     if kind != "random":
         first: dict[str, int] = {}
         cluster = np.array([first.setdefault(data.groups[row], len(first)) for row in order], dtype=np.int64)
     else:
         cluster = np.arange(len(order), dtype=np.int64)
-    composition = np.zeros((int(cluster.max()) + 1, len(data.classes)), dtype=np.int64)
-    np.add.at(composition, (cluster, data.labels[order]), 1)
+    stratum = strata(data.labels)[order]
+    composition = np.zeros((int(cluster.max()) + 1, max(len(data.classes), int(stratum.max()) + 1)), dtype=np.int64)
+    np.add.at(composition, (cluster, stratum), 1)
     sides = assign(composition, np.array(counts, dtype=np.int64), rng.random(len(composition)))
     if sides is None:
         largest = int(composition.sum(axis=1).max())
         raise RequestError(
             f"{kind} split: {len(composition)} clusters, the largest of {largest} images, do not come out "
-            f"even at {' / '.join(map(str, counts))} images; choose another kind of split"
+            f"even at {' / '.join(map(str, counts))} images; divide the largest groups if they are not one patient"
         )
     return np.asarray(sides[cluster], dtype=np.int64)
+
+
+def divide_near(
+    data: DecodedDataset, order: Indices, exact: tuple[int, int, int], kind: SplitKind, rng: np.random.Generator
+) -> Indices:
+    """Sides at the exact counts, or at the nearest ones that the clusters allow; a side of 0 stays empty.
+
+    Raises:
+        RequestError: no such counts are near.
+    """
+    refused: RequestError | None = None
+    sizes = np.array([*Counter(data.groups[row] for row in order).values()])
+    unit = 1 if kind == "random" else math.gcd(*map(int, sizes))
+    tried = 0
+    for counts in _by_distance(exact, int(sizes.max())):
+        # What is no multiple of all sizes' common divisor need not be tried.
+        if any(count % unit for count in counts):
+            continue
+        try:
+            return _divide(data, order, counts, kind, rng)
+        except RequestError as error:
+            refused = refused or error
+        tried += 1
+        if tried == _MOST_TRIES:
+            break
+    raise refused or RequestError(f"{kind} split: groups of {unit} images cannot be divided; use smaller ones")
+
+
+def _by_distance(exact: tuple[int, int, int], farthest: int) -> Iterator[tuple[int, int, int]]:
+    """Counts of the same sum by the largest deviation of a side; those of 0, and no others, stay 0."""
+    for distance in range(farthest + 1):
+        for first, second in itertools.product(range(-distance, distance + 1), repeat=2):
+            counts = (exact[0] + first, exact[1] + second, exact[2] - first - second)
+            as_empty = all(
+                (count > 0) == (wanted > 0) and count >= 0 for count, wanted in zip(counts, exact, strict=True)
+            )
+            if as_empty and max(abs(first), abs(second), abs(first + second)) == distance:
+                yield counts
 
 
 def _official(data: DecodedDataset, order: Indices, rng: np.random.Generator) -> Indices:
@@ -140,7 +194,7 @@ def _official(data: DecodedDataset, order: Indices, rng: np.random.Generator) ->
     if "val" not in given:
         train = np.flatnonzero(sides == 0)
         taken = len(train) * 16 // 80
-        sides[train] = _stratified(data, order[train], (len(train) - taken, taken, 0), kind="official", rng=rng)
+        sides[train] = divide_near(data, order[train], (len(train) - taken, taken, 0), kind="official", rng=rng)
     return sides
 
 

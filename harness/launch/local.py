@@ -37,7 +37,7 @@ class LocalWorkers:
     _started: int = 0
 
     def __post_init__(self) -> None:
-        self.devices = _devices()
+        self.devices = available_devices()
         self.count = self._worker_count()
         cores = len(os.sched_getaffinity(0))
         wanted = self.launch.threads
@@ -133,7 +133,8 @@ class LocalWorkers:
         return len(self.devices) * self.launch.trials_per_device
 
 
-def _devices() -> list[str]:
+def available_devices() -> list[str]:
+    """Every GPU of this machine, else the CPU."""
     import torch
 
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]

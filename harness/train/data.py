@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,15 +12,17 @@ from torch import Tensor
 
 from harness.backbones import Normalisation
 from harness.data.augment import augment
-from harness.data.cache import DecodedDataset
+from harness.data.decoded import DecodedDataset
 from harness.data.split import Split, indices
+from harness.data.strata import strata
+from harness.data.subset import meta_split
 from harness.dataset import Augmentation
 from harness.seeds import derive_seed
 
 # Of the free device memory, so much may be taken by images: the rest is for activations.
 RESIDENT_SHARE = 0.25
 
-Side = Literal["train", "val", "test"]
+Side = Literal["train", "val", "test", "meta"]
 
 
 @dataclass
@@ -32,7 +35,9 @@ class TrialData:
     images: Tensor
     """uint8, (n, size, size, 3): on the device, or on the CPU over the memory map."""
     labels: Tensor
-    """int64, (n,), on the device."""
+    """int64, on the device: (n,), or (n, classes) of 0 and 1 where an image may bear several classes."""
+    weights: Tensor | None
+    """How often each position of the training side is drawn, float64 on the CPU; None: each once an epoch."""
     positions: dict[Side, Tensor]
     """int64 positions in ``images`` of each side, on the CPU."""
     device: torch.device
@@ -48,19 +53,35 @@ class TrialData:
         normalisation: Normalisation,
         device: torch.device,
         resident: Tensor | None = None,
+        balanced: bool = False,
+        meta_fraction: float = 0.0,
     ) -> TrialData:
         """Gather what a trial may see.
 
         Args:
             resident: the images already on the device, where an earlier trial brought them there.
+            balanced: draw each class equally often, instead of each image once an epoch.
+            meta_fraction: of the training side that becomes a side of its own, ``meta``; 0 for none.
+
+        Raises:
+            RequestError: the training side is too small for the meta side.
         """
-        train, val, test = (torch.from_numpy(side) for side in indices(split, data))
-        positions: dict[Side, Tensor] = {"train": train, "val": val}
+        train, val, test = indices(split, data)
+        positions: dict[Side, Tensor] = {"val": torch.from_numpy(val)}
+        if meta_fraction > 0:
+            train, meta = meta_split(split, data, meta_fraction)
+            positions["meta"] = torch.from_numpy(meta)
+        positions["train"] = torch.from_numpy(train)
         if with_test:
-            positions["test"] = test
+            positions["test"] = torch.from_numpy(test)
+        weights = None
+        if balanced:
+            stratum = strata(data.labels)[train]
+            weights = torch.from_numpy(1 / np.bincount(stratum)[stratum])
         return cls(
             images=resident_images(data, device) if resident is None else resident,
             labels=torch.from_numpy(np.array(data.labels, dtype=np.int64)).to(device),
+            weights=weights,
             positions=positions,
             device=device,
             mean=torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1),
@@ -76,10 +97,19 @@ class TrialData:
         return self.labels[self.positions[side].to(self.device)]
 
     def order(self, seed: int, epoch: int) -> Tensor:
-        """A permutation of the training positions that depends on seed and epoch alone."""
+        """Training positions of an epoch, which depend on seed and epoch alone: a permutation, or draws by weight."""
         generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
         train = self.positions["train"]
-        return train[torch.randperm(len(train), generator=generator)]
+        if self.weights is None:
+            return train[torch.randperm(len(train), generator=generator)]
+        # By inverse sums, because torch.multinomial takes no more than 2**24 categories.
+        cumulated = self.weights.cumsum(0)
+        drawn = torch.rand(len(train), generator=generator, dtype=torch.float64) * cumulated[-1]
+        return train[torch.searchsorted(cumulated, drawn, right=True).clamp_(max=len(train) - 1)]
+
+    def plain_batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images, not augmented, as ``evaluation_batch``, and their labels."""
+        return self.evaluation_batch(positions), self.labels[positions.to(self.device)]
 
     def training_batch(
         self, positions: Tensor, policy: Augmentation | None, seed: int, step: int
@@ -101,6 +131,32 @@ class TrialData:
     def _pixels(self, positions: Tensor) -> Tensor:
         batch = self.images[positions.to(self.images.device)].to(self.device, non_blocking=True)
         return batch.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+@dataclass(frozen=True)
+class MethodBatches:
+    """The training images as a method may draw them beside its steps (``harness.train.step.TrainingBatches``)."""
+
+    _data: TrialData
+    _seed: int
+
+    def draw(self, side: Literal["train", "meta"], size: int, number: int) -> tuple[Tensor, Tensor]:
+        """Up to ``size`` images of a side, chosen by the trial's seed and ``number`` alone.
+
+        Raises:
+            KeyError: the method has asked for no meta side.
+        """
+        positions = self._data.positions[side]
+        generator = torch.Generator().manual_seed(derive_seed("draw", side, self._seed, number))
+        return self._data.plain_batch(positions[torch.randperm(len(positions), generator=generator)[:size]])
+
+    def first(self, size: int) -> tuple[Tensor, Tensor]:
+        """The first ``size`` training images."""
+        return self._data.plain_batch(self._data.positions["train"][:size])
+
+    def all(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every training image once, in batches of ``size``, always in the same order."""
+        return map(self._data.plain_batch, torch.split(self._data.positions["train"], size))
 
 
 def resident_images(data: DecodedDataset, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.cache import DecodedDataset
+from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method

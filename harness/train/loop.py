@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 from collections.abc import Mapping
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbones import Model, build_model, set_training_mode
+from harness.data.normalisation import training_normalisation
+from harness.method import Method
 from harness.metrics import evaluate
 from harness.seeds import derive_seed
 from harness.store import TrialFolder
 from harness.train.checkpoint import CheckpointWriter, changing_tensors, load_checkpoint, restore, snapshot
-from harness.train.data import Side, TrialData
+from harness.train.criterion import build_criterion
+from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
 from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
 from harness.train.step import (
@@ -29,6 +33,9 @@ from harness.train.step import (
     schedule_factor,
     set_learning_rates,
 )
+
+PREPARE_BATCHES = 50
+"""So many batches a method may look at before its first step."""
 
 
 @dataclass
@@ -83,13 +90,19 @@ class Training:
             precision=precision,
             scaler=torch.amp.GradScaler(device.type) if precision == torch.float16 else None,
             clip_norm=job.train.clip_norm,
+            batches=MethodBatches(self.data, job.seed),
+            steps_per_epoch=self.steps_per_epoch,
+            total_steps=self.total_steps,
         )
         self.augmentation = job.augmentation()
         self.progress = Progress()
         self._best_logits: npt.NDArray[np.float64] | None = None
         self._at_best = False
         self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
-        self._resume()
+        if not self._resume():
+            self.model.eval()
+            images = (batch for batch, _ in self.context.batches.all(job.train.eval_batch_size))
+            self.method.prepare(self.model, itertools.islice(images, PREPARE_BATCHES))
 
     def run(self) -> Progress:
         """Train to the end.
@@ -100,6 +113,11 @@ class Training:
         """
         progress, train = self.progress, self.job.train
         clock = time.perf_counter()
+        if progress.epoch == 0 and progress.step_in_epoch == 0 and self.method.fit(self.context):
+            self._evaluate(step=0, train_loss=None)
+            # Whatever is left of the epochs has nothing to do.
+            progress.epoch, progress.seconds = train.epochs, time.perf_counter() - clock
+            self.folder.write_curve(progress.curve)
         try:
             while progress.epoch < train.epochs and not self._out_of_patience():
                 self._epoch(clock)
@@ -117,7 +135,9 @@ class Training:
         finally:
             self.writer.wait()
         restore(self.model, progress.best_tensors)
-        self._at_best = True
+        # What the method changes now has to be evaluated again.
+        self._at_best = type(self.method).finish is Method.finish
+        self.method.finish(self.model.eval(), self._score)
         return progress
 
     def logits(self, side: Side) -> npt.NDArray[np.float64]:
@@ -126,6 +146,10 @@ class Training:
         if side == "val" and self._at_best and self._best_logits is not None:
             return self._best_logits
         return predict(self.model, self.data, side, self.job.train.eval_batch_size, self.context.precision)
+
+    def _score(self) -> float:
+        score = self.scores("val", self.logits("val"))[self.job.metric]
+        return -math.inf if score is None else self.job.sign * float(score)
 
     def scores(self, side: Side, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
         """All metrics of a side.
@@ -143,18 +167,26 @@ class Training:
         model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
         torch.manual_seed(derive_seed("adapt", job.seed))
         self.method.adapt(model, job.hyperparameters)
-        self.data = TrialData.load(job.data, job.split, job.opens_test, normalisation, self.device, resident)
+        if job.weights is None:
+            # Pretrained weights expect the normalisation that they were trained with; random ones expect none.
+            model.normalisation = normalisation = training_normalisation(job.data, job.split)
+        self.data = TrialData.load(
+            job.data,
+            job.split,
+            with_test=job.opens_test,
+            normalisation=normalisation,
+            device=self.device,
+            resident=resident,
+            balanced=job.train.sampling == "balanced",
+            meta_fraction=self.method.meta_fraction(job.hyperparameters),
+        )
         if job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
         return model.to(self.device).to(memory_format=torch.channels_last)
 
     def _criterion(self) -> nn.Module:
-        weight = None
-        if self.job.train.class_weights == "balanced":
-            counts = torch.bincount(self.data.targets("train"), minlength=len(self.job.data.classes)).float()
-            # A class that training never shows gets no weight rather than an infinite one.
-            weight = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
-        return nn.CrossEntropyLoss(weight, label_smoothing=self.job.train.label_smoothing)
+        train, labels = self.job.train, self.data.targets("train")
+        return build_criterion(labels, len(self.job.data.classes), train.class_weights, train.label_smoothing)
 
     def _epoch(self, clock: float) -> None:
         progress, job, data = self.progress, self.job, self.data
@@ -167,6 +199,7 @@ class Training:
             set_learning_rates(self.context.optimizer, schedule_factor(step, self.total_steps, job.train.warmup))
             images, labels = data.training_batch(batches[index], self.augmentation, job.seed, step)
             torch.manual_seed(derive_seed("step", job.seed, step))
+            self.context.step = step
             losses.append(self.method.training_step(self.context, images, labels))
             self._report(step)
             if self.control.stop.is_set() and index + 1 < self.steps_per_epoch:
@@ -187,25 +220,28 @@ class Training:
         train_loss = progress.loss_sum / self.steps_per_epoch
         if not math.isfinite(train_loss):
             raise NotFiniteError(f"training loss is {train_loss} in epoch {progress.epoch}")
+        self._evaluate((progress.epoch + 1) * self.steps_per_epoch, train_loss)
+        progress.epoch, progress.step_in_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        self.control.progress(
+            {"epoch": progress.epoch, "epochs": job.train.epochs, "val": self.progress.curve[-1]["val"]}
+        )
+
+    def _evaluate(self, step: int, train_loss: float | None) -> None:
+        """Score the network as it is, keep it if it is the best so far, and add a line to the curve."""
+        progress, job = self.progress, self.job
         logits = self.logits("val")
         val = self.scores("val", logits)
         score = val[job.metric]
         if score is None:
-            raise NotFiniteError(f"validation {job.metric} is undefined (a class has no validation case)")
+            raise NotFiniteError(
+                f"validation {job.metric} is undefined: a class has no validation case, or every one bears its label"
+            )
         if job.sign * score > progress.best_score:
             progress.best_score, progress.best_epoch = job.sign * score, progress.epoch
             progress.best_tensors = snapshot(changing_tensors(self.model))
             self._best_logits = logits
         scalars = {name: value for name, value in val.items() if not isinstance(value, list)}
-        line = {
-            "epoch": progress.epoch,
-            "step": (progress.epoch + 1) * self.steps_per_epoch,
-            "train_loss": train_loss,
-            "val": scalars,
-        }
-        progress.curve.append(line)
-        progress.epoch, progress.step_in_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
-        self.control.progress({"epoch": progress.epoch, "epochs": job.train.epochs, "val": scalars})
+        progress.curve.append({"epoch": progress.epoch, "step": step, "train_loss": train_loss, "val": scalars})
 
     def _add_losses(self, losses: list[Tensor]) -> None:
         # One transfer an interval; added one by one in float64, so that where the interval ends changes nothing.
@@ -244,10 +280,10 @@ class Training:
             "method": _to_cpu(self.method.state()),
         }
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         state = load_checkpoint(self.folder.checkpoint_path)
         if state is None:
-            return
+            return False
         self.progress = Progress(**state["progress"])
         restore(self.model, state["tensors"])
         self.context.optimizer.load_state_dict(state["optimizer"])
@@ -256,6 +292,7 @@ class Training:
         self.method.load_state(state["method"])
         self.folder.write_curve(self.progress.curve)
         self.control.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step_in_epoch}")
+        return True
 
 
 def _to_cpu(value: Any) -> Any:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import numpy.typing as npt
 import polars as pl
 import torch
 from torch import Tensor
@@ -120,9 +121,10 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         columns: dict[str, Any] = {
             "case_id": [job.data.case_ids[position] for position in positions],
             "group": [job.data.groups[position] for position in positions],
-            "label": training.data.targets("test").cpu().numpy(),
         }
-        columns.update({f"logit_{k}": logits[:, k] for k in range(logits.shape[1])})
+        labels = training.data.targets("test").cpu().numpy()
+        columns.update({"label": labels} if labels.ndim == 1 else _numbered("label", labels))
+        columns.update(_numbered("logit", logits))
         training.control.guard()
         folder.write_predictions(pl.DataFrame(columns))
     if job.save_model:
@@ -139,9 +141,13 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         "metrics": metrics,
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
-        "steps": progress.epoch * training.steps_per_epoch,
+        "steps": progress.curve[-1]["step"],
         "parameters": {"trainable": trained - trained_head, "head": head, "total": total},
     }
+
+
+def _numbered(name: str, table: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    return {f"{name}_{k}": column for k, column in enumerate(table.T)}
 
 
 def _raised_in(error: BaseException, function: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,26 @@ from torch import Tensor, nn
 from harness.backbones import Model
 from harness.method import ParamGroup
 from harness.spec import TrainSpec
+
+
+class TrainingBatches(Protocol):
+    """What a method may see of the data beside the batch of its step; never validation or test images.
+
+    Images are float, shape (batch, 3, size, size), normalised and not augmented, on the device; labels int64.
+    """
+
+    def draw(self, side: Literal["train", "meta"], size: int, number: int) -> tuple[Tensor, Tensor]:
+        """Up to ``size`` images of a side, chosen by the trial's seed and ``number`` alone.
+
+        Raises:
+            KeyError: there is no such side.
+        """
+
+    def first(self, size: int) -> tuple[Tensor, Tensor]:
+        """The first ``size`` training images."""
+
+    def all(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every training image once, in batches of ``size``, always in the same order."""
 
 
 @dataclass
@@ -27,6 +49,27 @@ class StepContext:
     precision: torch.dtype | None
     scaler: torch.amp.GradScaler | None
     clip_norm: float | None
+    batches: TrainingBatches
+    steps_per_epoch: int
+    total_steps: int
+    step: int = 0
+    """The running step, from 0."""
+
+    def meta_batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Up to ``size`` images of the meta side, normalised and not augmented, and their labels, for this step.
+
+        Raises:
+            KeyError: ``Method.meta_fraction`` is 0, so there is no meta side.
+        """
+        return self.batches.draw("meta", size, self.step)
+
+    def fixed_batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """The first ``size`` training images, the same at every step, normalised and not augmented, with labels."""
+        return self.batches.first(size)
+
+    def extra_batch(self, size: int, number: int) -> tuple[Tensor, Tensor]:
+        """Up to ``size`` training images beside the step's own, as ``meta_batch``; each number >= 0 is a new draw."""
+        return self.batches.draw("train", size, (number + 1) * self.total_steps + self.step)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, classes) in the trial's precision."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 
-from harness.data.cache import DecodedDataset, default_cache_root, default_data_root, prepare
+from harness.data.cache import default_cache_root, default_data_root, prepare
+from harness.data.decoded import DecodedDataset
 from harness.dataset import ArrayImage, Dataset, Record
 from harness.errors import DataError, RequestError
 
@@ -113,6 +112,9 @@ class Handmade(Stored):
         super().__init__()
         self.given = records
 
+    def find_classes(self, root: Path) -> tuple[str, ...]:
+        return self.classes[: 1 + max((record.label for record in self.given), default=1)]
+
     def records(self, root: Path) -> Sequence[Record]:
         return self.given
 
@@ -151,6 +153,7 @@ def test_resizing_squashes_and_averages(roots: tuple[Path, Path]) -> None:
     [
         ([], "holds no image"),
         ([Record("a", 0, image(1)), Record("a", 1, image(2))], "'a' occurs twice"),
+        ([Record("a", 1, image(1)), Record("b", 1, image(2))], "no image of class 'even'"),
         ([Record("a", 2, image(1))], "a has label 2, but labels go from 0 to 1"),
         ([Record("a", 0, image(1, (4, 4, 4)))], r"a: decoded to uint8 of shape \(4, 4, 4\)"),
         ([Record("a", 0, ArrayImage(np.zeros((4, 4))))], "a: decoded to float64"),  # type: ignore[arg-type]
@@ -188,9 +191,8 @@ def truncate(folder: Path) -> None:
 
 
 def drop_a_case(folder: Path) -> None:
-    records = json.loads((folder / "records.json").read_text())
-    records["case_ids"].pop()
-    (folder / "records.json").write_text(json.dumps(records))
+    table = pl.read_ipc(folder / "records.arrow")
+    table[:-1].write_ipc(folder / "records.arrow")
 
 
 def tear_meta(folder: Path) -> None:
@@ -198,7 +200,7 @@ def tear_meta(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [truncate, drop_a_case, tear_meta, lambda folder: (folder / "records.json").unlink()]
+    "damage", [truncate, drop_a_case, tear_meta, lambda folder: (folder / "records.arrow").unlink()]
 )
 def test_a_damaged_folder_is_named(roots: tuple[Path, Path], damage: object) -> None:
     decode(roots)
@@ -222,82 +224,13 @@ def test_default_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         assert default_cache_root() == tmp_path / "gpaf-bench" / "decoded"
 
 
-BUILDER = """
-import sys, time
-from pathlib import Path
-import numpy as np
-from harness.data.cache import prepare
-from harness.dataset import Dataset, Record
-
-base, pause = Path(sys.argv[1]), float(sys.argv[2])
-
-class Noise:
-    def __init__(self, number):
-        self.number = number
-
-    def load(self):
-        time.sleep(pause)
-        return np.random.default_rng(self.number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-
-class Slow(Dataset):
-    name, title, modality, licence, citation = "slow", "Slow", "noise", "CC0", "none"
-    classes, files = ("a", "b"), ()
-
-    def records(self, root):
-        with (base / "log").open("a") as log:
-            log.write("listed\\n")
-        return [Record(f"case{i}", i % 2, Noise(i)) for i in range(200)]
-
-print(prepare(Slow(), "code", 8, base, base / "cache").fingerprint)
-"""
-
-
-def start_builder(base: Path, pause: float) -> subprocess.Popen[str]:
-    script = base / "builder.py"
-    script.write_text(BUILDER)
-    return subprocess.Popen([sys.executable, str(script), str(base), str(pause)], stdout=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    return output
-
-
-def test_four_processes_decode_once(tmp_path: Path) -> None:
-    processes = [start_builder(tmp_path, pause=0.005) for _ in range(4)]
-    fingerprints = {finish(process) for process in processes}
-    assert len(fingerprints) == 1
-    assert (tmp_path / "log").read_text().count("listed") == 1
-
-
-def test_a_killed_builder_is_succeeded_by_one_that_waits(tmp_path: Path) -> None:
-    first = start_builder(tmp_path, pause=3600)
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("cache/.*/build.0001/images.npy")):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        second = start_builder(tmp_path, pause=0)
-        with pytest.raises(subprocess.TimeoutExpired):
-            second.communicate(timeout=3)
-        assert (tmp_path / "log").read_text().count("listed") == 1
-    finally:
-        first.send_signal(signal.SIGKILL)
-        first.communicate()
-    assert len(finish(second).strip()) == 64
-    assert (tmp_path / "log").read_text().count("listed") == 2
-    (lock,) = tmp_path.glob("cache/.*.lock")
-    assert sorted(path.name for path in lock.iterdir()) == ["lease.0001", "lease.0002"]
-
-
 def test_a_builder_that_was_thought_dead_leaves_the_result_to_its_successor(roots: tuple[Path, Path]) -> None:
     """A suspended owner wakes up after another process has claimed the lock and cleared its folder away."""
-    (rows, cache) = (np.load(roots[0] / "images.npy")[:1], roots[1])
+    (rows, cache) = (np.load(roots[0] / "images.npy"), roots[1])
 
     class Suspended(Stored):
         def records(self, root: Path) -> Sequence[Record]:
-            return [Record("case0", 0, _Succeeded(rows[0], cache))]
+            return [Record("case0", 0, _Succeeded(rows[0], cache)), Record("case1", 1, ArrayImage(rows[1]))]
 
     class _Succeeded:
         def __init__(self, array: npt.NDArray[np.uint8], cache: Path) -> None:
@@ -313,7 +246,7 @@ def test_a_builder_that_was_thought_dead_leaves_the_result_to_its_successor(root
                 (lock / "build.0001").rmdir()
             return self.array
 
-    assert len(decode(roots, Suspended()).images) == 1
+    assert len(decode(roots, Suspended()).images) == 2
     (lock,) = cache.glob(".*.lock")
     assert sorted(path.name for path in lock.iterdir()) == ["lease.0001", "lease.0002", "lease.0003"]
     assert len(folders(cache)) == 1

@@ -1,0 +1,229 @@
+"""A dataset's card as part of a report, and as a page of its own.
+
+A card is what ``harness.data.card`` writes: plain data. One that an older version wrote lacks some of it, which is
+then left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.contents import Facts, Item, Picture, Section, Table, count, number, numbered
+
+_SIDES = {"train": "Training", "val": "Validation", "test": "Test"}
+_KINDS = {"identical": "Identical pixels", "near": "Nearly identical"}
+
+
+def data_section(label: str, card: Mapping[str, Any], picture: Picture | None) -> Section:
+    """What a dataset is, how it was split, and what the split gives away.
+
+    Args:
+        label: as in the sweep file.
+        card: its facts.
+        picture: as ``sample_picture`` makes it.
+    """
+    pictures = () if picture is None else (picture,)
+    sentences = (*leak_sentences(card), *_audit_sentences(card))
+    return Section(f"Data: {label}", sentences, (class_counts(label, card), *pictures, Facts(facts(card))))
+
+
+def audit_section(card: Mapping[str, Any], picture: Picture | None) -> Section:
+    """What a look at the pixels has found.
+
+    Args:
+        card: one with an audit.
+        picture: the worst pairs, as ``pair_picture`` makes it.
+    """
+    audit = card["audit"]
+    items: list[Item] = [_pair_counts(audit)]
+    if picture is not None:
+        items.append(picture)
+    if audit["worst"]:
+        items.append(_worst_pairs(audit))
+    notes = "; ".join(audit["notes"])
+    return Section("Audit", (f"{notes[:1].upper()}{notes[1:].rstrip('.')}.",) if notes else (), tuple(items))
+
+
+def leak_sentences(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether the split leaks and, where the user allowed it, why; nothing where the card does not know."""
+    leaks = card.get("leaks")
+    if leaks is None:
+        return ()
+    found = f"{'The split leaks' if leaks['any'] else 'No leak was found'}: {leaks['sentence']}."
+    reason = card.get("allow_leakage")
+    return (found, f"The sweep file allows leakage, with this reason: {reason}") if reason else (found,)
+
+
+def class_counts(label: str, card: Mapping[str, Any]) -> Table:
+    """Images of each class on each side of the split, and their shares in per cent."""
+    counts = [card["counts"][side] for side in _SIDES]
+    sides = [card.get("sides", {}).get(side, sum(column)) for side, column in zip(_SIDES, counts, strict=True)]
+    several = card.get("multi_label", False)
+
+    def row(name: str, numbers: list[int]) -> tuple[str, ...]:
+        together, images = [*numbers, sum(numbers)], [*sides, sum(sides)]
+        shares = [100 * part / whole if whole else None for part, whole in zip(together, images, strict=True)]
+        return (name, *map(count, together), *(number(share, 1) for share in shares))
+
+    rows = [row(str(name), [column[index] for column in counts]) for index, name in enumerate(card["classes"])]
+    rows.append(row("All images", sides))
+    heads = (*_SIDES.values(), "All")
+    return Table(
+        caption=f"{label}: images by class and side of the split.",
+        head=("Class", *heads, *(f"{head}, %" for head in heads)),
+        align="lrrrrrrrr",
+        groups=(("", tuple(rows)),),
+        note="An image counts in each class that it bears, so that the classes do not add up." if several else "",
+    )
+
+
+def sample_picture(label: str, card: Mapping[str, Any], png: bytes, stem: str) -> Picture:
+    """The grid that ``harness.data.pictures.sample_grid`` draws; ``stem`` is its file name without a suffix."""
+    names = card["classes"][: card["pictured"]]
+    left_out = len(card["classes"]) - len(names)
+    rest = f" of the first {len(names)} of {len(card['classes'])} classes" if left_out else " of each class"
+    return Picture(
+        caption=f"{label}: training images{rest}, drawn at random. No validation or test image is shown.",
+        alt=f"Training images of {', '.join(map(str, names))}",
+        stem=stem,
+        png=png,
+    )
+
+
+def pair_picture(card: Mapping[str, Any], png: bytes, stem: str) -> Picture:
+    """The worst pairs that ``harness.data.pictures.pair_picture`` draws; ``stem`` as above."""
+    shown = len(card["audit"]["worst"])
+    return Picture(
+        caption="Pairs to look at first, some of each fault: under two labels, or on two sides of the split. "
+        "Numbered as in the table that follows.",
+        alt=f"{shown} pairs of images that are identical or nearly so, side by side",
+        stem=stem,
+        png=png,
+    )
+
+
+def write_card_page(
+    folder: Path, label: str, card: Mapping[str, Any], sample: bytes, pairs: bytes | None, files: Mapping[str, str]
+) -> Path:
+    """Write ``card.html`` (one file that needs nothing else), ``card.md`` with ``figures/``, and ``card.json``.
+
+    Args:
+        folder: exists.
+        label: what to call the dataset.
+        card: its facts.
+        sample: the sample grid, PNG.
+        pairs: the worst pairs of its audit, PNG; None without audit or pairs.
+        files: what else lies in the folder: name → what it is.
+
+    Returns:
+        The path of ``card.html``.
+    """
+    # These import the figures' library; a report that only needs the sections has it already.
+    from analysis import page
+    from harness.files import write_atomic, write_json
+
+    pictures = [sample_picture(label, card, sample, "sample")]
+    sections = [data_section(label, card, pictures[0])]
+    if card["audit"] is not None:
+        found = None if pairs is None else pair_picture(card, pairs, "pairs")
+        pictures += [] if found is None else [found]
+        sections.append(audit_section(card, found))
+    sections.append(Section("Files", (), (Facts(tuple(files.items())),)))
+    flags = leak_sentences(card) if card["leaks"]["any"] else ()
+    (folder / "figures").mkdir(exist_ok=True)
+    for picture in pictures:
+        write_atomic(folder / "figures" / f"{picture.stem}.png", picture.png)
+    parts = (str(card["title"]), str(card["summary"]), flags, numbered(sections))
+    write_json(folder / "card.json", dict(card))
+    write_atomic(folder / "card.md", page.markdown(*parts).encode())
+    write_atomic(folder / "card.html", page.html(*parts).encode())
+    return folder / "card.html"
+
+
+def facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What the card states in single words and sentences."""
+    split, identical, clusters = card["split"], card.get("identical"), card.get("clusters")
+    groups = card.get("groups")
+    pairs = {
+        "Title": card["title"],
+        "Modality": card["modality"],
+        "Images": _images(card),
+        "Labels": "several an image" if card.get("multi_label") else None,
+        "Resize": card.get("resize"),
+        "Groups": None if clusters is None else f"{count(groups)} patients or lesions" if groups else "none given",
+        "Identical images": None if identical is None else _identical(identical),
+        "Kept together": None if clusters is None else f"{count(clusters)} clusters, each on one side if grouped",
+        "Split": f"{split['kind']}, seed {split['seed']}, digest {split['digest']}",
+        "Fingerprint": card["fingerprint"],
+        "Decoding": "; ".join(card.get("notes", ())) or None,
+        "Licence": card["licence"],
+        "Citation": card["citation"],
+    }
+    return tuple((term, str(text)) for term, text in pairs.items() if text is not None)
+
+
+def _images(card: Mapping[str, Any]) -> str:
+    used = sum(card["sides"].values()) if "sides" in card else card["images"]
+    rest = "" if used == card["images"] else f", of which the split uses {count(used)}"
+    return f"{count(card['images'])}{rest}"
+
+
+def _identical(identical: Mapping[str, int]) -> str:
+    if not identical["sets"]:
+        return "none"
+    sets = "1 set" if identical["sets"] == 1 else f"{count(identical['sets'])} sets"
+    return f"{sets} of the same pixels, {count(identical['images'])} images in all"
+
+
+def _audit_sentences(card: Mapping[str, Any]) -> tuple[str, ...]:
+    if "audit" not in card:
+        return ()
+    if card["audit"] is None:
+        command = f"python -m harness.data {card['name']} --audit"
+        return (f"Identical images and given groups were looked for, near-duplicates were not: {command} does that.",)
+    near = card["audit"]["kinds"]["near"]["pairs"]
+    return (f"The audit, below, found {count(near)} {'pair' if near == 1 else 'pairs'} of nearly identical images.",)
+
+
+def _pair_counts(audit: Mapping[str, Any]) -> Table:
+    kinds = audit["kinds"]
+    tried, wrong = audit["random_pairs"], audit["false_alarms"]
+    share = f" ({number(100 * wrong / tried, 1)} %)" if tried else ""
+    return Table(
+        caption="Pairs of images that are the same, or nearly.",
+        head=("Pairs", "Found", "On two sides", "Of these, with a test image", "Under two labels"),
+        align="lrrrr",
+        groups=(
+            (
+                "",
+                tuple(
+                    (name, *(count(kinds[kind][part]) for part in ("pairs", "straddling", "test", "conflicting")))
+                    for kind, name in _KINDS.items()
+                ),
+            ),
+        ),
+        note="Identical: one pair for each image beyond the first of a set. Nearly identical: by hash and "
+        f"correlation; of {count(tried)} random pairs of different clusters the search takes {count(wrong)}{share} "
+        "for near-duplicates. Neighbouring slices of one scan are such pairs too; they do not stop a sweep.",
+    )
+
+
+def _worst_pairs(audit: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (
+            str(place),
+            pair["kind"],
+            number(pair["similarity"], 3),
+            *(pair["first"], pair["second"]),
+            *(" / ".join(dict.fromkeys(pair[part])) for part in ("sides", "labels")),
+        )
+        for place, pair in enumerate(audit["worst"], 1)
+    )
+    return Table(
+        caption="Pairs to look at first; audit.csv lists all.",
+        head=("No.", "Kind", "Similarity", "First", "Second", "Sides", "Labels"),
+        align="llrllll",
+        groups=(("", rows),),
+    )

@@ -1,0 +1,239 @@
+"""A user's own images, in one folder or zip archive with a folder for each class; no code is needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from pydantic import Field, field_validator
+
+from harness.dataset import Augmentation, Dataset, OfficialSplit, Options, Record
+from harness.errors import DataError, suggestion
+from harness.zip_members import IMAGE_SUFFIXES
+
+from ._folder_entries import Entry, list_entries
+
+SIDES: dict[str, OfficialSplit] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Folders above the class folders that name a side, in small letters; capital ones are understood too."""
+
+
+class ImageFolderOptions(Options):
+    """Where the images lie, and what their folders mean."""
+
+    path: str = Field(examples=["my_images", "my_images.zip"])
+    """The folder or zip archive, relative to the data root."""
+    group_pattern: str | None = None
+    """A regular expression with one group in parentheses, searched in an image's path below its class folder:
+    what the parentheses match names the patient, such as ``^(P[0-9]+)_`` for ``P012_left.png``. The same name
+    in two classes is the same patient."""
+    classes: tuple[str, ...] | None = None
+    """The class folders in the order of the labels. By default all, in natural order (2 before 10)."""
+    ignore: tuple[str, ...] = ()
+    """Folders to leave out; with ``classes``, each class folder must be in one of the two."""
+
+    @field_validator("path")
+    @classmethod
+    def _below_the_data_root(cls, value: str) -> str:
+        path, windows = PurePosixPath(value), PureWindowsPath(value)
+        if path.is_absolute() or windows.drive or windows.root or value.startswith("~") or ".." in windows.parts:
+            raise ValueError(f"{value!r} leaves the data root; name what lies below it, and the root by --data-root")
+        if not path.parts:
+            raise ValueError("needs the name of a folder or zip archive below the data root")
+        return str(path)
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        try:
+            groups = 1 if value is None else re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression ({error})") from error
+        if groups != 1:
+            raise ValueError(f"{value!r} needs one group in parentheses, the patient; it has {groups}")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (len(set(value)) != len(value) or len(value) < 2):
+            raise ValueError(f"needs at least two different class folders, got {list(value)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The images of each class folder, and the folders above."""
+
+    place: Path
+    depth: int
+    """Number of the folder above an image that names its class: 1 below a folder for each side, else 0."""
+    images: list[Entry]
+    classes: tuple[str, ...]
+
+
+class ImageFolder(Dataset):
+    """Your own images, read from PATH/CLASS/IMAGE or PATH/SIDE/CLASS/IMAGE; deeper folders are read as well.
+
+    PATH is a folder or a zip archive in the data root; in an archive, one folder around all of it is passed over.
+    SIDE is train, val or test (or training, valid, validation, testing): the official split. Images are files that
+    end in .bmp, .jpeg, .jpg, .png, .tif or .tiff; other files, hidden ones and what macOS adds are not read.
+
+    Source, licence and citation: the user's own. Patients with several images need ``group_pattern``, or they will
+    stand on several sides of a split. A case id is an image's path below PATH.
+    """
+
+    name = "image_folder"
+    title = "Folder of images"
+    modality = "the user's own images"
+    licence = "the user's own"
+    citation = "the user's own images"
+    # Of images that are not known, a mirrored one may show another class, such as the other side of the body.
+    augmentation = Augmentation(flip_horizontal=False, flip_vertical=False)
+    Options = ImageFolderOptions
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """As the options list them; empty where only the folders tell."""
+        return self._options.classes or ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The folder or archive."""
+        return (self._options.path,)
+
+    def find_classes(self, root: Path) -> tuple[str, ...]:
+        """As the options list them, else the names of the class folders in natural order.
+
+        Raises:
+            DataError: the folders are not laid out as described above.
+        """
+        return self.classes or _layout(root, self._options).classes
+
+    def records(self, root: Path) -> Sequence[Record]:
+        """List the images by path.
+
+        Raises:
+            DataError: nothing is there, the folders are not laid out as described above, the path leaves the data
+                root by a link, or ``group_pattern`` does not match.
+        """
+        layout = _layout(root, self._options)
+        pattern = None if self._options.group_pattern is None else re.compile(self._options.group_pattern)
+        return [_record(layout, entry, pattern) for entry in sorted(layout.images, key=lambda entry: str(entry.path))]
+
+    @property
+    def _options(self) -> ImageFolderOptions:
+        assert isinstance(self.options, ImageFolderOptions)
+        return self.options
+
+
+def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> Record:
+    parts = entry.path.parts
+    group = None
+    if pattern is not None:
+        below = "/".join(parts[layout.depth + 1 :])
+        found = pattern.search(below)
+        if found is None or not found[1]:
+            raise DataError(
+                f"{layout.place}: {entry.path}: group_pattern {pattern.pattern!r} finds no patient in {below!r}; "
+                "mend the pattern or rename the image"
+            )
+        group = found[1]
+    assert entry.source is not None
+    return Record(
+        case_id=str(entry.path),
+        label=layout.classes.index(parts[layout.depth]),
+        image=entry.source,
+        group=group,
+        official=SIDES[parts[0].casefold()] if layout.depth else None,
+    )
+
+
+def _layout(root: Path, options: ImageFolderOptions) -> _Layout:
+    place, given = root / options.path, options.classes or ()
+    entries = list_entries(root, place)
+    if not place.is_dir():
+        entries = _without_top(entries, given)
+    known = {name for entry in entries for name in entry.path.parts[:2]}
+    for name in options.ignore:
+        if name not in known:
+            raise DataError(f"{place}: no folder {name!r}, which `ignore` lists{suggestion(name, known)}")
+    entries = [entry for entry in entries if entry.path.parts[0] not in options.ignore]
+    depth = _depth(place, entries, given)
+    entries = [entry for entry in entries if _class_folder(entry, depth) not in options.ignore]
+    images = [entry for entry in entries if entry.is_image]
+    for entry in images:
+        if _class_folder(entry, depth) is None:
+            expected = "SIDE/CLASS/IMAGE" if depth else "CLASS/IMAGE"
+            raise DataError(f"{place}: {entry.path}: outside the class folders; expected {expected}")
+    # Those without an image are found as well: such a class must not pass unnoticed.
+    folders = {_class_folder(entry, depth) for entry in entries} - {None}
+    found = sorted((str(folder) for folder in folders), key=_natural)
+    filled = {entry.path.parts[depth] for entry in images}
+    return _Layout(place, depth, images, _classes(place, given, found, filled))
+
+
+def _without_top(entries: list[Entry], given: Sequence[str]) -> list[Entry]:
+    """The entries below the one folder that holds all images of an archive, where it is neither side nor class."""
+    images = [entry.path.parts for entry in entries if entry.is_image]
+    tops = {parts[0] for parts in images}
+    if len(tops) != 1 or min(map(len, images)) < 3:
+        return entries
+    (top,) = tops
+    if top.casefold() in SIDES or top in given:
+        return entries
+    inside = [entry for entry in entries if entry.path.parts[0] == top and len(entry.path.parts) > 1]
+    return [Entry(entry.path.relative_to(top), entry.source) for entry in inside]
+
+
+def _depth(place: Path, entries: Sequence[Entry], given: Sequence[str]) -> int:
+    tops = {entry.path.parts[0] for entry in entries if entry.is_image}
+    sides = {top for top in tops if top.casefold() in SIDES and top not in given}
+    if sides and sides != tops:
+        raise DataError(
+            f"{place}: {min(tops - sides)!r} stands beside {min(sides)!r}, which names a side of the split; "
+            "put class folders either below train, val and test or nowhere else"
+        )
+    return 1 if sides else 0
+
+
+def _class_folder(entry: Entry, depth: int) -> str | None:
+    """The class folder that an entry is or lies in; None for what stands beside these."""
+    parts = entry.path.parts
+    if depth and parts[0].casefold() not in SIDES:
+        return None
+    inside = len(parts) - depth - (0 if entry.source is None else 1)
+    return parts[depth] if inside > 0 else None
+
+
+def _classes(place: Path, given: Sequence[str], found: Sequence[str], filled: set[str]) -> tuple[str, ...]:
+    if not filled:
+        raise DataError(
+            f"{place}: no image in a class folder; expected CLASS/IMAGE or SIDE/CLASS/IMAGE, "
+            f"and names that end in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    for name in found:
+        if given and name not in given:
+            raise DataError(
+                f"{place}: unknown class folder {name!r}{suggestion(name, given)}; add it to `classes` or `ignore`"
+            )
+        if name not in filled:
+            raise DataError(
+                f"{place}: class folder {name!r} holds no image ({', '.join(IMAGE_SUFFIXES)}); "
+                "fill it, remove it, or list it under `ignore`"
+            )
+    for name in given:
+        if name not in filled:
+            raise DataError(f"{place}: no folder of class {name!r}, which `classes` lists{suggestion(name, found)}")
+    return tuple(given or found)
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts the numbers in names as numbers."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts] + [(1, 0, name)]

@@ -1,0 +1,142 @@
+"""A decoded dataset on disk and in memory; opening one takes milliseconds, however many images it has.
+
+images.npy      uint8, (n, size, size, 3), memory-mapped
+labels.npy      int64, (n,), or (n, classes) of 0 and 1 where an image may bear several classes
+records.arrow   case_id, cluster, group, official, pixels: strings, one row an image
+meta.json       fingerprint, classes, notes, counts and what the folder's key was made of
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harness.dataset import Record
+from harness.errors import RequestError
+from harness.files import read_json, write_json
+
+COLUMNS = ("case_id", "cluster", "group", "official", "pixels")
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedDataset:
+    """A dataset as a training reads it; row i of every part is the same image."""
+
+    images: npt.NDArray[np.uint8]
+    """Memory-mapped and read-only, shape (n, size, size, 3), RGB."""
+    labels: npt.NDArray[np.int64]
+    """Shape (n,), indices into ``classes``; with several labels an image, shape (n, classes) of 0 and 1."""
+    records: pl.DataFrame
+    """``COLUMNS``, all strings; ``group`` and ``official`` may be null."""
+    classes: tuple[str, ...]
+    fingerprint: str
+    """SHA-256 (hex) over pixels, labels, records, classes and size."""
+    notes: tuple[str, ...] = ()
+    """What decoding did beyond the resize, such as turning an image by its EXIF tag."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may bear several classes."""
+        return self.labels.ndim == 2
+
+    @cached_property
+    def case_ids(self) -> tuple[str, ...]:
+        """Case id of each image."""
+        return tuple(self.records["case_id"].to_list())
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Cluster of each image: what shares a patient or lesion or is pixel-identical, also by way of others."""
+        return tuple(self.records["cluster"].to_list())
+
+    @cached_property
+    def official(self) -> tuple[str | None, ...]:
+        """The side on which the publisher put each image: train, val, test or None."""
+        return tuple(self.records["official"].to_list())
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Row of each case id."""
+        return {case_id: row for row, case_id in enumerate(self.case_ids)}
+
+
+def describe(
+    records: Sequence[Record], clusters: Sequence[str], pixels: Sequence[bytes]
+) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
+    """Labels and table of a dataset's records.
+
+    Args:
+        records: the dataset.
+        clusters: cluster of each.
+        pixels: SHA-256 of each image before the resize.
+    """
+    table = pl.DataFrame(
+        {
+            "case_id": [record.case_id for record in records],
+            "cluster": list(clusters),
+            "group": [record.group for record in records],
+            "official": [record.official for record in records],
+            "pixels": [digest.hex()[:32] for digest in pixels],
+        },
+        schema=dict.fromkeys(COLUMNS, pl.String),
+    )
+    return np.array([record.label for record in records], dtype=np.int64), table
+
+
+def write_description(
+    folder: Path,
+    labels: npt.NDArray[np.int64],
+    table: pl.DataFrame,
+    classes: Sequence[str],
+    stored: Sequence[bytes],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write everything but the images into the folder that is being built.
+
+    Args:
+        stored: SHA-256 of each image as it is stored.
+        meta: ``size``, ``notes`` and ``key``.
+    """
+    fingerprint = hashlib.sha256(json.dumps([meta["size"], list(classes)]).encode())
+    fingerprint.update(json.dumps(table.to_dict(as_series=False), sort_keys=True).encode())
+    fingerprint.update(labels.tobytes())
+    for digest in stored:
+        fingerprint.update(digest)
+    np.save(folder / "labels.npy", labels, allow_pickle=False)
+    table.write_ipc(folder / "records.arrow")
+    write_json(
+        folder / "meta.json",
+        {"fingerprint": fingerprint.hexdigest(), "images": len(labels), "classes": list(classes), **meta},
+    )
+
+
+def open_decoded(folder: Path, size: int) -> DecodedDataset:
+    """Open what was written.
+
+    Raises:
+        RequestError: a file is missing, torn, or disagrees with another.
+    """
+    try:
+        meta = read_json(folder / "meta.json")
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        table = pl.read_ipc(folder / "records.arrow")
+        count, classes = int(meta["images"]), tuple(map(str, meta["classes"]))
+        agree = images.shape == (count, size, size, 3) and len(labels) == len(table) == count
+        if not agree or images.dtype != np.uint8 or labels.dtype != np.int64 or tuple(table.columns) != COLUMNS:
+            raise ValueError(f"{count} images announced, {images.dtype} {images.shape} and {len(table)} rows found")
+        labels.setflags(write=False)
+        return DecodedDataset(images, labels, table, classes, str(meta["fingerprint"]), tuple(meta["notes"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RequestError, pl.exceptions.PolarsError) as error:
+        raise RequestError(
+            f"{folder}: this decoded dataset is damaged ({error}); delete the folder and give the same command again"
+        ) from error

@@ -1,0 +1,93 @@
+"""What metrics are made of: functions of a confusion matrix, and of one class's scores."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+ECE_BINS = 15
+
+
+def check_logits(logits: FloatArray, fewest_classes: int) -> None:
+    """Raise ValueError unless ``logits`` has a case and enough classes, and is finite."""
+    if logits.ndim != 2 or logits.shape[1] < fewest_classes or logits.shape[0] == 0:
+        wanted = "two classes" if fewest_classes == 2 else "a class"
+        raise ValueError(f"logits need shape (cases, classes) with a case and {wanted}, got {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError("a logit is not finite")
+
+
+def area_under_curve(score: FloatArray, positive: npt.NDArray[np.bool_]) -> float | None:
+    """ROC AUC by midranks (Mann and Whitney 1947), in [0, 1]; None without a positive or a negative case.
+
+    Args:
+        score: shape (n,), higher for positive.
+        positive: shape (n,).
+    """
+    n1 = int(positive.sum())
+    n0 = len(score) - n1
+    if n1 == 0 or n0 == 0:
+        return None
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    midranks = np.cumsum(counts) - (counts - 1) / 2
+    return float((midranks[place][positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+
+
+def matthews(confusion: IntArray) -> float | None:
+    """R_K of Gorodkin 2004, in [-1, 1]: 0 for a constant prediction, None where one class has all cases.
+
+    Args:
+        confusion: counts, shape (classes, classes), rows are true classes.
+    """
+    table = confusion.astype(np.float64)
+    n, hits, support, called = table.sum(), np.trace(table), table.sum(axis=1), table.sum(axis=0)
+    spread_true, spread_called = n**2 - support @ support, n**2 - called @ called
+    if spread_true == 0:
+        return None
+    if spread_called == 0:
+        return 0.0
+    return float((hits * n - support @ called) / math.sqrt(spread_true * spread_called))
+
+
+def kappa(confusion: IntArray, weights: FloatArray) -> float | None:
+    """Weighted kappa of Cohen 1968, at most 1; None where chance leaves nothing to disagree about.
+
+    Args:
+        confusion: counts, shape (classes, classes), rows are true classes.
+        weights: cost of each kind of disagreement, the same shape, 0 on the diagonal.
+    """
+    table = confusion.astype(np.float64)
+    expected = float((weights * np.outer(table.sum(axis=1), table.sum(axis=0))).sum() / table.sum())
+    return None if expected == 0 else 1.0 - float((weights * table).sum()) / expected
+
+
+def calibration_error(probability: FloatArray, occurred: npt.NDArray[np.bool_]) -> float:
+    """Expected calibration error in [0, 1]: ``ECE_BINS`` bins of equal width, the last one closed on both sides.
+
+    The mean over cases of the distance, in each bin, between mean probability and frequency.
+
+    Args:
+        probability: shape (n,), in [0, 1].
+        occurred: shape (n,): whether that came about which the probability is of.
+    """
+    bins = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=occurred - probability, minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / len(probability))
+
+
+def ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> list[float | None]:
+    """Quotients of two arrays of the same shape (n,); None where the denominator is 0."""
+    pairs = zip(numerator.tolist(), denominator.tolist(), strict=True)
+    return [a / b if b else None for a, b in pairs]
+
+
+def mean(values: list[float | None]) -> float | None:
+    """Unweighted mean; None where a value is."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None

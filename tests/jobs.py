@@ -1,0 +1,53 @@
+"""Trainings of seconds on three of scikit-learn's digits, run in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.data.cache import prepare
+from harness.data.decoded import DecodedDataset
+from harness.data.split import Split, make_split
+from harness.dataset import Dataset
+from harness.method import Method
+from harness.plugins import discover
+from harness.space import Value, defaults
+from harness.spec import TrainSpec
+from harness.store import TrialFolder
+from harness.train.job import Control, TrialJob
+from harness.train.run import run_trial
+
+CPU = torch.device("cpu")
+CATALOGUE = discover()
+
+Digits = tuple[Dataset, DecodedDataset, Split]
+
+
+def decode_digits(cache: Path) -> Digits:
+    """The digits 7, 8 and 9 at 8 pixels, grouped."""
+    plugin = CATALOGUE.dataset("digits", "test")
+    dataset = plugin.cls(plugin.cls.Options.model_validate({"classes": [7, 8, 9]}))
+    data = prepare(dataset, plugin.code, 8, cache, cache)
+    return dataset, data, make_split(data, "grouped", 0)
+
+
+def job(digits: Digits, method: str | type[Method], **changes: Any) -> TrialJob:
+    """A confirm trial of a method; ``train`` and ``hp`` change single keys, the rest fields of the job."""
+    dataset, data, split = digits
+    cls = CATALOGUE.method(method, "test").cls if isinstance(method, str) else method
+    train = TrainSpec.model_validate({"epochs": 3, "batch_size": 64, "image_size": 8, **changes.pop("train", {})})
+    hp: dict[str, Value] = {**defaults(cls.space), **changes.pop("hp", {})}
+    made = TrialJob("confirm", cls, hp, "resnet20", None, dataset, data, split, train, "balanced_accuracy", 5)
+    return replace(made, **changes)
+
+
+def run(made: TrialJob, path: Path, control: Control | None = None) -> tuple[TrialFolder, dict[str, Any]]:
+    """Run a trial in a folder of its own."""
+    folder = TrialFolder(path, "confirm" if made.stage == "confirm" else "search")
+    folder.create()
+    request = {"stage": made.stage, "slot": None, "seed": made.seed, "hyperparameters": dict(made.hyperparameters)}
+    folder.write_request(request)
+    return folder, run_trial(made, request, folder, CPU, control or Control())
