@@ -25,10 +25,17 @@ def canonical_hash(value: Any) -> str:
     return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
-def code_hash(path: Path) -> str:
-    """SHA-256, in hexadecimal, of a module's syntax and of all that it imports relatively, transitively.
+BUILDING_BLOCKS = ("harness.activations", "harness.activation_sites", "harness.activation_calls", "harness.sites")
+"""Modules of the harness that are parts of methods: a change of one concerns the methods that use it, no others."""
 
-    Comments, blank lines, formatting, docstrings and the name and place of the file change nothing.
+_HARNESS = Path(__file__).resolve().parent
+
+
+def code_hash(path: Path) -> str:
+    """SHA-256, in hexadecimal, of a module's syntax and of all that it imports, transitively, as far as it counts.
+
+    What counts is what it imports relatively, and ``BUILDING_BLOCKS``. The rest of the harness is covered by the
+    protocol version, other packages by the recorded environment. Comments, blank lines, formatting, docstrings and the name and place of the file change nothing.
 
     Raises:
         SyntaxError: a file is not Python.
@@ -43,10 +50,16 @@ def code_hash(path: Path) -> str:
             continue
         tree = ast.parse(current.read_bytes(), filename=str(current))
         waiting.extend(_relative_imports(tree, current))
+        waiting.extend(_building_blocks(tree))
         modules[current] = _shape(tree)
     own = modules.pop(start)
-    # A helper counts under the name by which it is imported: that from the folder of the first file.
-    helpers = {_relative_name(helper, start.parent): shape for helper, shape in modules.items()}
+    # A helper counts under the name by which it is imported: that from the folder of the first file, or its own.
+    helpers = {
+        "/" + path.relative_to(_HARNESS.parent).as_posix()
+        if path.is_relative_to(_HARNESS)
+        else _relative_name(path, start.parent): shape
+        for path, shape in modules.items()
+    }
     return canonical_hash([own, helpers])
 
 
@@ -116,6 +129,21 @@ def _relative_imports(tree: ast.Module, path: Path) -> Iterator[Path]:
         for alias in node.names:
             candidates += [folder / f"{alias.name}.py", folder / alias.name / "__init__.py"]
         yield from (candidate.resolve() for candidate in candidates if candidate.is_file())
+
+
+def _building_blocks(tree: ast.Module) -> Iterator[Path]:
+    """Files of ``BUILDING_BLOCKS`` that a module imports by their full names."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if any(name == block or name.startswith(f"{block}.") for block in BUILDING_BLOCKS):
+                path = _HARNESS.parent.joinpath(*name.split("."))
+                candidates = (path.with_suffix(".py"), path / "__init__.py")
+                yield from (candidate for candidate in candidates if candidate.is_file())
 
 
 def _relative_name(path: Path, folder: Path) -> str:

@@ -47,7 +47,7 @@ def conv_sites(backbone: nn.Module) -> list[ConvSite]:
             module=module,
             stem=position == 0,
             downsample=module.kernel_size == (1, 1) and not _SHORTCUTS.isdisjoint(name.split(".")),
-            stage=_stage(name),
+            stage=stage_of(name),
         )
         for position, (name, module) in enumerate(found)
     ]
@@ -56,13 +56,14 @@ def conv_sites(backbone: nn.Module) -> list[ConvSite]:
 def norm_sites(backbone: nn.Module) -> list[NormSite]:
     """Every batch, group, instance or layer norm with affine parameters, in the order of registration."""
     return [
-        NormSite(name, module, _stage(name))
+        NormSite(name, module, stage_of(name))
         for name, module in backbone.named_modules()
         if isinstance(module, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm)
         and isinstance(module.weight, nn.Parameter)
     ]
 
 
-def _stage(name: str) -> int | None:
+def stage_of(name: str) -> int | None:
+    """The number in the name of the stage to which a module's path leads; None outside of named stages."""
     match = _STAGE.match(name)
     return int(match[1] or match[2]) if match else None

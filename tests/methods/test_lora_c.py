@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from harness.backbones import Model, build_model
-from harness.conformance import random_network
+from harness.conformance import random_network, violations
 from harness.method import Method
 from harness.plugins import discover
 from harness.sites import conv_sites
-from harness.space import defaults
+from harness.space import defaults, override
 
 LoraC = discover().methods["lora_c"].cls
 DEFAULTS = defaults(LoraC.space)
@@ -54,6 +55,25 @@ def fill(model: Model, seed: int = 0) -> None:
 )
 def test_resnet50_counts(hp: dict[str, Any], count: int) -> None:
     assert LoraC().expected_trainable(resnet50(), {**DEFAULTS, **hp}) == count
+
+
+def test_stages_divide_the_targets() -> None:
+    counts = {
+        targets: LoraC().expected_trainable(resnet50(), {**DEFAULTS, "rank": 1, "targets": targets})
+        for targets in ("stage1", "stage2", "stage3", "stage4", "stage3-4")
+    }
+    assert sum(counts[f"stage{n}"] for n in (1, 2, 3, 4)) == 64_128
+    assert counts["stage3-4"] == counts["stage3"] + counts["stage4"]
+    # layer4: three blocks of 512 and 2,048 channels, the first of them from 1,024 with a shortcut.
+    assert counts["stage4"] == 3 * (1024 * 3 + 2560) + 1536 + 2 * 2560 + 3072
+    _, model = adapted(random_network(), targets="stage3", rank=1)
+    assert {name.split(".")[0] for name, p in model.backbone.named_parameters() if p.requires_grad} == {"layer3"}
+
+
+def test_the_tiny_form_as_a_sweep_writes_it() -> None:
+    given = yaml.safe_load("{rank: 1, targets: 3x3}")
+    hp = defaults(override(LoraC.space, given, "methods.lora_c_tiny"))
+    assert LoraC().expected_trainable(resnet50(), hp) == 22_656
 
 
 def test_resnet50_trains_what_the_formula_says() -> None:
@@ -139,3 +159,104 @@ def test_a_network_without_targets_is_refused() -> None:
     model = Model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8, 4)
     with pytest.raises(ValueError, match="no convolution for targets=all"):
         LoraC().adapt(model, DEFAULTS)
+
+
+def test_each_kind_of_convolution_computes_the_two_branches() -> None:
+    # W x + s · view(B A) x, in float64, for the merged and for the parametrised convolution.
+    method, model = adapted(copy.deepcopy(resnet50()), rank=2, scale=2.0)
+    fill(model)
+    merged = copy.deepcopy(model)
+    method.merge(merged)
+    generator = torch.Generator().manual_seed(3)
+    kinds = {
+        "layer1.0.conv1": (1, 1),
+        "layer1.0.conv2": (3, 1),
+        "layer2.0.conv2": (3, 2),
+        "layer2.0.downsample.0": (1, 2),
+    }
+    for name, (kernel, stride) in kinds.items():
+        convolution: Any = model.backbone.get_submodule(name)
+        assert (convolution.kernel_size, convolution.stride) == ((kernel, kernel), (stride, stride))
+        update = convolution.parametrizations.weight[0]
+        images = torch.randn(2, convolution.in_channels, 12, 12, generator=generator)
+        change = (update.B.double() @ update.A.double()).view(convolution.weight.shape)
+        original = convolution.parametrizations.weight.original.double()
+        with torch.no_grad():
+            first, second = (
+                nn.functional.conv2d(images.double(), weight, stride=stride, padding=kernel // 2)
+                for weight in (original, change)
+            )
+            # The update matters, and its scale.
+            assert second.abs().max() > 0.1 * first.abs().max()
+            expected = (first + 2.0 * second).float()
+            for network in (model, merged):
+                output = network.backbone.get_submodule(name)(images)
+                assert torch.allclose(output, expected, rtol=0, atol=1e-5 * max(1.0, expected.abs().max().item()))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_saved_state_merges_twice(training: bool) -> None:
+    method, model = adapted(random_network(), rank_dropout=0.5)
+    fill(model)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = model.eval()(images)
+    state = copy.deepcopy(model.train(training).state_dict())
+    original = random_network().state_dict()["backbone.layer1.0.conv1.weight"]
+    assert torch.equal(state["backbone.layer1.0.conv1.parametrizations.weight.original"], original)
+
+    merged = copy.deepcopy(model)
+    method.merge(merged)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        adapted(random_network())[1].load_state_dict(merged.state_dict())
+    _, restored = adapted(random_network(), rank_dropout=0.5)
+    restored.load_state_dict(state)
+    again = copy.deepcopy(restored.train(training))
+    method.merge(again)
+    plain = random_network()
+    plain.load_state_dict(merged.state_dict())
+    with torch.no_grad():
+        assert torch.equal(restored.eval()(images), expected)
+        for network in (merged, again, plain):
+            assert torch.allclose(network.eval()(images), expected, rtol=0, atol=1e-5)
+
+
+def test_twice_the_scale_and_half_of_b_are_the_same() -> None:
+    _, one = adapted(random_network(), scale=2.0)
+    _, other = adapted(random_network(), scale=4.0)
+    fill(one)
+    other.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        for name, parameter in other.named_parameters():
+            if name.endswith(".B"):
+                parameter.mul_(0.5)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(one(images), other(images))
+
+
+def test_rank_dropout_leaves_out_rows_of_a_in_training_only() -> None:
+    _, model = adapted(random_network(), rank=16, rank_dropout=0.25, targets="3x3")
+    fill(model)
+    convolution: Any = model.backbone.get_submodule("layer3.0.conv2")
+    update = convolution.parametrizations.weight[0]
+    original = convolution.parametrizations.weight.original
+    with torch.no_grad():
+        model.eval()
+        whole = (convolution.weight - original).double()
+        parts = torch.stack([column[:, None] @ row[None] for column, row in zip(update.B.T, update.A, strict=True)])
+        model.train()
+        torch.manual_seed(0)
+        drawn = [(convolution.weight - original).double() for _ in range(200)]
+        # Each draw is a sum over rows of A with coefficients 0 or 4/3, which least squares finds.
+        table = update.scale * parts.reshape(16, -1).T.double()
+        kept = torch.stack([torch.linalg.lstsq(table, d.reshape(-1)).solution for d in drawn])
+    assert torch.allclose(kept, (kept > 0.5).double() * 4 / 3, atol=1e-4)
+    assert (kept > 0.5).double().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert torch.allclose(whole, (table.sum(1)).view(whole.shape), atol=1e-5)
+    with pytest.raises(ValueError, match="rank_dropout=1 must be at least 0 and below 1"):
+        adapted(random_network(), rank_dropout=1.0)
+
+
+def test_with_dropout_and_by_stage_it_keeps_its_promises() -> None:
+    assert violations(LoraC, hp={"rank_dropout": 0.5, "targets": "stage3"}) == []

@@ -1,0 +1,162 @@
+"""f(x) = base(x) + Δ(x): the module that adds a trained Δ, zero at first, to a network's own activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Base: TypeAlias = Literal["relu", "silu", "gelu", "gelu_tanh"]
+Execution: TypeAlias = Literal["plain", "fused", "compiled", "triton"]
+Rows: TypeAlias = tuple[Tensor, ...]
+
+BASES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+
+class Formula(Protocol):
+    """A family of functions Δ, one a channel, with its derivatives.
+
+    ``x`` is float32 or float64, shape (N, C, …). ``coefficients`` and ``constants`` hold one tensor a name, of
+    the same dtype and of a shape that broadcasts with ``x``. Δ is zero where all coefficients are.
+    """
+
+    def __hash__(self) -> int:
+        """Equal formulas are computed by the same kernels."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The trained coefficients of a channel, in the order in which they are stored."""
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Which frozen numbers of a channel it needs: ``scale``, or ``scale`` and ``centre``."""
+
+    def delta(self, x: Tensor, coefficients: Rows, constants: Rows) -> Tensor:
+        """Δ(x), of the shape of ``x``."""
+
+    def derivatives(self, x: Tensor, coefficients: Rows, constants: Rows) -> tuple[Tensor, Rows]:
+        """dΔ/dx, and dΔ/dφ for each coefficient φ, each of a shape that broadcasts to that of ``x``."""
+
+    def mean_square(self, coefficients: Rows, constants: Rows) -> Tensor:
+        """E[(Δ(x) / scale)²] for x = centre + scale · z with z ~ N(0, 1); the centre is 0 where it is not a constant.
+
+        All tensors have shape (C,).
+        """
+
+
+class PreservingActivation(nn.Module):
+    """base(x) + Δ(x) on inputs (N, C, …), exactly the base until the first step.
+
+    With zero coefficients, value and input gradient equal the base's bit for bit in every execution, also at
+    ±inf. (A NaN stays one, in the value and in the gradient.) Float16 and bfloat16 inputs are computed in float32 and
+    returned in their own dtype.
+
+    Args:
+        formula: the family of Δ.
+        channels: C.
+        base: the activation that the pretrained network has here.
+        groups: number of sets of coefficients: ``channels`` for one a channel, 1 for one a site, or a divisor
+            of ``channels`` for neighbouring channels in common. None is one a channel.
+        execution: ``plain`` is autograd's own, the reference; ``fused`` keeps only x for the backward pass;
+            ``compiled`` is that through torch.compile, ``triton`` through a CUDA kernel.
+        coefficients: a parameter of shape (len(names), groups) that another site has already, to share it.
+
+    Raises:
+        ValueError: a count that does not divide, a shape that does not fit, an unknown base.
+    """
+
+    coefficients: nn.Parameter
+
+    def __init__(
+        self,
+        formula: Formula,
+        channels: int,
+        *,
+        base: Base = "relu",
+        groups: int | None = None,
+        execution: Execution = "plain",
+        coefficients: nn.Parameter | None = None,
+    ) -> None:
+        super().__init__()
+        groups = channels if groups is None else groups
+        if groups < 1 or channels % groups:
+            raise ValueError(f"{channels} channels cannot be shared out among {groups} groups of equal size")
+        if base not in BASES:
+            raise ValueError(f"no base activation {base!r}; known: {', '.join(BASES)}")
+        if execution not in get_args(Execution):
+            raise ValueError(f"no execution {execution!r}; known: {', '.join(get_args(Execution))}")
+        shape = (len(formula.names), groups)
+        if coefficients is None:
+            coefficients = nn.Parameter(torch.zeros(shape))
+        elif coefficients.shape != shape:
+            raise ValueError(f"shared coefficients have the shape {tuple(coefficients.shape)}, this site needs {shape}")
+        self.formula, self.channels, self.base, self.execution = formula, channels, base, execution
+        self.coefficients = coefficients
+        for name in formula.constants:
+            self.register_buffer(name, torch.full((channels,), 1.0 if name == "scale" else 0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the shape, dtype and memory format of ``x``."""
+        from harness.activations.fused import evaluate
+
+        return evaluate(self.formula, self.base, self.execution, x, self._per_channel(), self._constants())
+
+    def set_statistics(self, scale: Tensor, centre: Tensor | None = None) -> None:
+        """Fill the frozen buffers.
+
+        Args:
+            scale: standard deviation of each channel's input, shape (C,), positive, in units of the input.
+            centre: mean of each channel's input, shape (C,); None is 0. Ignored where the formula has none.
+        """
+        given = {"scale": scale, "centre": torch.zeros_like(scale) if centre is None else centre}
+        with torch.no_grad():
+            for name in self.formula.constants:
+                self.get_buffer(name).copy_(given[name])
+
+    def deviation(self) -> Tensor:
+        """E[(Δ / scale)²] of each channel, shape (C,), under the frozen statistics; differentiable."""
+        coefficients, constants = self._per_channel(), self._constants().to(self.coefficients.dtype)
+        return self.formula.mean_square(coefficients.unbind(), constants.unbind())
+
+    def extra_repr(self) -> str:
+        """What is not visible from the sub-modules."""
+        return f"{self.base}, channels={self.channels}, coefficients={tuple(self.coefficients.shape)}"
+
+    def _per_channel(self) -> Tensor:
+        return self.coefficients.repeat_interleave(self.channels // self.coefficients.shape[1], dim=1)
+
+    def _constants(self) -> Tensor:
+        return torch.stack([self.get_buffer(name) for name in self.formula.constants])
+
+
+def mean_deviation(activations: list[PreservingActivation]) -> Tensor:
+    """Mean over all channels of all sites of E[(Δ / scale)²]: 0 at first, differentiable, a scalar."""
+    return torch.cat([activation.deviation() for activation in activations]).mean()
+
+
+def widen(x: Tensor) -> Tensor:
+    """Half precision as float32, other tensors as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def broadcast(per_channel: Tensor, x: Tensor) -> Tensor:
+    """A tensor (…, C) in ``x``'s dtype as (…, C, 1, …), which broadcasts with ``x`` of shape (N, C, …)."""
+    return per_channel.to(x.dtype).reshape(*per_channel.shape, *(1,) * (x.dim() - 2))
+
+
+def negative_part(x: Tensor) -> Tensor:
+    """min(x, 0), and the lowest finite number at -inf, so that a coefficient of 0 makes 0 of it."""
+    return x.clamp(torch.finfo(x.dtype).min, 0.0)
+
+
+def positive_part(x: Tensor) -> Tensor:
+    """max(x, 0), and the largest finite number at inf."""
+    return x.clamp(0.0, torch.finfo(x.dtype).max)

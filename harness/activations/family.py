@@ -1,0 +1,112 @@
+"""Which activations can take a ReLU's place, what they cost, and which of them start as ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from harness.activations.dynamic import DynamicReLU, FunnelReLU, KleinGordonLaplacian, KleinGordonWave, MetaAcon
+from harness.activations.pointwise import (
+    APL,
+    SMU,
+    AconC,
+    AReLU,
+    CurvatureTuning,
+    PReLU,
+    ScaledActivation,
+    ScaleShiftAfterReLU,
+    SReLU,
+    Swish,
+)
+from harness.activations.splines import PadeUnit, PiecewiseLinearUnit
+from harness.errors import suggestion
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One entry of the family."""
+
+    build: Callable[[int], nn.Module]
+    """Channels → the module with its initial values, random ones from torch's global generator."""
+    count: Callable[[int], int]
+    """Channels of a site → trained scalars of that site, from the source's formula."""
+    exact_at_init: bool
+    """Whether it then computes ReLU bit for bit, whatever its scale."""
+
+
+def _each(number: int) -> Callable[[int], int]:
+    return lambda channels: number * channels
+
+
+def _site(number: int) -> Callable[[int], int]:
+    return lambda channels: number
+
+
+def _meta_acon(channels: int) -> int:
+    hidden = max(16, channels // 16)
+    return 2 * channels * hidden + 3 * hidden + 5 * channels
+
+
+def _dynamic(channels: int, outputs: int) -> int:
+    hidden = max(1, channels // 8)
+    return (channels + 1) * hidden + (hidden + 1) * outputs
+
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    "relu": Activation(lambda _: nn.ReLU(), _site(0), True),
+    "leaky": Activation(lambda _: nn.LeakyReLU(0.01), _site(0), False),
+    "silu": Activation(lambda _: nn.SiLU(), _site(0), False),
+    "gelu": Activation(lambda _: nn.GELU(), _site(0), False),
+    "mish": Activation(lambda _: nn.Mish(), _site(0), False),
+    "softplus": Activation(lambda _: nn.Softplus(), _site(0), False),
+    "prelu0": Activation(PReLU, _each(1), True),
+    "ssf_after_relu": Activation(ScaleShiftAfterReLU, _each(2), True),
+    "swish_beta": Activation(Swish, _each(1), False),
+    "acon_c": Activation(AconC, _each(3), False),
+    "acon_c_official": Activation(partial(AconC, official=True), _each(3), False),
+    "meta_acon": Activation(MetaAcon, _meta_acon, False),
+    "srelu": Activation(SReLU, _each(4), True),
+    "apl": Activation(APL, _each(4), True),
+    "pau": Activation(partial(PadeUnit, groups=1), _site(10), False),
+    "pau_channel": Activation(lambda channels: PadeUnit(channels, groups=channels), _each(10), False),
+    "pwlu": Activation(PiecewiseLinearUnit, _each(21), True),
+    "dy_relu_a": Activation(partial(DynamicReLU, per_channel=False), lambda c: _dynamic(c, 4), True),
+    "dy_relu_b": Activation(partial(DynamicReLU, per_channel=True), lambda c: _dynamic(c, 4 * c), True),
+    "frelu": Activation(FunnelReLU, _each(11), True),
+    "smu": Activation(lambda _: SMU(), _site(1), False),
+    "arelu": Activation(lambda _: AReLU(), _site(2), False),
+    "t_ct": Activation(CurvatureTuning, _each(2), False),
+    "t_ct_relu": Activation(partial(CurvatureTuning, beta=0.999), _each(2), False),
+    "s_ct": Activation(partial(CurvatureTuning, trained=False), _site(0), False),
+    "kglap": Activation(KleinGordonLaplacian, _each(3), False),
+    "kggen": Activation(KleinGordonWave, _each(3), False),
+}
+"""By the name that a sweep file gives. ``t_ct_relu`` is T-CT from β = 0.999, as close to ReLU as its form can start."""
+
+
+def build_activation(kind: str, channels: int, scale: Tensor | None = None, beta: float | None = None) -> nn.Module:
+    """An activation of the family for inputs (N, C, …).
+
+    Args:
+        kind: a name in ``ACTIVATIONS``.
+        channels: C.
+        scale: standard deviation of each channel's input, shape (C,); None leaves it at 1, to be set later.
+        beta: β of ``t_ct`` or ``s_ct`` at first, in (0, 1); None is 0.8.
+
+    Raises:
+        ValueError: an unknown name, or ``beta`` where it means nothing.
+    """
+    if kind not in ACTIVATIONS:
+        raise ValueError(f"no activation {kind!r}{suggestion(kind, ACTIVATIONS)}")
+    if beta is None:
+        module = ACTIVATIONS[kind].build(channels)
+    elif kind in ("t_ct", "s_ct"):
+        module = CurvatureTuning(channels, trained=kind == "t_ct", beta=beta)
+    else:
+        raise ValueError(f"beta belongs to t_ct and s_ct, not to {kind}")
+    if scale is not None and isinstance(module, ScaledActivation):
+        module.set_statistics(scale)
+    return module

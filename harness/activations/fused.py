@@ -1,0 +1,175 @@
+"""base(x) + Δ(x) as one operation that keeps only x for its backward pass.
+
+Autograd's own way keeps every intermediate of Δ, about ten tensors of the size of x. Here Δ and its derivatives
+are computed again in the backward pass: in parts that stay in a processor's cache (``fused``), by a kernel that
+torch.compile makes at the first use (``compiled``), or by the kernels of ``triton_kernels`` (``triton``).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from harness.activations.base import BASES, Base, Execution, Formula, broadcast, widen
+from harness.errors import RequestError
+
+_PART = {"cpu": 1 << 18, "cuda": 1 << 26}
+"""Elements that one part of an eager computation has."""
+
+
+def evaluate(
+    formula: Formula, base: Base, execution: Execution, x: Tensor, coefficients: Tensor, constants: Tensor
+) -> Tensor:
+    """base(x) + Δ(x), differentiable once with respect to x and the coefficients.
+
+    Args:
+        formula: the family of Δ.
+        base: name of the activation to which Δ is added.
+        execution: how it is computed; ``plain`` can be differentiated any number of times.
+        x: floating point, shape (N, C, …).
+        coefficients: shape (len(formula.names), C).
+        constants: shape (len(formula.constants), C), without gradient.
+
+    Raises:
+        RequestError: the execution is not possible on this machine.
+    """
+    if execution == "plain":
+        return _value(formula, x, None if base == "relu" else BASES[base](x), coefficients, constants)
+    check_execution(execution, x.device.type)
+    result: Tensor = _Fused.apply(x, coefficients, constants, formula, base, execution)
+    return result
+
+
+def check_execution(execution: Execution, device_type: str) -> None:
+    """Check that an execution is possible on ``cpu`` or ``cuda``.
+
+    Raises:
+        RequestError: what it needs is not there.
+    """
+    if execution == "triton":
+        from harness.activations import triton_kernels
+
+        if not triton_kernels.runs_on(device_type):
+            raise RequestError(f"execution=triton: needs a CUDA device and triton, this is {device_type}; take fused")
+    elif execution == "compiled" and device_type == "cpu" and not _has_compiler():
+        raise RequestError("execution=compiled: torch.compile finds no C++ compiler (CXX, g++, clang++); take fused")
+
+
+class _Kernels(NamedTuple):
+    """The two computations of one formula, as one execution does them."""
+
+    value: Callable[[Tensor, Tensor | None, Tensor, Tensor], Tensor]
+    """(x, base's value or None for ReLU, coefficients, constants) → base(x) + Δ(x)."""
+    gradients: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], tuple[Tensor, Tensor]]
+    """(x, gradient, base's gradient or None for ReLU, coefficients, constants) → gradients of x, coefficients."""
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, coefficients: Tensor, constants: Tensor, formula: Formula, base: Base, execution: Execution
+    ) -> Tensor:
+        ctx.save_for_backward(x, coefficients, constants)
+        ctx.base, ctx.kernels = base, _kernels(formula, execution)
+        value: Tensor = ctx.kernels.value(x, None if base == "relu" else BASES[base](x), coefficients, constants)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, coefficients, constants = ctx.saved_tensors
+        base_gradient = _base_gradient(ctx.base, gradient, x)
+        to_x, to_coefficients = ctx.kernels.gradients(x, gradient, base_gradient, coefficients, constants)
+        return to_x, to_coefficients.to(coefficients.dtype), None, None, None, None
+
+
+def _base_gradient(base: Base, gradient: Tensor, x: Tensor) -> Tensor | None:
+    # torch's own kernels, because only these give the pretrained network's gradient bit for bit.
+    if base == "relu":
+        return None
+    if base == "silu":
+        return torch.ops.aten.silu_backward(gradient, x)  # type: ignore[no-any-return]
+    approximate = "tanh" if base == "gelu_tanh" else "none"
+    return torch.ops.aten.gelu_backward(gradient, x, approximate=approximate)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _kernels(formula: Formula, execution: Execution) -> _Kernels:
+    if execution == "compiled":
+        return _Kernels(_compiled(_value, formula), _compiled(_gradients, formula))
+    if execution == "triton":
+        from harness.activations import triton_kernels
+
+        return _Kernels(*triton_kernels.kernels(formula))
+    return _Kernels(functools.partial(_value_in_parts, formula), functools.partial(_gradients_in_parts, formula))
+
+
+def _compiled(function: Any, formula: Formula) -> Callable[..., Any]:
+    # torch counts recompilations by code object and gives up after a few; with its own, each formula has its own count.
+    own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+    return functools.partial(torch.compile(own, dynamic=True), formula)
+
+
+def _value(formula: Formula, x: Tensor, base_value: Tensor | None, coefficients: Tensor, constants: Tensor) -> Tensor:
+    wide = widen(x)
+    delta = formula.delta(wide, broadcast(coefficients, wide).unbind(), broadcast(constants, wide).unbind())
+    base = torch.relu(wide) if base_value is None else widen(base_value)
+    return (base + delta).to(x.dtype)
+
+
+def _gradients(
+    formula: Formula, x: Tensor, gradient: Tensor, base_gradient: Tensor | None, coefficients: Tensor, constants: Tensor
+) -> tuple[Tensor, Tensor]:
+    wide, wide_gradient = widen(x), widen(gradient)
+    slope, partials = formula.derivatives(
+        wide, broadcast(coefficients, wide).unbind(), broadcast(constants, wide).unbind()
+    )
+    if base_gradient is None:
+        base = torch.where(wide <= 0, torch.zeros_like(wide_gradient), wide_gradient)
+    else:
+        base = widen(base_gradient)
+    others = [axis for axis in range(x.dim()) if axis != 1]
+    sums = torch.stack([(wide_gradient * partial).sum(others) for partial in partials])
+    return (base + wide_gradient * slope).to(x.dtype), sums
+
+
+def _value_in_parts(
+    formula: Formula, x: Tensor, base_value: Tensor | None, coefficients: Tensor, constants: Tensor
+) -> Tensor:
+    result = torch.empty_like(x)
+    for part in _parts(x):
+        given = None if base_value is None else base_value[part]
+        result[part] = _value(formula, x[part], given, coefficients, constants)
+    return result
+
+
+def _gradients_in_parts(
+    formula: Formula, x: Tensor, gradient: Tensor, base_gradient: Tensor | None, coefficients: Tensor, constants: Tensor
+) -> tuple[Tensor, Tensor]:
+    to_x = torch.empty_like(x)
+    sums = torch.zeros(coefficients.shape, dtype=widen(x).dtype, device=x.device)
+    for part in _parts(x):
+        given = None if base_gradient is None else base_gradient[part]
+        to_x[part], partial = _gradients(formula, x[part], gradient[part], given, coefficients, constants)
+        sums += partial
+    return to_x, sums
+
+
+def _parts(x: Tensor) -> list[slice]:
+    images, elements = len(x), x.numel()
+    size = max(1, _PART.get(x.device.type, 1 << 26) * images // max(1, elements))
+    return [slice(start, start + size) for start in range(0, images, size)]
+
+
+@functools.cache
+def _has_compiler() -> bool:
+    chosen = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([chosen] if chosen else ["g++", "clang++", "c++", "cl"]))

@@ -1,0 +1,71 @@
+"""Activation: every activation is replaced by a published one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor
+
+from harness.activations.family import ACTIVATIONS, build_activation
+from harness.activations.placement import SCALES, SITES, Placed, chosen_sites, measure_scales, place, scales_from_norms
+from harness.backbones import Model
+from harness.method import Hyperparameters, Method, optimiser_space
+from harness.space import Fixed, Float, Space
+
+
+class Activation(Method):
+    """Swap every activation for another and train its coefficients, with the rest of the backbone frozen.
+
+    For the ablation of GPAF. ``kind`` is one of those that ``harness/activations/family.py`` lists, where each has
+    its source, its equation and its initial values. In place of a ReLU, ``relu``, ``prelu0``, ``ssf_after_relu``,
+    ``srelu``, ``apl``, ``pwlu``, ``dy_relu_a``, ``dy_relu_b`` and ``frelu`` start as the pretrained function, the
+    others change it before the first step.
+
+    - ``sites`` and ``scale``: as for ``gpaf``; the scale is the unit of coefficients where the kind has one.
+    - ``beta``: the β from which ``t_ct`` (Curvature Tuning, trained) starts, or at which ``s_ct`` (not trained)
+      stays, in (0, 1).
+
+    Trains: the kind's coefficients (none for fixed functions) and the head.
+    """
+
+    name = "activation"
+    preserves_function = False
+    space: ClassVar[Space] = {
+        "kind": Fixed("prelu0", allowed=tuple(ACTIVATIONS)),
+        "sites": Fixed("all", allowed=SITES),
+        "scale": Fixed("norm", allowed=SCALES),
+        "beta": Fixed(0.8),
+        **optimiser_space(Float(1e-2, 1e-3, 1e-1, log=True)),
+    }
+
+    def __init__(self) -> None:
+        self._placed: list[Placed] = []
+        self._scale = "norm"
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        """Freeze the backbone and replace the chosen activations.
+
+        Raises:
+            ValueError: the network does not tell its activations apart, or has none of the chosen ones; β outside
+                of (0, 1).
+        """
+        kind, self._scale = str(hp["kind"]), str(hp["scale"])
+        sites = chosen_sites(model, str(hp["sites"]))
+        model.backbone.requires_grad_(False)
+        beta = float(hp["beta"]) if kind in ("t_ct", "s_ct") else None
+        self._placed = [Placed(site, build_activation(kind, site.channels, beta=beta)) for site in sites]
+        for placed in self._placed:
+            place(model, placed.site, placed.activation)
+        if self._scale == "norm":
+            scales_from_norms(self._placed)
+
+    def prepare(self, model: Model, batches: Iterator[Tensor]) -> None:
+        """Measure the scales that no batch norm tells, where the kind has one."""
+        measure_scales(model, self._placed, batches, self._scale)
+
+    def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
+        """The kind's formula, summed over the chosen sites."""
+        sites = chosen_sites(copy.deepcopy(model), str(hp["sites"]))
+        return sum(ACTIVATIONS[str(hp["kind"])].count(site.channels) for site in sites)

@@ -1,0 +1,226 @@
+"""Conv-Adapter: a small trained branch beside one spatial convolution of each block."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.activation_sites import conv_chains
+from harness.backbones import Model
+from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space, trainable
+from harness.sites import ConvSite, conv_sites
+from harness.space import Choice, Fixed, Float, Space
+
+
+class ConvAdapter(Method):
+    """Add the output of a bottleneck of convolutions to that of a frozen convolution.
+
+    Source: Chen et al., "Conv-Adapter: Exploring Parameter Efficient Transfer Learning for ConvNets",
+    arXiv 2208.07463, and the authors' code. Beside the convolution that takes x with c_i channels and gives c_o,
+    with h = c_i / ``reduction``:
+
+        Δ(x) = a ⊙ (W_up * ReLU(W_dn * x + b_dn) + b_up)
+
+    W_dn has h groups of ``reduction`` channels each, and kernel, stride, padding and dilation of the convolution;
+    W_up is 1×1 from h to c_o; a is a scale a channel. With ``join`` ``post_act``, as in the authors' code for
+    ResNets, Δ is added after the activation, ReLU(BN(conv x)) + Δ(x), and may make it negative; with ``pre_bn``,
+    as the paper writes it, before the norm, BN(conv x + Δ(x)).
+
+    One branch a block, beside its first convolution of more than one pixel: conv2 in the bottlenecks of a
+    ResNet-50, conv1 in the basic blocks of a ResNet-18, whose second is followed by the sum and by no activation
+    of its own. A DenseNet has its norm before the convolution: there ``pre_bn`` joins after the convolution, and
+    ``post_act`` is refused.
+
+    W_up = 0, b_up = 0 and a = 1 at first, so that the network starts as pretrained; the authors' code starts from
+    random W_up, which is not the pretrained function. ``variant`` ``brief`` is another module, 1×1 from c_i to h,
+    depthwise k×k, ReLU, 1×1 from h to c_o, each with a bias and without a. ``final_norm`` adds the authors' batch
+    norm before the pooling; its statistics stay 0 and 1, as frozen norms do here, so that it scales and shifts.
+    Scales and biases are not decayed: W_up already pulls the branch to zero. It cannot be merged.
+
+    Trains: the branches (for ResNet-50 41,536 + (3,776 + 1,257,472) / ``reduction``, so 356,848) and the head.
+    """
+
+    name = "conv_adapter"
+    space: ClassVar[Space] = {
+        "reduction": Choice(4, (2, 4, 8, 16, 32)),
+        "join": Fixed("post_act", allowed=("post_act", "pre_bn")),
+        "variant": Fixed("official", allowed=("official", "brief")),
+        "final_norm": Fixed(False),
+        **optimiser_space(Float(1e-3, 1e-4, 1e-2, log=True)),
+    }
+
+    def adapt(self, model: Model, hp: Hyperparameters) -> None:
+        """Freeze the backbone and add a branch at every site.
+
+        Raises:
+            ValueError: no convolution is a site, ``reduction`` does not divide the channels of one, no activation
+                follows one that ``post_act`` needs, or ``final_norm`` finds no pooling layer.
+        """
+        sites = _sites(model, int(hp["reduction"]))
+        pool = _pool(model) if hp["final_norm"] else None
+        model.backbone.requires_grad_(False)
+        activations = _activations(model, sites) if hp["join"] == "post_act" else {}
+        for site in sites:
+            kind = _Official if hp["variant"] == "official" else _Brief
+            branch = kind(site.module, int(hp["reduction"])).to(site.module.weight)
+            site.module.add_module("adapter", branch)
+            if activations:
+                site.module.register_forward_hook(branch.run)
+                activations[site.name].register_forward_hook(branch.join)
+            else:
+                site.module.register_forward_hook(branch.add)
+        if pool is not None:
+            # Without eps it is the identity at first, bit for bit.
+            pool.add_module("norm", nn.BatchNorm2d(model.head.in_features, eps=0.0))
+            pool.register_forward_pre_hook(_normalise)
+
+    def param_groups(self, model: Model, hp: Hyperparameters) -> list[ParamGroup]:
+        """Convolution weights with weight decay; scales, biases and the final norm without; the head with it."""
+        own, head = super().param_groups(model, hp)
+        plain = [p for name, p in trainable(model.backbone) if name.endswith(_UNDECAYED)]
+        places = {id(p) for p in plain}
+        decayed = [p for p in own.params if id(p) not in places]
+        return [
+            ParamGroup("adapter_weights", decayed, own.lr, own.weight_decay),
+            ParamGroup("adapter_scales", plain, own.lr, 0.0),
+            head,
+        ]
+
+    def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
+        """For each site k² c_i + h + h c_o + 2 c_o, or c_i h + (k² + 2) h + h c_o + c_o in the brief form."""
+        total = 2 * model.head.in_features if hp["final_norm"] else 0
+        for site in _sites(model, int(hp["reduction"])):
+            inputs, outputs = site.module.in_channels, site.module.out_channels
+            area, hidden = site.module.weight[0, 0].numel(), inputs // int(hp["reduction"])
+            if hp["variant"] == "official":
+                total += area * inputs + hidden + hidden * outputs + 2 * outputs
+            else:
+                total += inputs * hidden + (area + 2) * hidden + hidden * outputs + outputs
+        return total
+
+
+class _Branch(nn.Module):
+    """Δ, and the hooks with which it joins; bound methods, so that a deep copy of the network has hooks of its own."""
+
+    up: nn.Conv2d
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pending: Tensor | None = None
+
+    def start_at_zero(self) -> None:
+        nn.init.zeros_(self.up.weight)
+        assert self.up.bias is not None
+        nn.init.zeros_(self.up.bias)
+
+    def add(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        """Join right after the convolution."""
+        delta: Tensor = self(inputs[0])
+        return output + delta
+
+    def run(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep Δ for the activation that follows."""
+        self._pending = self(inputs[0])
+
+    def join(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        """Join after the activation."""
+        delta, self._pending = self._pending, None
+        assert delta is not None
+        return output + delta
+
+
+class _Official(_Branch):
+    def __init__(self, beside: nn.Conv2d, reduction: int) -> None:
+        super().__init__()
+        hidden = beside.in_channels // reduction
+        self.down = _spatial(beside, beside.in_channels, hidden)
+        self.up = nn.Conv2d(hidden, beside.out_channels, 1)
+        self.scale = nn.Parameter(torch.ones(1, beside.out_channels, 1, 1))
+        self.start_at_zero()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.scale * self.up(torch.relu(self.down(x)))
+        return result
+
+
+class _Brief(_Branch):
+    def __init__(self, beside: nn.Conv2d, reduction: int) -> None:
+        super().__init__()
+        hidden = beside.in_channels // reduction
+        self.reduce = nn.Conv2d(beside.in_channels, hidden, 1)
+        self.down = _spatial(beside, hidden, hidden)
+        self.up = nn.Conv2d(hidden, beside.out_channels, 1)
+        self.start_at_zero()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.up(torch.relu(self.down(self.reduce(x))))
+        return result
+
+
+_UNDECAYED = (".adapter.scale", ".bias", ".norm.weight")
+
+
+def _spatial(beside: nn.Conv2d, inputs: int, hidden: int) -> nn.Conv2d:
+    """A convolution with the geometry of another, in as many groups as it has outputs."""
+    made = nn.Conv2d(
+        inputs,
+        hidden,
+        beside.kernel_size,  # type: ignore[arg-type]
+        beside.stride,  # type: ignore[arg-type]
+        beside.padding,  # type: ignore[arg-type]
+        beside.dilation,  # type: ignore[arg-type]
+        groups=hidden,
+        padding_mode=beside.padding_mode,
+    )
+    nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+    assert made.bias is not None
+    nn.init.zeros_(made.bias)
+    return made
+
+
+def _sites(model: Model, reduction: int) -> list[ConvSite]:
+    """The first spatial convolution of each block; each one of those that stand in a mere sequence."""
+    sites, blocks = [], set()
+    for site in conv_sites(model.backbone):
+        block = site.name.rpartition(".")[0]
+        if site.stem or site.module.kernel_size == (1, 1) or block in blocks:
+            continue
+        if not isinstance(model.backbone.get_submodule(block), nn.Sequential):
+            blocks.add(block)
+        sites.append(site)
+    if not sites:
+        raise ValueError("conv_adapter: this network has no spatial convolution beside its first; take a ResNet")
+    for site in sites:
+        if reduction < 1 or site.module.in_channels % reduction:
+            raise ValueError(
+                f"conv_adapter: reduction={reduction} does not divide the {site.module.in_channels} channels of "
+                f"{site.name}; take a smaller power of two"
+            )
+    return sites
+
+
+def _activations(model: Model, sites: list[ConvSite]) -> dict[str, nn.Module]:
+    """The activation behind each site's norm, a module of its own call."""
+    chains = {chain.conv.name: chain for chain in conv_chains(model)}
+    found: dict[str, nn.Module] = {}
+    for site in sites:
+        activation = chains[site.name].activation
+        if activation is None:
+            raise ValueError(
+                f"conv_adapter: no activation follows {site.name} and its norm directly; set join to pre_bn"
+            )
+        found[site.name] = activation.module
+    return found
+
+
+def _pool(model: Model) -> nn.Module:
+    pools = [module for module in model.backbone.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
+    if not pools:
+        raise ValueError("conv_adapter: this network pools without a module; final_norm finds no place in it")
+    return pools[-1]
+
+
+def _normalise(module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    return (module.norm(inputs[0]),)

@@ -1,0 +1,386 @@
+"""Activations that start as the network's own: exact at first, one operation as good as many, right derivatives."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from harness.activations.base import BASES, Base, Execution, Formula, PreservingActivation, mean_deviation
+from harness.activations.fused import check_execution
+from harness.activations.hinge import H
+from harness.activations.laplacian import WithLaplacian, laplacian
+from harness.activations.mixture import M
+from harness.activations.window import W3, W4, W5
+from harness.errors import RequestError
+
+FORMULAS = {"w3": W3, "w4": W4, "w5": W5, "h": H, "m": M}
+EXTREMES = (0.0, -0.0, 1e-30, -1e-30, 5e-45, 1e30, -1e30, 3e38, -3e38)
+
+
+def activation(
+    formula: Formula, base: Base = "relu", execution: Execution = "plain", channels: int = 6, **more: int
+) -> PreservingActivation:
+    """One with busy statistics, a nearly dead channel among them."""
+    module = PreservingActivation(formula, channels, base=base, execution=execution, **more)
+    generator = torch.Generator().manual_seed(3)
+    scale = 0.1 + torch.rand(channels, generator=generator)
+    scale[0] = 1e-3
+    module.set_statistics(scale, torch.randn(channels, generator=generator))
+    return module
+
+
+def images(*extra: float, dtype: torch.dtype = torch.float32, channels: int = 6) -> Tensor:
+    x = torch.randn(4, channels, 5, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    for position, value in enumerate(extra):
+        x[position % 4, :, position // 4 % 5, position % 3] = value
+    return x.to(dtype)
+
+
+def value_and_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    value = module(x)
+    upstream = torch.randn(x.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(x.dtype)
+    return (value.detach(), *torch.autograd.grad(value, [x, *module.parameters()], upstream))
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("execution", ["plain", "fused"])
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+@pytest.mark.parametrize("base", BASES)
+def test_it_starts_as_its_base_bit_for_bit(formula: Formula, base: Base, execution: Execution) -> None:
+    module = activation(formula, base, execution)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = images(*EXTREMES, dtype=dtype).to(memory_format=layout)
+            x = x.nan_to_num()  # float16 has no 1e30
+            value, gradient, _ = value_and_gradients(module, x)
+            expected, expected_gradient = value_and_gradients(Function(BASES[base]), x)
+            assert torch.equal(value, expected) and value.dtype == dtype and value.stride() == expected.stride()
+            # torch's gradient of the tanh form of GELU is itself no number at 1e30.
+            assert torch.allclose(gradient, expected_gradient, rtol=0, atol=0, equal_nan=base == "gelu_tanh")
+            assert gradient.dtype == dtype
+        limits = torch.tensor([math.inf, -math.inf, math.nan], dtype=dtype).expand(1, 6, 3)
+        assert torch.allclose(module(limits), BASES[base](limits), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("execution", ["plain", "fused"])
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+def test_a_trained_one_stays_finite_and_returns_to_its_base(formula: Formula, execution: Execution) -> None:
+    module = activation(formula, execution=execution)
+    nn.init.uniform_(module.coefficients, -0.5, 0.5, generator=torch.Generator().manual_seed(1))
+    for dtype, most in ((torch.float32, 1e30), (torch.bfloat16, 1e30), (torch.float16, 1e4)):
+        results = value_and_gradients(module, images(most, -most, 0.0, dtype=dtype))
+        assert all(result.isfinite().all() for result in results)
+    infinite = module(torch.tensor([math.inf, -math.inf]).expand(1, 6, 2))
+    assert not infinite.isnan().any()
+    assert not torch.equal(module(images()), F.relu(images()))
+    nn.init.zeros_(module.coefficients)
+    assert torch.equal(module(images()), F.relu(images()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    formula=st.sampled_from(list(FORMULAS.values())),
+    base=st.sampled_from(list(BASES)),
+    groups=st.sampled_from([1, 2, 6]),
+    shape=st.sampled_from([(3, 6), (2, 6, 4), (2, 6, 4, 5), (1, 6, 1, 1), (0, 6, 2, 2), (7, 6, 3, 3)]),
+    seed=st.integers(0, 2**31),
+)
+def test_the_fused_operation_equals_the_plain_one(
+    formula: Formula, base: Base, groups: int, shape: tuple[int, ...], seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    plain = activation(formula, base, groups=groups).double()
+    with torch.no_grad():
+        plain.coefficients.copy_(torch.randn(plain.coefficients.shape, generator=generator))
+    fused = activation(formula, base, "fused", groups=groups).double()
+    fused.load_state_dict(plain.state_dict())
+    for expected, result in zip(value_and_gradients(plain, x), value_and_gradients(fused, x), strict=True):
+        assert torch.allclose(result, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+def test_fused_in_parts_equals_plain_to_a_millionth(formula: Formula, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.activations.fused._PART", {"cpu": 100})
+    plain, fused = activation(formula), activation(formula, execution="fused")
+    nn.init.normal_(plain.coefficients, generator=torch.Generator().manual_seed(1))
+    fused.load_state_dict(plain.state_dict())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = images().to(memory_format=layout)
+        for expected, result in zip(value_and_gradients(plain, x), value_and_gradients(fused, x), strict=True):
+            assert (result - expected).norm() <= 1e-6 * expected.norm()
+
+
+@pytest.mark.parametrize("base", ["relu", "silu", "gelu"])
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+def test_the_derivatives_are_those_of_the_function(formula: Formula, base: Base) -> None:
+    module = activation(formula, base, "fused").double()
+    nn.init.normal_(module.coefficients, generator=torch.Generator().manual_seed(2))
+    scale = module.get_buffer("scale").fill_(0.7)[:, None]
+    x = images(dtype=torch.float64)[:2, :, :2, 0].requires_grad_()
+    kinks = [torch.zeros_like(scale)]
+    if formula is H:
+        kinks += [module.get_buffer("centre")[:, None] + scale * knot for knot in (-1.0, 0.0, 1.0)]
+    assert all((x - kink).abs().min() > 1e-4 for kink in kinks)
+
+    def function(x: Tensor, coefficients: Tensor) -> Tensor:
+        return torch.func.functional_call(module, {"coefficients": coefficients}, (x,))
+
+    assert torch.autograd.gradcheck(function, (x, module.coefficients))
+
+
+def test_only_the_input_is_kept_for_the_backward_pass() -> None:
+    def kept(execution: Execution) -> int:
+        sizes: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            activation(W4, execution=execution, channels=8)(torch.randn(2, 8, 32, 32, requires_grad=True))
+        return sum(sizes.values())
+
+    whole = 4 * 2 * 8 * 32 * 32
+    assert whole <= kept("fused") <= 1.1 * whole
+    assert kept("plain") > 4 * whole
+
+
+@pytest.mark.slow
+def test_the_compiled_operation_starts_as_its_base_and_equals_the_plain_one() -> None:
+    try:
+        check_execution("compiled", "cpu")
+    except RequestError as error:
+        pytest.skip(str(error))
+    for base in ("relu", "silu"):
+        plain, compiled = activation(W4, base), activation(W4, base, "compiled")
+        for x in (images(*EXTREMES[:5]), images(channels=6).expand(4, 6, 5, 3)):
+            expected = value_and_gradients(Function(BASES[base]), x)
+            assert all(torch.equal(a, b) for a, b in zip(value_and_gradients(compiled, x), expected, strict=False))
+        nn.init.normal_(plain.coefficients, generator=torch.Generator().manual_seed(1))
+        compiled.load_state_dict(plain.state_dict())
+        for expected, result in zip(
+            value_and_gradients(plain, images()), value_and_gradients(compiled, images()), strict=True
+        ):
+            assert (result - expected).norm() <= 1e-6 * expected.norm()
+
+
+TRITON = """
+import torch
+from harness.activations.base import PreservingActivation
+from harness.activations.window import W3, W4, W5
+
+for formula in (W3, W4, W5):
+    for base in ("relu", "silu"):
+        for shape, layout in (
+            ((3, 5, 4, 7), torch.contiguous_format),
+            ((3, 70, 4, 7), torch.channels_last),
+            ((9, 5), None),
+        ):
+            results = []
+            for execution in ("plain", "triton"):
+                generator = torch.Generator().manual_seed(0)
+                module = PreservingActivation(formula, shape[1], base=base, execution=execution)
+                module.set_statistics(0.2 + torch.rand(shape[1], generator=generator))
+                x = torch.randn(shape, generator=generator)
+                x = x if layout is None else x.to(memory_format=layout)
+                x.requires_grad_()
+                upstream = torch.randn(shape, generator=generator)
+                value = module(x)
+                start = torch.autograd.grad(value, [x, module.coefficients], upstream)
+                torch.nn.init.normal_(module.coefficients, generator=generator)
+                trained = module(x)
+                end = torch.autograd.grad(trained, [x, module.coefficients], upstream)
+                results.append([value, start[0], start[1], trained, *end])
+            plain, triton = results
+            assert torch.equal(plain[0], triton[0]) and torch.equal(plain[1], triton[1])
+            for expected, result in zip(plain, triton):
+                assert (expected - result).norm() <= 1e-6 * expected.norm(), (formula, base, shape)
+print("equal")
+"""
+
+
+@pytest.mark.slow
+def test_the_triton_kernels_compute_the_same_in_its_interpreter() -> None:
+    pytest.importorskip("triton", reason="triton is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", TRITON], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True
+    )
+    assert done.stdout == "equal\n", done.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("execution", ["fused", "compiled", "triton"])
+def test_on_a_gpu_every_execution_equals_the_plain_one(execution: Execution) -> None:
+    for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = torch.randn(8, 64, 14, 14, device="cuda", dtype=dtype).to(memory_format=layout)
+            plain = activation(W4, channels=64).cuda()
+            other = activation(W4, execution=execution, channels=64).cuda()
+            upstream = torch.randn_like(x)
+            for trained in (False, True):
+                if trained:
+                    nn.init.normal_(plain.coefficients)
+                    other.load_state_dict(plain.state_dict())
+                pairs = []
+                for module in (plain, other):
+                    leaf = x.clone().requires_grad_()
+                    value = module(leaf)
+                    pairs.append([value, *torch.autograd.grad(value, [leaf, module.coefficients], upstream)])
+                for expected, result in zip(*pairs, strict=True):
+                    assert (result.float() - expected.float()).norm() <= tolerance * expected.float().norm()
+                if not trained:
+                    assert torch.equal(pairs[0][0], pairs[1][0]) and torch.equal(pairs[0][1], pairs[1][1])
+
+
+def test_an_execution_that_is_impossible_is_refused_in_one_line() -> None:
+    with pytest.raises(RequestError, match="execution=triton: needs a CUDA device and triton, this is cpu; take fused"):
+        activation(W4, execution="triton")(images())
+    with pytest.raises(ValueError, match="6 channels cannot be shared out among 4 groups"):
+        activation(W4, groups=4)
+    with pytest.raises(ValueError, match=r"shape \(4, 1\), this site needs \(4, 6\)"):
+        PreservingActivation(W4, 6, coefficients=nn.Parameter(torch.zeros(4, 1)))
+
+
+def test_sites_that_share_coefficients_train_them_together() -> None:
+    first = activation(W4, groups=1)
+    second = PreservingActivation(W4, 4, groups=1, coefficients=first.coefficients)
+    both = nn.ModuleList([first, second])
+    assert [p.shape for p in both.parameters()] == [(4, 1)]
+    (first(images()).sum() + second(torch.randn(2, 4, 3, 3)).sum()).backward()
+    with torch.no_grad():
+        first.coefficients[0] = 0.25
+    assert second(torch.full((1, 4), -2.0)).equal(torch.full((1, 4), -0.5))
+
+
+def test_neighbouring_channels_of_a_group_share_coefficients() -> None:
+    module = PreservingActivation(W4, 6, groups=3)
+    with torch.no_grad():
+        module.coefficients[0] = torch.tensor([0.1, 0.2, 0.3])
+    # Far from 0 the window is closed.
+    assert torch.allclose(module(torch.full((1, 6), -100.0)), torch.tensor([[-10.0, -10, -20, -20, -30, -30]]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    formula=st.sampled_from([W3, W4, W5]),
+    seed=st.integers(0, 2**31),
+    scale=st.floats(0.01, 100.0),
+)
+def test_far_from_the_scale_only_the_slopes_are_felt(formula: Formula, seed: int, scale: float) -> None:
+    module = PreservingActivation(formula, 1).double()
+    module.set_statistics(torch.tensor([scale]))
+    nn.init.normal_(module.coefficients, generator=torch.Generator().manual_seed(seed))
+    given_now = dict(zip(formula.names, module.coefficients.detach().flatten().tolist(), strict=True))
+    x = torch.linspace(-12, 12, 4001, dtype=torch.float64)[:, None] * scale
+    lines = (1 + given_now.get("p", 0.0)) * F.relu(x) - given_now["q"] * F.relu(-x)
+    bound = abs(given_now["a0"]) + math.exp(-0.5) * (abs(given_now.get("a1", 0.0)) + abs(given_now["a2"]))
+    away = (module(x) - lines).abs()
+    assert away.max() <= scale * bound * (1 + 1e-9)
+    assert away[x.abs() > 7.5 * scale].max() <= 1e-10 * scale * (1 + bound)
+
+
+def test_the_laplacian_starts_at_zero_and_ignores_a_constant() -> None:
+    module = WithLaplacian(activation(W4), 6)
+    x = images(*EXTREMES[:7])
+    value, gradient, *_ = value_and_gradients(module, x)
+    expected = value_and_gradients(nn.ReLU(), x)
+    assert torch.equal(value, expected[0]) and torch.equal(gradient, expected[1])
+    half = images(6e4, -6e4, dtype=torch.float16)
+    assert torch.equal(module(half), F.relu(half))
+    assert torch.equal(laplacian(torch.full((1, 2, 3, 3), 7.0)), torch.zeros(1, 2, 3, 3))
+    spot = torch.zeros(1, 1, 5, 5)
+    spot[0, 0, 2, 2] = 1.0
+    with torch.no_grad():
+        module.kappa.fill_(0.5)
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    assert torch.equal(laplacian(spot)[0, 0, 1:4, 1:4], kernel)
+    assert torch.equal(module(spot.expand(1, 6, 5, 5))[0, 3, 1:4, 1:4], F.relu(spot)[0, 0, 1:4, 1:4] + 0.5 * kernel)
+
+
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+def test_the_penalty_is_the_mean_square_under_the_normal_distribution(formula: Formula) -> None:
+    module = activation(formula).double()
+    module.get_buffer("scale")[0] = 0.5
+    assert mean_deviation([module]).item() == 0.0
+    nn.init.normal_(module.coefficients, generator=torch.Generator().manual_seed(4))
+    scale = module.get_buffer("scale")
+    centre = dict(module.named_buffers()).get("centre", torch.zeros_like(scale))
+    # The trapezoidal rule; so fine that kinks between its points do not matter.
+    z = torch.linspace(-10, 10, 2_000_001, dtype=torch.float64)[:, None]
+    density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * (z[1] - z[0])
+    for channel in range(6):
+        one = PreservingActivation(formula, 1).double()
+        one.set_statistics(scale[channel : channel + 1], centre[channel : channel + 1])
+        with torch.no_grad():
+            one.coefficients.copy_(module.coefficients[:, channel : channel + 1])
+            x = centre[channel] + scale[channel] * z
+            expected = (density * ((one(x) - F.relu(x)) / scale[channel]).square()).sum()
+        assert module.deviation()[channel].item() == pytest.approx(expected.item(), rel=1e-8)
+    gradient = torch.autograd.grad(mean_deviation([module, module]), module.coefficients)[0]
+    assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "target", "error", "plain"),
+    [
+        (W4, F.silu, 0.028, 0.209),
+        (W4, F.gelu, 0.015, 0.127),
+        (W4, F.softplus, 0.029, 0.440),
+        (W4, F.mish, 0.010, 0.183),
+        (W4, F.elu, 0.013, 0.381),
+        (W4, F.selu, 0.029, 0.670),
+        (W4, F.hardswish, 0.046, 0.259),
+        (W4, F.leaky_relu, 0.0, 0.007),
+        (W5, F.silu, 0.009, 0.209),
+        (H, F.silu, 0.058, 0.209),
+        (H, F.gelu, 0.054, 0.127),
+        (H, F.softplus, 0.069, 0.440),
+    ],
+)
+def test_how_close_it_comes_to_known_activations(
+    formula: Formula, target: Callable[[Tensor], Tensor], error: float, plain: float
+) -> None:
+    """L2 errors under N(0, 1) of the best fit, and of ReLU itself, to three digits."""
+    z = torch.linspace(-9, 9, 200_001, dtype=torch.float64)
+    root = (torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * (z[1] - z[0])).sqrt().numpy()
+    module = PreservingActivation(formula, 1).double()
+    rest = (target(z) - F.relu(z)).numpy() * root
+    columns = []
+    for index in range(len(formula.names)):
+        with torch.no_grad():
+            module.coefficients.zero_()[index] = 1.0
+            columns.append((module(z[:, None])[:, 0] - F.relu(z)).numpy() * root)
+    basis = np.stack(columns, axis=1)
+    best = np.linalg.lstsq(basis, rest, rcond=None)[0]
+    assert np.linalg.norm(basis @ best - rest) == pytest.approx(error, abs=6e-4)
+    assert np.linalg.norm(rest) == pytest.approx(plain, abs=6e-4)
+
+
+def test_the_mixture_contains_swish() -> None:
+    module = PreservingActivation(M, 1).double()
+    module.set_statistics(torch.tensor([2.0]))
+    x = torch.linspace(-20, 20, 401, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        module.coefficients[:, 0] = torch.tensor([0.0, 1.0, math.log(2.0)], dtype=torch.float64)
+    assert torch.allclose(module(x), F.silu(x), rtol=1e-12, atol=1e-12)
