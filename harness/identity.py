@@ -35,7 +35,8 @@ def code_hash(path: Path) -> str:
     """SHA-256, in hexadecimal, of a module's syntax and of all that it imports, transitively, as far as it counts.
 
     What counts is what it imports relatively, and ``BUILDING_BLOCKS``. The rest of the harness is covered by the
-    protocol version, other packages by the recorded environment. Comments, blank lines, formatting, docstrings and the name and place of the file change nothing.
+    protocol version, other packages by the recorded environment. Comments, blank lines, formatting, docstrings
+    and the name and place of the file change nothing.
 
     Raises:
         SyntaxError: a file is not Python.
