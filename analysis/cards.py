@@ -180,6 +180,8 @@ def _identical(identical: Mapping[str, int]) -> str:
 def _audit_sentences(card: Mapping[str, Any]) -> tuple[str, ...]:
     if "audit" not in card:
         return ()
+    if card["audit"] is None and card.get("near_joined"):
+        return ("Near-duplicates were looked for; those that were found share a cluster.",)
     if card["audit"] is None:
         command = f"python -m harness.data {card['name']} --audit"
         return (f"Identical images and given groups were looked for, near-duplicates were not: {command} does that.",)

@@ -57,7 +57,8 @@ def make_card(
         ``sides``: side → images. ``counts``: side → images of each class; with several labels an image counts
         in each class that it bears. ``shares``: side or ``all`` → ``counts`` as fractions of the side's images.
         ``groups``: given patients or lesions, null where none are given. ``identical``: ``sets`` of images with the
-        same pixels and the ``images`` in them. ``clusters``: what a grouped split keeps on one side.
+        same pixels and the ``images`` in them. ``clusters``: what a grouped split keeps on one side;
+        ``near_joined``: near-duplicates among it.
         ``notes``: inexact counts, sentences of the decoder. ``pictured``: classes in the sample grid.
         ``leaks``: the counts, ``any`` and ``sentence``. ``allow_leakage``. ``audit``: null or as ``_audited`` says.
     """
@@ -93,6 +94,7 @@ def make_card(
         "groups": len(groups) or None,
         "identical": {"sets": len(repeated), "images": sum(repeated)},
         "clusters": len(set(data.groups)),
+        "near_joined": data.near_joined,
         "notes": [*_inexact(split, len(data.labels)), *_first(data.notes)],
         "pictured": min(len(data.classes), MOST_CLASSES),
         "leaks": {**leaks.to_json(), "any": leaks.any, "sentence": leaks.sentence()},

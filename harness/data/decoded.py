@@ -42,6 +42,8 @@ class DecodedDataset:
     """SHA-256 (hex) over pixels, labels, records, classes and size."""
     notes: tuple[str, ...] = ()
     """What decoding did beyond the resize, such as turning an image by its EXIF tag."""
+    near_joined: bool = False
+    """Whether near-duplicates share a cluster too."""
 
     @property
     def multi_label(self) -> bool:

@@ -43,7 +43,7 @@ def join_near_duplicates(
     # A cluster bears the smallest of the names that it joins, whatever the order of the images.
     names = pl.DataFrame({"cluster": data.records["cluster"], "joined": joined})
     smallest = names.select(pl.col("cluster").min().over("joined"))["cluster"]
-    return replace(data, records=data.records.with_columns(smallest))
+    return replace(data, records=data.records.with_columns(smallest), near_joined=True)
 
 
 def _clusters(data: DecodedDataset, progress: Callable[[int, int], None] | None) -> npt.NDArray[np.int64]:

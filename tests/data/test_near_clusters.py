@@ -27,6 +27,7 @@ def test_copies_share_a_cluster_and_are_looked_for_once(tmp_path: Path, monkeypa
     assert joined.groups[40] == joined.groups[41] == joined.groups[0] == min(data.groups[row] for row in (0, 40, 41))
     assert joined.groups[1:40] == data.groups[1:40]
     assert joined.fingerprint == data.fingerprint
+    assert joined.near_joined
 
     monkeypatch.setattr(near_clusters, "find_near", lambda *_: pytest.fail("looked for twice"))
     assert join_near_duplicates(data, tmp_path).groups == joined.groups
