@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from analysis import costs
 from harness.errors import RequestError
 from harness.store import RunDirectory, TrialFolder
 
@@ -43,6 +44,7 @@ _TRIAL: dict[str, DataTypeClass] = {
     "peak_bytes": pl.Int64,
     "device": pl.String,
     "threads": pl.Int64,
+    **costs.COLUMNS,
 }
 _ATTEMPT: dict[str, DataTypeClass] = {
     **_PLACE,
@@ -181,6 +183,7 @@ def _trial_row(entry: _Entry) -> dict[str, Any]:
         "peak_bytes": (result.get("memory") or {}).get("peak_bytes"),
         "device": device.get("name"),
         "threads": device.get("threads"),
+        **costs.recorded(result),
     }
     metrics = result.get("metrics") or {}
     for side in ("val", "test"):

@@ -114,7 +114,7 @@ def _sections(run: RunDirectory, summary: Summary) -> list[Section]:
             ("The search saw training and validation data; the fresh seeds alone opened the test split.",),
             _present(tables.search(summary), tables.hyperparameters(summary), *curve_figures),
         ),
-        Section("Cost", (), _present(tables.cost(summary))),
+        Section("Cost", (), _present(tables.networks(summary), tables.cost(summary))),
         Section("Progress", (), _present(tables.progress(summary))),
         Section(
             "Failures",

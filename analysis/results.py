@@ -19,7 +19,10 @@ The document is an object with these members; a number that does not exist is nu
     ``search`` and ``confirm`` (``declared``, ``done``, ``failed``, ``causes``), ``chosen`` (``slot``,
     ``value``, ``hyperparameters``, ``configuration``), ``default_value``, ``confirmed_value``,
     ``optimism``, ``trainable`` and ``head`` (lists of the distinct counts seen), ``median_train_seconds``,
-    ``space``. Studies that are not begun have only ``dataset``, ``method``, ``state`` and ``missing``.
+    ``cost`` (lists of the distinct values seen of ``own``, ``norm``, ``percent``, ``storage_bytes``,
+    ``optimizer_bytes``, ``multiply_adds``, ``multiply_adds_before``, as the result of a trial has them; and
+    ``peak_bytes``, ``step_seconds``, ``relative_step``), ``space``. Studies that are not begun have
+    only ``dataset``, ``method``, ``state`` and ``missing``.
 ``ledger``
     a list, one object a study and one (``method`` null) for backbones that were trained first:
     ``slots_declared``, ``slots``, ``trials``, ``attempts``, ``attempts_without_result``, ``epochs``,
@@ -54,7 +57,7 @@ def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
         "complete": summary.complete,
         "flags": flags,
         "scores": [_score(study, score) for study in summary.studies for score in study.scores.values()],
-        "studies": [*(_study(study, summary.metric) for study in summary.studies), *absent],
+        "studies": [*(_study(study, summary) for study in summary.studies), *absent],
         "ledger": [asdict(spent) for spent in summary.ledger],
         "failures": list(summary.failures),
         "datasets": summary.cards,
@@ -82,7 +85,7 @@ def _score(study: Study, score: Score) -> dict[str, Any]:
     }
 
 
-def _study(study: Study, metric: str) -> dict[str, Any]:
+def _study(study: Study, summary: Summary) -> dict[str, Any]:
     return {
         "dataset": study.dataset,
         "method": study.method,
@@ -94,9 +97,15 @@ def _study(study: Study, metric: str) -> dict[str, Any]:
         "chosen": study.chosen,
         "default_value": study.default_value,
         "confirmed_value": study.confirmed_value,
-        "optimism": optimism(study, metric),
+        "optimism": optimism(study, summary.metric),
         "trainable": list(study.trainable),
         "head": list(study.head),
         "median_train_seconds": study.train_seconds,
+        "cost": {
+            **{name: list(values) for name, values in study.cost.figures.items()},
+            "peak_bytes": study.cost.peak_bytes,
+            "step_seconds": study.cost.step_seconds,
+            "relative_step": summary.relative_step(study),
+        },
         "space": study.space,
     }

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis import frames
+from analysis.costs import StudyCost, reference_of, relative_step, study_cost
 from analysis.intervals import Interval, t_interval
 from analysis.ledger import Spent, ledger
 from harness.errors import RequestError, suggestion
@@ -81,6 +82,7 @@ class Study:
     head: tuple[int, ...]
     train_seconds: float | None
     """Median over the trials of both stages that are done."""
+    cost: StudyCost
 
     @property
     def state(self) -> str:
@@ -116,6 +118,14 @@ class Summary:
     def of(self, dataset: str) -> list[Study]:
         """The studies of a dataset, by method."""
         return [study for study in self.studies if study.dataset == dataset]
+
+    def relative_step(self, study: Study) -> float | None:
+        """Time a step as a multiple of full fine-tuning's on the same dataset; None where these do not compare."""
+        name = self.spec["backbone"]["name"]
+        methods = self.spec["methods"].items()
+        others = {label for label, entry in methods if (entry.get("backbone") or {}).get("name", name) != name}
+        rivals = [(one.method, one.plugin, one.cost) for one in self.of(study.dataset) if one.method not in others]
+        return None if study.method in others else relative_step(study.cost, reference_of(rivals))
 
     @property
     def datasets(self) -> list[str]:
@@ -205,7 +215,8 @@ def _study(folder: StudyFolder, trials: pl.DataFrame, metric: str) -> Study:
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
     default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
-    timed = own.filter((pl.col("status") == "done") & (pl.col("stage") != "other"))["train_seconds"].drop_nulls()
+    timed = own.filter((pl.col("status") == "done") & (pl.col("stage") != "other"))
+    seconds = timed["train_seconds"].drop_nulls().to_list()
     return Study(
         dataset=dataset,
         method=method,
@@ -224,7 +235,8 @@ def _study(folder: StudyFolder, trials: pl.DataFrame, metric: str) -> Study:
         scores={name: _score(name, done) for name in frames.METRICS},
         trainable=_distinct(done["trainable"]),
         head=_distinct(done["head"]),
-        train_seconds=statistics.median(seconds) if (seconds := timed.to_list()) else None,
+        train_seconds=statistics.median(seconds) if seconds else None,
+        cost=study_cost(done, timed),
     )
 
 

@@ -22,6 +22,7 @@ METRIC_NAMES = {
     "brier": "Brier score",
     "ece": "ECE",
 }
+_MEGABYTE, _GIGA = 1e6, 1e9
 SCOPE = (
     "Scope: seeds only. The interval covers retraining on this data, scored on this test set; "
     "it says nothing about new cases."
@@ -169,6 +170,55 @@ def cost(summary: Summary) -> Table:
     )
 
 
+def networks(summary: Summary) -> Table:
+    """What the confirmed networks of each study cost, whatever its budget was."""
+
+    def row(study: Study) -> tuple[str, ...]:
+        figures = study.cost.figures
+        before = figures["multiply_adds_before"]
+        return (
+            study.method,
+            _counts(figures["own"]),
+            _counts(figures["norm"]),
+            _counts(study.head),
+            _each(figures["percent"], 1, 3),
+            _each(figures["storage_bytes"], _MEGABYTE, 2),
+            _each(figures["optimizer_bytes"], _MEGABYTE, 2),
+            _each(before, _GIGA, 3),
+            _each(figures["multiply_adds"], _GIGA, 3),
+            number(None if study.cost.peak_bytes is None else study.cost.peak_bytes / _MEGABYTE, 0),
+            number(study.cost.step_seconds, 4),
+            number(summary.relative_step(study), 2),
+        )
+
+    return Table(
+        caption="What the adapted networks cost.",
+        head=(
+            "Method",
+            "Own",
+            "Norms",
+            "Head",
+            "% of backbone",
+            "Storage, MB",
+            "Optimiser, MB",
+            "GMACs before",
+            "GMACs",
+            "Peak, MB",
+            "s a step",
+            "× full fine-tuning",
+        ),
+        align="l" + "r" * 11,
+        groups=_by_dataset(summary, row, 12),
+        note="Trained parameters: own (added, or pretrained weights that train), scales and shifts of norms, head; "
+        "the percentage is of own and norms. Storage: what a task needs beside the pretrained file, head included. "
+        "Optimiser: its state. GMACs: 10⁹ multiply-adds of one image through the convolutions "
+        "and linear layers of the unchanged and of the adapted backbone, not merged; norms, activations and the head "
+        "are not counted. Peak: of the accelerator's memory. "
+        "Seconds a step: training time by steps, validation included; it is compared with full fine-tuning's where "
+        "both ran on one kind of device with as many threads. MB: 10⁶ bytes.",
+    )
+
+
 def progress(summary: Summary) -> Table:
     """How far each study is, and its failures by cause."""
 
@@ -245,8 +295,12 @@ def _mean_sd(interval: Interval | None) -> str:
     return f"{number(interval.mean, 3)} ({number(interval.sd, 3)})"
 
 
-def _counts(values: tuple[int, ...]) -> str:
+def _counts(values: Iterable[float]) -> str:
     return " / ".join(map(count, values)) or NOT_AVAILABLE
+
+
+def _each(values: Iterable[float], unit: float, digits: int) -> str:
+    return " / ".join(number(value / unit, digits) for value in values) or NOT_AVAILABLE
 
 
 def _causes(causes: Mapping[str, int]) -> str:

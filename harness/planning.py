@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -15,6 +17,7 @@ from harness.files import TornFileError, read_json, set_aside
 from harness.identity import differences
 from harness.plugins import Catalogue
 from harness.reporting import run_lock
+from harness.space import defaults
 from harness.spec import SweepSpec
 from harness.store import RunDirectory, StudyFolder
 from harness.studies import Planner, Roots, Study
@@ -43,7 +46,7 @@ def plan_run(
         planner = Planner(spec, catalogue, run, roots, bar.update)
         studies = planner.studies()
     with console.status("loading pretrained weights"):
-        _fetch_weights(studies)
+        _check_networks(studies)
     with run_lock(run):
         mend(run, repair, console)
         _check_stale(run, studies, rerun_stale, console)
@@ -58,11 +61,22 @@ def plan_run(
     return studies
 
 
-def _fetch_weights(studies: Sequence[Study]) -> None:
-    """Download what is not there yet, once and here, so that workers find it and a mistake shows before the launch."""
-    pairs = {(study.backbone, study.weights) for study in studies if study.source is None}
-    for name, weights in sorted(pairs, key=str):
-        build_model(name, weights, classes=2, seed=0)
+def _check_networks(studies: Sequence[Study]) -> None:
+    """Download weights that are not there yet, and let each method act on its network with its default settings.
+
+    Once and here, so that workers find the weights and a mistake shows before the launch.
+    """
+    # A network that this run trains first does not exist yet; what a method asks of it does not depend on its values.
+    starts = {study.label: (study.backbone, None if study.source else study.weights) for study in studies}
+    for start in sorted(set(starts.values()), key=str):
+        model, _ = build_model(*start, classes=2, seed=0)
+        first = {study.label: study for study in studies if starts[study.label] == start}
+        for label, study in first.items():
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    study.method.cls().adapt(copy.deepcopy(model), defaults(study.space))
+            except (ValueError, RequestError) as error:
+                raise RequestError(f"methods.{label}: cannot act on {study.backbone}: {error}") from error
 
 
 def mend(run: RunDirectory, repair: bool, console: Console) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Before anything loads torch: the networks here are tiny, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path

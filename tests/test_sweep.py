@@ -228,7 +228,7 @@ def test_a_trial_that_kills_every_worker_is_given_up(cache: Path, tmp_path: Path
 def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(cache: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "harness.trial", "--method", "lora_c", "--dataset", "digits", "--save-model",
-        "--out", str(tmp_path / "t"), "--set", "train.epochs=40", "--set", "train.image_size=8",
+        "--out", str(tmp_path / "t"), "--set", "train.epochs=15", "--set", "train.image_size=8",
         "--set", "backbone.name=resnet20",
     ]  # fmt: skip
     trial = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -239,7 +239,7 @@ def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(cache: Path, tmp_
         time.sleep(0.05)
     trial.send_signal(signal.SIGINT)
     _, errors = trial.communicate(timeout=60)
-    assert trial.returncode == 130 and "epoch 1/40: validation balanced_accuracy" in errors
+    assert trial.returncode == 130 and "epoch 1/15: validation balanced_accuracy" in errors
     again = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=200)
     assert again.returncode == 0 and "val: accuracy" in again.stdout
     log = (tmp_path / "t" / "log.txt").read_text()

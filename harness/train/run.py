@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones import save_model
+from harness.costs import cost, pretrained
 from harness.errors import DataError, RequestError, one_line
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
@@ -59,6 +60,8 @@ def run_trial(
     clock = time.perf_counter()
     training: Training | None = None
     outcome: dict[str, Any]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     try:
         training = Training(job, folder, device, control, resident)
         outcome = _train_and_evaluate(training)
@@ -127,6 +130,8 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         columns.update(_numbered("logit", logits))
         training.control.guard()
         folder.write_predictions(pl.DataFrame(columns))
+    size = job.train.image_size
+    costs = cost(training.model, pretrained(job.backbone, job.weights, size), size, training.context.optimizer)
     if job.save_model:
         training.method.merge(training.model)
         save_model(training.model, folder.model_path, {"backbone": job.backbone})
@@ -143,6 +148,7 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         "epochs": progress.epoch,
         "steps": progress.curve[-1]["step"],
         "parameters": {"trainable": trained - trained_head, "head": head, "total": total},
+        "cost": costs,
     }
 
 

@@ -31,6 +31,8 @@ class RunBuilder:
     """Writes a run directory piece by piece."""
 
     known_seeds = KNOWN_SEEDS
+    extra: Mapping[str, object] = {}
+    """More keys of each result that is written from now on, such as ``cost``; older runs lack some."""
     scalars = staticmethod(scalars)
 
     def __init__(self, path: Path, methods: Sequence[str], datasets: Sequence[str], metric: str) -> None:
@@ -154,6 +156,7 @@ class RunBuilder:
                 "time": {"train_seconds": 8.0, "started": 1.0, "ended": 9.0},
                 "memory": {"peak_bytes": 1_000_000},
                 "device": {"name": "cpu", "threads": 1},
+                **self.extra,
             }
         )
 

@@ -1,0 +1,92 @@
+"""What the networks of a study cost, beside the time that the study took."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+REFERENCE = "full_finetune"
+"""Plugin whose time a step the others are compared with: what a user would do without any of the methods."""
+
+COLUMNS: dict[str, DataTypeClass] = {
+    "own": pl.Int64,  # trained scalars that are neither of a norm nor of the head
+    "norm": pl.Int64,
+    "percent": pl.Float64,  # of the unchanged backbone's scalars, head not counted
+    "storage_bytes": pl.Int64,
+    "optimizer_bytes": pl.Int64,
+    "multiply_adds": pl.Int64,
+    "multiply_adds_before": pl.Int64,
+}
+"""What a trial's result holds under ``cost``, but for the head and the backbone; null in results without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCost:
+    """The figures of the networks that one study confirmed, and its time a step."""
+
+    figures: dict[str, tuple[float, ...]]
+    """Name of ``COLUMNS`` → the distinct values seen, ascending; empty where none is recorded."""
+    peak_bytes: float | None
+    """Median peak of the accelerator's memory over the confirm trials; None on a CPU, where only the whole process
+    is known, whatever it ran before."""
+    step_seconds: float | None
+    """Median over trials of both stages of training time by steps, validation included."""
+    place: tuple[str, int] | None
+    """Device and threads of these trials; None where they are not all the same, so that times do not compare."""
+
+
+def study_cost(confirmed: pl.DataFrame, timed: pl.DataFrame) -> StudyCost:
+    """The cost of a study.
+
+    Args:
+        confirmed: ``frames.trials`` of its confirmation that are done.
+        timed: its trials of both stages that are done.
+    """
+    # A method that trains in one go makes no steps.
+    stepped = timed.filter((pl.col("steps") > 0) & pl.col("train_seconds").is_not_null())
+    seconds = (stepped["train_seconds"] / stepped["steps"]).to_list()
+    places = stepped.select("device", "threads").unique().rows()
+    peaks = confirmed.filter(pl.col("device") != "cpu")["peak_bytes"].drop_nulls().to_list()
+    return StudyCost(
+        figures={name: tuple(sorted(confirmed[name].drop_nulls().unique())) for name in COLUMNS},
+        peak_bytes=statistics.median(peaks) if peaks else None,
+        step_seconds=statistics.median(seconds) if seconds else None,
+        place=places[0] if len(places) == 1 and None not in places[0] else None,
+    )
+
+
+def relative_step(own: StudyCost, reference: StudyCost | None) -> float | None:
+    """Time a step as a multiple of the reference's; None where they ran on other devices or threads."""
+    if reference is None or own.place is None or own.place != reference.place:
+        return None
+    if own.step_seconds is None or not reference.step_seconds:
+        return None
+    return own.step_seconds / reference.step_seconds
+
+
+def recorded(result: dict[str, Any]) -> dict[str, Any]:
+    """The columns of one trial's result."""
+    cost = result.get("cost") or {}
+    return {name: cost.get(name) for name in COLUMNS}
+
+
+def reference_of(candidates: Sequence[tuple[str, str, StudyCost]]) -> StudyCost | None:
+    """The study that the others of a dataset are compared with.
+
+    Args:
+        candidates: label, plugin and cost of each study of the dataset on the network that the sweep names.
+
+    Returns:
+        The one that bears the plugin's name, else the only one of that plugin; None where there is none or
+        several might be meant.
+    """
+    found = [(label, cost) for label, plugin, cost in candidates if plugin == REFERENCE]
+    named = [cost for label, cost in found if label == REFERENCE]
+    if named:
+        return named[0]
+    return found[0][1] if len(found) == 1 else None

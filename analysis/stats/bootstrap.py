@@ -1,0 +1,229 @@
+"""Resampling, for metrics that are no mean over cases.
+
+Weights stand for resamples: how often each seed and each case was drawn, so that a metric of all resamples is one
+product of matrices. Calls with the same ``rng_seed``, seeds, cases and groups draw the same resamples, which pairs
+the methods that are compared; give each dataset a seed of its own, or resamples of datasets would move together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.stats.cautions import (
+    Caution,
+    Refused,
+    conservative_bootstrap,
+    few_seeds_for_percentile,
+    refuse,
+    undefined_resamples,
+)
+from analysis.stats.estimate import FloatArray, finite
+
+MetricOfWeights = Callable[[FloatArray], FloatArray]
+"""Case weights, shape (resamples, cases) → metric of each resample and seed, shape (resamples, seeds), nan where the
+metric is not defined."""
+
+CHUNK = 2**21
+"""Case weights at a time (16 MiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapInterval:
+    """Percentile interval of a difference (or a mean)."""
+
+    estimate: float
+    low: float
+    high: float
+    standard_error: float
+    p: float
+    """Two-sided, by inverting the percentile interval; at least 2 / (resamples + 1)."""
+    confidence: float
+    resamples: int
+    cautions: tuple[Caution, ...]
+
+
+def crossed_resamples(
+    metric: MetricOfWeights,
+    seeds: int,
+    cases: int,
+    *,
+    groups: npt.NDArray[np.int64] | None = None,
+    resamples: int = 10_000,
+    rng_seed: int = 0,
+) -> FloatArray:
+    """Mean over seeds of a metric in resamples of both seeds and cases (Owen 2007).
+
+    Args:
+        metric: of all seeds at once, by case weights.
+        seeds, cases: how many there are.
+        groups: shape (cases,), the patient or lesion of each case as whole numbers from 0 without gaps; whole groups
+            are then drawn.
+        resamples: how many.
+        rng_seed: of the draws.
+
+    Returns:
+        Shape (resamples + 1,): first the value of the data themselves, then one a resample.
+    """
+    rng = np.random.default_rng(rng_seed)
+    units = cases if groups is None else int(groups.max()) + 1
+    values = [np.asarray(metric(np.ones((1, cases)))).mean(axis=1)]
+    step = max(1, CHUNK // cases)
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        case_weights = _weights(rng, count, units)
+        seed_weights = _weights(rng, count, seeds)
+        weights = case_weights if groups is None else case_weights[:, groups]
+        # A seed that was not drawn does not spoil a resample in which its own value is undefined.
+        scores = np.where(seed_weights > 0, metric(weights), 0.0)
+        values.append((scores * seed_weights).sum(axis=1) / seeds)
+    return np.concatenate(values)
+
+
+def crossed_interval(first: FloatArray, second: FloatArray, confidence: float = 0.95) -> BootstrapInterval:
+    """Percentile interval of the difference of two methods' ``crossed_resamples``; conservative.
+
+    Args:
+        first, second: shape (resamples + 1,), from the same draws.
+        confidence: coverage in (0, 1).
+
+    Raises:
+        Refused: more than one resample in twenty leaves the metric undefined.
+        ValueError: different lengths, or a metric that the data themselves leave undefined.
+    """
+    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
+        raise ValueError(f"needs two series of the same draws, got shapes {first.shape} and {second.shape}")
+    differences = first - second
+    if not math.isfinite(differences[0]):
+        raise ValueError("the metric is not defined on these data")
+    drawn = differences[1:]
+    defined = drawn[np.isfinite(drawn)]
+    undefined = undefined_resamples(len(drawn) - len(defined), len(drawn))
+    if undefined is not None and len(defined) < 0.95 * len(drawn):
+        raise Refused(undefined)
+    cautions = (conservative_bootstrap(), *(() if undefined is None else (undefined,)))
+    return _percentile(float(differences[0]), defined, confidence, cautions)
+
+
+def seed_percentile_interval(
+    values: npt.ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, rng_seed: int = 0
+) -> BootstrapInterval:
+    """Percentile interval of a mean over seeds.
+
+    Args:
+        values: shape (n,), one a seed, n ≥ 20.
+        confidence: coverage in (0, 1).
+        resamples: how many.
+        rng_seed: of the draws.
+
+    Raises:
+        Refused: fewer than twenty seeds.
+    """
+    refuse(few_seeds_for_percentile(np.size(values)))
+    scores = finite(values, 1)
+    means = _weights(np.random.default_rng(rng_seed), resamples, len(scores)) @ scores / len(scores)
+    return _percentile(float(scores.mean()), means, confidence, ())
+
+
+def weighted_mean(losses: npt.ArrayLike) -> MetricOfWeights:
+    """A metric that is a mean over cases: negative log-likelihood, Brier score, accuracy.
+
+    Args:
+        losses: shape (seeds, cases).
+    """
+    values = np.ascontiguousarray(finite(losses, 2).T)
+    return lambda weights: (weights @ values) / weights.sum(axis=1, keepdims=True)
+
+
+def weighted_confusion_metric(
+    predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: int, name: str
+) -> MetricOfWeights:
+    """``macro_f1`` or ``mcc`` (R_K of Gorodkin 2004, 0 for a constant prediction) by case weights.
+
+    Args:
+        predicted: shape (seeds, cases), in [0, classes).
+        labels: shape (cases,), in [0, classes).
+        classes: their fixed number.
+        name: which.
+
+    Returns:
+        A metric that is nan where a class has no case (``macro_f1``) or one class has all of them (``mcc``).
+
+    Raises:
+        ValueError: another name.
+    """
+    formulas = {"macro_f1": _macro_f1, "mcc": _matthews}
+    if name not in formulas:
+        raise ValueError(f"no such metric {name!r}; known: {', '.join(formulas)}")
+    formula = formulas[name]
+    member = np.eye(classes)
+    own = member[labels]
+    called = np.stack([member[row] for row in predicted])
+    hits = called * own
+
+    def metric(weights: FloatArray) -> FloatArray:
+        support = weights @ own
+        columns = [
+            formula(support, weights @ calls, weights @ right) for calls, right in zip(called, hits, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+    return metric
+
+
+def weighted_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 15) -> MetricOfWeights:
+    """Expected calibration error by case weights: bins of equal width, the last one closed on both sides.
+
+    Args:
+        confidence: shape (seeds, cases), probability of the predicted class, in [0, 1].
+        correct: shape (seeds, cases), whether it was right.
+        bins: how many.
+    """
+    probability, occurred = finite(confidence, 2), finite(correct, 2)
+    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    gaps = [np.eye(bins)[row] * gap[:, None] for row, gap in zip(place, occurred - probability, strict=True)]
+
+    def metric(weights: FloatArray) -> FloatArray:
+        sums = np.stack([np.abs(weights @ gap).sum(axis=1) for gap in gaps], axis=1)
+        result: FloatArray = sums / weights.sum(axis=1, keepdims=True)
+        return result
+
+    return metric
+
+
+def _weights(rng: np.random.Generator, resamples: int, units: int) -> FloatArray:
+    """How often each of so many units was drawn, shape (resamples, units); each row sums to ``units``."""
+    drawn = rng.integers(0, units, size=(resamples, units))
+    drawn += np.arange(0, resamples * units, units)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * units)
+    return counts.reshape(resamples, units).astype(np.float64)
+
+
+def _percentile(
+    estimate: float, drawn: FloatArray, confidence: float, cautions: tuple[Caution, ...]
+) -> BootstrapInterval:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    count = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p = min(1.0, 2.0 * (count + 1) / (len(drawn) + 1))
+    error = float(drawn.std(ddof=1))
+    return BootstrapInterval(estimate, float(low), float(high), error, p, confidence, len(drawn), cautions)
+
+
+def _macro_f1(support: FloatArray, called: FloatArray, hits: FloatArray) -> FloatArray:
+    f1 = np.where(support > 0, 2 * hits / np.maximum(support + called, 1e-300), np.nan)
+    result: FloatArray = f1.mean(axis=1)
+    return result
+
+
+def _matthews(support: FloatArray, called: FloatArray, hits: FloatArray) -> FloatArray:
+    n = support.sum(axis=1)
+    spread_true, spread_called = n**2 - np.square(support).sum(axis=1), n**2 - np.square(called).sum(axis=1)
+    product = n * hits.sum(axis=1) - (support * called).sum(axis=1)
+    value = np.where(spread_called > 0, product / np.sqrt(np.maximum(spread_true * spread_called, 1e-300)), 0.0)
+    return np.where(spread_true > 0, value, np.nan)

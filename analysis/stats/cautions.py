@@ -1,0 +1,321 @@
+"""What the protocol refuses and what it flags, each as one sentence for a reader who is no statistician.
+
+Every function looks at one thing and returns None where there is nothing to say. ``refuse`` turns a caution into the
+error that stops a computation; all others stand beside a number that is still worth printing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import RequestError
+
+EXACT_TEST_SEEDS = 6
+PERCENTILE_SEEDS = 20
+POPULATION_DATASETS, MANY_DATASETS = 6, 10
+CLASS_CASES = 30
+TIE_FRACTION = 0.20
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """One reservation."""
+
+    code: str
+    """Stable name for machines."""
+    sentence: str
+
+
+class Refused(RequestError):
+    """A statistic that would mislead; the message is the sentence of its caution."""
+
+    def __init__(self, caution: Caution) -> None:
+        super().__init__(caution.sentence)
+        self.caution = caution
+
+
+def refuse(caution: Caution | None) -> None:
+    """Raise ``Refused`` if there is a caution."""
+    if caution is not None:
+        raise Refused(caution)
+
+
+# Refusals
+
+
+def few_seeds_for_exact_test(seeds: int) -> Caution | None:
+    """Below six pairs an exact two-sided test cannot reach 0.05."""
+    if seeds >= EXACT_TEST_SEEDS:
+        return None
+    floor = 2.0 ** (1 - seeds) if seeds else 1.0
+    return Caution(
+        "few_seeds_for_exact_test",
+        f"With {_count(seeds, 'paired seed')} the smallest p value that an exact test can give is {floor:.3g}, so it "
+        f"could never be significant at 0.05; run at least {EXACT_TEST_SEEDS} seeds, or read the interval instead.",
+    )
+
+
+def few_seeds_for_percentile(seeds: int) -> Caution | None:
+    """Percentile and BCa bootstraps over few seeds are far too narrow."""
+    if seeds >= PERCENTILE_SEEDS:
+        return None
+    return Caution(
+        "few_seeds_for_percentile",
+        f"A bootstrap of {_count(seeds, 'seed')} gives an interval that is too narrow; it needs {PERCENTILE_SEEDS} "
+        "seeds, use the t interval instead.",
+    )
+
+
+def few_datasets_for_population(datasets: int) -> Caution | None:
+    """A claim about new datasets needs six of them."""
+    if datasets >= POPULATION_DATASETS:
+        return None
+    return Caution(
+        "few_datasets_for_population",
+        f"{_count(datasets, 'dataset')} cannot speak for datasets that were not tried (at least {POPULATION_DATASETS} "
+        "are needed); read the average over exactly these datasets instead.",
+    )
+
+
+def pooled_seeds(blocks: Sequence[str]) -> Caution | None:
+    """Seeds of one dataset used as if they were datasets (``blocks``: the dataset of each row of a rank test)."""
+    repeated = sorted({name for name in blocks if blocks.count(name) > 1})
+    if not repeated:
+        return None
+    return Caution(
+        "pooled_seeds",
+        f"Several rows of a rank test come from the same dataset ({', '.join(repeated)}): seeds are not datasets, and "
+        "more of them would make false claims more likely; give one row, the mean over seeds, for each dataset.",
+    )
+
+
+def unequal_seeds(a: Sequence[int], b: Sequence[int]) -> Caution | None:
+    """Two methods whose seeds differ and were not brought to their common ones."""
+    only_a, only_b = sorted(set(a) - set(b)), sorted(set(b) - set(a))
+    if not only_a and not only_b:
+        return None
+    parts = [
+        f"{_listed(only)} only on the {side} side" for only, side in ((only_a, "first"), (only_b, "second")) if only
+    ]
+    return Caution(
+        "unequal_seeds",
+        f"The two methods were run on different seeds ({'; '.join(parts)}); compare them on the seeds that both have.",
+    )
+
+
+def selected_on_test(split: str) -> Caution | None:
+    """A model chosen by its score on the split that then judges it (``split``: what the choice was made on)."""
+    if split != "test":
+        return None
+    return Caution(
+        "selected_on_test",
+        "The model was chosen by its score on the test split, so that score is too good; choose on validation data.",
+    )
+
+
+def absent_class(support: Mapping[str, int]) -> Caution | None:
+    """A class without a test case leaves the mean over classes undefined (``support``: class → test cases)."""
+    absent = [name for name, cases in support.items() if cases == 0]
+    if not absent:
+        return None
+    return Caution(
+        "absent_class",
+        f"The test set has no case of {', '.join(absent)}, so a mean over all classes does not exist; "
+        "it is not replaced by a mean over the others.",
+    )
+
+
+# Flags
+
+
+def unreachable_floor(seeds: int, family: int, alpha: float = 0.05) -> Caution | None:
+    """An exact test whose smallest p value stays above ``alpha`` after the correction for ``family`` tests."""
+    floor = 2.0 ** (1 - seeds)
+    if floor * family <= alpha:
+        return None
+    needed = 1 + math.ceil(math.log2(family / alpha))
+    return Caution(
+        "unreachable_floor",
+        f"With {_count(seeds, 'seed')} and {_count(family, 'comparison')} an exact test can never reach significance "
+        f"at {alpha:g}: its smallest corrected p value is {min(1.0, floor * family):.3g}; {needed} seeds could.",
+    )
+
+
+def undetectable_gap(gap: float, detectable: float) -> Caution | None:
+    """A difference smaller than what the design would usually find (both in units of the metric)."""
+    if detectable <= abs(gap):
+        return None
+    return Caution(
+        "undetectable_gap",
+        f"The observed difference ({abs(gap):.4g}) is smaller than what this many seeds and cases would usually find "
+        f"({detectable:.4g}), so that nothing was found says little.",
+    )
+
+
+def lost_seeds(declared: int, failed: Sequence[int], collapsed: Sequence[int]) -> Caution | None:
+    """Seeds that failed or that learned next to nothing."""
+    if not failed and not collapsed:
+        return None
+    parts = []
+    if failed:
+        parts.append(f"{len(failed)} failed ({_listed(failed)})")
+    if collapsed:
+        parts.append(f"{len(collapsed)} learned next to nothing ({_listed(collapsed)}, counted in all numbers)")
+    return Caution(
+        "lost_seeds",
+        f"Of {_count(declared, 'declared seed')} {' and '.join(parts)}; no interval describes such a method well.",
+    )
+
+
+def unequal_budgets(budgets: Mapping[str, float], unit: str = "search trials") -> Caution | None:
+    """Methods that were tuned with different budgets (``budgets``: method → amount)."""
+    if len(set(budgets.values())) <= 1:
+        return None
+    listed = ", ".join(f"{name}: {amount:g}" for name, amount in budgets.items())
+    return Caution(
+        "unequal_budgets",
+        f"The methods were not tuned equally ({unit}: {listed}), so a difference may be due to the tuning.",
+    )
+
+
+def few_cases(support: Mapping[str, int]) -> Caution | None:
+    """Classes with fewer than thirty test cases (``support``: class → test cases; absent ones are refused instead)."""
+    few = [f"{name}: {cases}" for name, cases in support.items() if 0 < cases < CLASS_CASES]
+    if not few:
+        return None
+    return Caution(
+        "few_cases",
+        f"Some classes have fewer than {CLASS_CASES} test cases ({', '.join(few)}); "
+        "intervals are then somewhat too narrow.",
+    )
+
+
+def negative_component(names: Sequence[str]) -> Caution | None:
+    """Variance components whose estimate is below zero (``names``: which)."""
+    if not names:
+        return None
+    return Caution(
+        "negative_component",
+        f"The estimated variance between {' and between '.join(names)} is below zero, which means too small to be "
+        "told from chance in these data; the interval uses the estimates as they are.",
+    )
+
+
+def unusable_variance() -> Caution:
+    """The two-way variance is not above zero, or rests on less than one degree of freedom."""
+    return Caution(
+        "unusable_variance",
+        "The variance over seeds and cases could not be estimated from these data; a larger, cautious value stands in.",
+    )
+
+
+def zero_variance() -> Caution:
+    """All paired differences are the same number."""
+    return Caution(
+        "zero_variance",
+        "Every paired difference is the same number, so there is no spread to judge by and no interval; "
+        "check that the seed reaches the training and that these are two methods.",
+    )
+
+
+def many_ties(ties: float) -> Caution | None:
+    """Equal or zero differences in an exact test (``ties``: their fraction in [0, 1])."""
+    if ties <= TIE_FRACTION:
+        return None
+    return Caution(
+        "many_ties",
+        f"{ties:.0%} of the paired differences are zero or equal to another, so tests on ranks are coarse here.",
+    )
+
+
+def unplanned_looks(planned: Sequence[int], seeds: int) -> Caution | None:
+    """A number of seeds at which no look was planned (``planned``: the declared numbers of seeds)."""
+    if seeds in planned:
+        return None
+    return Caution(
+        "unplanned_looks",
+        f"The results are looked at after {_count(seeds, 'seed')}, but the plan says {_listed(sorted(planned))}; "
+        "adding seeds until a test succeeds makes false claims more likely than stated.",
+    )
+
+
+def seeds_only() -> Caution:
+    """Only the narrower claim is available."""
+    return Caution(
+        "seeds_only",
+        "This holds for retraining on the same data and for exactly these test cases; it says nothing about new cases.",
+    )
+
+
+def few_datasets(datasets: int) -> Caution | None:
+    """From six to nine datasets a claim about new ones stands on thin ground."""
+    if not POPULATION_DATASETS <= datasets < MANY_DATASETS:
+        return None
+    return Caution(
+        "few_datasets",
+        f"{datasets} datasets are few for a claim about new ones ({MANY_DATASETS} or more would be better).",
+    )
+
+
+def within_margin() -> Caution:
+    """A difference that is real and yet smaller than what was declared to matter."""
+    return Caution(
+        "within_margin",
+        "The difference is unlikely to be chance, but it is smaller than the margin that was declared to matter.",
+    )
+
+
+def below_repeat_noise(gap: float, floor: float) -> Caution | None:
+    """A difference no larger than what repeating the same trial with the same seed gives."""
+    if abs(gap) > floor:
+        return None
+    return Caution(
+        "below_repeat_noise",
+        f"The difference ({abs(gap):.4g}) is not larger than what repeating the same training changes ({floor:.4g}).",
+    )
+
+
+def conservative_bootstrap() -> Caution:
+    """The crossed bootstrap is known to be too wide."""
+    return Caution(
+        "conservative_bootstrap",
+        "This interval comes from resampling seeds and cases together and tends to be too wide.",
+    )
+
+
+def undefined_resamples(undefined: int, resamples: int) -> Caution | None:
+    """Resamples in which the metric was not defined."""
+    if undefined == 0:
+        return None
+    return Caution(
+        "undefined_resamples",
+        f"In {undefined} of {resamples} resamples a class had no case and the metric no value; they were left out.",
+    )
+
+
+def collapsed_seeds(values: Sequence[float], chance: float) -> list[int]:
+    """Positions of seeds that kept less than a tenth of the median seed's advantage over chance.
+
+    Args:
+        values: one score a seed, higher is better.
+        chance: the score of a constant prediction, 1/K for balanced accuracy, 0.5 for AUC.
+
+    Returns:
+        Positions in ``values``, ascending; none where the median itself is not above chance.
+    """
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    if median <= chance:
+        return []
+    return [place for place, value in enumerate(values) if value < chance + 0.1 * (median - chance)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,112 @@
+"""An estimate with its standard error, from which intervals and p values follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+
+from analysis.stats.cautions import Caution
+
+FloatArray = npt.NDArray[np.float64]
+
+Scope = Literal["seeds", "seeds_and_cases", "fixed_datasets", "datasets"]
+"""What varies: retraining; retraining and new cases; both, averaged over these datasets; new datasets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A difference (or a mean) whose distance from the truth, over its standard error, follows Student's t."""
+
+    estimate: float
+    standard_error: float | None
+    """None where the data show no spread at all."""
+    df: float | None
+    """Degrees of freedom, not always whole; None with the standard error."""
+    confidence: float
+    low: float | None
+    high: float | None
+    scope: Scope
+    cautions: tuple[Caution, ...] = ()
+
+    def p_value(self, against: float = 0.0) -> float | None:
+        """Two-sided p value of the hypothesis that the truth is ``against``; None without a standard error."""
+        tail = self.tail(abs(self.estimate - against))
+        return None if tail is None else min(1.0, 2.0 * tail)
+
+    def tail(self, distance: float) -> float | None:
+        """Chance that an estimate lies at least so far above the truth (negative: anywhere above so far below).
+
+        None without a standard error.
+        """
+        if self.standard_error is None or self.df is None:
+            return None
+        return float(stdtr(self.df, -distance / self.standard_error))
+
+    def half_width(self, confidence: float) -> float | None:
+        """Half the length of the interval of that coverage; None without a standard error."""
+        if self.standard_error is None or self.df is None:
+            return None
+        return t_quantile(self.df, confidence) * self.standard_error
+
+
+def t_quantile(df: float, confidence: float) -> float:
+    """Half width, in standard errors, of a two-sided interval of Student's t with ``df`` degrees of freedom.
+
+    Raises:
+        ValueError: confidence outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    return float(stdtrit(df, (1 + confidence) / 2))
+
+
+def bounds(estimate: float, standard_error: float, df: float, confidence: float) -> tuple[float, float]:
+    """``estimate ± t(df) · standard_error``."""
+    half = t_quantile(df, confidence) * standard_error
+    return estimate - half, estimate + half
+
+
+def mean_over_seeds(values: FloatArray, confidence: float = 0.95, scope: Scope = "seeds") -> Estimate:
+    """Student's interval of a mean (Biometrika 6, 1908): over seeds, the narrower claim, or over datasets.
+
+    Args:
+        values: shape (n,), n ≥ 2, finite: one score, or one paired difference, a seed.
+        confidence: coverage in (0, 1).
+        scope: what one value stands for.
+
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+    """
+    values = finite(values, 1)
+    n = len(values)
+    if n < 2:
+        raise ValueError("an interval needs at least two values")
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
+    # Values that are equal may differ from their mean in the last digit, and tiny ones have no square.
+    if np.ptp(values) == 0 or error == 0:
+        return Estimate(
+            estimate=mean, standard_error=None, df=None, confidence=confidence, low=None, high=None, scope=scope
+        )
+    low, high = bounds(mean, error, n - 1, confidence)
+    return Estimate(
+        estimate=mean, standard_error=error, df=n - 1.0, confidence=confidence, low=low, high=high, scope=scope
+    )
+
+
+def finite(values: npt.ArrayLike, axes: int) -> FloatArray:
+    """The values as float64 after checking that they have so many axes, none of length 0, and are finite.
+
+    Raises:
+        ValueError: they do not.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != axes or array.size == 0:
+        raise ValueError(f"needs a non-empty array with {axes} axes, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("a value is not finite")
+    return array

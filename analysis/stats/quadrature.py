@@ -1,0 +1,33 @@
+"""Integrals by the rule of Gauss and Legendre, and over a chi-square distribution."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import gammainccinv, gammaincinv, gammaln
+
+from analysis.stats.estimate import FloatArray
+
+
+@lru_cache(maxsize=4)
+def unit_rule(count: int = 300) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights on [-1, 1]; finding them takes longer than anything that is done with them."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return nodes, weights
+
+
+@lru_cache(maxsize=512)
+def mean_square_ratio(df: float, count: int = 300) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights of ``chi2(df) / df``, an observed over an expected mean square; the weights sum to 1.
+
+    The rule is laid over the logarithm, between quantiles that leave out 1e-14 at each end.
+    """
+    low = math.log(2 * float(gammaincinv(df / 2, 1e-14)) / df)
+    high = math.log(2 * float(gammainccinv(df / 2, 1e-14)) / df)
+    nodes, weights = unit_rule(count)
+    logs = low + (high - low) * (nodes + 1) / 2
+    half = df / 2
+    density = np.exp(half * logs - half * np.exp(logs) + half * math.log(half) - float(gammaln(half)))
+    return np.exp(logs), weights * (high - low) / 2 * density

@@ -1,0 +1,45 @@
+"""A small version of ``benchmarks/calibration.py``: what the protocol promises, and what it protects from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.calibration import SCENARIOS, main, power_found, under_the_null
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["accuracy, noisy seeds", "accuracy, several images a patient, grouped"])
+def test_intervals_cover_and_claims_are_rarely_false(name: str) -> None:
+    row = under_the_null(BY_NAME[name], 150, 0, seeds=10)
+    assert row["met"], row
+    # The interval over seeds alone would have been sold as the same thing.
+    assert row["coverage_seeds_only"] < row["coverage"] - 0.01
+
+
+@pytest.mark.slow
+def test_images_of_one_patient_counted_as_independent_are_noticed() -> None:
+    row = under_the_null(BY_NAME["accuracy, several images a patient, not grouped"], 160, 0, seeds=10)
+    assert not row["met"]
+    assert row["coverage"] < 0.9 and row["false_claims"]["all_pairs"] > 0.2
+
+
+@pytest.mark.slow
+def test_the_power_is_what_the_plan_says() -> None:
+    row = power_found(400, 0, seeds=10)
+    assert row["met"], row
+    assert 0.3 < row["planned"] < 0.95
+
+
+def test_a_run_writes_its_numbers_and_repeats_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = []
+    for name in ("one.json", "two.json"):
+        main(["--repetitions", "6", "--seeds", "5", "--only", "quiet", "--out", str(tmp_path / name)])
+        records.append(json.loads((tmp_path / name).read_text(encoding="utf-8")))
+    assert records[0]["rows"] == records[1]["rows"]
+    assert [row["scenario"] for row in records[0]["rows"]] == ["accuracy, quiet seeds"]
+    assert "accuracy, quiet seeds, 5 seeds: coverage" in capsys.readouterr().out

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.stats.estimate import FloatArray
+from analysis.stats.pseudovalues import auc_values, balanced_accuracy_values
+from analysis.stats.twoway import by_group, two_way
+from harness.metrics import evaluate, softmax
+
+
+def correctness(seed: int, seeds: int, cases: int) -> FloatArray:
+    """Differences of correctness that share something among the cases, as real ones do."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(2, 1, cases)) + 0.4 * rng.normal(size=(2, seeds, 1)) + rng.normal(size=(2, seeds, cases))
+    hits = (latent > -0.5).astype(np.float64)
+    return np.asarray(hits[0] - hits[1])
+
+
+tables = st.builds(correctness, st.integers(0, 2**32), st.integers(2, 8), st.integers(3, 40))
+
+
+@settings(deadline=None)
+@given(table=tables, shift=st.floats(-3, 3), scale=st.floats(0.1, 50), seed=st.integers(0, 99))
+def test_the_interval_moves_with_the_data_and_ignores_their_order(
+    table: FloatArray, shift: float, scale: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shuffled = table[rng.permutation(len(table))][:, rng.permutation(table.shape[1])]
+
+    before, after = two_way(table), two_way(scale * shuffled + shift)
+
+    assert after.estimate == pytest.approx(scale * before.estimate + shift, abs=1e-9)
+    if before.low is None or before.high is None:
+        assert after.low is None and [c.code for c in after.cautions] == ["zero_variance"]
+        return
+    assert (after.low, after.high) == pytest.approx((scale * before.low + shift, scale * before.high + shift), rel=1e-6)
+    assert after.df == pytest.approx(before.df, rel=1e-6)
+
+
+def test_without_cases_that_differ_it_is_students_interval_over_seeds_and_the_other_way_round() -> None:
+    values = np.random.default_rng(1).normal(size=7)
+    student = stats.ttest_1samp(values, 0.0)
+
+    for table in (np.tile(values[:, None], (1, 30)), np.tile(values, (30, 1))):
+        result = two_way(table)
+
+        assert result.df == pytest.approx(6)
+        assert (result.low, result.high) == pytest.approx(tuple(student.confidence_interval(0.95)))
+        assert result.p_value() == pytest.approx(student.pvalue, abs=1e-9)
+
+
+def test_p_values_are_averages_over_what_the_mean_squares_may_be() -> None:
+    table = correctness(6, 5, 80)
+    result = two_way(table)
+    squares = result.mean_squares
+    above = max(0.0, squares.case - squares.residual)
+    rng = np.random.default_rng(6)
+    variance = squares.seed * 4 / rng.chisquare(4, 400_000) + above * 79 / rng.chisquare(79, 400_000)
+    for truth in (0.0, 0.2, -0.4):
+        away = abs(result.estimate - truth) / np.sqrt(variance / (5 * 80))
+        p = result.p_value(against=truth)
+        assert p == pytest.approx(2 * stats.norm.sf(away).mean(), rel=0.02, abs=1e-5)
+        # With few seeds this is more careful than Satterthwaite's, the more so the smaller it is.
+        assert p is not None and result.df is not None and result.standard_error is not None
+        assert p > 2 * stats.t.sf(abs(result.estimate - truth) / result.standard_error, result.df)
+
+
+def test_components_are_those_of_the_model() -> None:
+    rng = np.random.default_rng(2)
+    found = np.array(
+        [
+            (parts.seed, parts.case, parts.interaction)
+            for parts in (
+                two_way(
+                    0.3 * rng.normal(size=(6, 1)) + 0.8 * rng.normal(size=(1, 50)) + 0.5 * rng.normal(size=(6, 50))
+                ).components
+                for _ in range(3000)
+            )
+        ]
+    )
+    error = found.std(axis=0) / math.sqrt(len(found))
+    assert (np.abs(found.mean(axis=0) - [0.09, 0.64, 0.25]) < 4 * error).all()
+
+
+def test_repeated_images_of_a_patient_carry_no_weight_of_their_own() -> None:
+    table = correctness(3, 6, 40)
+    copies = np.repeat(np.arange(40), 5)
+    order = np.random.default_rng(3).permutation(200)
+
+    once, repeated = two_way(table), two_way(table[:, copies][:, order], groups=copies[order])
+    naive = two_way(table[:, copies])
+
+    assert (repeated.low, repeated.high, repeated.df) == pytest.approx((once.low, once.high, once.df))
+    assert naive.standard_error is not None and once.standard_error is not None
+    assert naive.standard_error < 0.8 * once.standard_error
+
+
+@given(table=tables, data=st.data())
+def test_grouping_keeps_the_metric_of_each_seed(table: FloatArray, data: st.DataObject) -> None:
+    cases = table.shape[1]
+    drawn = data.draw(st.lists(st.integers(0, 5), min_size=cases, max_size=cases))
+    groups = np.unique(drawn, return_inverse=True)[1]
+    assert by_group(table, groups).mean(axis=1) == pytest.approx(table.mean(axis=1), abs=1e-12)
+
+
+def test_a_variance_that_is_not_positive_is_replaced_and_said() -> None:
+    # Rows and columns cancel: MSs = MSc = 0 and MSr = 4/3.
+    cancelled = two_way(np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]]))
+    assert cancelled.standard_error == pytest.approx(math.sqrt(2.0 / 6))
+    assert cancelled.df == 2
+    assert "unusable_variance" in [caution.code for caution in cancelled.cautions]
+
+    # MSs = 0.04 · 3 / 1, MSc near 0, MSr near 1: their sum is below zero, and MSs is the larger.
+    table = np.array([[1.1, -0.9, 0.1], [-1.1, 0.9, -0.1]])
+    replaced = two_way(table)
+    assert replaced.df == 1
+    assert replaced.standard_error == pytest.approx(math.sqrt(replaced.mean_squares.seed / 6))
+    assert {"negative_component", "unusable_variance"} == {caution.code for caution in replaced.cautions}
+
+
+def test_a_difference_that_is_always_the_same_has_no_interval() -> None:
+    result = two_way(np.full((5, 20), 0.1))
+    assert (result.low, result.high, result.df, result.p_value()) == (None, None, None, None)
+    assert result.estimate == pytest.approx(0.1)
+    assert [caution.code for caution in result.cautions] == ["zero_variance"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32), classes=st.integers(2, 5), extra=st.integers(0, 40), digits=st.sampled_from([0, 1, 6])
+)
+def test_pseudo_values_have_the_metric_as_their_mean(seed: int, classes: int, extra: int, digits: int) -> None:
+    # Rounded logits bring equal scores.
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.concatenate([np.arange(classes), rng.integers(0, classes, extra)]))
+    logits = (rng.normal(size=(3, len(labels), classes)) + np.eye(classes)[labels]).round(digits)
+    expected = [evaluate(row, labels) for row in logits]
+
+    correct = logits.argmax(axis=2) == labels
+    balanced = balanced_accuracy_values(correct, labels, classes).mean(axis=1)
+    auc = auc_values(np.stack([softmax(row) for row in logits]), labels).mean(axis=1)
+
+    assert balanced == pytest.approx([row["balanced_accuracy"] for row in expected], abs=1e-12)
+    assert auc == pytest.approx([row["auc"] for row in expected], abs=1e-12)
+
+
+def test_the_spread_of_auc_pseudo_values_is_delongs_variance() -> None:
+    # DeLong: var(V10) / n1 + var(V01) / n0, here by counting pairs.
+    rng = np.random.default_rng(5)
+    own, others = rng.normal(1.0, 1.0, 60).round(1), rng.normal(0.0, 1.0, 90).round(1)
+    wins = (own[:, None] > others) + 0.5 * (own[:, None] == others)
+    delong = wins.mean(axis=1).var(ddof=1) / 60 + wins.mean(axis=0).var(ddof=1) / 90
+
+    score = np.concatenate([own, others])
+    labels = np.concatenate([np.ones(60, dtype=np.int64), np.zeros(90, dtype=np.int64)])
+    values = auc_values(np.stack([-score, score], axis=1)[None], labels)[0]
+
+    assert values.var(ddof=1) / 150 == pytest.approx(delong, rel=0.02)
