@@ -12,6 +12,8 @@ COMMANDS = {
     "trial": ("harness.trial", "run one trial here and now, for debugging"),
     "data": ("harness.data.__main__", "prepare a dataset, look at it, audit its split"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
+    "check-methods": ("harness.check_methods", "run what every method promises, your own included"),
+    "methods-pages": ("harness.methods_pages", "write a page for each method"),
     "chaos": ("harness.chaos", "kill a sweep's workers at random and compare with an undisturbed run"),
     "replay": ("harness.replay", "ask every search slot again and compare"),
     "report": ("analysis.report", "write the report of a run directory again"),
@@ -23,7 +25,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print("usage: gpaf-bench COMMAND …\n")
         for name, (module, what) in COMMANDS.items():
-            print(f"  {name:<9}{what} (python -m {module.removesuffix('.__main__')})")
+            print(f"  {name:<15}{what} (python -m {module.removesuffix('.__main__')})")
         return EXIT_DONE
     name = sys.argv[1]
     if name not in COMMANDS:
