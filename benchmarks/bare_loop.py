@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.backbones import build_model
 from harness.data.augment import augment
+from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
 from harness.seeds import derive_seed
 from harness.train.job import TrialJob
@@ -25,6 +26,8 @@ def bare_training(job: TrialJob) -> list[Logits]:
     It keeps the best tensors in memory, as whoever validates after each epoch does, and writes nothing.
     """
     model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
+    if job.weights is None:
+        normalisation = training_normalisation(job.data, job.split)
     torch.manual_seed(derive_seed("adapt", job.seed))
     method, train = job.method(), job.train
     method.adapt(model, job.hyperparameters)

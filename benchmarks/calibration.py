@@ -35,9 +35,9 @@ from analysis.stats.bootstrap import crossed_interval, crossed_resamples, weight
 from analysis.stats.decisions import equivalence_p
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
 from analysis.stats.multiplicity import adjust
-from analysis.stats.power import power_of_t
+from analysis.stats.power import power_two_way
 from analysis.stats.pseudovalues import accuracy_values, auc_values, balanced_accuracy_values
-from analysis.stats.twoway import mean_squares, two_way, variance_and_df
+from analysis.stats.twoway import Components, mean_squares, two_way
 
 Row = dict[str, Any]
 IntArray = npt.NDArray[np.int64]
@@ -181,26 +181,28 @@ def power_found(repetitions: int, base_seed: int, seeds: int) -> Row:
     spread = math.sqrt(SHARED_SD**2 + OWN_SD**2 + CHANCE_SD**2 + scenario.seed_sd**2)
     gap = float(ndtr((level + lead) / spread) - ndtr(level / spread))
     parts = [mean_squares(pilot[0] - pilot[b]).components for b in range(1, METHODS)]
-    variance, df = np.mean(
-        [variance_and_df(part.expected_mean_squares(seeds, cases))[:2] for part in parts], axis=0
-    ).tolist()
-    found, equivalent = [], []
+    components = Components(*np.mean([(part.seed, part.case, part.interaction) for part in parts], axis=0).tolist())
+    levels = {"alone": ALPHA, "first of 45": ALPHA / 45}
+    planned = {name: power_two_way(components, seeds, cases, gap, alpha) for name, alpha in levels.items()}
+    p_values, equivalent = [], []
     for stream in streams(base_seed, "power", seeds, repetitions):
         values = draw(stream, scenario, seeds, cases, level, lead).values
         result = two_way(values[0] - values[1])
-        found.append((result.p_value() or 0.0) <= ALPHA)
+        p_values.append(result.p_value() or 0.0)
         equivalent.append((equivalence_p(result, gap) or 0.0) <= ALPHA)
-    planned, observed = power_of_t(gap / math.sqrt(variance), df, ALPHA), float(np.mean(found))
+    found = {name: float(np.mean(np.array(p_values) <= alpha)) for name, alpha in levels.items()}
     return {
         "part": "power",
         "seeds": seeds,
         "repetitions": repetitions,
         "true_difference": gap,
         "planned": planned,
-        "found": observed,
-        "found_error": math.sqrt(planned * (1 - planned) / repetitions),
+        "found": found,
         "equivalent_at_margin": float(np.mean(equivalent)),
-        "met": abs(planned - observed) <= 0.03 + 2 * math.sqrt(planned * (1 - planned) / repetitions)
+        "met": all(
+            abs(planned[name] - found[name]) <= 0.03 + 2 * math.sqrt(planned[name] * (1 - planned[name]) / repetitions)
+            for name in levels
+        )
         and float(np.mean(equivalent)) <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / repetitions),
     }
 
@@ -219,8 +221,8 @@ def bootstrap_coverage(repetitions: int, base_seed: int, seeds: int) -> Row:
             for row in np.where(correct, labels, wrong)
         ]
         draws = [crossed_resamples(metric, seeds, cases, resamples=1000) for metric in metrics]
-        interval = crossed_interval(draws[0], draws[1])
-        covered.append(interval.low <= 0 <= interval.high)
+        interval = crossed_interval(draws[0], draws[1], seeds)
+        covered.append(covers(interval))
     coverage, error = float(np.mean(covered)), math.sqrt(0.05 * 0.95 / repetitions)
     return {
         "part": "bootstrap",
@@ -262,9 +264,12 @@ def show(row: Row) -> str:
             f"unusable {row['unusable']:.4f}: {mark}"
         )
     if row["part"] == "power":
+        powers = ", ".join(
+            f"{name}: planned {value:.3f}, found {row['found'][name]:.3f}" for name, value in row["planned"].items()
+        )
         return (
-            f"power, {row['seeds']} seeds, true difference {row['true_difference']:.4f}: planned {row['planned']:.3f}, "
-            f"found {row['found']:.3f}; called equivalent at the margin {row['equivalent_at_margin']:.3f}: {mark}"
+            f"power, {row['seeds']} seeds, true difference {row['true_difference']:.4f}: {powers}; called equivalent "
+            f"at the margin {row['equivalent_at_margin']:.3f}: {mark}"
         )
     return f"crossed bootstrap of macro-F1, {row['seeds']} seeds: coverage {row['coverage']:.3f}: {mark}"
 

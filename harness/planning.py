@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from harness.backbones import build_model
 from harness.data.pictures import sample_grid
-from harness.errors import RequestError
+from harness.errors import RequestError, one_line
 from harness.files import TornFileError, read_json, set_aside
 from harness.identity import differences
 from harness.plugins import Catalogue
@@ -46,7 +46,7 @@ def plan_run(
         planner = Planner(spec, catalogue, run, roots, bar.update)
         studies = planner.studies()
     with console.status("loading pretrained weights"):
-        _check_networks(studies)
+        _check_networks(studies, console)
     with run_lock(run):
         mend(run, repair, console)
         _check_stale(run, studies, rerun_stale, console)
@@ -61,7 +61,7 @@ def plan_run(
     return studies
 
 
-def _check_networks(studies: Sequence[Study]) -> None:
+def _check_networks(studies: Sequence[Study], console: Console) -> None:
     """Download weights that are not there yet, and let each method act on its network with its default settings.
 
     Once and here, so that workers find the weights and a mistake shows before the launch.
@@ -77,6 +77,9 @@ def _check_networks(studies: Sequence[Study]) -> None:
                     study.method.cls().adapt(copy.deepcopy(model), defaults(study.space))
             except (ValueError, RequestError) as error:
                 raise RequestError(f"methods.{label}: cannot act on {study.backbone}: {error}") from error
+            except Exception as error:  # noqa: BLE001  (a bug in one method is its trials' failure, not the sweep's end)
+                reason = f"note: {label}: a bug shows on {study.backbone}: {type(error).__name__}: {error}"
+                console.print(one_line(reason), soft_wrap=True, highlight=False, markup=False)
 
 
 def mend(run: RunDirectory, repair: bool, console: Console) -> None:

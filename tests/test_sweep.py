@@ -212,8 +212,10 @@ def test_a_failing_method_is_a_row_and_the_sweep_goes_on(cache: Path, tmp_path: 
 def test_a_trial_that_kills_every_worker_is_given_up(cache: Path, tmp_path: Path) -> None:
     plugins = tmp_path / "plugins"
     plugins.mkdir()
-    deadly = PLUGIN.replace("for parameter in", "import os; os.kill(os.getpid(), 9)\n        for parameter in")
-    (plugins / "mine.py").write_text(deadly)
+    deadly = (
+        "\n    def training_step(self, context, images, labels):\n        import os\n        os.kill(os.getpid(), 9)\n"
+    )
+    (plugins / "mine.py").write_text(PLUGIN + deadly)
     file = tiny_sweep(
         tmp_path,
         methods=["mine"],

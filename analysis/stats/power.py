@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from analysis.stats.estimate import Estimate
+from analysis.stats.estimate import Estimate, FloatArray
 from analysis.stats.quadrature import mean_square_ratio
-from analysis.stats.twoway import Components, variance_and_df
+from analysis.stats.twoway import TAIL_NODES, Components, TwoWay, variance_and_df
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ def detectable_noncentrality(df: float, alpha: float = 0.05, power: float = 0.8)
 def detectable_difference(estimate: Estimate, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """Minimal detectable difference of the design that gave an estimate, in units of the metric.
 
+    For a two-way estimate that of its own, more careful p value, with components below zero counted as zero.
+
     Args:
         estimate: with the standard error of the design; its value does not matter.
         alpha: level; for the first step of Holm the level divided by the size of the family.
@@ -80,6 +82,9 @@ def detectable_difference(estimate: Estimate, alpha: float = 0.05, power: float 
     """
     if estimate.standard_error is None or estimate.df is None:
         return None
+    if isinstance(estimate, TwoWay):
+        squares = estimate.mean_squares
+        return plan_two_way(estimate.components, squares.seeds, squares.cases, alpha, power).detectable
     return detectable_noncentrality(estimate.df, alpha, power) * estimate.standard_error
 
 
@@ -112,16 +117,57 @@ def plan_two_way(components: Components, seeds: int, cases: int, alpha: float = 
     More seeds do not lower the part of the variance that comes from the cases.
 
     Raises:
+        ValueError: fewer than two seeds or cases, no component above zero, or a power outside (alpha, 1).
+    """
+    from scipy.optimize import brentq
+
+    if not alpha < power < 1:
+        raise ValueError(f"power must lie between alpha ({alpha}) and 1, got {power}")
+    error, df, distances, weights = _two_way_test(components, seeds, cases, alpha)
+    high = error
+    while _rejections(high, error, distances, weights) < power:
+        high *= 2
+    detectable = brentq(lambda value: _rejections(value, error, distances, weights) - power, 0.0, high, xtol=1e-12)
+    return Plan(seeds, cases, error, df, float(detectable))
+
+
+def power_two_way(components: Components, seeds: int, cases: int, difference: float, alpha: float = 0.05) -> float:
+    """Probability that the two-way p value of a true ``difference`` is at most ``alpha``.
+
+    Raises:
         ValueError: fewer than two seeds or cases, or no component above zero.
     """
+    error, _, distances, weights = _two_way_test(components, seeds, cases, alpha)
+    return _rejections(difference, error, distances, weights)
+
+
+def _two_way_test(
+    components: Components, seeds: int, cases: int, alpha: float
+) -> tuple[float, float, FloatArray, FloatArray]:
+    """Standard error, degrees of freedom, and how far from zero an estimate must lie: one distance for each value
+    that the observed mean square between seeds may take, with the chance of that value."""
     _at_least_two(seeds)
     _at_least_two(cases)
     squares = components.expected_mean_squares(seeds, cases)
     if squares.seed + squares.case == 0:
         raise ValueError("without any variance there is nothing to plan")
     variance, df, _ = variance_and_df(squares)
-    error = math.sqrt(variance)
-    return Plan(seeds, cases, error, df, detectable_noncentrality(df, alpha, power) * error)
+    ratio, weight = mean_square_ratio(float(seeds - 1), TAIL_NODES)
+    # Cases are many, so their mean square is taken as known; what the test makes of each one between seeds is not.
+    errors = np.sqrt((squares.seed * ratio[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
+    low, high = np.zeros(len(ratio)), np.full(len(ratio), math.sqrt(variance))
+    while (far := ndtr(-high[:, None] / errors) @ weight > alpha / 2).any():
+        high[far] *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        far = ndtr(-middle[:, None] / errors) @ weight > alpha / 2
+        low, high = np.where(far, middle, low), np.where(far, high, middle)
+    return math.sqrt(variance), df, high, weight
+
+
+def _rejections(difference: float, error: float, distances: FloatArray, weights: FloatArray) -> float:
+    away = ndtr((difference - distances) / error) + ndtr((-difference - distances) / error)
+    return min(1.0, float(away @ weights))
 
 
 def _at_least_two(number: int) -> None:

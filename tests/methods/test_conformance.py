@@ -16,7 +16,7 @@ from harness.plugins import discover
 from harness.space import Float, Space, defaults
 
 CATALOGUE = discover()
-NETWORKS = [("resnet20", 32), ("resnet18", 48)]
+NETWORKS = [("resnet20", 32), pytest.param("resnet18", 48, marks=pytest.mark.large)]
 
 
 @pytest.mark.parametrize(("network", "size"), NETWORKS, ids=lambda value: str(value))

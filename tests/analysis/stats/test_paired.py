@@ -35,6 +35,18 @@ def test_both_tests_count_every_pattern_of_signs(values: list[int], scale: float
     assert found.zeros == len(d) - len(used) and found.floor == (2.0 ** (1 - len(used)) if len(used) else 1.0)
 
 
+def test_differences_that_are_equal_on_paper_are_ties() -> None:
+    # Each is 0.1, and no two of the first four are the same number in binary.
+    d = [0.3 - 0.2, 0.4 - 0.3, 0.8 - 0.7, -(0.7 - 0.6), 0.25, 0.35]
+    assert len({abs(value) for value in d[:4]}) > 1
+    exact = [0.1, 0.1, 0.1, -0.1, 0.25, 0.35]
+    assert (wilcoxon(d).p, wilcoxon(d).statistic, sign_flip(d).p) == (
+        wilcoxon(exact).p,
+        wilcoxon(exact).statistic,
+        sign_flip(exact).p,
+    )
+
+
 def test_a_hundred_random_inputs_against_scipy() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats.estimate import mean_over_seeds
+from analysis.stats.estimate import FloatArray, mean_over_seeds
 from analysis.stats.power import (
     detectable_difference,
     detectable_dz,
@@ -14,9 +14,10 @@ from analysis.stats.power import (
     plan_two_way,
     power_of_t,
     power_over_seeds,
+    power_two_way,
     seeds_needed,
 )
-from analysis.stats.twoway import Components
+from analysis.stats.twoway import Components, two_way
 from analysis.stats.variance import seed_reliability, split_variance
 
 
@@ -64,6 +65,26 @@ def test_the_detectable_difference_of_an_estimate_is_d_z_in_units_of_the_metric(
     found = detectable_difference(mean_over_seeds(values), 0.05 / 9)
     assert found == pytest.approx(detectable_dz(8, 0.05 / 9) * values.std(ddof=1))
     assert detectable_difference(mean_over_seeds(np.ones(8))) is None
+
+
+def test_a_two_way_estimate_is_asked_what_its_own_p_value_detects() -> None:
+    rng = np.random.default_rng(5)
+
+    def table(difference: float) -> FloatArray:
+        noise = 0.3 * rng.normal(size=(5, 100))
+        return np.asarray(difference + 0.05 * rng.normal(size=(5, 1)) + 0.3 * rng.normal(size=(1, 100)) + noise)
+
+    alpha, truth = 0.05 / 15, Components(seed=0.05**2, case=0.3**2, interaction=0.3**2)
+    planned = plan_two_way(truth, 5, 100, alpha).detectable
+    found = np.mean([(two_way(table(planned)).p_value() or 0.0) <= alpha for _ in range(1500)])
+    assert found == pytest.approx(0.8, abs=0.04)
+    assert power_two_way(truth, 5, 100, planned, alpha) == pytest.approx(0.8)
+    # Satterthwaite's t would promise the same for less.
+    assert planned > 1.02 * detectable_noncentrality(plan_two_way(truth, 5, 100).df, alpha) * math.sqrt(
+        truth.variance_of_mean(5, 100)
+    )
+    estimate = two_way(table(0.0))
+    assert detectable_difference(estimate, alpha) == plan_two_way(estimate.components, 5, 100, alpha).detectable
 
 
 def test_more_seeds_do_not_lower_what_the_cases_leave_open() -> None:

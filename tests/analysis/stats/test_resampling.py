@@ -15,6 +15,7 @@ from analysis.stats.bootstrap import (
 )
 from analysis.stats.budget_curve import budget_curve
 from analysis.stats.cautions import Refused
+from analysis.stats.estimate import FloatArray, mean_over_seeds
 from harness.metrics import evaluate, softmax
 
 
@@ -62,12 +63,21 @@ def test_two_methods_share_their_resamples() -> None:
     second = crossed_resamples(weighted_mean(table), 6, 50, resamples=500, rng_seed=3)
     other = crossed_resamples(weighted_mean(table), 6, 50, resamples=500, rng_seed=4)
 
-    paired, unpaired = crossed_interval(first, second), crossed_interval(first, other)
+    paired, unpaired = crossed_interval(first, second, 6), crossed_interval(first, other, 6)
 
-    assert (paired.estimate, paired.low, paired.high) == pytest.approx((0.25, 0.25, 0.25))
-    assert paired.p == pytest.approx(2 / 501)
-    assert unpaired.standard_error > 0.1
-    assert "conservative_bootstrap" in [caution.code for caution in paired.cautions]
+    assert paired.estimate == pytest.approx(0.25)
+    assert (paired.low, paired.p_value()) == (None, None)
+    assert [caution.code for caution in paired.cautions] == ["conservative_bootstrap", "zero_variance"]
+    assert unpaired.standard_error is not None and unpaired.standard_error > 0.1
+
+
+def test_where_only_the_seeds_differ_the_interval_is_students() -> None:
+    values = np.random.default_rng(9).normal(size=5)
+    table = np.tile(values[:, None], (1, 30))
+    drawn = crossed_resamples(weighted_mean(table), 5, 30, resamples=60_000)
+    found, expected = crossed_interval(drawn, np.zeros_like(drawn), 5), mean_over_seeds(values)
+    assert found.df == 4
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=0.02)
 
 
 def test_whole_groups_are_drawn() -> None:
@@ -88,7 +98,7 @@ def test_a_class_that_drops_out_of_the_resamples_is_said_and_then_refused() -> N
         predicted[:, ::3] = 0
         metric = weighted_confusion_metric(predicted, labels, 2, "macro_f1")
         drawn = crossed_resamples(metric, 3, len(labels), resamples=2000)
-        return [caution.code for caution in crossed_interval(drawn, np.zeros_like(drawn)).cautions]
+        return [caution.code for caution in crossed_interval(drawn, np.zeros_like(drawn), 3).cautions]
 
     # A class of k among 40 + k cases is missed with probability near exp(-k): 0.13, 0.018, below 1e-8.
     with pytest.raises(Refused, match="a class had no case"):
@@ -97,11 +107,19 @@ def test_a_class_that_drops_out_of_the_resamples_is_said_and_then_refused() -> N
     assert interval(20) == ["conservative_bootstrap"]
 
 
+def test_a_seed_without_a_value_spoils_only_the_resamples_that_drew_it() -> None:
+    def metric(weights: FloatArray) -> FloatArray:
+        return np.tile([np.nan, 1.0, 2.0, 3.0], (len(weights), 1))
+
+    drawn = crossed_resamples(metric, 4, 10, resamples=20_000)[1:]
+    assert np.isnan(drawn).mean() == pytest.approx(1 - 0.75**4, abs=0.015)
+    assert np.nanmean(drawn) == pytest.approx(2.0, abs=0.02)
+
+
 def test_percentiles_over_twenty_seeds_and_not_over_nineteen() -> None:
     values = np.random.default_rng(6).normal(0.8, 0.02, size=20)
-    interval = seed_percentile_interval(values)
     error = values.std() / np.sqrt(20)
-    assert (interval.low, interval.high) == pytest.approx(
+    assert seed_percentile_interval(values) == pytest.approx(
         (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.15 * error
     )
     with pytest.raises(Refused, match="19 seeds gives an interval that is too narrow"):
@@ -121,8 +139,9 @@ def test_the_expected_best_is_the_mean_over_all_draws(scores: list[int], higher:
         if m <= 4:
             again = [best(chosen) for chosen in product(scores, repeat=m)]
             assert curve.expected_with_replacement[m - 1] == pytest.approx(np.mean(again), abs=1e-9)
-    ends = zip(curve.low, curve.expected, curve.high, strict=True)
-    assert all(low <= high for low, _, high in ends)
+    assert (curve.low <= curve.high).all()
+    mirrored = budget_curve([-score for score in scores], higher_is_better=not higher)
+    assert (mirrored.low.tolist(), mirrored.high.tolist()) == ((-curve.high).tolist(), (-curve.low).tolist())
 
 
 def test_the_interval_of_the_median_best_score_covers_it() -> None:

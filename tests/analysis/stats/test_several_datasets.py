@@ -18,6 +18,7 @@ from analysis.stats.ranks import (
     nemenyi_p,
     nemenyi_q,
 )
+from analysis.stats.twoway import mean_squares
 
 
 def names(count: int) -> list[str]:
@@ -74,6 +75,14 @@ def test_friedman_on_a_hundred_random_tables_against_scipy() -> None:
         expected = stats.friedmanchisquare(*table.T)
         result = friedman(table, names(len(table)), higher_is_better=bool(rng.integers(2)))
         assert (result.chi2, result.p_chi2) == pytest.approx((expected.statistic, expected.pvalue), abs=1e-9)
+
+
+def test_f_is_that_of_an_analysis_of_variance_of_the_ranks() -> None:
+    ranks = doubled_rank_table(np.random.default_rng(7).random((9, 5)).round(1))
+    squares = mean_squares(ranks.T.astype(np.float64))
+    result = friedman_of_ranks(ranks)
+    assert result.f == pytest.approx(squares.seed / squares.residual)
+    assert result.p_f == pytest.approx(stats.f.sf(result.f, 4, 32))
 
 
 @pytest.mark.parametrize(("datasets", "methods", "digits"), [(3, 3, 6), (4, 3, 1), (6, 3, 1), (3, 4, 1)])

@@ -43,6 +43,20 @@ def test_the_interval_moves_with_the_data_and_ignores_their_order(
     assert after.df == pytest.approx(before.df, rel=1e-6)
 
 
+def test_a_table_by_hand() -> None:
+    # About the mean 9/24 the row means are 12, 8, 8 and 8 / 24; the mean squares follow by hand.
+    table = np.array(
+        [[1, 0, 0, 1, 0, 1], [0, 0, 1, 1, 0, 0], [1, 0, 0, 1, -1, 1], [0, 1, 0, 1, 0, 0]], dtype=np.float64
+    )
+    result = two_way(table)
+    squares = result.mean_squares
+    assert (squares.seed, squares.case, squares.residual) == pytest.approx((1 / 24, 27 / 40, 11 / 40))
+    total = 1 / 24 + 27 / 40 - 11 / 40
+    df = total**2 / ((1 / 24) ** 2 / 3 + (27 / 40) ** 2 / 5 + (11 / 40) ** 2 / 15)
+    half = stats.t.ppf(0.975, df) * math.sqrt(total / 24)
+    assert (result.df, result.low, result.high) == pytest.approx((df, 3 / 8 - half, 3 / 8 + half))
+
+
 def test_without_cases_that_differ_it_is_students_interval_over_seeds_and_the_other_way_round() -> None:
     values = np.random.default_rng(1).normal(size=7)
     student = stats.ttest_1samp(values, 0.0)
@@ -148,6 +162,15 @@ def test_pseudo_values_have_the_metric_as_their_mean(seed: int, classes: int, ex
 
     assert balanced == pytest.approx([row["balanced_accuracy"] for row in expected], abs=1e-12)
     assert auc == pytest.approx([row["auc"] for row in expected], abs=1e-12)
+
+
+def test_the_spread_of_balanced_accuracy_is_that_of_independent_recalls() -> None:
+    rng = np.random.default_rng(8)
+    labels = np.repeat([0, 1, 2], [70, 25, 8])
+    hits = rng.random((1, 103)) < np.array([0.9, 0.7, 0.4])[labels]
+    recalls = np.array([hits[0, labels == k].mean() for k in range(3)])
+    expected = (recalls * (1 - recalls) / np.array([70, 25, 8])).sum() / 9
+    assert balanced_accuracy_values(hits, labels, 3).var() / 103 == pytest.approx(expected)
 
 
 def test_the_spread_of_auc_pseudo_values_is_delongs_variance() -> None:
