@@ -68,11 +68,3 @@ def run_inline(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0)
         code = main(command)
     assert code == expect, output.getvalue() + errors.getvalue()
     return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())
-
-
-def chaos(file: Path, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Kill the workers of a sweep again and again, and compare it with an undisturbed one."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness.chaos", str(file), *options],
-        env=environment(cache), capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
