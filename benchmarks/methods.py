@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from benchmarks.overhead import machine
 from harness.backbones import check_backbone, set_training_mode
-from harness.conformance import random_network
+from harness.conformance import OneBatch, random_network
 from harness.costs import optimizer_bytes
 from harness.errors import RequestError, one_line, run_command
 from harness.method import Method
@@ -53,22 +53,6 @@ LIMITS = {"metalr": (REFERENCE, 2.2), COMPILED: ("bn_affine", 1.25)}
 EPOCH, TOTAL = 100, 1000
 WARMUP = 3
 CLASSES = 4
-
-
-class OneBatch:
-    """The same images for every side of the training data."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self._images, self._labels = images, labels
-
-    def draw(self, side: str, size: int, number: int) -> tuple[Tensor, Tensor]:
-        return self.first(size)
-
-    def first(self, size: int) -> tuple[Tensor, Tensor]:
-        return self._images[:size], self._labels[:size]
-
-    def all(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(torch.split(self._images, size), torch.split(self._labels, size), strict=True)
 
 
 @cache

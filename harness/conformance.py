@@ -102,19 +102,22 @@ def violations(
     return found
 
 
-class _OneBatch:
-    """The same few images for every side."""
+class OneBatch:
+    """Training batches (``harness.train.step.TrainingBatches``) that hold the same few images on every side."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = images, labels
 
     def draw(self, side: str, size: int, number: int) -> tuple[Tensor, Tensor]:
+        """The first ones, whatever is asked for."""
         return self.first(size)
 
     def first(self, size: int) -> tuple[Tensor, Tensor]:
+        """The first ``size`` images and labels."""
         return self._images[:size], self._labels[:size]
 
     def all(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All of them, in batches of ``size``."""
         return zip(torch.split(self._images, size), torch.split(self._labels, size), strict=True)
 
 
@@ -138,7 +141,7 @@ class _Run:
             precision=None,
             scaler=None,
             clip_norm=None,
-            batches=_OneBatch(images.flip(0), labels.flip(0)),
+            batches=OneBatch(images.flip(0), labels.flip(0)),
             steps_per_epoch=STEPS,
             total_steps=2 * STEPS,
         )

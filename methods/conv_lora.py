@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from harness.backbones import Model
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.sites import ConvSite, conv_sites
 from harness.space import Choice, Fixed, Float, Space
 
 from ._branch import LowRank, add_branch, merge_branches
+from ._low_rank import targets
 
 
 class ConvLora(Method):
@@ -47,7 +47,10 @@ class ConvLora(Method):
         rank = int(hp["rank"])
         if rank < 1:
             raise ValueError(f"conv_lora: rank={rank} must be at least 1")
-        sites = _targets(model, hp)
+        sites = targets("conv_lora", model, str(hp["targets"]))
+        for site in sites:
+            if site.module.groups != 1:
+                raise ValueError(f"conv_lora: {site.name} is a grouped convolution; take a network without them")
         model.backbone.requires_grad_(False)
         for site in sites:
             add_branch(model, site.name, LowRank(site.module, rank, float(hp["scale"])))
@@ -58,25 +61,8 @@ class ConvLora(Method):
 
     def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
         """r (c_i k² + c_o) for each target."""
-        convs = [site.module for site in _targets(model, hp)]
+        convs = [site.module for site in targets("conv_lora", model, str(hp["targets"]))]
         return sum(
             int(hp["rank"]) * (conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1] + conv.out_channels)
             for conv in convs
         )
-
-
-def _targets(model: Model, hp: Hyperparameters) -> list[ConvSite]:
-    wanted = hp["targets"]
-    sites = [
-        site
-        for site in conv_sites(model.backbone)
-        if not site.stem
-        and (wanted != "3x3" or site.module.kernel_size == (3, 3))
-        and (wanted != "no_downsample" or not site.downsample)
-    ]
-    if not sites:
-        raise ValueError(f"conv_lora: this network has no convolution for targets={wanted}")
-    for site in sites:
-        if site.module.groups != 1:
-            raise ValueError(f"conv_lora: {site.name} is a grouped convolution; take a network without them")
-    return sites

@@ -14,7 +14,7 @@ from harness.method import Hyperparameters, Method, optimiser_space
 from harness.sites import ConvSite, conv_sites
 from harness.space import Choice, Fixed, Float, Space
 
-_STAGES = {"stage1": (1,), "stage2": (2,), "stage3": (3,), "stage4": (4,), "stage3-4": (3, 4)}
+from ._low_rank import STAGES, targets
 
 
 class LowRankUpdate(nn.Module):
@@ -75,7 +75,7 @@ class LoraC(Method):
         "rank": Choice(8, (1, 2, 4, 8, 16, 32)),
         "scale": Choice(2.0, (0.5, 1.0, 2.0, 4.0)),
         "setting": Fixed(2, allowed=(1, 2)),
-        "targets": Fixed("all", allowed=("all", "3x3", "no_downsample", *_STAGES)),
+        "targets": Fixed("all", allowed=("all", "3x3", "no_downsample", *STAGES)),
         "rank_dropout": Fixed(0.0),
         **optimiser_space(Float(1e-3, 1e-4, 1e-2, log=True)),
     }
@@ -90,7 +90,7 @@ class LoraC(Method):
         dropout = float(hp["rank_dropout"])
         if not 0 <= dropout < 1:
             raise ValueError(f"lora_c: rank_dropout={dropout:g} must be at least 0 and below 1")
-        sites = _targets(model, hp)
+        sites = targets("lora_c", model, str(hp["targets"]))
         for site in sites:
             _check(site)
         model.backbone.requires_grad_(False)
@@ -117,23 +117,8 @@ class LoraC(Method):
         """(ci + co) r k for each target in setting 2 (equation 12), (ci + co) r k² in setting 1."""
         return sum(
             (site.module.in_channels + site.module.out_channels) * site.module.kernel_size[0] * _inner_rank(site, hp)
-            for site in _targets(model, hp)
+            for site in targets("lora_c", model, str(hp["targets"]))
         )
-
-
-def _targets(model: Model, hp: Hyperparameters) -> list[ConvSite]:
-    wanted = hp["targets"]
-    sites = [
-        site
-        for site in conv_sites(model.backbone)
-        if not site.stem
-        and (wanted != "3x3" or site.module.kernel_size == (3, 3))
-        and (wanted != "no_downsample" or not site.downsample)
-        and (wanted not in _STAGES or site.stage in _STAGES[str(wanted)])
-    ]
-    if not sites:
-        raise ValueError(f"lora_c: this network has no convolution for targets={wanted}")
-    return sites
 
 
 def _inner_rank(site: ConvSite, hp: Hyperparameters) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def chaos(file: Path, cache: Path, *options: str) -> subprocess.CompletedProcess
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_sweep_killed_five_times_ends_bit_identically(tmp_path: Path) -> None:
+def test_a_sweep_killed_again_and_again_ends_bit_identically(tmp_path: Path) -> None:
     source = {
         "method": "full_finetune",
         "dataset": {"dataset": "digits", "classes": [0, 1, 2]},
@@ -59,9 +60,9 @@ def test_a_sweep_killed_five_times_ends_bit_identically(tmp_path: Path) -> None:
         train={"epochs": 20, "batch_size": 32, "image_size": 12},
         search={"trials": 4, "startup": 2, "concurrency": 2},
     )
-    done = chaos(file, tmp_path / "cache", "--kills", "5", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
+    done = chaos(file, tmp_path / "cache", "--kills", "3", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 workers killed: no difference" in done.stdout or "6 workers killed: no difference" in done.stdout
+    assert re.search("[3-9] workers killed: no difference", done.stdout)
     # It was worth something: a worker was killed in the middle of a trial. On a busy machine most die in the start-up.
     disturbed = [RunDirectory(path) for path in (tmp_path / "runs").glob("disturbed*")]
     assert any(len(trial.attempts()) > 1 for run in disturbed for trial in run.trials())
@@ -80,6 +81,7 @@ def test_chaos_finds_state_that_a_plugin_forgot_to_keep(tmp_path: Path) -> None:
         confirm={"seeds": 1},
         launch={"workers": 1, "threads": 1},
     )
-    done = chaos(file, tmp_path / "cache", "--kills", "3", "--pause", "3")
+    done = chaos(file, tmp_path / "cache", "--kills", "2", "--pause", "5")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "results" in done.stdout and "differ" in done.stdout
+    # A factor of the loss always shows in the curve; in the few test cases' metrics not always.
+    assert "curves differ" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +12,16 @@ from torch import Tensor, nn
 from harness.activations.base import broadcast, widen
 
 
-class ChannelActivation(nn.Module):
+class ChannelActivation(nn.Module, ABC):
     """An activation with trained vectors, on inputs (N, C, …); half precision is computed in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of the shape and dtype of ``x``."""
         return self.function(widen(x)).to(x.dtype)
 
+    @abstractmethod
     def function(self, x: Tensor) -> Tensor:
         """The activation of a float32 or float64 tensor."""
-        raise NotImplementedError
 
     def add(self, size: int, **initial: float) -> None:
         """Add trained vectors of ``size`` equal elements, by name."""

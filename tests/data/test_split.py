@@ -228,3 +228,11 @@ def test_a_split_survives_json_and_notices_other_data() -> None:
         indices(Split("random", 0, split.train, split.train, split.test), data)
     with pytest.raises(RequestError, match="not a recorded split"):
         Split.from_json({"kind": "random", "seed": 0, "train": [], "val": []})
+
+
+@pytest.mark.parametrize(
+    ("n", "counts"),
+    [(10015, (6409, 1602, 2004)), (7023, (4494, 1123, 1406)), (107180, (68595, 17148, 21437))],
+)
+def test_the_archives_of_the_brief_are_cut_exactly(n: int, counts: tuple[int, int, int]) -> None:
+    assert exact_counts(n) == counts
