@@ -127,6 +127,33 @@ def absent_class(support: Mapping[str, int]) -> Caution | None:
     )
 
 
+def few_seeds(seeds: int) -> Caution | None:
+    """One paired seed shows no spread."""
+    if seeds >= 2:
+        return None
+    return Caution(
+        "few_seeds",
+        f"The two methods have {_count(seeds, 'seed')} in common: without a second one nothing is known of how much "
+        "the result changes from training to training, so they are not compared.",
+    )
+
+
+def nothing_in_common(reason: str) -> Caution:
+    """Two methods without any pair of trials (``reason``: a clause)."""
+    return Caution("nothing_in_common", f"The two methods cannot be compared: {reason}.")
+
+
+def undefined_scores(metric: str, seeds: Sequence[int]) -> Caution | None:
+    """Seeds that leave the metric undefined in one of two methods."""
+    if not seeds:
+        return None
+    return Caution(
+        "undefined_scores",
+        f"{metric} is undefined in seed{'s' if len(seeds) > 1 else ''} {_listed(seeds)} of at least one of the two "
+        "methods; a comparison of the other seeds would hide that.",
+    )
+
+
 # Flags
 
 
@@ -274,6 +301,28 @@ def below_repeat_noise(gap: float, floor: float) -> Caution | None:
     return Caution(
         "below_repeat_noise",
         f"The difference ({abs(gap):.4g}) is not larger than what repeating the same training changes ({floor:.4g}).",
+    )
+
+
+def mixed_devices(devices: Sequence[str]) -> Caution | None:
+    """Trials of one comparison that ran on different kinds of device (``devices``: the kinds)."""
+    if len(devices) < 2:
+        return None
+    return Caution(
+        "mixed_devices",
+        f"The trials ran on different kinds of device ({', '.join(devices)}), whose rounding differs; part of the "
+        "difference may be theirs.",
+    )
+
+
+def unknown_repeat_noise(devices: Sequence[str], repeated: bool) -> Caution | None:
+    """On another device than a CPU, how much a repetition with the same seed changes was not measured."""
+    if repeated or all(device == "cpu" for device in devices):
+        return None
+    return Caution(
+        "unknown_repeat_noise",
+        "No trial was repeated with the same seed on this kind of device, so how much a result changes by itself is "
+        "not known.",
     )
 
 

@@ -1,0 +1,151 @@
+"""What a comparison rests on, wherever it comes from: one run directory, several, or somebody's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.stats.cautions import Caution
+from analysis.stats.estimate import FloatArray
+from analysis.stats.multiplicity import Correction, family_size
+
+Family = Literal["vs_control", "all_pairs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What was declared about the comparison."""
+
+    metric: str
+    """The primary metric; claims are about this one."""
+    metrics: tuple[str, ...]
+    """Every metric that is compared, the primary one first."""
+    family: Family
+    control: str | None
+    """The method that all others are compared with; None only where all pairs are."""
+    correction: Correction = "holm"
+    margin: float | None = None
+    """Difference of the primary metric that counts as practically equal; None where none was declared."""
+    alpha: float = 0.05
+    confidence: float = 0.95
+    looks: tuple[int, ...] = ()
+    """Numbers of seeds at which the results were to be looked at; empty where nothing was said."""
+    beforehand: bool = True
+    """Whether all this was fixed before there were results; an imported table cannot show it."""
+
+    def pairs(self, methods: Sequence[str]) -> list[tuple[str, str]]:
+        """The declared comparisons of one dataset: each other method against the control, or every pair once."""
+        if self.family == "vs_control":
+            return [(method, str(self.control)) for method in methods if method != self.control]
+        return [(first, second) for place, first in enumerate(methods) for second in methods[place + 1 :]]
+
+    def size(self, methods: int, datasets: int) -> int:
+        """How many comparisons the family has, those that cannot be made included."""
+        return family_size(methods, self.family, datasets)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One confirm trial that was run again with the same seed on the same kind of device."""
+
+    seed: int
+    device: str | None
+    change: Mapping[str, float]
+    """Metric → distance between the two runs, at least 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One method on one dataset: what its confirmation gave, seed by seed."""
+
+    dataset: str
+    method: str
+    declared: tuple[int, ...]
+    scores: Mapping[str, Mapping[int, float | None]]
+    """Metric → seed → test score of each trial that is done; None where these cases leave the metric undefined."""
+    failures: Mapping[int, str] = field(default_factory=dict)
+    """Seed → cause of each trial that failed for good."""
+    repeats: tuple[Repeat, ...] = ()
+    devices: tuple[str, ...] = ()
+    """The kinds of device that its trials ran on."""
+    search_trials: int | None = None
+    """Search slots that it was given; None where nothing is known of a search."""
+    origins: Mapping[int, str] = field(default_factory=dict)
+    """Seed → where its trial lies, relative to ``Evidence.source``."""
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that are done, ascending."""
+        return tuple(sorted({seed for values in self.scores.values() for seed in values}))
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Declared seeds without any result."""
+        return tuple(sorted(set(self.declared) - set(self.seeds) - set(self.failures)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """The logits of every method on the test cases of one dataset; all share the cases and their order."""
+
+    labels: npt.NDArray[np.int64]
+    """Shape (cases,), in [0, classes); or (cases, classes), 0 and 1, where an image may bear several."""
+    classes: tuple[str, ...]
+    groups: npt.NDArray[np.int64] | None
+    """Shape (cases,), the patient or lesion of each case from 0 without gaps; None where every case is its own."""
+    logits: Mapping[str, Mapping[int, FloatArray]]
+    """Method → seed → float64 of shape (cases, classes)."""
+    cautions: tuple[Caution, ...] = ()
+    """What was wrong with predictions that are therefore left out."""
+
+    @property
+    def cases(self) -> int:
+        """How many test cases there are."""
+        return len(self.labels)
+
+    @property
+    def support(self) -> dict[str, int]:
+        """Class → test cases that bear it."""
+        if self.labels.ndim == 2:
+            counts = self.labels.sum(axis=0)
+        else:
+            counts = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known of a comparison."""
+
+    name: str
+    source: str
+    """Where it comes from, in words."""
+    plan: Plan
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    """(dataset, method) → cell; one that was never begun is absent."""
+    predictions: Callable[[str], Predictions | None]
+    """Reads the predictions of one dataset; None where there are none. They are large: keep one at a time."""
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Dataset → its classes, where an image has one of them."""
+    cautions: tuple[Caution, ...] = ()
+    """Reservations about the whole."""
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """The methods with the control last, so that every pair with it has it in second place."""
+        control = self.plan.control
+        return tuple(sorted(self.methods, key=lambda method: method == control))
+
+    def chance(self, dataset: str) -> float | None:
+        """The primary metric of a constant prediction, where all classes are known and that is a fixed number."""
+        classes = self.classes.get(dataset)
+        if self.plan.metric == "auc":
+            return 0.5
+        return 1 / len(classes) if classes and self.plan.metric == "balanced_accuracy" else None

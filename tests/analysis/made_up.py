@@ -1,0 +1,81 @@
+"""Made-up evidence: logits drawn from a model of seeds and cases. No training, no real result is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.evidence import Cell, Evidence, Plan, Predictions, Repeat
+from analysis.frames import METRICS
+from harness.metrics import evaluate
+
+CLASSES = ("nevus", "melanoma", "keratosis")
+
+
+def logits(level: float, seed: int, cases: int, name: str, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Float64 of shape (cases, classes), and labels; ``level`` is by how much the right class leads on average."""
+    shared = np.random.default_rng([7, cases])
+    labels = np.arange(cases) % classes
+    hard = shared.normal(size=(cases, classes))
+    own = np.random.default_rng([seed, *name.encode()])
+    values = hard + 0.6 * own.normal(size=(cases, classes)) + 0.1 * own.normal()
+    values[np.arange(cases), labels] += level
+    return values, labels
+
+
+def made_up(
+    levels: Mapping[str, float],
+    datasets: Sequence[str] = ("alpha", "beta"),
+    seeds: Sequence[int] = range(1000, 1008),
+    cases: int = 240,
+    group_size: int = 1,
+    with_predictions: bool = True,
+    repeats: Mapping[str, float] | None = None,
+    devices: Mapping[str, str] | None = None,
+    **plan: Any,
+) -> Evidence:
+    """Evidence on methods that differ by ``levels``.
+
+    Args:
+        levels: method → by how much the right class leads.
+        repeats: method → how much a repetition changes every metric.
+        devices: method → kind of device, by default ``cpu``.
+        plan: changes of the plan.
+    """
+    chosen: dict[str, Any] = {
+        "metric": "balanced_accuracy", "metrics": ("balanced_accuracy", "accuracy", "auc", "macro_f1", "nll"),
+        "family": "all_pairs", "control": None, "margin": 0.01, **plan,
+    }  # fmt: skip
+    known: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    cells = {}
+    for dataset in datasets:
+        for method, level in levels.items():
+            scores: dict[str, dict[int, float | None]] = {name: {} for name in METRICS}
+            for seed in seeds:
+                values, labels = logits(level, seed, cases, method + dataset)
+                known.setdefault((dataset, method), {})[seed] = values
+                found = evaluate(values, labels)
+                for name in METRICS:
+                    scores[name][seed] = found[name]
+            device = (devices or {}).get(method, "cpu")
+            changes = {} if repeats is None or method not in repeats else dict.fromkeys(METRICS, repeats[method])
+            cells[dataset, method] = Cell(
+                dataset=dataset, method=method, declared=tuple(seeds), scores=scores, devices=(device,),
+                repeats=(Repeat(seeds[0], device, changes),) if changes else (), search_trials=3,
+                origins={seed: f"studies/{method}@{dataset}/confirm/c0ffee-s{seed}" for seed in seeds},
+            )  # fmt: skip
+
+    def predictions(dataset: str) -> Predictions | None:
+        if not with_predictions:
+            return None
+        labels = np.arange(cases) % len(CLASSES)
+        groups = None if group_size == 1 else np.arange(cases) // group_size
+        own = {method: known[dataset, method] for method in levels}
+        return Predictions(labels=labels, classes=CLASSES, groups=groups, logits=own)
+
+    return Evidence(
+        name="made up", source="nothing real", plan=Plan(**chosen), datasets=tuple(datasets), methods=tuple(levels),
+        cells=cells, predictions=predictions, classes=dict.fromkeys(datasets, CLASSES),
+    )  # fmt: skip
