@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from harness.activations.base import broadcast, widen
 
@@ -202,10 +204,38 @@ class CurvatureTuning(ChannelActivation):
     def function(self, x: Tensor) -> Tensor:
         """The formula above."""
         if self.trained:
-            # exp(raw) is β / (1 - β) and σ(-raw) is 1 - β, which keeps its digits where β is close to 1.
-            raw, share = self.row("raw_beta", x), torch.sigmoid(self.row("raw_share", x))
-            sharpness, width = torch.exp(raw), torch.sigmoid(-raw)
-        else:
-            share = x.new_tensor(self.share)
-            sharpness, width = x.new_tensor(self.beta / (1 - self.beta)), x.new_tensor(1 - self.beta)
-        return share * torch.sigmoid(sharpness * x) * x + (1 - share) * width * F.softplus(x / width)
+            result: Tensor = _TrainedCurvature.apply(x, self.row("raw_beta", x), self.row("raw_share", x))
+            return result
+        value, width = x.new_tensor(self.beta / (1 - self.beta)), x.new_tensor(1 - self.beta)
+        return self.share * torch.sigmoid(value * x) * x + (1 - self.share) * width * F.softplus(x / width)
+
+
+class _TrainedCurvature(torch.autograd.Function):
+    """The formula with β = σ(raw_beta) and c = σ(raw_share); it keeps x alone where autograd keeps six like it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, raw_beta: Tensor, raw_share: Tensor) -> Tensor:
+        ctx.save_for_backward(x, raw_beta, raw_share)
+        # exp(raw) is β / (1 - β) and σ(-raw) is 1 - β, which keeps its digits where β is close to 1.
+        share, width = torch.sigmoid(raw_share), torch.sigmoid(-raw_beta)
+        swish = torch.sigmoid(torch.exp(raw_beta) * x).mul_(x)
+        return swish.mul_(share).add_(F.softplus(x / width).mul_((1 - share) * width))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, raw_beta, raw_share = ctx.saved_tensors
+        share, sharpness, width = torch.sigmoid(raw_share), torch.exp(raw_beta), torch.sigmoid(-raw_beta)
+        gate, smooth = torch.sigmoid(sharpness * x), F.softplus(x / width)
+        step = torch.sigmoid(x / width)
+        swish = gate * x
+        # x dσ(sharpness x)/dx, which both the slope and the derivative by raw_beta are made of.
+        bend = (swish * (1 - gate)).mul_(sharpness)
+        slope = (gate + bend).mul_(share) + (1 - share) * step
+        by_beta = (bend * x).mul_(share) - (1 - share) * width * (1 - width) * (smooth - step * x / width)
+        by_share = (swish - width * smooth).mul_(share * (1 - share))
+        return (
+            gradient * slope,
+            (gradient * by_beta).sum_to_size(raw_beta.shape),
+            (gradient * by_share).sum_to_size(raw_share.shape),
+        )

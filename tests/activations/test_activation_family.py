@@ -174,6 +174,14 @@ def test_curvature_tuning_is_its_formula_trained_or_not_and_nears_relu() -> None
         expected = 0.5 * torch.sigmoid(beta * z) * x + 0.5 * (1 - beta) * F.softplus(z)
         for kind in ("t_ct", "s_ct"):
             assert torch.allclose(build_activation(kind, 32, beta=beta).double()(x), expected, rtol=1e-6, atol=1e-7)
+    trained = build_activation("t_ct", 3).double()
+    numbers = tuple(trained.parameters())
+
+    def function(x: Tensor, *_: Tensor) -> Tensor:
+        return trained(x)
+
+    values = torch.linspace(-4, 4, 30, dtype=torch.float64).view(5, 3, 2).requires_grad_()
+    assert torch.autograd.gradcheck(function, (values, *numbers))
     assert (build_activation("t_ct_relu", 32)(images()) - F.relu(images())).abs().max() < 1e-3
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.0"):
         build_activation("t_ct", 4, beta=1.0)
