@@ -10,6 +10,24 @@ NOT_AVAILABLE = "n/a"
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """Text of a table that stands out, or that leads to trials."""
+
+    text: str
+    bold: bool = False
+    underline: bool = False
+    cell: str = ""
+    """``METHOD@DATASET``, whose trials the page shows on a click; empty where there are none."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Text = str | Marked
+Row = tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text under a caption."""
 
@@ -17,10 +35,12 @@ class Table:
     head: tuple[str, ...]
     align: str
     """One letter a column: ``l`` for text, ``r`` for numbers."""
-    groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+    groups: tuple[tuple[str, tuple[Row, ...]], ...]
     """(heading, rows); an empty heading is not printed."""
     note: str = ""
     number: int = 0
+    name: str = ""
+    """Stem of its files; a table without one has none."""
     kind: str = field(default="table", init=False)
 
     @property
@@ -31,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing as SVG and PNG under a caption."""
+    """A drawing as SVG, PNG and PDF under a caption."""
 
     caption: str
     alt: str
@@ -40,6 +60,8 @@ class Figure:
     svg: bytes
     png: bytes
     number: int = 0
+    pdf: bytes = b""
+    """Empty where there is none."""
     kind: str = field(default="figure", init=False)
 
 

@@ -133,7 +133,7 @@ def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, conso
 
 def _undescribed(study: Study) -> list[str]:
     """What is wrong with a study that lost its description: trials that were made in another way than now."""
-    trials = [*study.folder.trials("search"), *study.folder.trials("confirm")]
+    trials = [*study.folder.trials("search"), *study.folder.trials("confirm"), *study.folder.repeats()]
     requests = [(trial.stage, trial.request()) for trial in trials if trial.has_request()]
     others = sum(
         study.trial_identity(stage, asked["hyperparameters"], asked["seed"]) != asked.get("identity")

@@ -13,9 +13,9 @@ from harness.spec import SweepSpec
 
 def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
     """Print a row for each study and the number of trials."""
-    confirm = len(spec.confirm.seed_list(spec.search.seeds))
+    confirm, repeats = len(spec.confirm.seed_list(spec.search.seeds)), int(spec.confirm.repeat)
     table = Table(box=None, pad_edge=False)
-    for column in ("study", "slots", "search trials", "confirm trials", "searched"):
+    for column in ("study", "slots", "search trials", "confirm trials", "repeated", "searched"):
         table.add_column(column, overflow="fold")
     total = 0
     for dataset in spec.datasets:
@@ -24,9 +24,10 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
             space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
             slots = slot_count(space, spec.search)
             trials = slots * len(spec.search.seeds)
-            total += trials + confirm
+            total += trials + confirm + repeats
             searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))
-            table.add_row(f"{label}@{dataset}", str(slots), str(trials), str(confirm), searched or "nothing")
+            numbers = [str(number) for number in (slots, trials, confirm, repeats)]
+            table.add_row(f"{label}@{dataset}", *numbers, searched or "nothing")
     console = Console()
     console.print(table)
     console.print(f"{total} trials of at most {spec.train.epochs} epochs; nothing was started")

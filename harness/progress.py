@@ -70,9 +70,7 @@ def count(state: StudyState) -> tuple[StudyCounts, list[RunningTrial]]:
 
 def unfinished(state: StudyState) -> list[TrialFolder]:
     """Trials of a study that were claimed and have no result yet."""
-    search = [folder for slot in range(state.study.slots) for folder in state.slot_folders(slot)]
-    folders = [*search, *(folder for _, folder in state.confirm_folders())]
-    return [folder for folder in folders if state.result(folder) is None and folder.claimed]
+    return [folder for folder in state.folders() if state.result(folder) is None and folder.claimed]
 
 
 class Display:

@@ -105,6 +105,9 @@ class Scheduler:
         for seed, folder in state.confirm_folders():
             if state.result(folder) is None:
                 yield "confirm", None, seed, folder
+        repeat = state.repeat_folder()
+        if repeat is not None and state.result(repeat) is None:
+            yield "confirm", None, study.confirm_seeds[0], repeat
 
     def _claim(
         self,

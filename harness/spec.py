@@ -50,7 +50,16 @@ Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
 Seed = Annotated[int, Field(ge=0)]
 
 
+def ascending(looks: list[int]) -> list[int]:
+    """Refuse a number that does not come after the one before it."""
+    for index in range(1, len(looks)):
+        if looks[index] <= looks[index - 1]:
+            raise fault([index], f"{looks[index]} comes after {looks[index - 1]}; list each once, in ascending order")
+    return looks
+
+
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
+Looks = Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), AfterValidator(ascending)]
 CountOrAuto = Annotated[
     Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
     by_kind({int: "<count>", str: "<auto>"}, "a whole number or auto"),
@@ -208,11 +217,23 @@ class ConfirmSpec(Section):
         Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
         by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
     ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
+    repeat: bool = Field(
+        True, description="Train the first seed of each study once more, to see what the same training changes by itself."
+    )
     control: str | None = Field(None, description="Label of the method that all others are compared with.")
+    family: Literal["vs_control", "all_pairs"] = Field(
+        default_factory=lambda given: "all_pairs" if given.get("control") is None else "vs_control",
+        description="The comparisons that claims are made about, for whose number the correction is; "
+        "vs_control where a control is named, else all_pairs.",
+    )
     correction: Literal["holm", "bonferroni", "none"] = Field(
         "holm", description="Correction of the p-values for the number of comparisons."
     )
     margin: float = Field(0.01, gt=0, description="Difference of the metric that counts as practically equal.")
+    looks: Looks | None = Field(
+        None,
+        description="Numbers of seeds at which the results will be looked at; null: once, when all seeds are done.",
+    )
 
     def seed_list(self, tuning: Sequence[int]) -> tuple[int, ...]:
         """The seeds to confirm on, none of which is among the tuning seeds."""
@@ -284,6 +305,8 @@ class SweepSpec(Section):
                 "no method has this label",
                 {"keys": ["confirm", "control"], "word": self.confirm.control, "known": list(self.methods)},
             )
+        if self.confirm.family == "vs_control" and self.confirm.control is None:
+            raise fault(["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs")
         return self
 
     def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:

@@ -8,189 +8,30 @@
     RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
     RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
+    RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
     RUN/sources/HASH/                              a backbone that was trained here first
     RUN/workers/                                   what workers printed
     RUN/report/                                    what ``analysis`` made of it
 
-A trial folder holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
-``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means finished) and
-``log.txt``. This module alone knows these names.
+This module alone knows these names; those inside a trial's folder are known to ``harness.trial_folder``.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from harness import lease as leases
 from harness.errors import RequestError
-from harness.file_checks import is_checkpoint, is_parquet
-from harness.files import (
-    TornFileError,
-    encode_json,
-    read_json,
-    update,
-    update_json,
-    write_atomic,
-    write_exclusive,
-)
+from harness.files import encode_json, read_json, update, update_json, write_exclusive
+from harness.trial_folder import Stage, TrialFolder
 
-if TYPE_CHECKING:
-    import polars as pl
+__all__ = ["RunDirectory", "Stage", "StudyFolder", "TrialFolder"]
 
-Stage = Literal["source", "search", "confirm"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrialFolder:
-    """One training: what to run, how far it is, what came out."""
-
-    path: Path
-    stage: Stage
-
-    @property
-    def name(self) -> str:
-        """Name of the folder, unique within stage and study."""
-        return self.path.name
-
-    def create(self) -> None:
-        """Make the folder; harmless when it exists."""
-        self.path.mkdir(parents=True, exist_ok=True)
-
-    def claim(self, **facts: Any) -> leases.Lease | None:
-        """Claim the trial for this process; None when it is finished or a living process runs it."""
-        self.create()
-        if self.finished:
-            return None
-        lease = leases.claim(self.path, **facts)
-        # Its last owner may have finished between the two looks.
-        if lease is not None and self.finished:
-            lease.release("already finished")
-            return None
-        return lease
-
-    @property
-    def finished(self) -> bool:
-        """Whether the result is in."""
-        return (self.path / "result.json").exists()
-
-    @property
-    def claimed(self) -> bool:
-        """Whether any process ever claimed it."""
-        return self.path.is_dir() and leases.latest_number(self.path) > 0
-
-    def lease(self) -> leases.LeaseView | None:
-        """Its current lease; None when nobody claimed it."""
-        return leases.view(self.path) if self.path.is_dir() else None
-
-    def attempts(self) -> list[dict[str, Any]]:
-        """Every attempt, oldest first."""
-        return leases.history(self.path)
-
-    def write_request(self, request: Mapping[str, Any]) -> None:
-        """Record what is to run, once; a later attempt runs the same."""
-        write_exclusive(self.path / "trial.json", encode_json(dict(request)))
-
-    def request(self) -> dict[str, Any]:
-        """What is to run.
-
-        Raises:
-            TornFileError: the file is not readable.
-            FileNotFoundError: nothing was asked yet.
-        """
-        return read_json(self.path / "trial.json", ("hyperparameters", "seed"))
-
-    def has_request(self) -> bool:
-        """Whether ``trial.json`` exists."""
-        return (self.path / "trial.json").exists()
-
-    def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the curve: one JSON object a line, one line an epoch."""
-        content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-        write_atomic(self.path / "curve.jsonl", content.encode())
-
-    def curve(self) -> list[dict[str, Any]]:
-        """The epochs so far; empty before the first ends."""
-        path = self.path / "curve.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Where the checkpoint lies while the trial runs."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def result_path(self) -> Path:
-        """Where the result lies."""
-        return self.path / "result.json"
-
-    @property
-    def log_path(self) -> Path:
-        """Where the trial's log lies."""
-        return self.path / "log.txt"
-
-    @property
-    def model_path(self) -> Path:
-        """Where a saved model lies (safetensors)."""
-        return self.path / "model.safetensors"
-
-    def write_predictions(self, frame: pl.DataFrame) -> None:
-        """Write the test predictions: ``case_id``, ``group`` (str), ``label`` (int64), ``logit_0`` … (float64).
-
-        With several labels an image: ``label_0`` … (int64, 0 or 1) in place of ``label``.
-        """
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        write_atomic(self.path / "predictions.parquet", buffer.getvalue())
-
-    def predictions(self) -> pl.DataFrame:
-        """The test predictions of a confirm trial.
-
-        Raises:
-            FileNotFoundError: the trial opened no test split.
-        """
-        import polars as pl
-
-        return pl.read_parquet(self.path / "predictions.parquet")
-
-    def finish(self, result: Mapping[str, Any]) -> bool:
-        """Commit the result; False when another process did so before."""
-        first = write_exclusive(self.path / "result.json", encode_json(dict(result)))
-        self.checkpoint_path.unlink(missing_ok=True)
-        return first
-
-    def result(self) -> dict[str, Any]:
-        """What came out.
-
-        Raises:
-            TornFileError: the file is not readable.
-            FileNotFoundError: the trial is not finished.
-        """
-        return read_json(self.path / "result.json", ("status",))
-
-    def damaged(self, thorough: bool = False) -> list[Path]:
-        """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
-        found = []
-        for name, read in (("trial.json", self.request), ("result.json", self.result), ("curve.jsonl", self.curve)):
-            try:
-                read()
-            except FileNotFoundError:
-                continue
-            except (TornFileError, ValueError):
-                found.append(self.path / name)
-        predictions = self.path / "predictions.parquet"
-        if self.finished and predictions.exists() and not is_parquet(predictions):
-            found.append(predictions)
-        path = self.checkpoint_path
-        # Looked at twice, because a trial that finishes meanwhile removes it.
-        if path.exists() and not is_checkpoint(path, thorough) and path.exists():
-            found.append(path)
-        return found
+AGAIN = "-again"
+"""End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +71,17 @@ class StudyFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
         return TrialFolder(self.path / "confirm" / f"{configuration}-s{seed}", "confirm")
 
+    def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
+        """The folder of a confirm trial's repetition: the same training once more, from scratch."""
+        return TrialFolder(self.path / "confirm" / f"{configuration}-s{seed}{AGAIN}", "confirm")
+
     def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
-        """Every trial folder of a stage that exists, by name."""
-        return [TrialFolder(path, stage) for path in _folders(self.path / stage)]
+        """Every trial folder of a stage that exists, by name; repetitions are not among them."""
+        return [TrialFolder(path, stage) for path in _folders(self.path / stage) if not path.name.endswith(AGAIN)]
+
+    def repeats(self) -> list[TrialFolder]:
+        """Every repetition of a confirm trial that exists, by name; their stage is "confirm"."""
+        return [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm") if path.name.endswith(AGAIN)]
 
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""
@@ -346,11 +195,12 @@ class RunDirectory:
         return [TrialFolder(path, "source") for path in _folders(self.path / "sources")]
 
     def trials(self) -> Iterator[TrialFolder]:
-        """Every trial folder: sources, then studies by name, search before confirm."""
+        """Every trial folder: sources, then studies by name, search before confirm before its repetitions."""
         yield from self.sources()
         for study in self.studies():
             yield from study.trials("search")
             yield from study.trials("confirm")
+            yield from study.repeats()
 
     def set_study_aside(self, study: StudyFolder) -> Path:
         """Move a stale study out of the way, losing nothing; returns its new place."""

@@ -89,6 +89,8 @@ class Study:
     search: SearchSpec
     slots: int
     confirm_seeds: tuple[int, ...]
+    repeat: bool
+    """Whether the training of the first confirm seed is run a second time."""
     identity: dict[str, Any]
     folder: StudyFolder
 
@@ -206,6 +208,7 @@ class Planner:
             search=search,
             slots=slot_count(space, search),
             confirm_seeds=spec.confirm.seed_list(search.seeds),
+            repeat=spec.confirm.repeat,
             identity=identity,
             folder=folder,
         )

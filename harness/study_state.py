@@ -80,6 +80,19 @@ class StudyState:
         name = configuration_hash(hyperparameters)
         return [(seed, self.study.folder.confirm_trial(name, seed)) for seed in self.study.confirm_seeds]
 
+    def repeat_folder(self) -> TrialFolder | None:
+        """The repetition of the first confirm trial; None before that one is done, where it failed, or if not asked."""
+        hyperparameters = self.chosen() if self.study.repeat else None
+        if hyperparameters is None or self._first_confirmed() != "done":
+            return None
+        return self.study.folder.repeat_trial(configuration_hash(hyperparameters), self.study.confirm_seeds[0])
+
+    def folders(self) -> list[TrialFolder]:
+        """Every trial that is known to be part of the study now, begun or not, in the order in which they are to run."""
+        search = [folder for slot in range(self.study.slots) for folder in self.slot_folders(slot)]
+        repeat = self.repeat_folder()
+        return [*search, *(folder for _, folder in self.confirm_folders()), *([] if repeat is None else [repeat])]
+
     def chosen(self) -> dict[str, Value] | None:
         """The configuration that the complete search chose; recorded on first sight."""
         if self._chosen is not None:
@@ -105,18 +118,26 @@ class StudyState:
 
     def complete(self) -> bool:
         """Whether nothing of the study is left to do."""
-        return self.searched() and all(self.result(folder) is not None for _, folder in self.confirm_folders())
+        if not self.searched() or any(self.result(folder) is None for _, folder in self.confirm_folders()):
+            return False
+        repeat = self.repeat_folder()
+        return repeat is None or self.result(repeat) is not None
 
     def total(self) -> int:
-        """Number of trials of the study, search and confirm."""
+        """Number of trials of the study: search, confirm, and the repetition unless what it repeats has failed."""
         study = self.study
-        return study.slots * len(study.search.seeds) + len(study.confirm_seeds)
+        repeats = int(study.repeat and self._first_confirmed() in ("done", None))
+        return study.slots * len(study.search.seeds) + len(study.confirm_seeds) + repeats
 
     def finished(self) -> list[dict[str, Any]]:
         """Results so far, search first."""
-        search = [self.result(folder) for slot in range(self.study.slots) for folder in self.slot_folders(slot)]
-        confirm = [self.result(folder) for _, folder in self.confirm_folders()]
-        return [result for result in (*search, *confirm) if result is not None]
+        return [result for folder in self.folders() if (result := self.result(folder)) is not None]
+
+    def _first_confirmed(self) -> str | None:
+        """The status of the first confirm trial; None while it is not finished."""
+        folders = self.confirm_folders()
+        result = self.result(folders[0][1]) if folders else None
+        return None if result is None else str(result["status"])
 
 
 def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float | None:
