@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,11 @@ from analysis.evidence import Predictions
 from analysis.stats.bootstrap import (
     MetricOfWeights,
     crossed_resamples,
+    together,
     weighted_calibration_error,
-    weighted_confusion_metric,
+    weighted_confusion_metrics,
     weighted_mean,
 )
-from analysis.stats.cautions import absent_class, refuse
 from analysis.stats.estimate import FloatArray
 from analysis.stats.pseudovalues import accuracy_values, auc_values, balanced_accuracy_values
 from harness.metrics import softmax
@@ -25,7 +26,8 @@ from harness.metrics_multi_label import sigmoid
 PSEUDOVALUE_METRICS = ("accuracy", "balanced_accuracy", "auc")
 """A mean over cases exactly, so that the two-way interval holds."""
 CASE_MEANS = ("nll", "brier")
-RESAMPLED_METRICS = ("macro_f1", "mcc", "ece", *CASE_MEANS)
+CONFUSION_METRICS = ("macro_f1", "mcc")
+RESAMPLED_METRICS = (*CONFUSION_METRICS, "ece", *CASE_MEANS)
 """Compared by the crossed bootstrap. Cohen's kappa has only the narrower interval over seeds."""
 RESAMPLES = 2000
 """The standard deviation of so many is known to 1.6 %."""
@@ -69,37 +71,51 @@ def _of_classes(metric: str, scores: FloatArray, labels: npt.NDArray[np.int64]) 
 
 
 def resampled(
-    metric: str, logits: FloatArray, predictions: Predictions, dataset: str, resamples: int = RESAMPLES
-) -> FloatArray:
-    """The mean over seeds of a metric in crossed resamples; the same draws for each method with as many seeds.
+    metrics: Sequence[str],
+    logits: Mapping[str, FloatArray],
+    predictions: Predictions,
+    dataset: str,
+    resamples: int = RESAMPLES,
+) -> dict[tuple[str, str], FloatArray]:
+    """The mean over seeds of metrics in crossed resamples, the same draws for all methods.
 
     Args:
-        metric: of ``RESAMPLED_METRICS``.
-        logits: shape (seeds, cases, classes).
+        metrics: of ``RESAMPLED_METRICS``; those that these labels leave undefined or that cannot be resampled are
+            left out.
+        logits: method → shape (seeds, cases, classes), as many seeds for each.
         predictions: of the dataset; they hold labels and groups.
         dataset: its name, from which the draws follow.
         resamples: how many.
 
     Returns:
-        Shape (resamples + 1,), the value of the data themselves first.
-
-    Raises:
-        Refused: a class without a case leaves the metric undefined.
+        (metric, method) → shape (resamples + 1,), the value of the data themselves first.
     """
-    seeds, cases, _ = logits.shape
-    return crossed_resamples(
-        _by_weights(metric, logits, predictions),
-        seeds,
-        cases,
+    wanted = [name for name in metrics if _can_resample(name, predictions)]
+    if not wanted:
+        return {}
+    keys = [(name, method) for method in logits for name in _in_order(wanted)]
+    seeds = {len(own) for own in logits.values()}
+    series = crossed_resamples(
+        together([part for own in logits.values() for part in _by_weights(wanted, own, predictions)]),
+        seeds.pop(),
+        predictions.cases,
         groups=predictions.groups,
         resamples=resamples,
         rng_seed=zlib.crc32(dataset.encode()),
     )
+    return dict(zip(keys, series, strict=True))
 
 
-def can_resample(metric: str, predictions: Predictions) -> bool:
-    """Whether ``resampled`` knows the metric for these labels; with several labels an image only means over cases."""
-    return metric in (CASE_MEANS if predictions.labels.ndim == 2 else RESAMPLED_METRICS)
+def _can_resample(metric: str, predictions: Predictions) -> bool:
+    """With several labels an image only means over cases; from a confusion matrix only with every class present."""
+    if predictions.labels.ndim == 2:
+        return metric in CASE_MEANS
+    return metric in RESAMPLED_METRICS and (metric not in CONFUSION_METRICS or all(predictions.support.values()))
+
+
+def _in_order(metrics: Sequence[str]) -> list[str]:
+    """The order in which ``_by_weights`` gives them."""
+    return [name for name in (*CASE_MEANS, "ece", *CONFUSION_METRICS) if name in metrics]
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
@@ -107,15 +123,18 @@ def _softmax(logits: FloatArray) -> FloatArray:
     return softmax(logits.reshape(seeds * cases, classes)).reshape(logits.shape)
 
 
-def _by_weights(metric: str, logits: FloatArray, predictions: Predictions) -> MetricOfWeights:
+def _by_weights(metrics: Sequence[str], logits: FloatArray, predictions: Predictions) -> list[MetricOfWeights]:
     labels = predictions.labels
-    if metric in CASE_MEANS:
-        return weighted_mean(_losses(metric, logits, labels))
+    found = [weighted_mean(_losses(name, logits, labels)) for name in CASE_MEANS if name in metrics]
+    if labels.ndim == 2:
+        return found
     predicted = logits.argmax(axis=2)
-    if metric == "ece":
-        return weighted_calibration_error(_softmax(logits).max(axis=2), predicted == labels)
-    refuse(absent_class(predictions.support))
-    return weighted_confusion_metric(predicted, labels, logits.shape[2], metric)
+    if "ece" in metrics:
+        found.append(weighted_calibration_error(_softmax(logits).max(axis=2), predicted == labels))
+    names = [name for name in CONFUSION_METRICS if name in metrics]
+    if names:
+        found.append(weighted_confusion_metrics(predicted, labels, logits.shape[2], names))
+    return found
 
 
 def _losses(metric: str, logits: FloatArray, labels: npt.NDArray[np.int64]) -> FloatArray:

@@ -69,8 +69,8 @@ def analyse(evidence: Evidence, each: Callable[[DatasetValues], None] | None = N
     comparisons = [one for own in by_metric.values() for one in judge(own, evidence)]
     averages = average(by_metric[plan.metric], evidence)
     exact = min((len(one.seeds) for one in by_metric[plan.metric] if one.seeds), default=0)
-    declared = plan.size(max(2, len(evidence.methods)), max(1, len(evidence.datasets)))
-    floor = unreachable_floor(exact, declared, plan.alpha) if exact else None
+    declared = plan.size(len(evidence.methods), len(evidence.datasets))
+    floor = unreachable_floor(exact, declared, plan.alpha) if exact and declared else None
     return Analysis(
         evidence=evidence,
         scores=tuple(scores),

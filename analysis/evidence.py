@@ -12,6 +12,7 @@ import numpy.typing as npt
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from analysis.stats.multiplicity import Correction, family_size
+from harness.metrics import METRICS
 
 Family = Literal["vs_control", "all_pairs"]
 
@@ -34,8 +35,14 @@ class Plan:
     confidence: float = 0.95
     looks: tuple[int, ...] = ()
     """Numbers of seeds at which the results were to be looked at; empty where nothing was said."""
+    lower_is_better: frozenset[str] = frozenset()
+    """Metrics of an imported table of which less is better; those of ``harness.metrics`` know it themselves."""
     beforehand: bool = True
     """Whether all this was fixed before there were results; an imported table cannot show it."""
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether more of a metric is better; where nothing is known of it, it is."""
+        return METRICS.get(metric, metric not in self.lower_is_better)
 
     def pairs(self, methods: Sequence[str]) -> list[tuple[str, str]]:
         """The declared comparisons of one dataset: each other method against the control, or every pair once."""
@@ -44,8 +51,8 @@ class Plan:
         return [(first, second) for place, first in enumerate(methods) for second in methods[place + 1 :]]
 
     def size(self, methods: int, datasets: int) -> int:
-        """How many comparisons the family has, those that cannot be made included."""
-        return family_size(methods, self.family, datasets)
+        """How many comparisons the family has, those that cannot be made included; none with a single method."""
+        return family_size(methods, self.family, datasets) if methods > 1 and datasets else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ class Spent:
     epochs: int
     """Epochs that are recorded: those that a dead attempt ran after its last checkpoint are not known."""
     seconds: dict[str, float]
-    """Stage → device-seconds; ``other`` are confirm trials outside the comparison."""
+    """Stage → device-seconds; ``repeat`` are confirm trials run again with the same seed, ``other`` those outside the
+    comparison."""
 
 
 def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[str, str], int]) -> list[Spent]:
@@ -36,16 +37,17 @@ def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[st
         slots: (dataset, method) of every study → search slots that it was given.
     """
     staged = attempts.drop("stage").join(trials.select("trial", "stage"), on="trial", how="left")
-    spent = [_spent(trials, staged, dataset, method, declared) for (dataset, method), declared in sorted(slots.items())]
-    sources = _spent(trials, staged, None, None, 0)
-    return [*spent, sources] if sources.trials else spent
+    own, tried = (frame.partition_by("dataset", "method", as_dict=True) for frame in (trials, staged))
+    declared: dict[tuple[str | None, str | None], int] = {key: slots[key] for key in sorted(slots)}
+    if (None, None) in own:
+        declared[None, None] = 0
+    return [
+        _spent(own.get(key, trials.clear()), tried.get(key, staged.clear()), *key, number)
+        for key, number in declared.items()
+    ]
 
 
-def _spent(
-    trials: pl.DataFrame, attempts: pl.DataFrame, dataset: str | None, method: str | None, declared: int
-) -> Spent:
-    same = pl.col("dataset").eq_missing(pl.lit(dataset)) & pl.col("method").eq_missing(pl.lit(method))
-    own, tried = trials.filter(same), attempts.filter(same)
+def _spent(own: pl.DataFrame, tried: pl.DataFrame, dataset: str | None, method: str | None, declared: int) -> Spent:
     seconds = tried.group_by("stage").agg(pl.col("seconds").sum())
     return Spent(
         dataset=dataset,

@@ -3,34 +3,74 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.contents import Figure, Picture, Section
-from analysis.figures import FAINT, INK, MEAN, SEED
+from analysis.contents import Figure, Marked, Picture, Section
+from analysis.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
 from harness.errors import one_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_THEME = {INK: "var(--ink)", FAINT: "var(--rule)", SEED: "var(--seed)", MEAN: "var(--mean)"}
+_CONTENTS_FROM = 6
+"""Sections from which on a list of them is worth its place."""
+_THEME = {
+    INK: "var(--ink)",
+    FAINT: "var(--rule)",
+    SEED: "var(--seed)",
+    MEAN: "var(--mean)",
+    TINT: "var(--band)",
+    PAPER: "var(--paper)",
+    LINES[-1][0]: "var(--last)",
+}
 
 
-def html(title: str, lead: str, flags: Sequence[str], sections: Sequence[Section]) -> str:
-    """The page: style, drawings and pictures inside, no script, nothing to fetch. Every text is escaped."""
+def html(
+    title: str, lead: str, flags: Sequence[str], sections: Sequence[Section], trials: Mapping[str, Any] | None = None
+) -> str:
+    """The page: style, script, drawings and pictures inside, nothing to fetch. Every text is escaped.
+
+    Its content security policy lets no other script run than the one that sorts and filters tables and shows trials.
+    Without scripts all of the report can be read, but for the trials behind a cell.
+
+    Args:
+        title: of the page.
+        lead: the sentence below it.
+        flags: reservations that are to be read first.
+        sections: the report, with its tables and figures numbered.
+        trials: what a click on a ``Marked`` cell shows, as ``trials_of.panels`` gives it; a cell that is not in it
+            leads nowhere.
+    """
     environment = _environment(autoescape=True)
     environment.filters["drawing"] = _inline_svg
     environment.filters["data_uri"] = _data_uri
-    style = Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  (our own file)
+    environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     template = environment.get_template("report.html.j2")
-    return template.render(title=title, lead=lead, flags=flags, sections=sections, style=style)
+    return template.render(
+        title=title,
+        lead=lead,
+        flags=flags,
+        sections=sections,
+        contents_from=_CONTENTS_FROM,
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
+        script=Markup(script),  # noqa: S704  (our own file)
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        trials=_embedded(trials) if trials else None,
+    )
 
 
 def markdown(title: str, lead: str, flags: Sequence[str], sections: Sequence[Section]) -> str:
-    """The same as Markdown with GitHub's tables; drawings and pictures are linked. Every text is escaped."""
+    """The same as Markdown with GitHub's tables; drawings and pictures are linked.
+
+    Every text is escaped; marks alone become markup.
+    """
     environment = _environment(autoescape=False)
     environment.finalize = _escape_markdown
     template = environment.get_template("report.md.j2")
@@ -64,8 +104,17 @@ def _data_uri(picture: Picture) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
 
 
+def _embedded(value: Mapping[str, Any]) -> Markup:
+    """JSON that HTML takes for the content of a script element as it is: no text in it can end the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
+
+
 def _escape_markdown(value: Any) -> str:
-    """Text that Markdown shows as it is: on one line, without markup, HTML or table bars."""
+    """Text that Markdown shows as it is: on one line, without markup, HTML or table bars; marks become markup."""
+    if isinstance(value, Marked) and value.text:
+        text = f"<u>{_escape_markdown(value.text)}</u>" if value.underline else _escape_markdown(value.text)
+        return f"**{text}**" if value.bold else text
     text = one_line(str(value))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|#~])", r"\\\1", text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
-from analysis.case_values import PSEUDOVALUE_METRICS, can_resample, pseudo_values, resampled
+from analysis.case_values import PSEUDOVALUE_METRICS, RESAMPLED_METRICS, pseudo_values, resampled
 from analysis.evidence import Evidence, Predictions
 from analysis.stats.bootstrap import crossed_interval
 from analysis.stats.cautions import (
@@ -106,6 +106,7 @@ class DatasetValues:
         self._predictions = evidence.predictions(dataset)
         self._tables: dict[tuple[str, str, tuple[int, ...]], FloatArray] = {}
         self._refusals: dict[tuple[str, str, tuple[int, ...]], Caution] = {}
+        self._resampled: set[tuple[int, ...]] = set()
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -141,7 +142,8 @@ class DatasetValues:
         """One pair of methods; where they cannot be compared it says why."""
         absent = [method for method in (first, second) if method in self.absent]
         if absent:
-            return self._without(metric, first, second, nothing_in_common(f"{' and '.join(absent)} was never begun"))
+            reason = f"there is nothing of {' and '.join(absent)} on this dataset"
+            return self._without(metric, first, second, nothing_in_common(reason))
         a, b = self._cells[first], self._cells[second]
         own, other = a.scores.get(metric, {}), b.scores.get(metric, {})
         seeds = tuple(sorted(set(own) & set(other)))[part]
@@ -157,6 +159,8 @@ class DatasetValues:
         interval, estimate, over_both = self._difference(metric, first, second, seeds, x - y)
         exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MAX_PAIRS
         said += [unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)), *over_both]
+        flips, ranks = (sign_flip(x - y), wilcoxon(x - y)) if exact else (None, None)
+        said += flips.cautions if flips is not None else ()
         return Pair(
             dataset=self.dataset,
             metric=metric,
@@ -168,8 +172,8 @@ class DatasetValues:
             estimate=estimate,
             over_seeds=mean_over_seeds(x - y, self.confidence),
             effects=paired_effects(x, y),
-            sign_flip=sign_flip(x - y) if exact else None,
-            wilcoxon=wilcoxon(x - y) if exact else None,
+            sign_flip=flips,
+            wilcoxon=ranks,
             repeat_noise=max((one.change.get(metric, 0.0) for one in (*a.repeats, *b.repeats)), default=0.0),
             cautions=_present(*said, *estimate.cautions),
         )
@@ -206,18 +210,25 @@ class DatasetValues:
             # A row depends on its own seed alone.
             table = self._table(metric, method, whole)
             return None if table is None else table[[whole.index(seed) for seed in seeds]]
-        logits = np.stack([known[seed] for seed in seeds])
+        if metric not in PSEUDOVALUE_METRICS:
+            self._resample(seeds, predictions)
+            return self._tables.get(key)
         try:
-            if metric in PSEUDOVALUE_METRICS:
-                self._tables[key] = pseudo_values(metric, logits, predictions.labels)
-            elif can_resample(metric, predictions):
-                self._tables[key] = resampled(metric, logits, predictions, self.dataset)
-            else:
-                return None
+            self._tables[key] = pseudo_values(metric, _stacked(known, seeds), predictions.labels)
         except Refused as refusal:
             self._refusals[key] = refusal.caution
             return None
         return self._tables[key]
+
+    def _resample(self, seeds: tuple[int, ...], predictions: Predictions) -> None:
+        """Every resampled metric of every method with these seeds, once: all are compared with the same draws."""
+        if seeds in self._resampled:
+            return
+        self._resampled.add(seeds)
+        logits = {name: _stacked(own, seeds) for name, own in predictions.logits.items() if set(seeds) <= set(own)}
+        wanted = [name for name in self.metrics if name in RESAMPLED_METRICS]
+        for (metric, method), series in resampled(wanted, logits, predictions, self.dataset).items():
+            self._tables[metric, method, seeds] = series
 
     def _score(self, metric: str, method: str) -> Score:
         values = self._cells[method].scores.get(metric, {})
@@ -246,6 +257,10 @@ class DatasetValues:
         return Pair(
             dataset=self.dataset, metric=metric, first=first, second=second, seeds=(), cautions=_present(*cautions)
         )
+
+
+def _stacked(known: Mapping[int, FloatArray], seeds: tuple[int, ...]) -> FloatArray:
+    return np.stack([known[seed] for seed in seeds])
 
 
 def _present(*cautions: Caution | None) -> tuple[Caution, ...]:

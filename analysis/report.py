@@ -1,12 +1,14 @@
-"""The report of a run: ``python -m analysis.report RUN [--out DIR]``.
+"""The report of a comparison: ``python -m analysis.report RUN [RUN …]``, or ``--table FILE`` for anyone's results.
 
-It reads the run directory alone and writes ``report.html`` (one file that needs nothing else), ``report.md``,
-``results.json`` (described in ``analysis.results``) and ``figures/``. The same run gives the same bytes.
+It reads run directories or tables alone and writes ``report.html`` (one file that needs nothing else), ``report.md``,
+``results.json`` (described in ``docs/results-json.md``), ``paper.tex``, ``tables/`` and ``figures/``. The same input
+gives the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +19,16 @@ from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
-    from analysis.contents import Figure, Section, Table
-    from analysis.summary import Summary
+    from analysis.compare import Analysis
+    from analysis.contents import Section
+    from analysis.evidence import Evidence
+    from analysis.prediction_figures import ReducedPredictions
+    from analysis.run_sections import RunFacts
+
+PAPER_TABLES = (
+    "main", "pairwise", "averages", "claims", "power", "search", "hyperparameters", "networks", "cost", "failures",
+)  # fmt: skip
+"""Tables of ``paper.tex``, which is meant to be read; the others lie in ``tables/``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,21 @@ class ReportPaths:
     results: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report before it is written."""
+
+    title: str
+    lead: str
+    flags: Sequence[str]
+    sections: Sequence[Section]
+    paragraphs: Sequence[str]
+    """Of ``paper.tex``."""
+    results: Mapping[str, Any]
+    trials: Mapping[str, Any] | None = None
+    """What a click on a cell of the page shows."""
+
+
 def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
     """Write the report of a run, finished or not, to ``out`` (by default the run's own report folder).
 
@@ -37,162 +62,221 @@ def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
         RequestError: the run directory is none, one of its files is torn, or ``out`` is not a folder.
         OSError: ``out`` cannot be written.
     """
+    run.require()
+    return _write(_of_runs([run]), out if out is not None else run.report)
+
+
+def write_joint_report(runs: Sequence[RunDirectory], out: Path) -> ReportPaths:
+    """Write one report of several runs, whose methods and datasets are united.
+
+    Raises:
+        RequestError: as for ``write_report``, or the runs do not go together.
+        OSError: ``out`` cannot be written.
+    """
+    for run in runs:
+        run.require()
+    return _write(_of_runs(runs), out)
+
+
+def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
+    """Write the report of results that do not come from a run directory.
+
+    Raises:
+        RequestError: ``out`` is not a folder, or a file of predictions is not what it should be.
+        OSError: ``out`` cannot be written.
+    """
+    from analysis.appendix import appendix
+    from analysis.comparison_results import comparison_records
+    from analysis.comparison_sections import findings, prediction_section, seed_section, supplement
+    from analysis.results import VERSION
+
+    analysis, reduced = _analysed(evidence)
+    sections = [
+        *findings(analysis, None, None),
+        seed_section(analysis),
+        prediction_section(reduced),
+        supplement(analysis),
+        *appendix(evidence, None, {}, {}),
+    ]
+    methods, datasets = _counted(len(evidence.methods), "method"), _counted(len(evidence.datasets), "data set")
+    report = Report(
+        title=evidence.name,
+        lead=f"{methods} on {datasets}, from {evidence.source}.",
+        flags=[caution.sentence for caution in analysis.cautions],
+        sections=[section for section in sections if section.sentences or section.items],
+        paragraphs=[text for section in sections[:2] for text in section.sentences],
+        results={"version": VERSION, "name": evidence.name, "comparison": comparison_records(analysis)},
+    )
+    return _write(report, out)
+
+
+def _of_runs(runs: Sequence[RunDirectory]) -> Report:
     # These take a second to import; `--help` and a mistyped path should not wait for them.
-    from analysis import page
-    from analysis.contents import Figure, Picture, numbered
+    from analysis import frames, trials_of
+    from analysis.comparison_results import comparison_records
+    from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
+    from analysis.contents import count
     from analysis.flags import flags
-    from analysis.results import results
+    from analysis.results import VERSION, results
+    from analysis.run_evidence import evidence_of
+    from analysis.run_sections import RunFacts, early, late
     from analysis.summary import summarise
+
+    records = [frames.read(run, os.cpu_count() or 1) for run in runs]
+    known = [
+        RunFacts(run, summarise(run, own), own.trials, several=len(runs) > 1)
+        for run, own in zip(runs, records, strict=True)
+    ]
+    evidence = evidence_of(runs, records)
+    analysis, reduced = _analysed(evidence)
+    studies = [study for facts in known for study in facts.summary.studies]
+    parameters = {study.method: " / ".join(map(count, study.trainable)) for study in studies if study.trainable}
+    trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
+    first = findings(analysis, known[0].summary.spec, parameters)
+    sections = [
+        *first,
+        seed_section(analysis),
+        *(section for facts in known for section in early(facts)),
+        prediction_section(reduced),
+        *(
+            section
+            for place, facts in enumerate(known)
+            for section in late(facts, evidence, cost_figures(analysis, trained) if place == 0 else ())
+        ),
+        supplement(analysis),
+    ]
+    said = [sentence for facts in known for sentence in flags(facts.summary)]
+    documents = [results(facts.summary, flags(facts.summary)) for facts in known]
+    comparison = comparison_records(analysis)
+    joint = {"version": VERSION, "name": evidence.name, "runs": documents, "comparison": comparison}
+    return Report(
+        title=evidence.name,
+        lead=_lead(known, evidence),
+        flags=list(dict.fromkeys((*said, *(caution.sentence for caution in analysis.cautions)))),
+        sections=[section for section in sections if section.sentences or section.items],
+        paragraphs=[text for section in first for text in section.sentences],
+        results={**documents[0], "comparison": comparison} if len(known) == 1 else joint,
+        trials={cell: panel for run in runs for cell, panel in trials_of.panels(run).items()},
+    )
+
+
+def _analysed(evidence: Evidence) -> tuple[Analysis, dict[str, ReducedPredictions]]:
+    from analysis.compare import analyse
+    from analysis.pairs import DatasetValues
+    from analysis.prediction_figures import reduced
+
+    kept: dict[str, ReducedPredictions] = {}
+
+    def keep(values: DatasetValues) -> None:
+        facts = reduced(values)
+        if facts is not None:
+            kept[values.dataset] = facts
+
+    return analyse(evidence, keep), kept
+
+
+def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:
+    from analysis.phrases import network_phrase
+
+    networks = dict.fromkeys(network_phrase(facts.summary.spec["backbone"]) for facts in known)
+    complete = all(facts.summary.complete for facts in known)
+    return (
+        f"{_counted(len(evidence.methods), 'way')} to adapt {' and '.join(networks)} on "
+        f"{_counted(len(evidence.datasets), 'data set')}. "
+        f"This report is {'complete' if complete else 'preliminary: the run is not finished'}."
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _write(report: Report, folder: Path) -> ReportPaths:
+    from analysis import page
+    from analysis.contents import Figure, Picture, Table, numbered
+    from analysis.latex import document
+    from analysis.table_files import write_tables
     from harness.files import write_atomic, write_json
 
-    run.require()
-    summary = summarise(run)
-    reservations = flags(summary)
-    folder = out if out is not None else run.report
     try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for part in ("figures", "tables"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(f"{folder}: not a folder; choose another with --out") from error
-    sections = numbered(_sections(run, summary))
-    for figure in (item for section in sections for item in section.items if isinstance(item, Figure | Picture)):
+    sections = numbered(report.sections)
+    items = [item for section in sections for item in section.items]
+    for figure in (item for item in items if isinstance(item, Figure | Picture)):
+        parts = {"png": figure.png}
         if isinstance(figure, Figure):
-            write_atomic(folder / "figures" / f"{figure.stem}.svg", figure.svg)
-        write_atomic(folder / "figures" / f"{figure.stem}.png", figure.png)
+            parts |= {"svg": figure.svg, "pdf": figure.pdf}
+        for suffix, content in parts.items():
+            write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
+    tables = [item for item in items if isinstance(item, Table)]
+    write_tables(tables, folder / "tables")
+    chosen = [table for table in tables if table.name in PAPER_TABLES]
+    drawings = [item for item in items if isinstance(item, Figure)]
+    paper = document(chosen, drawings, report.title, report.paragraphs)
+    write_atomic(folder / "paper.tex", paper.encode())
     paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "results.json")
-    write_json(paths.results, results(summary, reservations))
-    parts = (str(summary.spec["name"]), _lead(summary), reservations, sections)
-    write_atomic(paths.markdown, page.markdown(*parts).encode())
-    write_atomic(paths.html, page.html(*parts).encode())
+    write_json(paths.results, dict(report.results))
+    parts_of_page = (report.title, report.lead, report.flags, sections)
+    write_atomic(paths.markdown, page.markdown(*parts_of_page).encode())
+    write_atomic(paths.html, page.html(*parts_of_page, trials=report.trials).encode())
     return paths
-
-
-def _lead(summary: Summary) -> str:
-    backbone, methods, datasets = summary.spec["backbone"], summary.spec["methods"], summary.spec["datasets"]
-    return (
-        f"{len(methods)} ways to adapt {_network(backbone)} on {len(datasets)} "
-        f"data set{'' if len(datasets) == 1 else 's'}. "
-        f"This report is {'complete' if summary.complete else 'preliminary: the run is not finished'}."
-    )
-
-
-def _network(backbone: Mapping[str, Any]) -> str:
-    """A backbone in words: its name and where its weights come from."""
-    weights = backbone["weights"]
-    if weights is None:
-        origin = "random weights"
-    elif isinstance(weights, Mapping):
-        source = weights["dataset"]
-        options = f", {_listed(source['options'])}" if source["options"] else ""
-        origin = f"trained in this run on {source['dataset']}{options}"
-    else:
-        origin = f"weights {weights}"
-    return f"{backbone['name']} ({origin})"
-
-
-def _sections(run: RunDirectory, summary: Summary) -> list[Section]:
-    from analysis import frames, tables
-    from analysis.contents import Facts, Section
-    from analysis.figures import learning_curves, seed_strip, stems
-
-    metric = summary.metric
-    strips, curve_names = stems("seeds", summary.datasets), stems("curves", summary.datasets)
-    curves = frames.curves(run, metric)
-    names = summary.datasets
-    strip_figures = [seed_strip(summary.of(name), name, metric, strips[name]) for name in names]
-    curve_figures = [learning_curves(curves, name, metric, curve_names[name]) for name in names]
-    return [
-        Section(
-            "Scores",
-            (
-                "No comparison of methods is made here: each interval describes one method alone, and "
-                "whether two of them overlap proves nothing about a difference.",
-            ),
-            _present(tables.scores(summary), *strip_figures, tables.other_metrics(summary)),
-        ),
-        Section(
-            "Search",
-            ("The search saw training and validation data; the fresh seeds alone opened the test split.",),
-            _present(tables.search(summary), tables.hyperparameters(summary), *curve_figures),
-        ),
-        Section("Cost", (), _present(tables.networks(summary), tables.cost(summary))),
-        Section("Progress", (), _present(tables.progress(summary))),
-        Section(
-            "Failures",
-            () if summary.failures else ("No trial has failed.",),
-            _present(tables.failures(summary)),
-        ),
-        Section("Methods", (), (Facts(_method_facts(summary)),)),
-        *_data_sections(run, summary),
-        Section("Protocol", (), (Facts(_protocol_facts(summary.spec)),)),
-        Section("Environment", (), (Facts(_environment_facts(summary)),)),
-    ]
-
-
-def _data_sections(run: RunDirectory, summary: Summary) -> list[Section]:
-    from analysis.cards import data_section, sample_picture
-    from analysis.contents import Section
-    from analysis.figures import stems
-
-    if not summary.cards:
-        return [Section("Data", ("No card of a data set has been written yet.",), ())]
-    sections, names = [], stems("sample", summary.cards)
-    for label, card in sorted(summary.cards.items()):
-        png = run.card_picture(label)
-        picture = None if png is None else sample_picture(label, card, png, names[label])
-        sections.append(data_section(label, card, picture))
-    return sections
-
-
-def _present(*items: Table | Figure | None) -> tuple[Table | Figure, ...]:
-    from analysis.contents import Table
-
-    return tuple(item for item in items if item is not None and not (isinstance(item, Table) and item.empty))
-
-
-def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
-    own = {label: entry.get("backbone") for label, entry in summary.spec["methods"].items()}
-    facts = {}
-    for study in summary.studies:
-        backbone = own.get(study.method)
-        facts[study.method] = f"{study.summary} (plugin {study.plugin}{'; ' + _network(backbone) if backbone else ''})"
-    return tuple(facts.items())
-
-
-def _protocol_facts(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (part.capitalize(), _listed(spec[part]))
-        for part in ("backbone", "split", "train", "search", "confirm", "launch")
-        if part in spec
-    )
-
-
-def _environment_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
-    known = [(name.capitalize(), _listed(value)) for name, value in sorted(summary.environment.items())]
-    return (*known, ("Devices", ", ".join(summary.devices) or "none yet"))
-
-
-def _listed(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name} {_listed(entry)}" for name, entry in sorted(value.items()))
-    if isinstance(value, list):
-        return ", ".join(map(_listed, value))
-    if value is None or isinstance(value, bool):
-        return {True: "yes", False: "no", None: "none"}[value]
-    return str(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run directory")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/report)")
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a comparison.")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories, taken together")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default for one run: RUN/report)")
+    foreign = parser.add_argument_group("results from elsewhere (docs/import-results.md)")
+    foreign.add_argument("--table", type=Path, metavar="FILE", help="results: method,dataset,seed,metric,value")
+    foreign.add_argument(
+        "--predictions", type=Path, metavar="FILE", help="predictions: method,dataset,seed,case_id,label,logit_0,…"
+    )
+    foreign.add_argument("--control", metavar="M", help="the method that all others are compared with (default: none)")
+    foreign.add_argument("--correction", choices=("holm", "bonferroni", "none"), help="of the p values (default: holm)")
+    foreign.add_argument("--margin", type=float, metavar="X", help="difference that counts as practically equal")
+    foreign.add_argument("--metric", metavar="NAME", help="the primary metric, where the tables have several")
+    foreign.add_argument(
+        "--lower-is-better",
+        action="append",
+        metavar="NAME",
+        help="a metric of the tables that is a loss; may be repeated",
+    )
+    foreign.add_argument("--name", metavar="TITLE", help="of the report (default: the file's)")
     options = parser.parse_args(arguments)
+    return run_command(lambda: _run(options))
 
-    def command() -> int:
-        print(write_report(RunDirectory(options.run), options.out).html)
+
+def _run(options: argparse.Namespace) -> int:
+    given = {
+        name: value
+        for name in ("table", "predictions", "control", "correction", "margin", "metric", "lower_is_better", "name")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.runs:
+        if given:
+            option = next(iter(given)).replace("_", "-")
+            raise RequestError(f"--{option} belongs to results from elsewhere; a run has that in its sweep file")
+        runs = [RunDirectory(path) for path in options.runs]
+        if len(runs) == 1:
+            print(write_report(runs[0], options.out).html)
+            return EXIT_DONE
+        if options.out is None:
+            raise RequestError("several runs have no folder in common; name one for their report with --out")
+        print(write_joint_report(runs, options.out).html)
         return EXIT_DONE
+    if options.table is None and options.predictions is None:
+        raise RequestError("nothing to report; name a run directory, or a table of results with --table")
+    if options.out is None:
+        raise RequestError("results from elsewhere have no folder of their own; name one with --out")
+    from analysis.table_evidence import evidence_from_tables
 
-    return run_command(command)
+    table, predictions = given.pop("table", None), given.pop("predictions", None)
+    print(write_table_report(evidence_from_tables(table, predictions, **given), options.out).html)
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from typing import Any
 
 from analysis.summary import Score, Study, Summary, optimism
 
-VERSION = 1
+VERSION = 2
 
 
 def results(summary: Summary, flags: list[str]) -> dict[str, Any]:

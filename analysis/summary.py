@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ class Summary:
     """``trial``, ``dataset``, ``method``, ``stage``, ``cause``, ``message``, ``attempts`` of what failed."""
     untimed_attempts: int
     outside: int
-    """Confirm trials with a result that ran another configuration or an undeclared seed."""
+    """Confirm trials and repetitions with a result that ran another configuration or an undeclared seed."""
     devices: tuple[str, ...]
 
     def of(self, dataset: str) -> list[Study]:
@@ -138,8 +138,12 @@ class Summary:
         return not self.absent and all(not study.missing for study in self.studies)
 
 
-def summarise(run: RunDirectory) -> Summary:
+def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summary:
     """Read a run directory.
+
+    Args:
+        run: the run directory.
+        records: what ``frames.read`` returned, if that is at hand.
 
     Raises:
         RequestError: it is none, or one of its files is torn.
@@ -148,12 +152,16 @@ def summarise(run: RunDirectory) -> Summary:
     metric = str(spec["search"]["metric"])
     if metric not in frames.METRICS:
         raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
-    trials = _mark_outside(run, frames.trials(run))
-    attempts = frames.attempts(run)
+    known = frames.read(run) if records is None else records
+    folders = {_key(description): (folder, description) for folder, description in _described(run)}
+    trials = _mark_outside([description for _, description in folders.values()], known.trials)
+    attempts = known.attempts
     wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
-    folders = {_key(folder.description()): folder for folder in run.studies()}
-    slots = {key: int(folder.description()["search_slots"]) for key, folder in folders.items()}
-    studies = [_study(folders[key], trials, metric) for key in sorted(wanted & set(folders))]
+    slots = {key: int(description["search_slots"]) for key, (_, description) in folders.items()}
+    of_study = trials.partition_by("dataset", "method", as_dict=True)
+    studies = [
+        _study(*folders[key], of_study.get(key, trials.clear()), metric) for key in sorted(wanted & set(folders))
+    ]
     counts = attempts.group_by("trial").len("attempts")
     failed = trials.filter(pl.col("status") == "failed").join(counts, on="trial", how="left").sort("trial")
     return Summary(
@@ -172,6 +180,11 @@ def summarise(run: RunDirectory) -> Summary:
     )
 
 
+def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, dict[str, Any]]]:
+    for folder in run.studies():
+        yield folder, folder.description()
+
+
 def _key(description: Mapping[str, Any]) -> tuple[str, str]:
     return str(description["dataset"]), str(description["label"])
 
@@ -183,29 +196,27 @@ def _environment(run: RunDirectory) -> dict[str, Any]:
         return {}
 
 
-def _mark_outside(run: RunDirectory, trials: pl.DataFrame) -> pl.DataFrame:
-    """Move confirm trials of another configuration or of an undeclared seed to the stage ``other``."""
+def _mark_outside(descriptions: Iterable[Mapping[str, Any]], trials: pl.DataFrame) -> pl.DataFrame:
+    """Move confirm trials of another configuration or of an undeclared seed, and their repetitions, to ``other``."""
     declared = pl.DataFrame(
         [
             {"dataset": dataset, "method": method, "seed": seed, "declared": True}
-            for folder in run.studies()
-            for description in [folder.description()]
+            for description in descriptions
             for dataset, method in [_key(description)]
             for seed in description["confirm_seeds"]
         ],
         schema={"dataset": pl.String, "method": pl.String, "seed": pl.Int64, "declared": pl.Boolean},
     )
     inside = pl.col("chosen") & pl.col("declared").fill_null(False)
-    outside = (pl.col("stage") == "confirm") & ~inside
+    outside = pl.col("stage").is_in(["confirm", "repeat"]) & ~inside
     joined = trials.join(declared, on=["dataset", "method", "seed"], how="left", maintain_order="left")
     stage = pl.when(outside).then(pl.lit("other")).otherwise(pl.col("stage")).alias("stage")
     return joined.with_columns(stage).drop("declared")
 
 
-def _study(folder: StudyFolder, trials: pl.DataFrame, metric: str) -> Study:
-    description, chosen = folder.description(), folder.chosen()
+def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFrame, metric: str) -> Study:
+    chosen = folder.chosen()
     dataset, method = _key(description)
-    own = trials.filter((pl.col("dataset") == dataset) & (pl.col("method") == method))
     searched, confirmed = (own.filter(pl.col("stage") == stage) for stage in ("search", "confirm"))
     slots, search_seeds = int(description["search_slots"]), list(description["search_seeds"])
     confirm_seeds = [int(seed) for seed in description["confirm_seeds"]]
@@ -215,7 +226,7 @@ def _study(folder: StudyFolder, trials: pl.DataFrame, metric: str) -> Study:
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
     default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
-    timed = own.filter((pl.col("status") == "done") & (pl.col("stage") != "other"))
+    timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "confirm"]))
     seconds = timed["train_seconds"].drop_nulls().to_list()
     return Study(
         dataset=dataset,

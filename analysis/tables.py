@@ -45,6 +45,7 @@ def scores(summary: Summary) -> Table:
         )
 
     return Table(
+        name="scores",
         caption=f"{METRIC_NAMES[summary.metric]} on the test split, over the confirm seeds.",
         head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
         align="lrrrrrr",
@@ -61,6 +62,7 @@ def other_metrics(summary: Summary) -> Table:
         return (study.method, *(_mean_sd(study.scores[name].interval) for name in METRICS))
 
     return Table(
+        name="metrics",
         caption="All metrics on the test split: mean (SD) over the confirm seeds.",
         head=("Method", *(METRIC_NAMES[name] for name in METRICS)),
         align="l" + "r" * len(METRICS),
@@ -87,6 +89,7 @@ def search(summary: Summary) -> Table:
         )
 
     return Table(
+        name="search",
         caption=f"The search by {METRIC_NAMES[summary.metric]}: default and chosen configuration.",
         head=(
             "Method",
@@ -125,6 +128,7 @@ def hyperparameters(summary: Summary) -> Table:
         for method in sorted({key[0] for key in rows})
     )
     return Table(
+        name="hyperparameters",
         caption="Search spaces, defaults and chosen values.",
         head=("Hyperparameter", "Searched", "Default", *(f"Chosen, {name}" for name in summary.datasets)),
         align="llr" + "r" * len(summary.datasets),
@@ -147,6 +151,7 @@ def cost(summary: Summary) -> Table:
         methods = sorted({spent.method for spent in summary.ledger if spent.method is not None})
         groups.append(("All datasets", tuple(_cost_row(_total(summary.ledger, method), None) for method in methods)))
     return Table(
+        name="cost",
         caption="The budget ledger: all work, that which failed, died or was repeated included.",
         head=(
             "Method",
@@ -192,6 +197,7 @@ def networks(summary: Summary) -> Table:
         )
 
     return Table(
+        name="networks",
         caption="What the adapted networks cost.",
         head=(
             "Method",
@@ -246,6 +252,7 @@ def progress(summary: Summary) -> Table:
         (dataset, tuple(sorted([*map(row, summary.of(dataset)), *absent[dataset]]))) for dataset in summary.datasets
     )
     return Table(
+        name="progress",
         caption="Progress of each study; failures by cause.",
         head=("Method", "State", "Search done", "Search failed", "Confirm done", "Confirm failed", "Missing"),
         align="llrlrll",
@@ -256,6 +263,7 @@ def progress(summary: Summary) -> Table:
 def failures(summary: Summary) -> Table:
     """Every trial that failed for good."""
     return Table(
+        name="failures",
         caption="Failed trials.",
         head=("Trial", "Cause", "Attempts", "Message"),
         align="llrl",

@@ -9,7 +9,7 @@ from typing import Literal
 from analysis.evidence import Evidence, Plan
 from analysis.pairs import Pair
 from analysis.stats.across_datasets import fixed_dataset_mean
-from analysis.stats.cautions import Caution, undetectable_gap
+from analysis.stats.cautions import Caution, seeds_only, undetectable_gap
 from analysis.stats.decisions import Decision, Verdict, decide, equivalence_p
 from analysis.stats.multiplicity import adjust
 from analysis.stats.power import detectable_difference
@@ -52,7 +52,7 @@ def judge(pairs: Sequence[Pair], evidence: Evidence) -> list[Comparison]:
         evidence: whose plan names family, correction, margin and level.
     """
     plan, methods = evidence.plan, evidence.methods
-    wanted = set(plan.pairs(methods))
+    wanted = set(plan.pairs(evidence.ordered))
     everything = len(methods) * (len(methods) - 1) // 2 * len(evidence.datasets)
     p_all = _adjusted([_p(one) for one in pairs], plan, everything)
     result: dict[int, Comparison] = {}
@@ -74,7 +74,7 @@ def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = Non
     datasets = tuple(name for name in evidence.datasets if name != without)
     if len(datasets) < 2:
         return []
-    wanted = plan.pairs(evidence.methods)
+    wanted = plan.pairs(evidence.ordered)
     means = []
     for first, second in wanted:
         own = [one for one in pairs if (one.first, one.second) == (first, second) and one.dataset in datasets]
@@ -84,6 +84,8 @@ def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = Non
             f"The two methods were compared on {len(estimates)} of {len(datasets)} datasets; the average over these "
             "alone would be another question.",
         )
+        # The average of narrower claims is no wider than they are.
+        narrow = dict.fromkeys(caution for one in own for caution in one.cautions if caution == seeds_only())
         mean = fixed_dataset_mean(estimates, plan.confidence) if len(estimates) == len(datasets) else None
         means.append(
             Pair(
@@ -96,7 +98,7 @@ def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = Non
                 interval="fixed_datasets" if mean is not None else None,
                 estimate=mean,
                 repeat_noise=max((one.repeat_noise for one in own), default=0.0),
-                cautions=(missing,) if mean is None else mean.cautions,
+                cautions=(missing,) if mean is None else (*narrow, *mean.cautions),
             )
         )
     return [replace(one, role="average") for one in _family(means, plan, len(wanted))]
@@ -138,7 +140,7 @@ def _decide(pair: Pair, plan: Plan, p: float | None, equal: float | None) -> Dec
         p,
         equal,
         alpha=plan.alpha,
-        higher_is_better=pair.metric not in LOWER_IS_BETTER,
+        higher_is_better=plan.higher_is_better(pair.metric),
         repeat_noise=pair.repeat_noise,
     )
 

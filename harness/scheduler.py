@@ -30,6 +30,18 @@ class Task:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A trial of a study that could be claimed now."""
+
+    stage: Literal["search", "confirm"]
+    slot: int | None
+    seed: int
+    folder: TrialFolder
+    repeats: TrialFolder | None = None
+    """The finished trial whose training it runs once more, if it does."""
+
+
 class Scheduler:
     """Finds and claims the next trial of a list of studies."""
 
@@ -51,7 +63,7 @@ class Scheduler:
         for state in self.states:
             if self._ready(state.study):
                 for candidate in self._candidates(state):
-                    task = self._claim(state, *candidate)
+                    task = self._claim(state, candidate)
                     if task is not None:
                         return task
         return None
@@ -87,9 +99,7 @@ class Scheduler:
     def _blocked(self, study: Study) -> bool:
         return study.source is not None and self._source_done(study.source) and not self._ready(study)
 
-    def _candidates(
-        self, state: StudyState
-    ) -> Iterator[tuple[Literal["search", "confirm"], int | None, int, TrialFolder]]:
+    def _candidates(self, state: StudyState) -> Iterator[_Candidate]:
         study = state.study
         for slot in range(study.slots):
             if state.slot_finished(slot):
@@ -101,31 +111,26 @@ class Scheduler:
                 return
             for seed, folder in zip(study.search.seeds, state.slot_folders(slot), strict=True):
                 if state.result(folder) is None:
-                    yield "search", slot, seed, folder
-        for seed, folder in state.confirm_folders():
+                    yield _Candidate("search", slot, seed, folder)
+        confirm = state.confirm_folders()
+        for seed, folder in confirm:
             if state.result(folder) is None:
-                yield "confirm", None, seed, folder
+                yield _Candidate("confirm", None, seed, folder)
         repeat = state.repeat_folder()
         if repeat is not None and state.result(repeat) is None:
-            yield "confirm", None, study.confirm_seeds[0], repeat
+            seed, first = confirm[0]
+            yield _Candidate("confirm", None, seed, repeat, repeats=first)
 
-    def _claim(
-        self,
-        state: StudyState,
-        stage: Literal["search", "confirm"],
-        slot: int | None,
-        seed: int,
-        folder: TrialFolder,
-    ) -> Task | None:
-        study = state.study
+    def _claim(self, state: StudyState, candidate: _Candidate) -> Task | None:
+        study, folder = state.study, candidate.folder
         lease = self._lease(folder)
         if lease is None:
             return None
         if not folder.has_request():
-            folder.write_request(self._request(state, stage, slot, seed))
+            folder.write_request(self._request(state, candidate))
         request = folder.request()
         job = TrialJob(
-            stage=stage,
+            stage=candidate.stage,
             method=study.method.cls,
             hyperparameters=request["hyperparameters"],
             backbone=study.backbone,
@@ -135,15 +140,15 @@ class Scheduler:
             split=study.dataset.split,
             train=study.train,
             metric=study.search.metric,
-            seed=seed,
+            seed=candidate.seed,
         )
-        task = Task(folder, lease, request, job, f"{study.name} {stage} {folder.name}")
+        task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}")
         return None if self._given_up(task) else task
 
-    def _request(
-        self, state: StudyState, stage: Literal["search", "confirm"], slot: int | None, seed: int
-    ) -> dict[str, Any]:
-        study = state.study
+    def _request(self, state: StudyState, candidate: _Candidate) -> dict[str, Any]:
+        if candidate.repeats is not None:
+            return {**candidate.repeats.request(), "repeat": True}
+        study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
         conditioned: range = range(0)
         if stage == "search":
             assert slot is not None

@@ -218,13 +218,14 @@ class ConfirmSpec(Section):
         by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
     ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
     repeat: bool = Field(
-        True, description="Train the first seed of each study once more, to see what the same training changes by itself."
+        True,
+        description="Train the first seed of each study once more, to see what the same training changes by itself.",
     )
     control: str | None = Field(None, description="Label of the method that all others are compared with.")
-    family: Literal["vs_control", "all_pairs"] = Field(
-        default_factory=lambda given: "all_pairs" if given.get("control") is None else "vs_control",
-        description="The comparisons that claims are made about, for whose number the correction is; "
-        "vs_control where a control is named, else all_pairs.",
+    family: Literal["vs_control", "all_pairs"] | None = Field(
+        None,
+        description="The comparisons that claims are made about and that are corrected for; "
+        "null, never stored: vs_control where a control is named, else all_pairs.",
     )
     correction: Literal["holm", "bonferroni", "none"] = Field(
         "holm", description="Correction of the p-values for the number of comparisons."
@@ -234,6 +235,13 @@ class ConfirmSpec(Section):
         None,
         description="Numbers of seeds at which the results will be looked at; null: once, when all seeds are done.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _declare_family(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("family") is not None:
+            return given
+        return {**given, "family": "all_pairs" if given.get("control") is None else "vs_control"}
 
     def seed_list(self, tuning: Sequence[int]) -> tuple[int, ...]:
         """The seeds to confirm on, none of which is among the tuning seeds."""
@@ -306,7 +314,9 @@ class SweepSpec(Section):
                 {"keys": ["confirm", "control"], "word": self.confirm.control, "known": list(self.methods)},
             )
         if self.confirm.family == "vs_control" and self.confirm.control is None:
-            raise fault(["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs")
+            raise fault(
+                ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"
+            )
         return self
 
     def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:

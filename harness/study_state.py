@@ -88,7 +88,7 @@ class StudyState:
         return self.study.folder.repeat_trial(configuration_hash(hyperparameters), self.study.confirm_seeds[0])
 
     def folders(self) -> list[TrialFolder]:
-        """Every trial that is known to be part of the study now, begun or not, in the order in which they are to run."""
+        """Every trial that the study is now known to have, begun or not, in the order in which they are to run."""
         search = [folder for slot in range(self.study.slots) for folder in self.slot_folders(slot)]
         repeat = self.repeat_folder()
         return [*search, *(folder for _, folder in self.confirm_folders()), *([] if repeat is None else [repeat])]

@@ -190,6 +190,21 @@ def test_a_count_of_confirm_seeds_never_meets_a_tuning_seed(tuning: set[int], co
     assert ConfirmSpec(seeds=[5, 3]).seed_list(sorted(tuning)) == (5, 3)
 
 
+def test_the_family_of_comparisons_is_settled_by_the_control_unless_it_is_said(tmp_path: Path) -> None:
+    for confirm, family in [
+        ("{}", "all_pairs"),
+        ("{family: null}", "all_pairs"),
+        ("{control: probe}", "vs_control"),
+        ("{control: probe, family: all_pairs}", "all_pairs"),
+        ("{control: probe, family: vs_control, looks: [5, 10]}", "vs_control"),
+    ]:
+        spec = load_sweep(write(tmp_path, BASE + f"confirm: {confirm}\n")).spec
+        assert spec.confirm.family == family, confirm
+        # What analyses a run reads the stored form, and need not know the rule.
+        assert spec.model_dump(mode="json")["confirm"]["family"] == family, confirm
+    assert spec.confirm.looks == [5, 10]
+
+
 def test_augmentation_has_the_fields_and_defaults_of_the_contract() -> None:
     assert AugmentOverrides().model_dump() == dataclasses.asdict(Augmentation())
 

@@ -202,6 +202,27 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         BASE + "confirm: {control: tund}\n",
         "x.yaml:15: confirm.control: no such name 'tund'; did you mean 'tuned'?",
     ),
+    "family without its control": (
+        BASE + "confirm: {family: vs_control}\n",
+        "x.yaml:15: confirm.family: vs_control needs confirm.control; name a method there, or take all_pairs",
+    ),
+    "misspelt family": (
+        BASE + "confirm: {family: all-pairs}\n",
+        "x.yaml:15: confirm.family: 'all-pairs' is not allowed; did you mean 'all_pairs'?",
+    ),
+    "looks out of order": (
+        BASE + "confirm: {looks: [5, 10, 8]}\n",
+        "x.yaml:15: confirm.looks.2: 8 comes after 10; list each once, in ascending order",
+    ),
+    "a look twice": (
+        BASE + "confirm: {looks: [5, 5]}\n",
+        "x.yaml:15: confirm.looks.1: 5 comes after 5; list each once, in ascending order",
+    ),
+    "a look at one seed": (
+        BASE + "confirm: {looks: [1, 5]}\n",
+        "x.yaml:15: confirm.looks.0: must be at least 2, got 1",
+    ),
+    "no look": (BASE + "confirm: {looks: []}\n", "x.yaml:15: confirm.looks: is empty; list at least one"),
     "workers as a wrong word": (
         BASE + "launch: {workers: atuo}\n",
         "x.yaml:15: launch.workers: 'atuo' is not allowed; did you mean 'auto'?",

@@ -93,6 +93,17 @@ def test_a_recycled_process_id_does_not_keep_a_lease_alive(tmp_path: Path) -> No
     assert trial.claim() is not None
 
 
+def test_a_repetition_is_a_trial_of_the_run_and_no_confirm_seed(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    study = run.study("m@d")
+    study.describe({"identity": {}, "search_slots": 0})
+    again, first = study.repeat_trial("c0ffee", 1000), study.confirm_trial("c0ffee", 1000)
+    for trial in (again, first):
+        assert trial.stage == "confirm" and trial.claim() is not None
+    assert study.trials("confirm") == [first] and study.repeats() == [again]
+    assert list(run.trials()) == [first, again]
+
+
 def test_a_finished_trial_cannot_be_claimed_or_finished_again(tmp_path: Path) -> None:
     trial = TrialFolder(tmp_path / "trial", "search")
     trial.create()

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 from tiny import environment, run_inline, run_sweep, sweep_command, tiny_sweep
 
-from harness.run_comparison import repeated_work, run_differences
+from harness.run_comparison import repeated_work, run_differences, trial_differences
+from harness.scheduler import Scheduler
 from harness.store import RunDirectory
+from harness.studies import Roots
+from harness.worker import load_studies
 
 PLUGIN = '''"""A plugin of the user's own."""
 
@@ -94,6 +97,61 @@ def test_adding_a_method_runs_only_that_method(finished: tuple[Path, Path], cach
     assert {name: after[name] for name in before} == before
     assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"bn_affine@small"}
     assert "bn_affine" in (tmp_path / "run" / "report" / "report.md").read_text()
+
+
+def test_the_first_confirmed_training_is_repeated_from_scratch(
+    finished: tuple[Path, Path], cache: Path, tmp_path: Path
+) -> None:
+    file, path = finished
+    shutil.copytree(path, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    before = snapshot(run.path / "studies")
+    wanted = ("--set", "confirm.repeat=true")
+    assert "10 trials of at most 2 epochs" in run_inline(file, run.path, cache, *wanted, "--dry-run").stdout
+
+    # Asked for only now: everything else is there already and stays as it is.
+    assert "10/10 trials done" in run_inline(file, run.path, cache, *wanted).stderr
+    after = snapshot(run.path / "studies")
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[2].partition("-s")[2] for name in after.keys() - before.keys()} == {"1000-again"}
+    assert repeated_work(run) == []
+    for study in run.studies():
+        (again,) = study.repeats()
+        first, second = study.trials("confirm")
+        assert again.request() == {**first.request(), "repeat": True}
+        assert len(again.attempts()) == 1 and len(again.curve()) == 2
+        # Metrics, curve and predictions are bit-identical, and those of another seed are not.
+        assert trial_differences(first, again) == ["requests"]
+        assert trial_differences(second, again) == ["requests", "results", "curves", "predictions"]
+
+    # Where a repetition is damaged, it runs again and nothing else does.
+    kept = snapshot(run.path, "lock", "report")
+    (again.path / "predictions.parquet").write_bytes(b"torn")
+    assert f"{again.name}/predictions.parquet" in run_inline(file, run.path, cache, *wanted, expect=2).stderr
+    run_inline(file, run.path, cache, *wanted, "--repair")
+    assert trial_differences(first, again) == ["requests"]
+    assert snapshot(run.path, "lock", "report", again.name) == {
+        name: value for name, value in kept.items() if again.name not in Path(name).parts
+    }
+
+
+def test_a_failed_training_is_not_repeated(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished[1], tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    spec = run.spec()
+    run.write_spec({**spec, "confirm": {**spec["confirm"], "repeat": True}})
+    failed = run.study("lora_c@small").trials("confirm")[0]
+    failed.result_path.write_text(json.dumps({**failed.result(), "status": "failed", "cause": "nan", "message": "nan"}))
+    scheduler = Scheduler(load_studies(run, Roots(cache / "none", cache))[1], retries=0)
+    assert {state.study.name: state.total() for state in scheduler.states} == {
+        "linear_probe@small": 5,
+        "lora_c@small": 4,
+    }
+    task = scheduler.claim_next()
+    assert task is not None and task.folder.path.match("linear_probe@small/confirm/*-s1000-again")
+    assert scheduler.claim_next() is None and not scheduler.complete()
+    assert task.folder.finish({"status": "failed", "cause": "oom", "message": "no memory"})
+    assert scheduler.claim_next() is None and scheduler.complete()
 
 
 def test_two_sweeps_at_once_share_the_work(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:

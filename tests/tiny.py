@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def tiny_sweep(folder: Path, **changes: Any) -> Path:
-    """Write ``tiny.yaml`` into a folder; keyword arguments replace its top-level keys."""
+    """Write ``tiny.yaml`` into a folder; keyword arguments replace its top-level keys.
+
+    No confirm trial is repeated unless ``confirm`` says so.
+    """
     spec: dict[str, Any] = {
         "name": "tiny",
         "backbone": {"name": "resnet20", "weights": None},
@@ -29,6 +32,7 @@ def tiny_sweep(folder: Path, **changes: Any) -> Path:
         "launch": {"kind": "local", "workers": 2, "threads": 1},
     }
     spec.update(changes)
+    spec["confirm"] = {"repeat": False, **spec["confirm"]}
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
     return path

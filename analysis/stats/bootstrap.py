@@ -8,7 +8,7 @@ the methods that are compared; give each dataset a seed of its own, or resamples
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,8 @@ from analysis.stats.cautions import (
 from analysis.stats.estimate import Estimate, FloatArray, bounds, finite
 
 MetricOfWeights = Callable[[FloatArray], FloatArray]
-"""Case weights, shape (resamples, cases) → metric of each resample and seed, shape (resamples, seeds), nan where the
-metric is not defined."""
+"""Case weights, shape (resamples, cases) → metric of each resample and seed, shape (…, resamples, seeds), nan where
+the metric is not defined; the axes before are those of several metrics or methods at once."""
 
 CHUNK = 2**21
 """Case weights at a time (16 MiB)."""
@@ -51,11 +51,11 @@ def crossed_resamples(
         rng_seed: of the draws.
 
     Returns:
-        Shape (resamples + 1,): first the value of the data themselves, then one a resample.
+        Shape (…, resamples + 1): first the value of the data themselves, then one a resample.
     """
     rng = np.random.default_rng(rng_seed)
     units = cases if groups is None else int(groups.max()) + 1
-    values = [np.asarray(metric(np.ones((1, cases)))).mean(axis=1)]
+    values = [np.asarray(metric(np.ones((1, cases)))).mean(axis=-1)]
     step = max(1, CHUNK // cases)
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
@@ -64,8 +64,8 @@ def crossed_resamples(
         weights = case_weights if groups is None else case_weights[:, groups]
         # A seed that was not drawn does not spoil a resample in which its own value is undefined.
         scores = np.where(seed_weights > 0, metric(weights), 0.0)
-        values.append((scores * seed_weights).sum(axis=1) / seeds)
-    return np.concatenate(values)
+        values.append((scores * seed_weights).sum(axis=-1) / seeds)
+    return np.concatenate(values, axis=-1)
 
 
 def crossed_interval(first: FloatArray, second: FloatArray, seeds: int, confidence: float = 0.95) -> Estimate:
@@ -154,13 +154,21 @@ def weighted_mean(losses: npt.ArrayLike) -> MetricOfWeights:
 def weighted_confusion_metric(
     predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: int, name: str
 ) -> MetricOfWeights:
-    """``macro_f1`` or ``mcc`` (R_K of Gorodkin 2004, 0 for a constant prediction) by case weights.
+    """``weighted_confusion_metrics`` of one metric, without its axis."""
+    metric = weighted_confusion_metrics(predicted, labels, classes, (name,))
+    return lambda weights: metric(weights)[0]
+
+
+def weighted_confusion_metrics(
+    predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: int, names: Sequence[str]
+) -> MetricOfWeights:
+    """``macro_f1`` and ``mcc`` (R_K of Gorodkin 2004, 0 for a constant prediction) by case weights.
 
     Args:
         predicted: shape (seeds, cases), in [0, classes).
         labels: shape (cases,), in [0, classes).
         classes: their fixed number.
-        name: which.
+        names: which; the metrics' axis is in this order.
 
     Returns:
         A metric that is nan where a class has no case (``macro_f1``) or one class has all of them (``mcc``).
@@ -169,20 +177,21 @@ def weighted_confusion_metric(
         ValueError: another name.
     """
     formulas = {"macro_f1": _macro_f1, "mcc": _matthews}
-    if name not in formulas:
-        raise ValueError(f"no such metric {name!r}; known: {', '.join(formulas)}")
-    formula = formulas[name]
-    member = np.eye(classes)
+    for name in names:
+        if name not in formulas:
+            raise ValueError(f"no such metric {name!r}; known: {', '.join(formulas)}")
+    seeds, cases = predicted.shape
+    member = np.eye(classes, dtype=np.float32)
     own = member[labels]
-    called = np.stack([member[row] for row in predicted])
-    hits = called * own
+    called = member[predicted.T]
+    # Counts are whole numbers, which float32 holds exactly up to 16 million.
+    columns = np.concatenate([called, called * own[:, None]], axis=1).reshape(cases, 2 * seeds * classes)
 
     def metric(weights: FloatArray) -> FloatArray:
-        support = weights @ own
-        columns = [
-            formula(support, weights @ calls, weights @ right) for calls, right in zip(called, hits, strict=True)
-        ]
-        return np.stack(columns, axis=1)
+        exact = weights.astype(np.float32)
+        support = (exact @ own).astype(np.float64)[:, None]
+        counts = (exact @ columns).astype(np.float64).reshape(len(weights), 2, seeds, classes)
+        return np.stack([formulas[name](support, counts[:, 0], counts[:, 1]) for name in names])
 
     return metric
 
@@ -196,13 +205,26 @@ def weighted_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike
         bins: how many.
     """
     probability, occurred = finite(confidence, 2), finite(correct, 2)
+    seeds, cases = probability.shape
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    gaps = [np.eye(bins)[row] * gap[:, None] for row, gap in zip(place, occurred - probability, strict=True)]
+    columns = np.zeros((cases, seeds, bins))
+    columns[np.arange(cases)[:, None], np.arange(seeds), place.T] = (occurred - probability).T
+    used = columns.reshape(cases, seeds * bins)
 
     def metric(weights: FloatArray) -> FloatArray:
-        sums = np.stack([np.abs(weights @ gap).sum(axis=1) for gap in gaps], axis=1)
+        sums = np.abs(weights @ used).reshape(len(weights), seeds, bins).sum(axis=2)
         result: FloatArray = sums / weights.sum(axis=1, keepdims=True)
         return result
+
+    return metric
+
+
+def together(metrics: Sequence[MetricOfWeights]) -> MetricOfWeights:
+    """Several metrics with the same draws, one after the other on one axis."""
+
+    def metric(weights: FloatArray) -> FloatArray:
+        parts = [np.asarray(one(weights)) for one in metrics]
+        return np.concatenate([part.reshape(-1, *part.shape[-2:]) for part in parts])
 
     return metric
 
@@ -217,14 +239,14 @@ def _weights(rng: np.random.Generator, resamples: int, units: int) -> FloatArray
 
 def _macro_f1(support: FloatArray, called: FloatArray, hits: FloatArray) -> FloatArray:
     f1 = np.where(support > 0, 2 * hits / np.maximum(support + called, 1e-300), np.nan)
-    result: FloatArray = f1.mean(axis=1)
+    result: FloatArray = f1.mean(axis=-1)
     return result
 
 
 def _matthews(support: FloatArray, called: FloatArray, hits: FloatArray) -> FloatArray:
-    n = support.sum(axis=1)
-    spread_true, spread_called = n**2 - np.square(support).sum(axis=1), n**2 - np.square(called).sum(axis=1)
-    product = n * hits.sum(axis=1) - (support * called).sum(axis=1)
+    n = support.sum(axis=-1)
+    spread_true, spread_called = n**2 - np.square(support).sum(axis=-1), n**2 - np.square(called).sum(axis=-1)
+    product = n * hits.sum(axis=-1) - (support * called).sum(axis=-1)
     # A constant prediction makes the product exactly 0, and so the quotient.
     value = product / np.sqrt(np.maximum(spread_true * spread_called, 1e-300))
     return np.where(spread_true > 0, value, np.nan)

@@ -155,13 +155,15 @@ def _two_way_test(
     ratio, weight = mean_square_ratio(float(seeds - 1), TAIL_NODES)
     # Cases are many, so their mean square is taken as known; what the test makes of each one between seeds is not.
     errors = np.sqrt((squares.seed * ratio[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
-    low, high = np.zeros(len(ratio)), np.full(len(ratio), math.sqrt(variance))
-    while (far := ndtr(-high[:, None] / errors) @ weight > alpha / 2).any():
-        high[far] *= 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        far = ndtr(-middle[:, None] / errors) @ weight > alpha / 2
-        low, high = np.where(far, middle, low), np.where(far, high, middle)
+    # Where rounding leaves no variance at all, nothing lies farther away.
+    with np.errstate(divide="ignore"):
+        low, high = np.zeros(len(ratio)), np.full(len(ratio), math.sqrt(variance))
+        while (far := ndtr(-high[:, None] / errors) @ weight > alpha / 2).any():
+            high[far] *= 2
+        for _ in range(50):
+            middle = (low + high) / 2
+            far = ndtr(-middle[:, None] / errors) @ weight > alpha / 2
+            low, high = np.where(far, middle, low), np.where(far, high, middle)
     return math.sqrt(variance), df, high, weight
 
 

@@ -92,7 +92,8 @@ class TwoWay(Estimate):
         case_ratio, case_weight = mean_square_ratio(float(squares.cases - 1), TAIL_NODES)
         variance = squares.seed / seed_ratio[:, None] + above / case_ratio
         chance = ndtr(-distance / np.sqrt(variance / (squares.seeds * squares.cases)))
-        return float(seed_weight @ chance @ case_weight)
+        # The weights sum to 1 up to the last digits.
+        return min(1.0, float(seed_weight @ chance @ case_weight))
 
 
 def mean_squares(table: FloatArray) -> MeanSquares:

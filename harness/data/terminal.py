@@ -46,7 +46,7 @@ def _print_table(console: Console, table: Table) -> None:
         grid.add_column(head, justify="right" if letter == "r" else "left", overflow="fold")
     for _, rows in table.groups:
         for row in rows:
-            grid.add_row(*map(Text, row))
+            grid.add_row(*(Text(str(cell)) for cell in row))
     console.print(grid)
     if table.note:
         console.print(Text(table.note, style="dim"))

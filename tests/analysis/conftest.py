@@ -7,11 +7,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from analysis.frames import METRICS
 from analysis.report import ReportPaths, write_report
+from harness.metrics import evaluate
 from harness.space import Choice, Fixed, Float, to_json
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
@@ -122,6 +124,7 @@ class RunBuilder:
         test: Mapping[str, float | None] | None = None,
         attempts: Sequence[float] = (10.0,),
         epochs: int = 4,
+        predictions: pl.DataFrame | None = None,
     ) -> None:
         self.begin(folder, slot, seed, attempts)
         level = val.get("balanced_accuracy") or 0.5
@@ -138,7 +141,8 @@ class RunBuilder:
             ]
         )
         if test is not None:
-            folder.write_predictions(pl.DataFrame({"case_id": ["a"], "label": [0], "logit_0": [0.1], "logit_1": [0.2]}))
+            made_up = pl.DataFrame({"case_id": ["a"], "label": [0], "logit_0": [0.1], "logit_1": [0.2]})
+            folder.write_predictions(made_up if predictions is None else predictions)
         folder.finish(
             {
                 "status": "done",
@@ -159,6 +163,17 @@ class RunBuilder:
                 **self.extra,
             }
         )
+
+    def predicted(self, folder: TrialFolder, seed: int, logits: np.ndarray, labels: np.ndarray, group: int = 1) -> None:
+        """A confirm trial whose metrics are those of its predictions; ``group`` cases in turn are one patient's."""
+        columns: dict[str, object] = {
+            "case_id": [f"case {case:03d}" for case in range(len(labels))],
+            "group": [f"patient {case // group:03d}" for case in range(len(labels))],
+        }
+        columns |= {"label": labels} if labels.ndim == 1 else {f"label_{k}": one for k, one in enumerate(labels.T)}
+        columns |= {f"logit_{k}": one for k, one in enumerate(logits.T)}
+        scores = {name: evaluate(logits, labels)[name] for name in METRICS}
+        self.done(folder, None, seed, scores, scores, predictions=pl.DataFrame(columns))
 
     def fail(self, folder: TrialFolder, slot: int | None, seed: int, cause: str, message: str) -> None:
         self.begin(folder, slot, seed, attempts=(5.0, 7.0))

@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING, get_args
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from analysis import frames, tables
+from analysis.run_evidence import evidence_of
+from analysis.summary import summarise
 from harness.files import TornFileError
 from harness.spec import Metric
+from harness.store import TrialFolder
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder
@@ -91,3 +95,65 @@ def test_curves_are_those_of_chosen_configurations_that_are_done(unfinished: Run
     seeds = dict(curves.group_by("method").agg(pl.col("seed").unique().sort()).iter_rows())
     assert seeds == {"bn_affine": [1000, 1001, 1002, 1003, 1004], "gpaf": [1000, 1001, 1002, 1003]}
     assert curves["epoch"].unique().sort().to_list() == [1, 2, 3, 4]
+
+
+def test_a_repetition_is_a_row_of_its_own_stage_and_has_no_curve(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["probe"], ["alpha"])
+    study = made.study("probe", "alpha")
+    made.choose(study, 0, 0.8)
+    made.confirmed(study, {1000: 0.8, 1001: 0.9})
+    made.done(study.repeat_trial("c0ffee", 1000), None, 1000, made.scalars(0.7, 0), made.scalars(0.7, 0))
+
+    records = frames.read(made.run)
+
+    repeat = records.trials.row(-1, named=True)
+    assert repeat["trial"] == "studies/probe@alpha/confirm/c0ffee-s1000-again"
+    assert (repeat["stage"], repeat["configuration"], repeat["chosen"]) == ("repeat", "c0ffee", True)
+    assert repeat["test_balanced_accuracy"] == 0.7
+    assert records.trials["stage"].to_list() == ["confirm", "confirm", "repeat"]
+    assert records.attempts["stage"].to_list() == ["confirm", "confirm", "repeat"]
+    assert frames.curves(made.run, "balanced_accuracy", records).select("seed").unique().height == 2
+
+
+def test_a_request_is_read_where_the_result_does_not_repeat_it(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["probe"], ["alpha"])
+    folder = made.study("probe", "alpha").search_trial(7, 3)
+    made.begin(folder, 7, 3)
+    folder.finish({"status": "failed", "cause": "worker_died", "epochs": 0})
+
+    row = frames.trials(made.run).row(0, named=True)
+
+    assert (row["slot"], row["seed"], row["status"], row["cause"]) == (7, 3, "failed", "worker_died")
+
+
+def test_what_was_read_once_is_not_read_again(unfinished: RunBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = unfinished.run
+    fresh = summarise(run), evidence_of([run]).cells, frames.curves(run, "balanced_accuracy")
+    records = frames.read(run)
+
+    def read_again(folder: TrialFolder) -> None:
+        raise AssertionError(f"{folder.path} is read again")
+
+    for name in ("result", "request", "attempts"):
+        monkeypatch.setattr(TrialFolder, name, read_again)
+
+    assert summarise(run, records) == fresh[0]
+    assert evidence_of([run], [records]).cells == fresh[1]
+    assert_frame_equal(frames.curves(run, "balanced_accuracy", records), fresh[2])
+
+
+def test_several_processes_read_the_same_and_say_the_same(
+    unfinished: RunBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "PARALLEL_FROM", 1)
+    alone, together = frames.read(unfinished.run), frames.read(unfinished.run, workers=2)
+
+    assert_frame_equal(together.trials, alone.trials)
+    assert_frame_equal(together.attempts, alone.attempts)
+    unfinished.run.study("gpaf@beta").search_trial(1, 0).result_path.write_text('{"status": "do')
+    messages = []
+    for workers in (1, 2):
+        with pytest.raises(TornFileError) as caught:
+            frames.read(unfinished.run, workers=workers)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]

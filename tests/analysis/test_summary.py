@@ -95,6 +95,23 @@ def test_the_ledger_counts_failed_dead_and_foreign_work(unfinished: RunBuilder) 
     assert spent(summary, "lora_c").attempts_without_result == 1
 
 
+def test_a_repetition_is_paid_for_and_is_no_further_seed(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["probe"], ["alpha"])
+    folder = made.study("probe", "alpha", seeds=[1000, 1001])
+    made.choose(folder, 0, 0.8)
+    made.confirmed(folder, {1000: 0.8, 1001: 0.9})
+    before = study(summarise(made.run), "probe")
+    made.extra = {"time": {"train_seconds": 1e6}}
+    for seed, configuration in ((1000, "c0ffee"), (1001, "beef")):
+        made.done(folder.repeat_trial(configuration, seed), None, seed, made.scalars(0.1, 0), made.scalars(0.1, 0))
+
+    summary = summarise(made.run)
+
+    assert study(summary, "probe") == before
+    assert spent(summary, "probe").seconds == pytest.approx({"confirm": 20.0, "repeat": 10.0, "other": 10.0})
+    assert summary.outside == 1
+
+
 def test_studies_that_the_sweep_no_longer_names_count_in_the_ledger_only(unfinished: RunBuilder) -> None:
     spec = unfinished.run.spec()
     del spec["methods"]["gpaf"]

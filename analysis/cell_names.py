@@ -1,0 +1,65 @@
+"""CELL on a command line: which number of a run is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import RequestError, suggestion
+from harness.store import RunDirectory
+
+CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
+
+
+@dataclass(frozen=True, slots=True)
+class CellName:
+    """What a CELL of the command line means; every name is one of the run."""
+
+    methods: tuple[str, ...]
+    """One method, or two whose difference is meant, first minus second."""
+    dataset: str
+    seed: int | None = None
+    """One trial of it; None for all."""
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """``METHOD@DATASET`` of each method."""
+        return tuple(f"{method}@{self.dataset}" for method in self.methods)
+
+
+def parse_cell(run: RunDirectory, text: str) -> CellName:
+    """A CELL as written on a command line.
+
+    Args:
+        run: whose names it uses.
+        text: of the form ``CELL_FORM``; labels hold neither ``@`` nor ``,`` nor ``:``.
+
+    Raises:
+        RequestError: it has another form, or names what the run does not have.
+    """
+    before, at, after = text.partition("@")
+    dataset, colon, seed = after.partition(":")
+    methods = tuple(before.split(","))
+    if not at or not all((*methods, dataset)) or len(methods) > 2 or (colon and not seed.isdecimal()):
+        raise RequestError(f"CELL {text}: not of the form {CELL_FORM}")
+    if len(methods) == 2 and (colon or methods[0] == methods[1]):
+        raise RequestError(f"CELL {text}: a difference has two methods and no seed; write FIRST,SECOND@DATASET")
+    spec = run.spec()
+    for kind, word, known in (
+        *(("methods", method, _labels(run, spec, "methods")) for method in methods),
+        ("datasets", dataset, _labels(run, spec, "datasets")),
+    ):
+        if word not in known:
+            raise RequestError(f"CELL {text}: {word!r} is none of the {kind} of {run.path}{suggestion(word, known)}")
+    for method in methods:
+        study = run.study(f"{method}@{dataset}")
+        if not study.exists:
+            raise RequestError(f"CELL {text}: {study.name} has not begun; give the sweep command again")
+    return CellName(methods, dataset, int(seed) if colon else None)
+
+
+def _labels(run: RunDirectory, spec: Mapping[str, Any], kind: str) -> set[str]:
+    # Studies that the sweep no longer names are in the run and may be looked into.
+    place = 0 if kind == "methods" else 1
+    return {*spec[kind], *(study.name.split("@", 1)[place] for study in run.studies())}

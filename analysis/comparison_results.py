@@ -1,0 +1,247 @@
+"""The comparison of methods as plain data: the member ``comparison`` of ``results.json``, and its JSON Schema.
+
+``docs/results-json.md`` describes it; ``python -m analysis.comparison_results`` prints the schema.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from analysis.claims import Claim, claims
+from analysis.compare import Analysis
+from analysis.evidence import Cell, Evidence
+from analysis.pairs import Pair, Score
+from analysis.result_models import (
+    CellRecord,
+    CheckRecord,
+    ClaimRecord,
+    ComparisonDocument,
+    ComparisonRecord,
+    ComponentsRecord,
+    DatasetRecord,
+    EffectsRecord,
+    EquivalenceRecord,
+    ExactTestRecord,
+    Flag,
+    IntervalRecord,
+    PlanRecord,
+    RepeatRecord,
+    RobustnessRecord,
+    ScoreRecord,
+    SpreadRecord,
+)
+from analysis.robustness import Robustness
+from analysis.stats.cautions import Caution
+from analysis.stats.estimate import Estimate
+from analysis.stats.paired import ExactTest
+from analysis.stats.twoway import TwoWay
+from analysis.verdicts import Comparison
+
+
+def comparison_records(analysis: Analysis) -> dict[str, Any]:
+    """Everything that an analysis says, ready for JSON; every number is finite or None, and the order is that of the
+    analysis."""
+    evidence = analysis.evidence
+    plan = evidence.plan
+    document = ComparisonDocument(
+        plan=PlanRecord(
+            metric=plan.metric,
+            metrics=list(plan.metrics),
+            family=plan.family,
+            control=plan.control,
+            correction=plan.correction,
+            margin=plan.margin,
+            alpha=plan.alpha,
+            confidence=plan.confidence,
+            looks=list(plan.looks),
+            beforehand=plan.beforehand,
+        ),
+        datasets=[_dataset(analysis, name) for name in evidence.datasets],
+        methods=list(evidence.methods),
+        cells=[
+            _cell(evidence.cells[dataset, method])
+            for dataset in evidence.datasets
+            for method in evidence.methods
+            if (dataset, method) in evidence.cells
+        ],
+        comparisons=[_comparison(one) for one in (*analysis.comparisons, *analysis.averages)],
+        scores=[_score(one, evidence) for one in analysis.scores],
+        robustness=[_robustness(one) for one in analysis.robustness],
+        claims=[_claim(one) for one in claims(analysis)],
+        cautions=_flags(analysis.cautions),
+    )
+    return document.model_dump(mode="json")
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of what ``comparison_records`` returns."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ComparisonDocument.model_json_schema(mode="serialization"),
+    }
+
+
+def _dataset(analysis: Analysis, name: str) -> DatasetRecord:
+    classes = analysis.evidence.classes.get(name)
+    cases = [one.pair.cases for one in analysis.comparisons if one.pair.dataset == name and one.pair.cases is not None]
+    return DatasetRecord(name=name, classes=None if classes is None else list(classes), cases=max(cases, default=None))
+
+
+def _cell(cell: Cell) -> CellRecord:
+    return CellRecord(
+        dataset=cell.dataset,
+        method=cell.method,
+        declared=list(cell.declared),
+        done=list(cell.seeds),
+        missing=list(cell.missing),
+        failures={str(seed): cause for seed, cause in sorted(cell.failures.items())},
+        devices=list(cell.devices),
+        search_trials=cell.search_trials,
+        repeats=[
+            RepeatRecord(seed=one.seed, device=one.device, change=dict(sorted(one.change.items())))
+            for one in cell.repeats
+        ],
+        origins={str(seed): origin for seed, origin in sorted(cell.origins.items())},
+        flags=_flags(cell.cautions),
+    )
+
+
+def _comparison(one: Comparison) -> ComparisonRecord:
+    pair, estimate = one.pair, one.pair.estimate
+    exact = [test for test in (pair.sign_flip, pair.wilcoxon) if test is not None]
+    effects = pair.effects
+    return ComparisonRecord(
+        dataset=pair.dataset,
+        datasets=[pair.dataset] if pair.dataset is not None else list(pair.datasets),
+        metric=pair.metric,
+        a=pair.first,
+        b=pair.second,
+        role=one.role,
+        scope=None if estimate is None else estimate.scope,
+        interval=pair.interval,
+        seeds=list(pair.seeds),
+        cases=pair.cases,
+        units=_units(pair),
+        difference=None if estimate is None else estimate.estimate,
+        **_numbers(estimate),
+        p=one.p,
+        p_adjusted=one.p_adjusted,
+        family=one.family,
+        p_all_pairs=one.p_all_pairs,
+        equivalence=EquivalenceRecord(p=one.equivalence_p, p_adjusted=one.equivalence_p_adjusted),
+        effects=None
+        if effects is None
+        else EffectsRecord(
+            mean_difference=effects.mean_difference,
+            d_z=effects.d_z,
+            probability_a_larger=effects.probability_larger,
+            rank_biserial=effects.rank_biserial,
+        ),
+        sign_flip=_exact(pair.sign_flip),
+        wilcoxon=_exact(pair.wilcoxon),
+        over_seeds=_interval(pair.over_seeds),
+        variance=_components(estimate),
+        detectable=one.detectable,
+        repeat_noise=pair.repeat_noise,
+        outcome=one.outcome,
+        flags=_flags((*one.cautions, *(caution for test in exact for caution in test.cautions))),
+    )
+
+
+def _units(pair: Pair) -> int | None:
+    return pair.estimate.mean_squares.cases if isinstance(pair.estimate, TwoWay) else None
+
+
+def _components(estimate: Estimate | None) -> ComponentsRecord | None:
+    if not isinstance(estimate, TwoWay):
+        return None
+    found = estimate.components
+    return ComponentsRecord(seed=found.seed, case=found.case, interaction=found.interaction)
+
+
+def _exact(test: ExactTest | None) -> ExactTestRecord | None:
+    if test is None:
+        return None
+    return ExactTestRecord(statistic=test.statistic, p=test.p, floor=test.floor, pairs=test.pairs, zeros=test.zeros)
+
+
+def _interval(estimate: Estimate | None) -> IntervalRecord | None:
+    if estimate is None:
+        return None
+    return IntervalRecord(estimate=estimate.estimate, **_numbers(estimate), p=estimate.p_value())
+
+
+def _numbers(estimate: Estimate | None) -> dict[str, Any]:
+    return {name: getattr(estimate, name, None) for name in ("low", "high", "confidence", "standard_error", "df")}
+
+
+def _score(one: Score, evidence: Evidence) -> ScoreRecord:
+    values = evidence.cells[one.dataset, one.method].scores.get(one.metric, {})
+    spread = one.spread
+    return ScoreRecord(
+        dataset=one.dataset,
+        method=one.method,
+        metric=one.metric,
+        values={str(seed): value for seed, value in sorted(values.items())},
+        mean=one.mean,
+        sd=one.sd,
+        over_seeds=_interval(one.over_seeds),
+        over_seeds_and_cases=_interval(one.over_both),
+        variance=_components(one.over_both),
+        spread=None
+        if spread is None
+        else SpreadRecord(
+            seed_share=spread.seed_share,
+            case_share=spread.case_share,
+            interaction_share=spread.interaction_share,
+            standard_error=spread.standard_error,
+            standard_error_with_endless_seeds=spread.standard_error_with_endless_seeds,
+        ),
+    )
+
+
+def _robustness(one: Robustness) -> RobustnessRecord:
+    pair = one.comparison.pair
+    return RobustnessRecord(
+        dataset=pair.dataset,
+        a=pair.first,
+        b=pair.second,
+        outcome=one.comparison.outcome,
+        holds=one.holds,
+        contradicted=one.contradicted,
+        checks=[
+            CheckRecord(
+                what=check.what,
+                metric=check.comparison.pair.metric,
+                difference=None if check.comparison.pair.estimate is None else check.comparison.pair.estimate.estimate,
+                p_adjusted=check.comparison.p_adjusted,
+                outcome=check.comparison.outcome,
+            )
+            for check in one.checks
+        ],
+    )
+
+
+def _claim(one: Claim) -> ClaimRecord:
+    pair = one.comparison.pair
+    return ClaimRecord(
+        dataset=pair.dataset,
+        metric=pair.metric,
+        a=pair.first,
+        b=pair.second,
+        statement=one.statement,
+        status=one.status,
+        evidence=one.evidence,
+        flags=_flags(one.flags),
+    )
+
+
+def _flags(cautions: Iterable[Caution]) -> list[Flag]:
+    return [Flag(code=one.code, sentence=one.sentence) for one in dict.fromkeys(cautions)]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(schema(), indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,110 @@
+"""The sections of a report that set methods against each other, from whatever evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.checks_tables import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
+from analysis.claims import claims
+from analysis.comparison_figures import forest
+from analysis.comparison_tables import all_p_values, averages, exploratory, not_compared, pairwise, secondary
+from analysis.contents import Figure, Item, Section, Table
+from analysis.figures import stems
+from analysis.main_table import main
+from analysis.method_figures import pareto, seeds
+from analysis.prediction_figures import ReducedPredictions, confusion, reliability, sensitivity
+from analysis.rank_figure import critical_difference
+from analysis.stats.cautions import Refused
+from analysis.words import methods_paragraph, results_paragraph
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from analysis.compare import Analysis
+
+
+def findings(analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Mapping[str, str] | None) -> list[Section]:
+    """What was found, claim by claim, and how."""
+    return [
+        Section(
+            "Findings",
+            (results_paragraph(analysis),),
+            present(main(analysis, parameters), *forest(analysis, "forest"), claims_table(analysis)),
+        ),
+        Section("How the methods were compared", (methods_paragraph(analysis, spec),), ()),
+        Section(
+            "Comparisons",
+            (),
+            present(
+                pairwise(analysis), averages(analysis), not_compared(analysis), *_ranks(analysis),
+                robustness(analysis), robustness_of_averages(analysis),
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def seed_section(analysis: Analysis) -> Section:
+    """What the seeds did, and what so many of them can show."""
+    names = stems("seeds", analysis.evidence.datasets)
+    figures = [figure for name, stem in names.items() for figure in seeds(analysis, name, stem)]
+    return Section(
+        "Seeds and power", (), present(*figures, power(analysis), seed_sensitivity(analysis), nondeterminism(analysis))
+    )
+
+
+def prediction_section(reduced: Mapping[str, ReducedPredictions]) -> Section:
+    """Calibration and confusion of each method on each dataset with predictions."""
+    drawings: Sequence[tuple[str, Callable[[ReducedPredictions, str], tuple[Figure, ...]]]] = (
+        ("reliability", reliability),
+        ("confusion", confusion),
+        ("sensitivity", sensitivity),
+    )
+    figures = [
+        figure
+        for prefix, draw in drawings
+        for name, stem in stems(prefix, reduced).items()
+        for figure in draw(reduced[name], stem)
+    ]
+    return Section("Predictions", (), present(*figures))
+
+
+def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int]) -> tuple[Figure, ...]:
+    """Score against trained parameters."""
+    return pareto(analysis, trained, "pareto")
+
+
+def supplement(analysis: Analysis) -> Section:
+    """What was compared beside the declared family, and every p value."""
+    return Section(
+        "Appendix: all comparisons",
+        (),
+        present(secondary(analysis), exploratory(analysis), all_p_values(analysis)),
+    )
+
+
+def claims_table(analysis: Analysis) -> Table:
+    """The declared claims and what became of them."""
+    rows = tuple((one.statement, one.status, one.evidence) for one in claims(analysis))
+    return Table(
+        caption="Claims: that the first method of each declared comparison is better than the second.",
+        head=("Claim", "Status", "Evidence"),
+        align="lll",
+        groups=(("", rows),),
+        note="Contradicted: the opposite was shown, or that the difference is within the declared margin. "
+        "Inconclusive: neither was shown; that is no evidence that the methods perform alike.",
+        name="claims",
+    )
+
+
+def present(*items: Item | None) -> tuple[Item, ...]:
+    """The items that have something to show."""
+    return tuple(item for item in items if item is not None and not (isinstance(item, Table) and item.empty))
+
+
+def _ranks(analysis: Analysis) -> Iterable[Figure]:
+    try:
+        return critical_difference(analysis, "critical_difference")
+    except Refused:
+        # Below six datasets the methods paragraph says why there is none.
+        return ()

@@ -1,0 +1,184 @@
+"""One recorded trial trained again through the harness's own code, and what came out otherwise.
+
+The run directory is only read. What trains is imported when it is needed, so that the rest of ``analysis`` stays free
+of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RequestError
+from harness.run_comparison import VARYING
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+
+    from harness.store import RunDirectory, TrialFolder
+    from harness.studies import Roots, Study
+
+_TRAINING_PARTS = ("protocol", "method", "backbone", "dataset", "train")
+
+
+def what_changed(run: RunDirectory, study: Study) -> list[str]:
+    """What is not as it was when the run was planned or launched, a line each: code, data, settings, versions.
+
+    The search space and the settings of the search are not looked at: the configuration is known.
+    """
+    from harness.environment import capture
+    from harness.identity import differences
+
+    def training(identity: Mapping[str, Any]) -> dict[str, Any]:
+        return {part: identity[part] for part in _TRAINING_PARTS if part in identity}
+
+    lines = differences(training(study.folder.description()["identity"]), training(study.identity))
+    try:
+        recorded = run.environment()
+    except FileNotFoundError:
+        return [*lines, "environment: the run has no record of it"]
+    kept = ("commit", "dirty", "python", "packages")
+    before, now = ({name: found.get(name) for name in kept} for found in (recorded, capture()))
+    return lines + differences(before, now)
+
+
+def compare(recorded: TrialFolder, again: TrialFolder, metric: str) -> list[str]:
+    """Every way in which two runs of one confirm trial differ, a line each; empty where they are the same bit for bit.
+
+    Compared are metrics, learning curve and predictions, and what else both results have; times, memory and device
+    are not.
+
+    Args:
+        recorded: of the run directory.
+        again: the repetition.
+        metric: the primary one, whose two values are said.
+
+    Raises:
+        TornFileError: a file of the recorded trial is not readable.
+    """
+    before, now = recorded.result(), again.result()
+    if now["status"] != "done":
+        return [f"it failed this time: {now['cause']}: {now['message']}"]
+    lines: list[str] = []
+    for side in ("val", "test"):
+        lines += _metric_lines(side, before["metrics"].get(side) or {}, now["metrics"].get(side) or {}, metric)
+    names = sorted((before.keys() & now.keys()) - {"metrics", *VARYING})
+    lines += [f"{name} differs" for name in names if before[name] != now[name]]
+    if recorded.curve() != again.curve():
+        lines.append("the learning curves differ")
+    try:
+        predictions = recorded.predictions()
+    except FileNotFoundError:
+        return [*lines, "the run has lost the predictions of this trial"]
+    if not predictions.equals(again.predictions()):
+        lines.append(_prediction_line(predictions, again.predictions()))
+    return lines
+
+
+def _metric_lines(side: str, before: Mapping[str, Any], now: Mapping[str, Any], primary: str) -> Iterator[str]:
+    names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    if not names:
+        return
+    apart = {
+        name: abs(before[name] - now[name])
+        for name in names
+        if all(isinstance(found.get(name), int | float) for found in (before, now))
+    }
+    where = "validation" if side == "val" else "test"
+    largest = max(apart, key=lambda name: apart[name], default=None)
+    told = "" if largest is None else f"; the largest difference is {apart[largest]:.3g} ({largest})"
+    yield f"{where} metrics differ: {', '.join(names)}{told}"
+    if primary in names:
+        yield f"{where} {primary}: recorded {before.get(primary)!r}, now {now.get(primary)!r}"
+
+
+def _prediction_line(before: pl.DataFrame, now: pl.DataFrame) -> str:
+    facts = [name for name in before.columns if not name.startswith("logit_")]
+    if before.columns != now.columns or not before.select(facts).equals(now.select(facts)):
+        return "the predictions are of other cases, labels or classes"
+    logits = [frame.select([name for name in frame.columns if name not in facts]).to_numpy() for frame in (before, now)]
+    apart = abs(logits[0] - logits[1])
+    # With several labels an image each logit decides by its sign; otherwise the largest does.
+    decided = [one.argmax(axis=1, keepdims=True) if "label" in facts else one > 0 for one in logits]
+    cases, other = int(apart.any(axis=1).sum()), int((decided[0] != decided[1]).any(axis=1).sum())
+    return (
+        f"the predictions differ in {cases} of {len(before)} cases, logits by up to {apart.max():.3g}; "
+        f"what they decide differs in {other}"
+    )
+
+
+def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDirectory, device: torch.device) -> None:
+    """Train one recorded confirm trial again: the same configuration, seed, split and number of threads.
+
+    Args:
+        study: as its plugins and data are now.
+        recorded: the trial to repeat.
+        again: an empty folder for it; on return it holds the result, a failure too.
+        run: whose backbone is taken where the run trained one first.
+        device: where to run.
+
+    Raises:
+        RequestError: the data or weights do not allow to run it.
+    """
+    import torch
+
+    from harness.train.job import Control, TrialJob
+    from harness.train.run import run_trial
+
+    request = recorded.request()
+    again.create()
+    again.write_request(request)
+    job = TrialJob(
+        stage="confirm",
+        method=study.method.cls,
+        hyperparameters=request["hyperparameters"],
+        backbone=study.backbone,
+        weights=_weights(run, study),
+        dataset=study.dataset.dataset,
+        data=study.dataset.data,
+        split=study.dataset.split,
+        train=study.train,
+        metric=study.search.metric,
+        seed=int(request["seed"]),
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(int(recorded.result()["device"]["threads"]))
+    try:
+        with again.log_path.open("a", encoding="utf-8") as log:
+            run_trial(job, request, again, device, Control(log=lambda line: print(line, file=log)))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _weights(run: RunDirectory, study: Study) -> str | Path | None:
+    # What is to be repeated is this trial, so it starts from the backbone that it started from.
+    weights = study.folder.description()["backbone"]["weights"]
+    if not isinstance(weights, Mapping):
+        return study.weights
+    path = run.source(str(weights["source"])[:16]).model_path
+    if not path.exists():
+        raise RequestError(f"{path}: the backbone that the run trained first is gone; give the sweep command again")
+    return path
+
+
+def planned(run: RunDirectory, method: str, dataset: str, roots: Roots) -> Study:
+    """The study of a cell with the plugins and data of today; no other dataset is prepared.
+
+    Raises:
+        RequestError: the sweep names it no more, or its plugins or data are not there.
+    """
+    from harness.plugins import discover
+    from harness.spec import SweepSpec
+    from harness.studies import Planner
+
+    spec = SweepSpec.model_validate(run.spec())
+    if method not in spec.methods or dataset not in spec.datasets:
+        raise RequestError(
+            f"CELL {method}@{dataset}: the sweep names it no more; give the sweep command with both again"
+        )
+    only = {"methods": {method: spec.methods[method]}, "datasets": {dataset: spec.datasets[dataset]}}
+    catalogue = discover([Path(folder) for folder in spec.plugins])
+    (study,) = Planner(spec.model_copy(update=only), catalogue, run, roots).studies()
+    return study

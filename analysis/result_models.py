@@ -1,0 +1,240 @@
+"""The shape of the comparison in ``results.json``; its JSON Schema follows from these models."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from analysis.claims import Status
+from analysis.evidence import Family
+from analysis.pairs import Interval
+from analysis.stats.decisions import Verdict
+from analysis.stats.estimate import Scope
+from analysis.stats.multiplicity import Correction
+from analysis.verdicts import Role
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+"""JSON has no infinity and no nan: what is not finite is null."""
+
+
+class Record(BaseModel):
+    """Exactly these members."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Flag(Record):
+    """A reservation."""
+
+    code: str = Field(description="Stable name for programs.")
+    sentence: str = Field(description="The same for readers.")
+
+
+class PlanRecord(Record):
+    """What was declared."""
+
+    metric: str = Field(description="The primary metric.")
+    metrics: list[str] = Field(description="Every metric compared, the primary one first.")
+    family: Family = Field(description="Which pairs are the declared comparisons.")
+    control: str | None = Field(description="The method that all others are compared with.")
+    correction: Correction = Field(description="Of p values for the size of the family.")
+    margin: Number = Field(description="Half width of the equivalence band, in units of the primary metric.")
+    alpha: float = Field(description="Level of all tests.")
+    confidence: float = Field(description="Coverage of all intervals.")
+    looks: list[int] = Field(description="Numbers of seeds at which looks were planned; empty where nothing was said.")
+    beforehand: bool = Field(description="Whether this was declared before there were results.")
+
+
+class DatasetRecord(Record):
+    """A dataset of the comparison."""
+
+    name: str
+    classes: list[str] | None = Field(description="Null where they are not known or an image may bear several.")
+    cases: int | None = Field(description="Test cases behind the intervals; null without predictions.")
+
+
+class RepeatRecord(Record):
+    """A training that was run again with the same seed."""
+
+    seed: int
+    device: str | None
+    change: dict[str, Number] = Field(description="Metric → distance between the two runs.")
+
+
+class CellRecord(Record):
+    """One method on one dataset; one that was never begun is absent."""
+
+    dataset: str
+    method: str
+    declared: list[int] = Field(description="Seeds that were to be run.")
+    done: list[int] = Field(description="Seeds with a result.")
+    missing: list[int] = Field(description="Declared seeds with neither a result nor a failure.")
+    failures: dict[str, str] = Field(description="Seed → cause of what failed for good.")
+    devices: list[str] = Field(description="Kinds of device.")
+    search_trials: int | None = Field(description="Search trials it was given; null where nothing is known.")
+    repeats: list[RepeatRecord]
+    origins: dict[str, str] = Field(description="Seed → where its trial lies.")
+    flags: list[Flag]
+
+
+class EquivalenceRecord(Record):
+    """Two one-sided tests against the margin; null without one, and for other metrics than the primary."""
+
+    p: Number
+    p_adjusted: Number
+
+
+class EffectsRecord(Record):
+    """Effect sizes over the paired seeds."""
+
+    mean_difference: Number = Field(description="a minus b, in units of the metric.")
+    d_z: Number = Field(description="Mean over standard deviation of the differences, with Hedges' correction.")
+    probability_a_larger: Number = Field(description="Share of seeds with a larger, ties one half.")
+    rank_biserial: Number = Field(description="In [-1, 1].")
+
+
+class ExactTestRecord(Record):
+    """An exact two-sided test over the paired seeds, not corrected."""
+
+    statistic: Number
+    p: Number
+    floor: Number = Field(description="Smallest p value that it could give.")
+    pairs: int
+    zeros: int = Field(description="Differences that are exactly zero.")
+
+
+class IntervalRecord(Record):
+    """A mean or a difference with Student's or Satterthwaite's interval."""
+
+    estimate: Number
+    low: Number
+    high: Number
+    confidence: Number
+    standard_error: Number
+    df: Number
+    p: Number = Field(description="Two-sided, against zero, not corrected.")
+
+
+class ComponentsRecord(Record):
+    """Variance components in squared units of the metric; estimates may lie below zero."""
+
+    seed: Number
+    case: Number
+    interaction: Number
+
+
+class ComparisonRecord(Record):
+    """One pair of methods, or its average over datasets; differences are a minus b."""
+
+    dataset: str | None = Field(description="Null for an average over datasets.")
+    datasets: list[str] = Field(description="The dataset, or those averaged over.")
+    metric: str
+    a: str
+    b: str = Field(description="The control where the family has one.")
+    role: Role
+    scope: Scope | None = Field(description="What varies behind the interval; null where no comparison was possible.")
+    interval: Interval | None = Field(description="How it was computed.")
+    seeds: list[int] = Field(description="Seeds by which both are paired; empty for an average.")
+    cases: int | None = Field(description="Test cases behind the interval.")
+    units: int | None = Field(description="Independent units among the cases of a two-way interval: patients, lesions.")
+    difference: Number = Field(description="Null where no comparison was possible: flags say why.")
+    low: Number
+    high: Number
+    confidence: Number
+    standard_error: Number
+    df: Number
+    p: Number = Field(description="Two-sided, not corrected; Behrens-Fisher for a two-way interval.")
+    p_adjusted: Number = Field(description="Corrected for the family.")
+    family: int = Field(description="Comparisons that p_adjusted is corrected for.")
+    p_all_pairs: Number = Field(description="Corrected for all pairs on all datasets; null for an average.")
+    equivalence: EquivalenceRecord
+    effects: EffectsRecord | None
+    sign_flip: ExactTestRecord | None
+    wilcoxon: ExactTestRecord | None
+    over_seeds: IntervalRecord | None = Field(description="The narrower claim: retraining, on this very test set.")
+    variance: ComponentsRecord | None = Field(description="Of the paired differences; two-way intervals only.")
+    detectable: Number = Field(description="Smallest true difference found with 80 % power at the first step.")
+    repeat_noise: Number = Field(description="Largest change that a repetition with the same seed showed.")
+    outcome: Verdict = Field(description="Of a against b; inconclusive also where no comparison was possible.")
+    flags: list[Flag]
+
+
+class SpreadRecord(Record):
+    """What the variance of a mean score is made of; the shares sum to 1."""
+
+    seed_share: Number
+    case_share: Number
+    interaction_share: Number
+    standard_error: Number
+    standard_error_with_endless_seeds: Number
+
+
+class ScoreRecord(Record):
+    """One method on one dataset by one metric."""
+
+    dataset: str
+    method: str
+    metric: str
+    values: dict[str, Number] = Field(description="Seed → test score; null where the metric is undefined.")
+    mean: Number = Field(description="Null where one seed leaves the metric undefined.")
+    sd: Number = Field(description="Sample standard deviation over seeds: a spread, not an interval.")
+    over_seeds: IntervalRecord | None
+    over_seeds_and_cases: IntervalRecord | None = Field(description="Null without predictions or for other metrics.")
+    variance: ComponentsRecord | None
+    spread: SpreadRecord | None
+
+
+class CheckRecord(Record):
+    """A verdict under other circumstances."""
+
+    what: str
+    metric: str
+    difference: Number
+    p_adjusted: Number
+    outcome: Verdict
+
+
+class RobustnessRecord(Record):
+    """A declared comparison by the primary metric, or an average, and its checks."""
+
+    dataset: str | None
+    a: str
+    b: str
+    outcome: Verdict
+    holds: bool = Field(description="Every check gives the same outcome.")
+    contradicted: bool = Field(description="A check says better where the verdict says worse, or the reverse.")
+    checks: list[CheckRecord]
+
+
+class ClaimRecord(Record):
+    """That a is better than b by the primary metric."""
+
+    dataset: str | None
+    metric: str
+    a: str
+    b: str
+    statement: str
+    status: Status
+    evidence: str
+    flags: list[Flag]
+
+
+class ComparisonDocument(Record):
+    """The member ``comparison`` of results.json; an absent number is null."""
+
+    plan: PlanRecord
+    datasets: list[DatasetRecord]
+    methods: list[str]
+    cells: list[CellRecord]
+    comparisons: list[ComparisonRecord]
+    scores: list[ScoreRecord]
+    robustness: list[RobustnessRecord]
+    claims: list[ClaimRecord]
+    cautions: list[Flag] = Field(description="Reservations about the whole.")

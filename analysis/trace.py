@@ -1,0 +1,194 @@
+"""From a number of the report to what it was made of: ``python -m analysis.trace RUN CELL``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EXIT_DONE, RequestError, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis.cell_names import CellName
+    from harness.store import RunDirectory
+
+SCOPE = "retraining on this data, scored on this test set"
+_CONFIDENCE = 0.95
+_EPILOG = """
+CELL is one of
+  METHOD@DATASET         the number of one method on one dataset
+  METHOD@DATASET:SEED    one trial of it
+  FIRST,SECOND@DATASET   the difference of two methods, first minus second, paired by seed
+with the labels of the sweep file, for example gpaf@isic2018, gpaf@isic2018:1000, gpaf,lora_c@isic2018.
+exit codes: 0 done, 2 the request was wrong
+"""
+
+
+def trace(run: RunDirectory, cell: CellName) -> dict[str, Any]:
+    """What a number was made of, as plain data.
+
+    Args:
+        run: the run directory.
+        cell: as ``cell_names.parse_cell`` gives it.
+
+    Returns:
+        ``metric``, ``scope`` in words; ``score``: ``n`` (trials in it), ``undefined``, ``mean``, ``sd``, ``low``,
+        ``high``, ``confidence`` (of Student's t over seeds; None where it does not exist); ``cells``, one or two as
+        ``trials_of.cell_of`` describes; for a difference also ``differences``, seed → difference.
+
+    Raises:
+        RequestError: the seed is none of the cell's.
+        TornFileError: a file of the run is not readable.
+    """
+    from analysis.trials_of import cell_of
+
+    cells = [cell_of(run, method, cell.dataset) for method in cell.methods]
+    if cell.seed is not None:
+        (only,) = cells
+        trials = [trial for trial in only["trials"] if trial["seed"] == cell.seed]
+        if not trials:
+            from analysis.trials_of import ranges
+
+            known = ranges([trial["seed"] for trial in only["trials"]]) or "none yet"
+            raise RequestError(f"CELL {cell.studies[0]}:{cell.seed}: no such confirm seed; it has {known}")
+        cells = [{**only, "trials": trials}]
+    scores = [{trial["seed"]: trial["score"] for trial in one["trials"] if trial["status"] == "done"} for one in cells]
+    found: dict[str, Any] = {"metric": cells[0]["metric"], "scope": SCOPE}
+    if len(cells) == 1:
+        return {**found, "score": _score(list(scores[0].values())), "cells": cells}
+    both = sorted(scores[0].keys() & scores[1].keys())
+    differences = {
+        seed: None if None in (scores[0][seed], scores[1][seed]) else scores[0][seed] - scores[1][seed] for seed in both
+    }
+    return {**found, "score": _score(list(differences.values())), "differences": differences, "cells": cells}
+
+
+def _score(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and interval; without a mean where a trial leaves the metric undefined, as in the report."""
+    known = [value for value in values if value is not None]
+    found: dict[str, Any] = {"n": len(known), "undefined": len(values) - len(known), "confidence": _CONFIDENCE}
+    found |= dict.fromkeys(("mean", "sd", "low", "high"))
+    if not known or found["undefined"]:
+        return found
+    import numpy as np
+
+    from analysis.stats.estimate import mean_over_seeds
+
+    found["mean"] = float(np.mean(known))
+    if len(known) > 1:
+        estimate = mean_over_seeds(np.array(known), _CONFIDENCE)
+        found |= {"sd": float(np.std(known, ddof=1)), "low": estimate.low, "high": estimate.high}
+    return found
+
+
+def _show(cell: CellName, found: Mapping[str, Any], console: Console) -> None:
+    metric = str(found["metric"]).replace("_", " ")
+    title = " − ".join(cell.methods) + f" on {cell.dataset}"
+    console.print(f"{title}: {_in_words(cell, found['score'], metric)}", style="bold")
+    if "differences" in found:
+        from analysis.contents import number
+
+        pairs = ", ".join(f"{seed}: {number(value)}" for seed, value in found["differences"].items())
+        console.print(f"Differences by seed: {pairs or 'no seed is done in both'}")
+        console.print("The interval over seeds and cases, and the corrected p value, are in the report.")
+    for one in found["cells"]:
+        _show_cell(one, console)
+
+
+def _in_words(cell: CellName, score: Mapping[str, Any], metric: str) -> str:
+    from analysis.contents import number
+
+    if score["undefined"]:
+        return f"no mean of the test {metric}: undefined in {score['undefined']} trials"
+    if score["mean"] is None:
+        return "no trial is done yet"
+    what = f"{'difference of the ' if len(cell.methods) > 1 else ''}test {metric} {number(score['mean'])}"
+    if cell.seed is not None:
+        return f"{what} (one trial, seed {cell.seed})"
+    told = f"{what}, mean of {score['n']} seeds"
+    if score["sd"] is not None:
+        told += f", SD {number(score['sd'])}"
+    if score["low"] is None:
+        return told
+    span = f"[{number(score['low'])}, {number(score['high'])}]"
+    return f"{told}, {score['confidence']:.0%} t interval over seeds {span} ({SCOPE})"
+
+
+def _show_cell(one: Mapping[str, Any], console: Console) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from analysis.contents import NOT_AVAILABLE, number
+    from analysis.trials_of import choice_in_words, device_in_words, hyperparameters_in_words
+
+    choice, trials = one["choice"], one["trials"]
+    console.print(f"\n{one['cell']} (plugin {one['plugin']})", style="bold")
+    console.print(f"Commit: {one['commit'] or NOT_AVAILABLE}")
+    if choice is None:
+        console.print("Nothing is chosen yet: the search goes on.")
+        return
+    console.print(f"Chosen: {choice_in_words(choice, one['metric'])}")
+    values = hyperparameters_in_words(choice["hyperparameters"])
+    console.print(f"Configuration {choice['configuration']}: {values}")
+    table = Table("Seed", "Score", "Status", "Device", "Host", "Job", "Attempts", "Training s", box=box.SIMPLE_HEAD)
+    for trial in trials:
+        table.add_row(
+            str(trial["seed"]),
+            number(trial["score"]),
+            trial["status"] if trial["cause"] is None else f"{trial['status']}: {trial['cause']}",
+            device_in_words(trial["device"], trial["threads"]),
+            trial["host"] or NOT_AVAILABLE,
+            NOT_AVAILABLE if trial["job"] is None else str(trial["job"]),
+            str(trial["attempts"]),
+            number(trial["seconds"], 1),
+        )
+    console.print(table)
+    for trial in trials:
+        if trial["message"]:
+            console.print(f"seed {trial['seed']} {trial['status']}: {trial['message']}")
+    console.print("Logs:", *(f"  {trial['log']}" for trial in trials), sep="\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m analysis.trace``."""
+    result = argparse.ArgumentParser(
+        prog="python -m analysis.trace",
+        description="Lead from a number of the report to its trials, configuration, commit, job and log.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    result.add_argument("cell", metavar="CELL", help="what to trace, see below")
+    result.add_argument("--json", action="store_true", help="print plain data instead of text")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = parser().parse_args(argv)
+
+    def command() -> int:
+        from analysis.cell_names import parse_cell
+        from harness.store import RunDirectory
+
+        run = RunDirectory(options.run)
+        cell = parse_cell(run, options.cell)
+        found = trace(run, cell)
+        if options.json:
+            print(json.dumps(found, indent=2, ensure_ascii=False))
+        else:
+            from rich.console import Console
+
+            _show(cell, found, Console(soft_wrap=True, markup=False, highlight=False))
+        return EXIT_DONE
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""The trials behind a number of the report, from the files of a run alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+_COMMANDS = ("trace", "reproduce")
+
+
+def trials_of(run: RunDirectory, method: str, dataset: str) -> list[dict[str, Any]]:
+    """The confirm trials behind one number, one for each declared seed, ascending.
+
+    Returns:
+        For each: ``seed``; ``status`` (``done``, ``failed``, ``unfinished`` or ``absent``); ``cause`` and ``message``
+        of a failure; ``score``, the primary metric on the test split; ``configuration``, the hash of
+        ``hyperparameters``; ``device`` and ``threads``; ``host``, ``process`` (its id there) and ``job`` (Slurm's)
+        of the last attempt; ``attempts``, their number; ``seconds`` of training; ``trial`` and ``log``, paths inside
+        the run directory; ``commit`` that the run was launched from. What is not known is None. Empty while no
+        configuration is chosen.
+
+    Raises:
+        TornFileError: a file of the run is not readable.
+    """
+    study, commit, metric = run.study(f"{method}@{dataset}"), commit_of(run), metric_of(run)
+    return _trials(run, study, commit, metric)
+
+
+def cell_of(run: RunDirectory, method: str, dataset: str) -> dict[str, Any]:
+    """Everything that leads from a number to what it was made of.
+
+    Returns:
+        ``cell``; ``metric``; ``plugin`` (name of the method); ``commit``; ``choice`` (None while the search goes on):
+        ``slot``, ``of`` (slots), ``value`` (validation score that it was chosen by), ``configuration``,
+        ``hyperparameters``, ``conditioned_on`` (slots that the search knew when it asked for this one; None where
+        that was not recorded); and ``trials`` as ``trials_of`` gives them.
+
+    Raises:
+        TornFileError: a file of the run is not readable.
+    """
+    study, commit, metric = run.study(f"{method}@{dataset}"), commit_of(run), metric_of(run)
+    description, chosen = study.description(), study.chosen()
+    choice = None
+    if chosen is not None:
+        choice = {
+            **{name: chosen.get(name) for name in ("slot", "value", "configuration", "hyperparameters")},
+            "of": description["search_slots"],
+            "conditioned_on": _conditioned_on(study, chosen, description),
+        }
+    return {
+        "cell": study.name,
+        "metric": metric,
+        "plugin": description.get("method"),
+        "commit": commit,
+        "choice": choice,
+        "trials": _trials(run, study, commit, metric),
+    }
+
+
+def panels(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """What the page shows of each cell on a click: ``METHOD@DATASET`` → texts, ready to be shown.
+
+    Returns:
+        For each cell with a chosen configuration: ``facts``, pairs of term and text; ``head``, ``align`` (a letter
+        a column, as in ``contents.Table``) and ``rows`` of its table of trials; ``commands``, which lead on. The
+        commands say RUN where the run directory goes: the page may be read on another machine.
+
+    Raises:
+        TornFileError: a file of the run is not readable.
+    """
+    cells = [cell_of(run, *study.name.split("@", 1)) for study in run.studies()]
+    return {str(cell["cell"]): _panel(cell) for cell in cells if cell["choice"] is not None}
+
+
+def choice_in_words(choice: Mapping[str, Any], metric: str) -> str:
+    """How a configuration was chosen, in one sentence without its full stop."""
+    from analysis.contents import number
+
+    told = f"slot {choice['slot']} of {choice['of']}, validation {metric.replace('_', ' ')} {number(choice['value'])}"
+    known = choice["conditioned_on"]
+    if known is None:
+        return told
+    return f"{told}, asked for knowing " + (f"slots {ranges(known)}" if known else "nothing")
+
+
+def plain(value: Any) -> str:
+    """A hyperparameter as the tables of the report show it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def hyperparameters_in_words(values: Mapping[str, Any]) -> str:
+    """``name value, name value, …``, by name."""
+    return ", ".join(f"{name} {plain(value)}" for name, value in sorted(values.items())) or "none"
+
+
+def device_in_words(name: str | None, threads: int | None) -> str:
+    """``cpu, 2 threads``; ``n/a`` where the device is not known."""
+    if name is None:
+        return "n/a"
+    return name if threads is None else f"{name}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def commit_of(run: RunDirectory) -> str | None:
+    """The commit that the run was launched from, marked where files were changed; None where there is no record."""
+    try:
+        recorded = run.environment()
+    except FileNotFoundError:
+        return None
+    commit = recorded.get("commit")
+    return f"{commit} with uncommitted changes" if commit and recorded.get("dirty") else commit
+
+
+def metric_of(run: RunDirectory) -> str:
+    """The primary metric."""
+    return str(run.spec()["search"]["metric"])
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """``0–3, 5`` for 0, 1, 2, 3, 5."""
+    parts: list[list[int]] = []
+    for one in sorted(numbers):
+        if parts and one == parts[-1][-1] + 1:
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
+
+
+def _trials(run: RunDirectory, study: StudyFolder, commit: str | None, metric: str) -> list[dict[str, Any]]:
+    chosen = study.chosen()
+    if chosen is None:
+        return []
+    configuration = str(chosen["configuration"])
+    seeds = sorted(study.description()["confirm_seeds"])
+    return [
+        {
+            "seed": seed,
+            "configuration": configuration,
+            "commit": commit,
+            **_trial(run, study.confirm_trial(configuration, seed), chosen["hyperparameters"], metric),
+        }
+        for seed in seeds
+    ]
+
+
+def _trial(run: RunDirectory, folder: TrialFolder, chosen: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    result = folder.result() if folder.finished else {}
+    request = folder.request() if folder.has_request() else {}
+    attempts = folder.attempts()
+    last, device = attempts[-1] if attempts else {}, result.get("device") or {}
+    started = "unfinished" if attempts or request else "absent"
+    return {
+        "status": result.get("status", started),
+        "cause": result.get("cause"),
+        "message": result.get("message"),
+        "score": _finite(((result.get("metrics") or {}).get("test") or {}).get(metric)),
+        "hyperparameters": result.get("hyperparameters") or request.get("hyperparameters") or dict(chosen),
+        "device": device.get("name"),
+        "threads": device.get("threads"),
+        "host": last.get("hostname"),
+        "process": last.get("pid"),
+        "job": last.get("slurm_job"),
+        "attempts": len(attempts),
+        "seconds": _finite((result.get("time") or {}).get("train_seconds")),
+        "trial": folder.path.relative_to(run.path).as_posix(),
+        "log": folder.log_path.relative_to(run.path).as_posix(),
+    }
+
+
+def _conditioned_on(study: StudyFolder, chosen: Mapping[str, Any], description: Mapping[str, Any]) -> list[int] | None:
+    for seed in description["search_seeds"]:
+        folder = study.search_trial(int(chosen["slot"]), seed)
+        if folder.has_request():
+            known = folder.request().get("conditioned_on")
+            return None if known is None else [int(slot) for slot in known]
+    return None
+
+
+def _panel(cell: Mapping[str, Any]) -> dict[str, Any]:
+    from analysis.contents import NOT_AVAILABLE, number
+
+    choice, metric = cell["choice"], str(cell["metric"]).replace("_", " ")
+    logs = sorted({PurePosixPath(trial["log"]).name for trial in cell["trials"]})
+
+    def row(trial: Mapping[str, Any]) -> list[str]:
+        status = trial["status"] if trial["cause"] is None else f"{trial['status']}: {trial['cause']}"
+        return [
+            str(trial["seed"]),
+            number(trial["score"]),
+            status,
+            device_in_words(trial["device"], trial["threads"]),
+            trial["host"] or NOT_AVAILABLE,
+            NOT_AVAILABLE if trial["job"] is None else str(trial["job"]),
+            str(trial["attempts"]),
+            number(trial["seconds"], 1),
+            trial["trial"],
+        ]
+
+    return {
+        "facts": [
+            ["Configuration", f"{choice['configuration']}: {hyperparameters_in_words(choice['hyperparameters'])}"],
+            ["Chosen", choice_in_words(choice, metric)],
+            ["Commit", cell["commit"] or NOT_AVAILABLE],
+            ["Logs", f"{', '.join(logs)} in the folder of each trial"],
+        ],
+        "head": [
+            "Seed", f"Test {metric}", "Status", "Device", "Host", "Job", "Attempts", "Training s", "Trial",
+        ],
+        "align": "rrllllrrl",
+        "rows": [row(trial) for trial in cell["trials"]],
+        "commands": [f"python -m analysis.{command} RUN {cell['cell']}" for command in _COMMANDS],
+    }  # fmt: skip
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,295 @@
+"""How long a report takes as the sweep grows: ``python -m benchmarks.report_speed``.
+
+A synthetic run directory of 10 methods on 12 datasets, with 20 confirm seeds each and their predictions for 2,000 test
+cases, is grown to 1,000, 10,000 and 100,000 search trials. At each size a fresh process reads it and times every step
+from the files to the finished report. Nothing was trained: hyperparameters, scores and logits are drawn at random, and
+the files are written without waiting for the disk, so they are read from the system's cache as after a copy.
+
+The requirements: the report of 100,000 trials in at most a minute, and a growth of no more than the number of trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analysis.frames import METRICS
+from benchmarks.overhead import machine
+from harness.files import encode_json
+from harness.metrics import evaluate
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+METHODS = tuple(f"method_{number}" for number in range(10))
+DATASETS = tuple(f"dataset_{number:02d}" for number in range(12))
+CLASSES = ("nevus", "melanoma", "keratosis", "carcinoma")
+SEEDS, CASES, EPOCHS = 20, 2000, 30
+CONFIGURATION = "63e42797d2"
+LIMIT_SECONDS = 60.0
+PLACE = "<place {}>"
+"""Stands in a template for what differs between trials; short keys in quotes, so that a number replaces it."""
+
+
+def plain_write(path: Path, content: bytes) -> None:
+    """Write a file that need not survive a power failure."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+class Template:
+    """A JSON document of which a few values change.
+
+    Args:
+        document: with ``PLACE.format(name)`` wherever a value is to be filled in.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._text = encode_json(dict(document)).decode()
+
+    def fill(self, **values: float | None) -> bytes:
+        """The document with its values."""
+        text = self._text
+        for name, value in values.items():
+            text = text.replace(f'"{PLACE.format(name)}"', json.dumps(value))
+        return text.encode()
+
+
+def begin(run: RunDirectory) -> None:
+    """Specification, cards and the descriptions of all studies, without any trial."""
+    run.create()
+    run.write_spec(
+        {
+            "name": "report speed",
+            "backbone": {"name": "resnet50", "weights": None},
+            "datasets": {label: {"dataset": "shapes", "options": {}} for label in DATASETS},
+            "methods": {label: {"method": "probe", "backbone": None, "hyperparameters": {}} for label in METHODS},
+            "train": {"epochs": EPOCHS, "batch_size": 64},
+            "split": {"kind": "grouped", "seed": 0},
+            "search": {"metric": "balanced_accuracy", "sampler": "random", "trials": 1, "seeds": [0]},
+            "confirm": {"seeds": SEEDS, "control": METHODS[0], "correction": "holm", "margin": 0.01},
+            "launch": {"kind": "local", "workers": 2},
+        }
+    )
+    counts = [CASES // len(CLASSES)] * len(CLASSES)
+    for label in DATASETS:
+        run.write_card(
+            label,
+            {
+                "name": "shapes", "title": "Made-up shapes", "modality": "drawing", "licence": "CC0",
+                "citation": "Nobody (2026)", "classes": list(CLASSES), "images": 5 * CASES, "fingerprint": label,
+                "split": {"kind": "grouped", "seed": 0, "digest": "abcd"},
+                "counts": {"train": counts, "val": counts, "test": counts},
+            },
+        )  # fmt: skip
+
+
+def describe(study: StudyFolder, method: str, dataset: str, slots: int) -> None:
+    """The description of a study that was given so many slots."""
+    study.path.mkdir(parents=True, exist_ok=True)
+    space = {"lr": {"kind": "Float", "default": 1e-3, "low": 1e-4, "high": 1e-2, "log": True}}
+    document = {
+        "label": method, "dataset": dataset, "method": "probe", "dataset_name": "shapes", "summary": "Trains nothing.",
+        "space": space, "backbone": {"name": "resnet50", "weights": None}, "search_slots": slots, "search_seeds": [0],
+        "confirm_seeds": list(range(1000, 1000 + SEEDS)), "identity": {"protocol": 2},
+    }  # fmt: skip
+    plain_write(study.path / "study.json", encode_json(document))
+    chosen = {
+        "slot": 0, "value": 0.8, "metric": "balanced_accuracy", "hyperparameters": {"lr": 1e-3},
+        "configuration": CONFIGURATION,
+    }  # fmt: skip
+    plain_write(study.path / "chosen.json", encode_json(chosen))
+
+
+def result_template(stage: str, sides: Sequence[str]) -> Template:
+    """A result with everything that a trial on four classes records."""
+    per_class = {name: [0.7512345678901234] * len(CLASSES) for name in ("auc_per_class", "sensitivity", "specificity")}
+    table = {"confusion": [[100] * len(CLASSES)] * len(CLASSES), "support": [400] * len(CLASSES)}
+    metrics = {side: {name: PLACE.format(f"{side}_{name}") for name in METRICS} | per_class | table for side in sides}
+    return Template(
+        {
+            "stage": stage, "slot": PLACE.format("slot"), "seed": PLACE.format("seed"),
+            "hyperparameters": {
+                "rank": 8, "scale": 2.0, "setting": 2, "targets": "all", "rank_dropout": 0.0, "lr": PLACE.format("lr"),
+                "head_lr": 0.001, "weight_decay": 0.0001, "optimizer": "adamw",
+            },
+            "identity": "38cfd98a62ed8df2d0e506f70e7b4b0461534e047caca4c71fcb40e9424593d7",
+            "status": "done", "cause": None, "message": None, "metrics": metrics,
+            "best_epoch": EPOCHS, "epochs": EPOCHS, "steps": 100 * EPOCHS,
+            "parameters": {"trainable": 32256, "head": 195, "total": 304275},
+            "cost": {
+                "own": 32256, "norm": 0, "head": 195, "backbone": 271824, "percent": 11.866501854140914,
+                "storage_bytes": 129804, "optimizer_bytes": 259776, "multiply_adds": 10203136,
+                "multiply_adds_before": 10203136,
+            },
+            "time": {"started": 1.5e9, "ended": 1.5e9, "attempt_seconds": 8.1, "train_seconds": 8.0},
+            "memory": {"peak_bytes": 1128202240}, "device": {"name": "cpu", "threads": 1},
+        }
+    )  # fmt: skip
+
+
+class Writer:
+    """Writes trial folders as a worker leaves them, without the flushes."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self._rng = rng
+        self._search, self._confirm = result_template("search", ["val"]), result_template("confirm", ["val", "test"])
+        scores = {"accuracy": 0.75, "balanced_accuracy": 0.75, "auc": 0.9, "nll": 0.7, "mcc": 0.6}
+        line = {"epoch": 0, "step": 100, "train_loss": 0.7349005043506622, "val": scores}
+        self._curve = "".join(
+            json.dumps({**line, "epoch": epoch}, sort_keys=True) + "\n" for epoch in range(EPOCHS)
+        ).encode()
+        self._lease = encode_json(
+            {
+                "host": "node/boot/pid", "hostname": "node", "pid": 26389, "process_started": 1.5e9,
+                "claimed": time.time() - 10, "progress": 0, "device": "cpu", "slurm_job": None, "released": "finished",
+            }
+        )  # fmt: skip
+        self._request = Template(
+            {
+                "stage": "search", "study": "a study", "slot": PLACE.format("slot"), "seed": PLACE.format("seed"),
+                "hyperparameters": {"lr": PLACE.format("lr")}, "conditioned_on": [], "threads": 1, "identity": "38cf",
+            }
+        )  # fmt: skip
+        self._case_ids = [f"shapes/{case:05d}" for case in range(CASES)]
+        self._labels = np.arange(CASES) % len(CLASSES)
+
+    def searched(self, folder: TrialFolder, slot: int) -> None:
+        """A search trial."""
+        values = {f"val_{name}": float(self._rng.uniform(0.6, 0.8)) for name in METRICS}
+        self._trial(folder, self._search, {"slot": slot, "seed": 0, "lr": float(self._rng.uniform()), **values})
+
+    def confirmed(self, folder: TrialFolder, seed: int, level: float) -> None:
+        """A confirm trial with predictions whose metrics are the recorded ones."""
+        logits = self._rng.normal(size=(CASES, len(CLASSES)))
+        logits[np.arange(CASES), self._labels] += level
+        found = evaluate(logits, self._labels)
+        values = {f"{side}_{name}": found[name] for side in ("val", "test") for name in METRICS}
+        self._trial(folder, self._confirm, {"slot": None, "seed": seed, "lr": 1e-3, **values})
+        columns = {f"logit_{k}": logits[:, k] for k in range(len(CLASSES))}
+        frame = {"case_id": self._case_ids, "group": self._case_ids, "label": self._labels, **columns}
+        pl.DataFrame(frame).write_parquet(folder.path / "predictions.parquet")
+
+    def _trial(self, folder: TrialFolder, result: Template, values: Mapping[str, Any]) -> None:
+        folder.path.mkdir(parents=True)
+        plain_write(folder.path / "trial.json", self._request.fill(**values))
+        plain_write(folder.path / "lease.0001", self._lease)
+        plain_write(folder.path / "curve.jsonl", self._curve)
+        plain_write(folder.path / "log.txt", b"05:48:39 begun\n05:48:45 finished\n")
+        plain_write(folder.result_path, result.fill(**values))
+
+
+def grow(run: RunDirectory, writer: Writer, trials: int) -> None:
+    """Add search trials until there are so many, evenly over the studies; the first call confirms them all."""
+    names = [(method, dataset) for dataset in DATASETS for method in METHODS]
+    for place, (method, dataset) in enumerate(names):
+        study = run.study(f"{method}@{dataset}")
+        slots = trials // len(names) + (place < trials % len(names))
+        first = not study.exists
+        had = 0 if first else int(study.description()["search_slots"])
+        describe(study, method, dataset, slots)
+        for slot in range(had, slots):
+            writer.searched(study.search_trial(slot, 0), slot)
+        for seed in range(1000, 1000 + SEEDS) if first else ():
+            writer.confirmed(study.confirm_trial(CONFIGURATION, seed), seed, 1.5 + 0.02 * METHODS.index(method))
+
+
+def measure(path: Path, workers: int) -> dict[str, float]:
+    """Seconds of each step in this process and the most memory used, then those of a whole report."""
+    from analysis import frames
+    from analysis.compare import analyse
+    from analysis.report import write_report
+    from analysis.run_evidence import evidence_of
+    from analysis.summary import summarise
+
+    run, measured = RunDirectory(path), {}
+
+    def timed(name: str, action: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = action()
+        measured[name] = time.perf_counter() - started
+        return result
+
+    records = timed("read", lambda: frames.read(run, workers))
+    timed("summarise", lambda: summarise(run, records))
+    evidence = timed("evidence_of", lambda: evidence_of([run], [records]))
+    timed("predictions", lambda: [evidence.predictions(name) is None for name in evidence.datasets])
+    timed("analyse", lambda: analyse(evidence))
+    measured["steps_peak_mib"] = _peak_mib()
+    with tempfile.TemporaryDirectory() as out:
+        timed("write_report", lambda: write_report(run, Path(out)))
+    measured["peak_mib"] = _peak_mib()
+    return measured
+
+
+def _peak_mib() -> float:
+    """Of this process and of the largest that it started."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The measurements as a Markdown table, seconds but for the memory."""
+    columns = [*rows[0]]
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(f'{row[name]:,.4g}' for name in columns)} |" for row in rows)])
+
+
+def growth(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By how much each step grew from the smallest to the largest number of trials, as a share of the trials'."""
+    first, last = rows[0], rows[-1]
+    trials = last["trials"] / first["trials"]
+    steps = ("read", "summarise", "evidence_of", "predictions", "analyse", "write_report")
+    return {name: last[name] / first[name] / trials for name in steps}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, record; 1 where a requirement is not met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report_speed", description="How long a report takes.")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], metavar="N", help="trials")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that read (all cores)")
+    parser.add_argument("--work-dir", type=Path, help="where the run directory is made (default: a temporary folder)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "report_speed.json")
+    parser.add_argument("--measure", type=Path, metavar="RUN", help="measure this run directory alone, print JSON")
+    options = parser.parse_args(argv)
+    if options.measure is not None:
+        print(json.dumps(measure(options.measure, options.workers)))
+        return 0
+    where = machine(options.workers)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="gpaf-report-speed-", dir=options.work_dir) as scratch:
+        run, writer = RunDirectory(Path(scratch) / "run"), Writer()
+        begin(run)
+        for trials in sorted(options.sizes):
+            grow(run, writer, trials)
+            words = ["-m", "benchmarks.report_speed", "--measure", str(run.path), "--workers", str(options.workers)]
+            done = subprocess.run([sys.executable, *words], check=True, stdout=subprocess.PIPE, text=True)
+            rows.append({"trials": trials, **json.loads(done.stdout.splitlines()[-1])})
+            print(table(rows[-1:]), flush=True)
+    where["load_average_after"] = os.getloadavg()
+    shares = growth(rows)
+    met = rows[-1]["write_report"] <= LIMIT_SECONDS and all(share <= 1 for share in shares.values())
+    print(table(rows))
+    print(json.dumps({"growth": shares, "met": met, "machine": where}))
+    command = ["python", "-m", "benchmarks.report_speed", *(sys.argv[1:] if argv is None else argv)]
+    record = {"machine": where, "command": " ".join(command), "rows": rows, "growth": shares, "met": met}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(record, indent=2) + "\n")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

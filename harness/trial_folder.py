@@ -1,0 +1,171 @@
+"""A trial's folder: what to run, who runs it, how far it is, what came out.
+
+It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
+``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means finished),
+``log.txt`` and, where it was asked for, ``model.safetensors``. This module alone knows these names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness import lease as leases
+from harness.file_checks import is_checkpoint, is_parquet
+from harness.files import TornFileError, encode_json, read_json, write_atomic, write_exclusive
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Stage = Literal["source", "search", "confirm"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFolder:
+    """One training: what to run, how far it is, what came out."""
+
+    path: Path
+    stage: Stage
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, unique within stage and study."""
+        return self.path.name
+
+    def create(self) -> None:
+        """Make the folder; harmless when it exists."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, **facts: Any) -> leases.Lease | None:
+        """Claim the trial for this process; None when it is finished or a living process runs it."""
+        self.create()
+        if self.finished:
+            return None
+        lease = leases.claim(self.path, **facts)
+        # Its last owner may have finished between the two looks.
+        if lease is not None and self.finished:
+            lease.release("already finished")
+            return None
+        return lease
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is in."""
+        return (self.path / "result.json").exists()
+
+    @property
+    def claimed(self) -> bool:
+        """Whether any process ever claimed it."""
+        return self.path.is_dir() and leases.latest_number(self.path) > 0
+
+    def lease(self) -> leases.LeaseView | None:
+        """Its current lease; None when nobody claimed it."""
+        return leases.view(self.path) if self.path.is_dir() else None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every attempt, oldest first."""
+        return leases.history(self.path)
+
+    def write_request(self, request: Mapping[str, Any]) -> None:
+        """Record what is to run, once; a later attempt runs the same."""
+        write_exclusive(self.path / "trial.json", encode_json(dict(request)))
+
+    def request(self) -> dict[str, Any]:
+        """What is to run.
+
+        Raises:
+            TornFileError: the file is not readable.
+            FileNotFoundError: nothing was asked yet.
+        """
+        return read_json(self.path / "trial.json", ("hyperparameters", "seed"))
+
+    def has_request(self) -> bool:
+        """Whether ``trial.json`` exists."""
+        return (self.path / "trial.json").exists()
+
+    def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the curve: one JSON object a line, one line an epoch."""
+        content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+        write_atomic(self.path / "curve.jsonl", content.encode())
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The epochs so far; empty before the first ends."""
+        path = self.path / "curve.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the checkpoint lies while the trial runs."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def result_path(self) -> Path:
+        """Where the result lies."""
+        return self.path / "result.json"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the trial's log lies."""
+        return self.path / "log.txt"
+
+    @property
+    def model_path(self) -> Path:
+        """Where a saved model lies (safetensors)."""
+        return self.path / "model.safetensors"
+
+    def write_predictions(self, frame: pl.DataFrame) -> None:
+        """Write the test predictions: ``case_id``, ``group`` (str), ``label`` (int64), ``logit_0`` … (float64).
+
+        With several labels an image: ``label_0`` … (int64, 0 or 1) in place of ``label``.
+        """
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        write_atomic(self.path / "predictions.parquet", buffer.getvalue())
+
+    def predictions(self) -> pl.DataFrame:
+        """The test predictions of a confirm trial.
+
+        Raises:
+            FileNotFoundError: the trial opened no test split.
+        """
+        import polars as pl
+
+        return pl.read_parquet(self.path / "predictions.parquet")
+
+    def finish(self, result: Mapping[str, Any]) -> bool:
+        """Commit the result; False when another process did so before."""
+        first = write_exclusive(self.path / "result.json", encode_json(dict(result)))
+        self.checkpoint_path.unlink(missing_ok=True)
+        return first
+
+    def result(self) -> dict[str, Any]:
+        """What came out.
+
+        Raises:
+            TornFileError: the file is not readable.
+            FileNotFoundError: the trial is not finished.
+        """
+        return read_json(self.path / "result.json", ("status",))
+
+    def damaged(self, thorough: bool = False) -> list[Path]:
+        """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
+        found = []
+        for name, read in (("trial.json", self.request), ("result.json", self.result), ("curve.jsonl", self.curve)):
+            try:
+                read()
+            except FileNotFoundError:
+                continue
+            except (TornFileError, ValueError):
+                found.append(self.path / name)
+        predictions = self.path / "predictions.parquet"
+        if self.finished and predictions.exists() and not is_parquet(predictions):
+            found.append(predictions)
+        path = self.checkpoint_path
+        # Looked at twice, because a trial that finishes meanwhile removes it.
+        if path.exists() and not is_checkpoint(path, thorough) and path.exists():
+            found.append(path)
+        return found

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.compare import Analysis, analyse
+from analysis.comparison_tables import (
+    all_p_values,
+    all_tables,
+    averages,
+    exploratory,
+    main,
+    nondeterminism,
+    not_compared,
+    pairwise,
+    power,
+    robustness,
+    robustness_of_averages,
+    secondary,
+    seed_sensitivity,
+)
+from analysis.contents import Marked, Row, Table
+from analysis.evidence import Cell
+from tests.analysis.made_up import made_up
+
+LEVELS = {"control": 1.5, "gpaf": 2.2, "twin": 2.19, "lora": 1.55}
+CONTROL: dict[str, Any] = {"family": "vs_control", "control": "control", "metrics": ("balanced_accuracy", "nll")}
+
+
+def analysed(levels: Mapping[str, float] = LEVELS, **options: Any) -> Analysis:
+    return analyse(made_up(levels, **{"cases": 90, "seeds": range(6), **CONTROL, **options}))
+
+
+@pytest.fixture(scope="module")
+def whole() -> Analysis:
+    return analysed(repeats={"lora": 0.0007})
+
+
+def rows(table: Table, group: str | None = None) -> dict[str, Row]:
+    """First cell → row; of one group or of all."""
+    return {str(row[0]): row for name, own in table.groups if group in (None, name) for row in own}
+
+
+def column(table: Table, head: str, group: str | None = None) -> dict[str, str]:
+    place = table.head.index(head)
+    return {name: str(row[place]) for name, row in rows(table, group).items()}
+
+
+def test_the_main_table_marks_the_best_and_what_is_not_distinguishable_from_it(whole: Analysis) -> None:
+    table = main(whole, {"gpaf": "1,234"})
+    plan = whole.evidence.plan
+
+    assert table.head == ("Method", "Trained parameters", "alpha", "beta", "Average")
+    assert column(table, "Trained parameters") == {"control": "n/a", "gpaf": "1,234", "twin": "n/a", "lora": "n/a"}
+    for dataset, place in (("alpha", 2), ("beta", 3)):
+        means = {method: float(np.mean(list(whole.evidence.cells[dataset, method].scores[plan.metric].values())))
+                 for method in LEVELS}  # fmt: skip
+        best = max(means, key=lambda method: means[method])
+        p = {
+            frozenset((one.pair.first, one.pair.second)): one.p_all_pairs
+            for one in whole.comparisons
+            if one.pair.dataset == dataset and one.pair.metric == plan.metric
+        }
+        for method, row in rows(table).items():
+            cell = row[place]
+            assert isinstance(cell, Marked)
+            assert cell.cell == f"{method}@{dataset}"
+            assert cell.text.startswith(f"{means[method]:.3f} ± ")
+            assert cell.bold == (method == best)
+            near = method != best and (p[frozenset((method, best))] or 0) > plan.alpha
+            assert cell.underline == near
+    marks = [cell for row in rows(table).values() for cell in row[2:4] if isinstance(cell, Marked)]
+    assert {cell.underline for cell in marks} == {True, False}
+    assert "not distinguishable" in table.note
+    assert "6 seeds, 90 test cases on each dataset" in table.note
+    assert "new cases from the same source" in table.note
+    assert "all 12 pairs" in table.note
+
+
+def test_the_best_is_the_lowest_where_lower_is_better() -> None:
+    table = main(analysed(metric="nll", metrics=("nll",), datasets=("alpha",), margin=None))
+
+    best = [name for name, row in rows(table).items() if isinstance(row[1], Marked) and row[1].bold]
+    assert len(best) == 1
+    assert best[0] in ("gpaf", "twin")
+    assert table.head == ("Method", "alpha")
+    assert "lowest mean" in table.note
+    assert "on this test set" in table.note
+
+
+def test_the_average_of_the_main_table_is_marked_by_all_pairs_whatever_was_declared(whole: Analysis) -> None:
+    averaged = {name: row[-1] for name, row in rows(main(whole)).items()}
+    every = analyse(replace(whole.evidence, plan=replace(whole.evidence.plan, family="all_pairs", control=None)))
+    p = {frozenset((one.pair.first, one.pair.second)): one.p_adjusted for one in every.averages}
+    best = next(name for name, cell in averaged.items() if isinstance(cell, Marked) and cell.bold)
+
+    for name, cell in averaged.items():
+        assert isinstance(cell, Marked)
+        assert cell.underline == (name != best and (p[frozenset((name, best))] or 0) > 0.05)
+        assert "±" not in cell.text
+
+
+def test_a_difference_within_repeat_noise_is_no_distinction_and_no_win() -> None:
+    loud = analysed(repeats={"control": 0.9}, datasets=("alpha",))
+    table = main(loud)
+
+    best = next(row[1] for row in rows(table).values() if isinstance(row[1], Marked) and row[1].bold)
+    control = rows(table)["control"][1]
+    assert isinstance(best, Marked)
+    assert isinstance(control, Marked)
+    assert control.underline
+    assert column(pairwise(loud), "Outcome")["gpaf vs control"] == "inconclusive (repeat noise)"
+
+
+def test_without_predictions_the_scope_is_narrower_and_says_so(whole: Analysis) -> None:
+    narrow = analysed(with_predictions=False, datasets=("alpha",))
+
+    for table in (main(narrow), pairwise(narrow)):
+        assert "on this test set" in table.note
+        assert "new cases from the same source" not in table.note
+        assert "Behrens" not in table.note
+    assert seed_sensitivity(narrow).empty
+    assert column(power(narrow), "Test cases")["gpaf vs control"] == "n/a"
+    note = secondary(analysed(metrics=("balanced_accuracy", "auc", "kappa"), datasets=("alpha",))).note
+    assert "‡: retraining on this data" in note
+
+
+def test_failed_seeds_have_a_dagger_and_a_sentence(whole: Analysis) -> None:
+    evidence = whole.evidence
+    cell = evidence.cells["alpha", "lora"]
+    scores = {name: {seed: value for seed, value in own.items() if seed != 5} for name, own in cell.scores.items()}
+    cells = {**evidence.cells, ("alpha", "lora"): replace(cell, scores=scores, failures={5: "oom"})}
+    table = main(analyse(replace(evidence, cells=cells)))
+
+    marked = [(name, place) for name, row in rows(table).items() for place, cell in enumerate(row) if "†" in str(cell)]
+    assert marked == [("lora", 1)]
+    assert "lora on alpha: 5 of 6 seeds, 1 failed" in table.note
+
+
+def test_pairwise_rows_are_the_declared_comparisons_with_their_numbers(whole: Analysis) -> None:
+    table = pairwise(whole)
+
+    assert [name for name, _ in table.groups] == ["alpha", "beta"]
+    found = whole.of("primary")
+    assert sum(len(own) for _, own in table.groups) == len(found) == 6
+    for one in found:
+        row = rows(table, one.pair.dataset)[f"{one.pair.first} vs control"]
+        shown = dict(zip(table.head, map(str, row), strict=True))
+        assert one.pair.estimate is not None
+        assert one.p is not None
+        assert shown["Difference"].replace("−", "-") == f"{one.pair.estimate.estimate:.4f}"
+        assert shown["p"] == ("< 0.0001" if one.p < 1e-4 else f"{one.p:.4f}")
+        assert shown["Outcome"] == one.outcome
+        assert (shown["Detectable"] != "") == (one.outcome == "inconclusive")
+    assert {one.outcome for one in found} >= {"better", "inconclusive"}
+    assert "may exclude zero although" in table.note
+    assert "family of 6 comparisons" in table.note
+
+
+def test_exact_tests_and_equivalence_leave_the_table_with_a_reason_where_there_are_none() -> None:
+    few = analysed({"control": 1.5, "gpaf": 1.9}, seeds=range(5), margin=None, datasets=("alpha",))
+    table = pairwise(few)
+
+    assert not {"Sign-flip p", "TOST p adjusted"} & set(table.head)
+    assert "at least six paired seeds" in table.note
+    assert "No margin of equivalence was declared" in table.note
+    assert {"Sign-flip p", "TOST p adjusted"} <= set(pairwise(analysed(datasets=("alpha",))).head)
+
+
+def test_other_metrics_other_pairs_and_averages_have_tables_of_their_own(whole: Analysis) -> None:
+    assert [name for name, _ in secondary(whole).groups] == ["NLL, alpha", "NLL, beta"]
+    assert "a negative difference favours the first" in secondary(whole).note
+    assert set(rows(exploratory(whole))) == {"gpaf vs twin", "gpaf vs lora", "twin vs lora"}
+    assert "exploratory" in exploratory(whole).caption
+    assert set(rows(averages(whole))) == {"gpaf vs control", "twin vs control", "lora vs control"}
+    assert "averaged over these 2 datasets (alpha and beta)" in averages(whole).caption
+    assert "Behrens" not in averages(whole).note
+
+
+def test_power_states_the_floor_and_the_seeds_that_an_exact_test_needs(whole: Analysis) -> None:
+    shown = dict(zip(power(whole).head, rows(power(whole), "alpha")["lora vs control"], strict=True))
+
+    # Six seeds: 2 ** -5 = 0.03125, times a family of six; 2 ** (1 - 8) * 6 is the first at or below 0.05.
+    assert (shown["Smallest exact p"], shown["After correction"]) == ("0.0312", "0.1875")
+    assert shown["Seeds an exact test needs"] == "8"
+    one = next(c for c in whole.of("primary", "alpha") if c.pair.first == "lora")
+    assert shown["Detectable difference"] == f"{one.detectable:.4f}"
+
+
+def test_shares_of_variance_sum_to_one_and_endless_seeds_help(whole: Analysis) -> None:
+    table = seed_sensitivity(whole)
+
+    assert len(rows(table, "alpha")) == 4
+    for _, own in table.groups:
+        for row in own:
+            *shares, now, endless = (float(str(text)) for text in row[2:])
+            assert sum(shares) == pytest.approx(100, abs=0.15)
+            assert endless <= now
+
+
+def test_robustness_says_what_becomes_of_each_verdict(whole: Analysis) -> None:
+    several = analysed(datasets=("alpha", "beta", "gamma"), metrics=("balanced_accuracy", "auc"))
+    words = {"holds", "weaker", "contradicted", "differs", "not checked"}
+
+    for table, checks in ((robustness(several), 3), (robustness_of_averages(several), 3)):
+        assert len(table.head) == 3 + checks
+        for _, own in table.groups:
+            for row in own:
+                verdict, result, *others = map(str, row[1:])
+                assert result in words
+                assert (result == "holds") == all(other == verdict for other in others)
+    assert "By AUC" in robustness(several).head
+    assert "Without gamma" in robustness_of_averages(several).head
+    assert robustness_of_averages(whole).empty
+
+
+def test_nondeterminism_lists_what_was_repeated(whole: Analysis) -> None:
+    assert set(rows(nondeterminism(whole))) == {"lora"}
+    assert column(nondeterminism(whole), "Balanced accuracy")["lora"] == "0.00070"
+    assert nondeterminism(analysed(datasets=("alpha",))).empty
+
+
+def test_a_pair_that_cannot_be_compared_stays_in_sight(whole: Analysis) -> None:
+    evidence = whole.evidence
+    without: dict[tuple[str, str], Cell] = {
+        key: cell for key, cell in evidence.cells.items() if key != ("beta", "twin")
+    }
+    lacking = analyse(replace(evidence, cells=without))
+
+    assert not_compared(whole).empty
+    why = column(not_compared(lacking), "Why", "beta")
+    assert "never begun" in why["twin vs control"]
+    assert set(column(not_compared(lacking), "Metric", "beta").values()) == {"Balanced accuracy, NLL"}
+    assert "Average over the datasets" in [name for name, _ in not_compared(lacking).groups]
+    assert column(pairwise(lacking), "Outcome", "beta")["twin vs control"] == "not compared"
+    assert str(rows(main(lacking))["twin"][2]) == "n/a"
+    assert str(rows(main(lacking))["twin"][-1]) == "n/a"
+
+
+def test_every_p_value_is_listed_once(whole: Analysis) -> None:
+    table = all_p_values(whole)
+
+    assert sum(len(own) for _, own in table.groups) == len(whole.comparisons) + len(whole.averages) == 27
+    roles = [str(row[1]) for _, own in table.groups for row in own]
+    assert {role: roles.count(role) for role in set(roles)} == {
+        "primary": 6, "secondary": 6, "exploratory": 12, "average": 3
+    }  # fmt: skip
+    sizes = {(str(row[1]), str(row[2])) for _, own in table.groups for row in own}
+    assert sizes == {("primary", "6"), ("secondary", "6"), ("exploratory", "12"), ("average", "3")}
+
+
+def test_every_table_is_named_states_its_scope_and_calls_nothing_equal(whole: Analysis) -> None:
+    made = all_tables(whole)
+
+    names = [table.name for table in made]
+    assert len(set(names)) == len(names) == 10
+    for table in made:
+        assert all(len(row) == len(table.head) == len(table.align) for _, own in table.groups for row in own)
+        text = " ".join(
+            [table.caption, table.note, *(str(cell) for _, own in table.groups for row in own for cell in row)]
+        )
+        assert " equal " not in text
+        assert "no difference" not in text
+        if table.name != "p_values":
+            assert "cope" in table.note
+
+
+def test_with_one_seed_there_are_scores_without_intervals_and_reasons() -> None:
+    alone = analysed({"gpaf": 3.0, "control": 1.0}, seeds=range(1), datasets=("alpha",))
+
+    cell = main(alone).groups[0][1][0][1]
+    assert isinstance(cell, Marked)
+    assert (cell.bold, "±" in cell.text, "[" in cell.text) == (True, False, False)
+    assert "one needs two seeds" in main(alone).note
+    assert "without a second one" in column(not_compared(alone), "Why")["gpaf vs control"]
+    assert column(pairwise(alone), "Outcome") == {"gpaf vs control": "not compared"}
+    assert column(robustness(alone), "Result") == {"gpaf vs control": "not compared"}

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.compare import analyse
+from analysis.evidence import Predictions
+from analysis.pairs import DatasetValues
+from analysis.run_evidence import evidence_of
+from harness.errors import RequestError
+from tests.analysis.made_up import logits
+
+if TYPE_CHECKING:
+    from harness.store import StudyFolder, TrialFolder
+    from tests.analysis.conftest import RunBuilder
+
+Build = Callable[..., "RunBuilder"]
+SEEDS = (1000, 1001, 1002)
+CASES = 36
+
+
+def confirmed(
+    made: RunBuilder, method: str, level: float, dataset: str = "alpha", seeds: tuple[int, ...] = SEEDS, group: int = 1
+) -> StudyFolder:
+    """A study whose confirmation is done, on images of three classes."""
+    study = made.study(method, dataset, seeds=seeds)
+    made.choose(study, 0, 0.8)
+    for seed in seeds:
+        made.predicted(study.confirm_trial("c0ffee", seed), seed, *logits(level, seed, CASES, method), group=group)
+    return study
+
+
+def two_methods(builder: Build, name: str = "run", group: int = 1) -> RunBuilder:
+    made = builder(["control", "ours"], ["alpha"], name=name)
+    for method, level in (("control", 0.5), ("ours", 1.5)):
+        confirmed(made, method, level, group=group)
+    return made
+
+
+def change_spec(made: RunBuilder, section: str, **changes: object) -> None:
+    spec = made.run.spec()
+    made.run.write_spec({**spec, section: {**spec[section], **changes}})
+
+
+def known(predictions: Predictions | None) -> Predictions:
+    assert predictions is not None
+    return predictions
+
+
+def test_stored_predictions_give_the_recorded_scores_case_by_case(builder: Build) -> None:
+    made = two_methods(builder, group=3)
+    # The order of rows is nobody's promise.
+    folder = made.run.study("ours@alpha").confirm_trial("c0ffee", 1001)
+    folder.write_predictions(folder.predictions().sample(fraction=1.0, shuffle=True, seed=1))
+
+    evidence = evidence_of([made.run])
+    values = DatasetValues(evidence, "alpha")
+    predictions = known(values.predictions)
+
+    for method, level in (("control", 0.5), ("ours", 1.5)):
+        for seed in SEEDS:
+            expected, labels = logits(level, seed, CASES, method)
+            np.testing.assert_array_equal(predictions.logits[method][seed], expected)
+            np.testing.assert_array_equal(predictions.labels, labels)
+    assert predictions.groups is not None
+    assert predictions.groups.tolist() == [case // 3 for case in range(CASES)]
+    pairs = list(values.pairs(("accuracy", "balanced_accuracy", "auc")))
+    assert [(pair.first, pair.second, pair.interval) for pair in pairs] == [("ours", "control", "two_way")] * 3
+    for pair in pairs:
+        # Pseudo-values from the files on one side, differences of recorded scores on the other.
+        assert pair.estimate is not None
+        assert pair.over_seeds is not None
+        assert pair.estimate.estimate == pytest.approx(pair.over_seeds.estimate, abs=1e-12)
+
+
+def test_cases_without_shared_patients_have_no_groups(builder: Build) -> None:
+    assert known(evidence_of([two_methods(builder).run]).predictions("alpha")).groups is None
+
+
+@pytest.mark.parametrize(
+    ("confirm", "declared"),
+    [
+        ({}, ("vs_control", "control", ())),
+        ({"control": None}, ("all_pairs", None, ())),
+        ({"family": "all_pairs", "looks": [5, 10]}, ("all_pairs", "control", (5, 10))),
+        ({"family": "vs_control", "looks": None}, ("vs_control", "control", ())),
+    ],
+)
+def test_the_plan_is_the_declared_one(
+    builder: Build, confirm: dict[str, object], declared: tuple[str, str | None, tuple[int, ...]]
+) -> None:
+    made = builder(["control", "ours"], ["alpha"], metric="auc")
+    change_spec(made, "confirm", correction="bonferroni", margin=0.02, **confirm)
+
+    plan = evidence_of([made.run]).plan
+
+    assert (plan.family, plan.control, plan.looks) == declared
+    assert (plan.metric, plan.correction, plan.margin, plan.beforehand) == ("auc", "bonferroni", 0.02, True)
+    assert plan.metrics == ("auc", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "nll", "brier", "ece")
+
+
+def test_a_cell_holds_the_declared_seeds_of_the_chosen_configuration(unfinished: RunBuilder) -> None:
+    unfinished.confirmed(unfinished.run.study("bn_affine@alpha"), {1005: 0.99})  # not declared
+
+    evidence = evidence_of([unfinished.run])
+
+    assert evidence.methods == ("bn_affine", "gpaf", "lora_c", "metalr")
+    assert set(evidence.cells) == {(d, m) for d in evidence.datasets for m in evidence.methods} - {("alpha", "metalr")}
+    assert evidence.cells["alpha", "bn_affine"].scores["balanced_accuracy"] == unfinished.known_seeds
+    lossy = evidence.cells["alpha", "gpaf"]
+    assert (lossy.declared, lossy.seeds) == ((1000, 1001, 1002, 1003, 1004), (1000, 1001, 1002, 1003))
+    assert (lossy.failures, lossy.missing, lossy.search_trials) == ({1004: "oom"}, (), 3)
+    assert evidence.cells["alpha", "lora_c"].missing == (1000, 1001, 1002, 1003, 1004)
+    assert evidence.cells["alpha", "lora_c"].scores["auc"] == {}
+    assert lossy.origins[1004] == "studies/gpaf@alpha/confirm/c0ffee-s1004"
+    assert (unfinished.run.path / lossy.origins[1000]).is_dir()
+    assert evidence.classes["beta"] == ("disc", "square")
+
+
+def test_a_repetition_counts_where_both_runs_are_done_on_one_kind_of_device(builder: Build) -> None:
+    made = two_methods(builder)
+    study = made.run.study("ours@alpha")
+    first = study.confirm_trial("c0ffee", 1000).result()["metrics"]["test"]
+    again = {**first, "auc": first["auc"] - 0.25, "mcc": None}
+    made.done(study.repeat_trial("c0ffee", 1000), None, 1000, again, again)
+    made.done(study.repeat_trial("beef", 1001), None, 1001, again, again)
+    made.begin(study.repeat_trial("c0ffee", 1002), None, 1002)
+    made.extra = {"device": {"name": "another", "threads": 1}}
+    made.done(study.repeat_trial("c0ffee", 1001), None, 1001, again, again)
+
+    cell = evidence_of([made.run]).cells["alpha", "ours"]
+
+    (repeat,) = cell.repeats
+    assert (repeat.seed, repeat.device, repeat.change["auc"]) == (1000, "cpu", pytest.approx(0.25))
+    assert repeat.change["accuracy"] == 0
+    assert "mcc" not in repeat.change
+    assert (cell.seeds, cell.devices) == (SEEDS, ("cpu",))
+
+
+def remove(folder: TrialFolder) -> None:
+    next(folder.path.glob("predictions*")).unlink()
+
+
+def tear(folder: TrialFolder) -> None:
+    path = next(folder.path.glob("predictions*"))
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def rewrite(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[TrialFolder], None]:
+    return lambda folder: folder.write_predictions(change(folder.predictions()))
+
+
+FAULTS: dict[str, tuple[Callable[[TrialFolder], None], str, str]] = {
+    "missing": (remove, "missing_predictions", "are not in the run directory"),
+    "torn": (tear, "missing_predictions", "cannot be read"),
+    "no column of labels": (rewrite(lambda frame: frame.drop("label")), "missing_predictions", "lack cases, labels"),
+    "words for logits": (
+        rewrite(lambda frame: frame.with_columns(logit_0=pl.lit("one"))),
+        "missing_predictions",
+        "something else than numbers",
+    ),
+    "another case": (
+        rewrite(lambda frame: frame.with_columns(case_id=pl.col("case_id").replace("case 007", "case 999"))),
+        "other_cases",
+        "other test cases",
+    ),
+    "a case less": (rewrite(lambda frame: frame.head(35)), "other_cases", "other test cases"),
+    "a case twice": (
+        rewrite(lambda frame: frame.with_columns(case_id=pl.col("case_id").replace("case 007", "case 008"))),
+        "other_cases",
+        "twice",
+    ),
+    "other labels": (
+        rewrite(lambda frame: frame.with_columns(label=(pl.col("label") + 1) % 3)),
+        "other_cases",
+        "other labels",
+    ),
+    "other patients": (
+        rewrite(lambda frame: frame.with_columns(group=pl.lit("one patient"))),
+        "other_cases",
+        "other patients",
+    ),
+    "not a number": (
+        rewrite(lambda frame: frame.with_columns(logit_2=pl.lit(float("nan")))),
+        "contradicting_predictions",
+        "not a finite number",
+    ),
+    "a label without a logit": (
+        rewrite(lambda frame: frame.with_columns(label=pl.col("label") + 1)),
+        "contradicting_predictions",
+        "none of their classes",
+    ),
+    "another accuracy": (
+        rewrite(lambda frame: frame.with_columns(logit_2=pl.lit(99.0))),
+        "contradicting_predictions",
+        "do not give the accuracy",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_unusable_predictions_are_named_and_the_comparison_falls_back_to_seeds(builder: Build, fault: str) -> None:
+    damage, code, words = FAULTS[fault]
+    made = two_methods(builder)
+    # The control's first trial is the first that is read; what is wrong with it must not turn the others down.
+    folder = made.run.study("control@alpha").confirm_trial("c0ffee", 1000)
+    damage(folder)
+
+    values = DatasetValues(evidence_of([made.run]), "alpha")
+
+    (caution,) = values.cautions[:1]
+    assert caution.code == code
+    assert caution.sentence.startswith("control: the test predictions of seed 1000")
+    assert words in caution.sentence
+    found = known(values.predictions)
+    assert (sorted(found.logits["control"]), sorted(found.logits["ours"])) == ([1001, 1002], [*SEEDS])
+    (pair,) = values.pairs(("balanced_accuracy",))
+    assert (pair.interval, pair.seeds) == ("t_over_seeds", SEEDS)
+    assert "seeds_only" in {one.code for one in pair.cautions}
+
+
+def test_without_any_predictions_the_scores_are_still_compared_and_the_reason_is_said(builder: Build) -> None:
+    made = two_methods(builder)
+    for folder in (trial for study in made.run.studies() for trial in study.trials("confirm")):
+        remove(folder)
+
+    analysis = analyse(evidence_of([made.run]))
+
+    assert {one.pair.interval for one in analysis.of("primary")} == {"t_over_seeds"}
+    said = [one.sentence for one in analysis.cautions if one.code == "missing_predictions"]
+    assert [sentence.partition(": the")[0] for sentence in said] == ["alpha: control", "alpha: ours"]
+    assert "seeds 1000, 1001, 1002 are not in the run directory" in said[0]
+
+
+def test_several_labels_an_image_are_read_as_a_table(builder: Build) -> None:
+    made = builder(["control", "ours"], ["alpha"])
+    made.card("alpha")
+    card = made.run.cards()["alpha"]
+    made.run.write_card("alpha", {**card, "multi_label": True})
+    rng = np.random.default_rng(0)
+    labels = (rng.uniform(size=(CASES, 2)) < 0.4).astype(np.int64)
+    for method in ("control", "ours"):
+        study = made.study(method, "alpha", seeds=SEEDS)
+        made.choose(study, 0, 0.8)
+        for seed in SEEDS:
+            made.predicted(study.confirm_trial("c0ffee", seed), seed, rng.normal(size=(CASES, 2)) + labels, labels)
+
+    evidence = evidence_of([made.run])
+    predictions = known(evidence.predictions("alpha"))
+
+    assert predictions.cautions == ()
+    np.testing.assert_array_equal(predictions.labels, labels)
+    assert predictions.support == {"disc": labels[:, 0].sum(), "square": labels[:, 1].sum()}
+    assert evidence.classes == {}
+
+
+def test_two_sweeps_are_one_comparison_where_they_fit(builder: Build) -> None:
+    first = two_methods(builder, name="first")
+    second = builder(["control", "theirs"], ["alpha", "beta"], name="second")
+    confirmed(second, "theirs", 1.0)
+    confirmed(second, "control", 0.5, dataset="beta")
+    for made in (first, second):
+        other_card(classes=["nevus", "melanoma", "keratosis"])(made)
+
+    evidence = evidence_of([first.run, second.run])
+
+    assert (evidence.methods, evidence.datasets) == (("control", "ours", "theirs"), ("alpha", "beta"))
+    assert sorted(evidence.cells) == [("alpha", "control"), ("alpha", "ours"), ("alpha", "theirs"), ("beta", "control")]
+    assert evidence.name == "made up"
+    assert evidence.source == "run directories first, second"
+    assert evidence.cells["alpha", "theirs"].origins[1000] == "second/studies/theirs@alpha/confirm/c0ffee-s1000"
+    assert sorted(known(evidence.predictions("alpha")).logits["theirs"]) == [*SEEDS]
+    assert len(list(analyse(evidence).of("primary", "alpha"))) == 2
+    assert evidence.cautions == ()
+    change_spec(second, "train", epochs=99)
+    (caution,) = evidence_of([first.run, second.run]).cautions
+    assert (caution.code, "train" in caution.sentence) == ("different_settings", True)
+
+
+def same_cell(made: RunBuilder) -> None:
+    confirmed(made, "ours", 1.0)
+
+
+def other_card(**changes: Any) -> Callable[[RunBuilder], None]:
+    def change(made: RunBuilder) -> None:
+        made.card("alpha")
+        made.run.write_card("alpha", {**made.run.cards()["alpha"], **changes})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (same_cell, "'ours' was run on 'alpha' here and in"),
+        (other_card(fingerprint="beef"), "'alpha' has another images than"),
+        (other_card(split={"digest": "beef"}), "'alpha' has another split than"),
+        (lambda made: change_spec(made, "search", metric="auc"), "declared metric auc, but"),
+        (lambda made: change_spec(made, "confirm", family="all_pairs"), "declared family all_pairs, but"),
+        (lambda made: change_spec(made, "confirm", control="ours"), "declared control ours, but"),
+        (lambda made: change_spec(made, "confirm", correction="none"), "declared correction none, but"),
+        (lambda made: change_spec(made, "confirm", margin=0.05), r"declared margin 0\.05, but"),
+        (lambda made: change_spec(made, "confirm", looks=[5, 10]), "declared looks 5, 10, but"),
+    ],
+)
+def test_runs_that_are_no_single_comparison_are_refused(
+    builder: Build, change: Callable[[RunBuilder], None], words: str
+) -> None:
+    first, second = two_methods(builder, name="first"), builder(["control", "ours"], ["alpha"], name="second")
+    for made in (first, second):
+        made.card("alpha")
+    evidence_of([first.run, second.run])
+    change(second)
+
+    with pytest.raises(RequestError, match=words) as caught:
+        evidence_of([first.run, second.run])
+
+    message = str(caught.value)
+    assert message.startswith(f"{second.run.path}: ")
+    assert f"{first.run.path}" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "words"),
+    [
+        ("confirm", {"control": "contrl"}, "no method 'contrl' in the sweep; did you mean 'control'"),
+        ("confirm", {"control": None, "family": "vs_control"}, r"vs_control needs confirm\.control"),
+        ("search", {"metric": "acuracy"}, "did you mean 'accuracy'"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(
+    builder: Build, section: str, changes: Mapping[str, object], words: str
+) -> None:
+    made = builder(["control", "ours"], ["alpha"])
+    change_spec(made, section, **changes)
+
+    with pytest.raises(RequestError, match=words):
+        evidence_of([made.run])
+
+
+def test_a_run_given_twice_is_refused(builder: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = builder(["control", "ours"], ["alpha"])
+    monkeypatch.chdir(made.run.path.parent)
+
+    with pytest.raises(RequestError, match="given twice"):
+        evidence_of([made.run, type(made.run)(Path("run"))])
