@@ -92,15 +92,11 @@ def _of_cells(evidence: Evidence, dataset: str) -> Iterator[Caution]:
     plan = evidence.plan
     cells = {method: cell for (name, method), cell in evidence.cells.items() if name == dataset}
     for method, cell in cells.items():
-        values = [
-            (seed, value) for seed, value in sorted(cell.scores.get(plan.metric, {}).items()) if value is not None
-        ]
+        values = {seed: value for seed, value in cell.scores.get(plan.metric, {}).items() if value is not None}
         chance = evidence.chance(dataset)
-        collapsed = [] if chance is None else collapsed_seeds([value for _, value in values], chance)
-        said = [
-            *cell.cautions,
-            lost_seeds(len(cell.declared), sorted(cell.failures), [values[i][0] for i in collapsed]),
-        ]
+        places = [] if chance is None or not values else collapsed_seeds(list(values.values()), chance)
+        collapsed = sorted(list(values)[place] for place in places)
+        said = [*cell.cautions, lost_seeds(len(cell.declared), sorted(cell.failures), collapsed)]
         if plan.looks and cell.seeds:
             said.append(unplanned_looks(plan.looks, len(cell.seeds)))
         for one in said:
