@@ -76,8 +76,8 @@ def _panels(analysis: Analysis) -> Iterator[_Panel]:
         scope = f"{seeds}, {drawing.counted(cases, 'case')}" if cases else seeds
         yield _Panel(dataset, scope, {(one.pair.first, one.pair.second): one for one in own})
     if analysis.averages:
-        title = f"Average, {len(analysis.evidence.datasets)} datasets"
-        yield _Panel(title, "", {(one.pair.first, one.pair.second): one for one in analysis.averages})
+        size = f"{len(analysis.evidence.datasets)} datasets"
+        yield _Panel("Average", size, {(one.pair.first, one.pair.second): one for one in analysis.averages})
 
 
 def _draw_forest(

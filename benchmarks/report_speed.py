@@ -26,7 +26,6 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import METRICS
-from benchmarks.overhead import machine
 from harness.files import encode_json
 from harness.metrics import evaluate
 from harness.store import RunDirectory, StudyFolder, TrialFolder
@@ -268,6 +267,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.measure is not None:
         print(json.dumps(measure(options.measure, options.workers)))
         return 0
+    # It loads torch, which would count as memory of the processes that measure.
+    from benchmarks.overhead import machine
+
     where = machine(options.workers)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="gpaf-report-speed-", dir=options.work_dir) as scratch:

@@ -218,7 +218,7 @@ def test_comparisons_that_could_not_be_made_say_why() -> None:
     assert "No comparison of gpaf with control was possible. The two methods have 1 seed in common" in text
     assert (
         "On beta, no comparison of gpaf with control and of lora_c with control was possible. The two methods cannot "
-        "be compared: control was never begun." in text
+        "be compared: there is nothing of control on this dataset." in text
     )
     assert (
         "On average over these 2 datasets, no comparison of gpaf with control was possible. The two methods were"
