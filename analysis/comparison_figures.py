@@ -12,7 +12,6 @@ from analysis.compare import Analysis
 from analysis.contents import Figure
 from analysis.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL, TINT
 from analysis.stats.decisions import Verdict
-from analysis.summary import LOWER_IS_BETTER
 from analysis.verdicts import Comparison
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def _draw_forest(
 def _axis(analysis: Analysis) -> str:
     plan = analysis.evidence.plan
     name = drawing.metric_name(plan.metric)
-    side = "left" if plan.metric in LOWER_IS_BETTER else "right"
+    side = "right" if plan.higher_is_better(plan.metric) else "left"
     if plan.family == "all_pairs":
         return f"{name}: first − second ({side} of 0: first is better)"
     control = drawing.short_names([str(plan.control)], 26)[str(plan.control)]
@@ -178,7 +177,7 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         f"each method minus {plan.control}" if plan.family == "vs_control" else "each pair of methods, first − second"
     )
     parts = [
-        f"{drawing.metric_name(plan.metric)} on the test split ({drawing.direction(plan.metric)}): {against}, paired "
+        f"{drawing.metric_name(plan.metric)} on the test split ({plan.direction}): {against}, paired "
         f"by seed, with {drawing.percent(plan.confidence)} intervals.",
         "; ".join(f"{panel.title}: {panel.size}" for panel in panels if panel.size) + ".",
     ]

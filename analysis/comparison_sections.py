@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 from analysis.checks_tables import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.claims import claims
+from analysis.comparison_cells import metric_name
 from analysis.comparison_figures import forest
 from analysis.comparison_tables import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.contents import Figure, Item, Section, Table
 from analysis.figures import stems
+from analysis.findings import results_paragraphs
 from analysis.main_table import main
 from analysis.method_figures import pareto, seeds
 from analysis.prediction_figures import ReducedPredictions, confusion, reliability, sensitivity
 from analysis.rank_figure import critical_difference
 from analysis.stats.cautions import Refused
-from analysis.words import methods_paragraph, results_paragraph
+from analysis.words import methods_paragraph
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +31,7 @@ def findings(analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Map
     return [
         Section(
             "Findings",
-            (results_paragraph(analysis),),
+            results_paragraphs(analysis),
             present(main(analysis, parameters), *forest(analysis, "forest"), claims_table(analysis)),
         ),
         Section("How the methods were compared", (methods_paragraph(analysis, spec),), ()),
@@ -85,12 +87,18 @@ def supplement(analysis: Analysis) -> Section:
 
 def claims_table(analysis: Analysis) -> Table:
     """The declared claims and what became of them."""
-    rows = tuple((one.statement, one.status, one.evidence) for one in claims(analysis))
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for one in claims(analysis):
+        pair = one.comparison.pair
+        place = pair.dataset or f"Average over these {len(pair.datasets)} datasets"
+        row = (f"{pair.first} is better than {pair.second}", one.status, one.evidence)
+        groups.setdefault(place, []).append(row)
+    metric = metric_name(analysis.evidence.plan.metric)
     return Table(
-        caption="Claims: that the first method of each declared comparison is better than the second.",
+        caption=f"Claims by {metric}: that the first method of each declared comparison is better than the second.",
         head=("Claim", "Status", "Evidence"),
         align="lll",
-        groups=(("", rows),),
+        groups=tuple((place, tuple(rows)) for place, rows in groups.items()),
         note="Contradicted: the opposite was shown, or that the difference is within the declared margin. "
         "Inconclusive: neither was shown; that is no evidence that the methods perform alike.",
         name="claims",

@@ -20,7 +20,7 @@ from analysis.comparison_cells import (
 )
 from analysis.contents import Table, number
 from analysis.pairs import Interval
-from analysis.verdicts import LOWER_IS_BETTER, Comparison
+from analysis.verdicts import Comparison
 
 _Column = tuple[str, str, Callable[[Comparison], str]]
 _EXACT = "Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected."
@@ -103,8 +103,8 @@ def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remar
     plan = analysis.evidence.plan
     families = sorted({one.family for one in shown})
     parts = [remark, scopes.sentence, _SIGN, f"{sizes(analysis)}."]
-    if any(one.pair.metric in LOWER_IS_BETTER for one in shown):
-        lower = dict.fromkeys(metric_name(one.pair.metric) for one in shown if one.pair.metric in LOWER_IS_BETTER)
+    lower = dict.fromkeys(metric_name(one.pair.metric) for one in shown if not plan.higher_is_better(one.pair.metric))
+    if lower:
         parts.append(f"{', '.join(lower)}: lower is better, so that a negative difference favours the first method.")
     parts.append(
         f"p: two-sided; adjusted: {CORRECTIONS[plan.correction]}, family of {listed([str(size) for size in families])} "

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.contents import Figure
-from analysis.summary import LOWER_IS_BETTER
 from analysis.tables import METRIC_NAMES
 from harness.errors import one_line
 
@@ -180,11 +179,6 @@ def titles(labels: Sequence[str], numbers: Sequence[int], most: int) -> dict[str
 def metric_name(metric: str) -> str:
     """The name that a reader knows."""
     return METRIC_NAMES.get(metric, metric)
-
-
-def direction(metric: str) -> str:
-    """``higher is better`` or the opposite."""
-    return f"{'lower' if metric in LOWER_IS_BETTER else 'higher'} is better"
 
 
 def counted(numbers: Sequence[int], noun: str) -> str:

@@ -44,6 +44,11 @@ class Plan:
         """Whether more of a metric is better; where nothing is known of it, it is."""
         return METRICS.get(metric, metric not in self.lower_is_better)
 
+    @property
+    def direction(self) -> str:
+        """Which values of the primary metric are the good ones, in words."""
+        return f"{'higher' if self.higher_is_better(self.metric) else 'lower'} is better"
+
     def pairs(self, methods: Sequence[str]) -> list[tuple[str, str]]:
         """The declared comparisons of one dataset: each other method against the control, or every pair once."""
         if self.family == "vs_control":

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from analysis import drawing
 from analysis.contents import Figure
-from analysis.drawing import FAINT, INK, MEAN, SEED, SMALL
-from analysis.summary import Study
+from analysis.drawing import FAINT, SEED
 
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.axes import Axes
-
-__all__ = ["FAINT", "INK", "MEAN", "SEED", "learning_curves", "seed_strip", "stems"]
 
 
 def stems(prefix: str, labels: Iterable[str]) -> dict[str, str]:
@@ -27,51 +24,6 @@ def stems(prefix: str, labels: Iterable[str]) -> dict[str, str]:
             stem += "_"
         names[label] = stem
     return names
-
-
-def seed_strip(studies: Sequence[Study], dataset: str, metric: str, stem: str) -> Figure | None:
-    """Test ``metric`` of every confirm seed, mean and 95 % t interval; None without a confirmed study."""
-    shown = [study for study in studies if study.scores[metric].interval is not None]
-    if not shown:
-        return None
-    names = drawing.short_names([study.method for study in shown])
-    with drawing.canvas_of(0.75 + 0.38 * len(shown)) as canvas:
-        axes = canvas.subplots()
-        for place, study in enumerate(shown):
-            score = study.scores[metric]
-            interval = score.interval
-            assert interval is not None
-            axes.axhline(place, color=FAINT, linewidth=0.4, zorder=0)
-            axes.plot(
-                [value for value in score.values.values() if value is not None],
-                [place - 0.14] * len(score.values),
-                linestyle="none",
-                marker="o",
-                markersize=4.5,
-                markerfacecolor="none",
-                markeredgecolor=SEED,
-                clip_on=False,
-            )
-            if interval.low is not None and interval.high is not None:
-                axes.plot([interval.low, interval.high], [place + 0.18] * 2, color=MEAN, linewidth=1.4)
-            axes.plot([interval.mean], [place + 0.18], marker="D", markersize=4.5, color=MEAN)
-            axes.annotate(
-                f"n = {interval.n}",
-                (1.01, place),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=SMALL,
-            )
-        drawing.rows_of(axes, [names[study.method] for study in shown])
-        axes.margins(x=0.04)
-        axes.set_xlabel(f"{drawing.metric_name(metric)}, test split ({drawing.direction(metric)})")
-        return drawing.finished(
-            canvas,
-            f"{dataset}: each seed (circle), their mean (diamond) and 95 % t interval (line). "
-            "Scope: retraining on this data, scored on this test set.",
-            f"{drawing.metric_name(metric)} of each confirm seed on {dataset}; numbers in Table 1",
-            stem,
-        )
 
 
 def learning_curves(curves: pl.DataFrame, dataset: str, metric: str, stem: str) -> Figure | None:

@@ -20,32 +20,41 @@ from analysis.phrases import (
     refusal,
     reversal,
 )
-from analysis.verdicts import LOWER_IS_BETTER, Comparison
+from analysis.verdicts import Comparison
 
 MOST_IN_FULL = 6
 """Comparisons of one outcome on one dataset that are told one by one; of more, a range is given."""
 
 
 def results_paragraph(analysis: Analysis) -> str:
-    """A paragraph for the results section of a paper: the declared comparisons by the primary metric.
+    """``results_paragraphs`` as one."""
+    return " ".join(results_paragraphs(analysis))
+
+
+def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
+    """The results section of a paper: the declared comparisons by the primary metric, a paragraph a dataset.
 
     Differences keep two digits of the interval's half width; ``better by`` and ``worse by`` print their size.
     """
     evidence = analysis.evidence
     if not analysis.of("primary"):
-        return "No comparison of methods was declared." if evidence.methods else "There are no results."
-    sentences = list(_opening(analysis))
-    for dataset in evidence.datasets:
-        sentences += _told(f"On {dataset}", analysis.of("primary", dataset), evidence.plan)
-    sentences += _told(f"On average over these {len(evidence.datasets)} datasets", analysis.averages, evidence.plan)
+        return ("No comparison of methods was declared." if evidence.methods else "There are no results.",)
+    average = f"On average over these {len(evidence.datasets)} datasets"
+    parts = [
+        list(_opening(analysis)),
+        *(_told(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),
+        _told(average, analysis.averages, evidence.plan),
+        list(_reversals(analysis)),
+    ]
+    return tuple(" ".join(part) for part in parts if part)
+
+
+def _reversals(analysis: Analysis) -> Iterator[str]:
     for one in analysis.robustness:
         turned = reversal(one)
         if turned is not None:
             pair = one.comparison.pair
-            sentences.append(
-                f"The verdict on {pair.first} against {pair.second} {place_phrase(pair)} is the opposite {turned}."
-            )
-    return " ".join(sentences)
+            yield f"The verdict on {pair.first} against {pair.second} {place_phrase(pair)} is the opposite {turned}."
 
 
 def _opening(analysis: Analysis) -> Iterator[str]:
@@ -53,7 +62,7 @@ def _opening(analysis: Analysis) -> Iterator[str]:
     kinds = dict.fromkeys(one.pair.interval for one in analysis.of("primary") if one.pair.interval is not None)
     if not kinds:
         return
-    lower = " (lower is better)" if plan.metric in LOWER_IS_BETTER else ""
+    lower = "" if plan.higher_is_better(plan.metric) else " (lower is better)"
     level = f"{100 * plan.confidence:g} %"
     said = [SCOPES[kind] for kind in kinds]
     if len(kinds) == 1:

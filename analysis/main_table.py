@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from analysis.compare import Analysis
 from analysis.comparison_cells import CORRECTIONS, TWO_WAY_P, Scopes, listed, metric_name, sizes, span
 from analysis.contents import NOT_AVAILABLE, Marked, Row, Table, number
-from analysis.evidence import Cell
+from analysis.evidence import Cell, Plan
 from analysis.pairs import Interval, Score
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.estimate import Estimate
-from analysis.verdicts import LOWER_IS_BETTER, Comparison, average
+from analysis.verdicts import Comparison, average
 
 DIGITS = 3
 _LOST = "†"
@@ -47,14 +47,13 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Tab
         dataset: _marks(
             entries,
             [one for one in analysis.comparisons if (one.pair.dataset, one.pair.metric) == (dataset, plan.metric)],
-            plan.metric,
-            plan.alpha,
+            plan,
         )
         for dataset, entries in columns.items()
     }
     averages = {method: _average([entries[method] for entries in columns.values()]) for method in methods}
     several = len(evidence.datasets) > 1
-    average_marks = _marks(averages, _all_averages(analysis), plan.metric, plan.alpha) if several else {}
+    average_marks = _marks(averages, _all_averages(analysis), plan) if several else {}
     scopes = Scopes.of(entry.interval for entries in columns.values() for entry in entries.values())
 
     def row(method: str) -> Row:
@@ -110,16 +109,14 @@ def _all_averages(analysis: Analysis) -> list[Comparison]:
     return average(own, replace(evidence, plan=plan, methods=evidence.ordered))
 
 
-def _marks(
-    entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], metric: str, alpha: float
-) -> dict[str, str]:
+def _marks(entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], plan: Plan) -> dict[str, str]:
     """Method → ``best``, ``near`` (not distinguishable from a best one) or nothing."""
     means = {method: entry.mean for method, entry in entries.items() if entry.mean is not None}
     if not means:
         return dict.fromkeys(entries, "")
-    top = (min if metric in LOWER_IS_BETTER else max)(means.values())
+    top = (max if plan.higher_is_better(plan.metric) else min)(means.values())
     best = [method for method, mean in means.items() if mean == top]
-    told = {frozenset((one.pair.first, one.pair.second)) for one in comparisons if _distinguishable(one, alpha)}
+    told = {frozenset((one.pair.first, one.pair.second)) for one in comparisons if _distinguishable(one, plan.alpha)}
     return {
         method: "best"
         if method in best
@@ -155,7 +152,7 @@ def _note(analysis: Analysis, scopes: Scopes, several: bool) -> str:
     evidence = analysis.evidence
     plan, count = evidence.plan, len(evidence.methods)
     pairs = count * (count - 1) // 2
-    direction = "lowest" if plan.metric in LOWER_IS_BETTER else "highest"
+    direction = "highest" if plan.higher_is_better(plan.metric) else "lowest"
     whole = (
         f"all {pairs * len(evidence.datasets)} pairs of methods on all datasets" if several else f"all {pairs} pairs"
     )

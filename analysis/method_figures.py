@@ -13,10 +13,10 @@ from analysis import drawing
 from analysis.compare import Analysis
 from analysis.contents import Figure
 from analysis.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL
+from analysis.evidence import Plan
 from analysis.pairs import Score
 from analysis.stats.cautions import collapsed_seeds
 from analysis.stats.estimate import Estimate
-from analysis.summary import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
                 )
             drawing.rows_of(axes, [names[score.method] for score in part])
             axes.margins(x=0.04)
-            axes.set_xlabel(f"{drawing.metric_name(plan.metric)}, test split ({drawing.direction(plan.metric)})")
+            axes.set_xlabel(f"{drawing.metric_name(plan.metric)}, test split ({plan.direction})")
             drawing.few_ticks(axes)
             number = drawing.counted([len(score.values) for score in part], "seed")
             drawn.append(
@@ -122,13 +122,11 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
     for part in drawing.sheets(list(points), max(1, int(_TALLEST / (panel + 0.5)))):
         with drawing.canvas_of(0.4 + (panel + 0.5) * len(part)) as canvas:
             grid = drawing.grid(canvas, len(part), 1)
-            labels = [
-                _draw_pareto(axes, points[name], counts, plan.metric) for axes, name in zip(grid, part, strict=True)
-            ]
+            labels = [_draw_pareto(axes, points[name], counts, plan) for axes, name in zip(grid, part, strict=True)]
             for axes, name in zip(grid, part, strict=True):
                 axes.set_title(drawing.short_names([name], 60)[name])
             grid[-1].set_xlabel("Trained parameters, head not counted (logarithmic, from 1 on)")
-            canvas.supylabel(f"{drawing.metric_name(plan.metric)}\n(test split, {drawing.direction(plan.metric)})")
+            canvas.supylabel(f"{drawing.metric_name(plan.metric)}\n(test split, {plan.direction})")
             canvas.draw_without_rendering()
             for axes, own in zip(grid, labels, strict=True):
                 _place(axes, own)
@@ -188,14 +186,14 @@ def _interval(score: Score) -> Estimate | None:
 
 
 def _draw_pareto(
-    axes: Axes, points: Sequence[tuple[Score, int]], counts: Sequence[int], metric: str
+    axes: Axes, points: Sequence[tuple[Score, int]], counts: Sequence[int], plan: Plan
 ) -> list[tuple[str, float, float]]:
     """Draw the points of a dataset; returns (method, x, y) of each, for the labels."""
     lowest = math.floor(math.log10(min((number for number in counts if number), default=1)))
     highest = max(lowest + 1, math.ceil(math.log10(max(1, *counts))))
     place = [math.log10(number) if number else lowest - 1.0 for _, number in points]
     means = [float(np.mean(score.values)) for score, _ in points]
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = 1.0 if plan.higher_is_better(plan.metric) else -1.0
     best = front([(x, sign * y) for x, y in zip(place, means, strict=True)])
     right = highest + 0.1 * (highest - lowest)
     axes.plot(
@@ -254,7 +252,7 @@ def _pareto_caption(analysis: Analysis, points: Mapping[str, Sequence[tuple[Scor
         if method not in {score.method for score, _ in points[name]}
     ]  # fmt: skip
     return (
-        f"{drawing.metric_name(plan.metric)} ({drawing.direction(plan.metric)}; mean over "
+        f"{drawing.metric_name(plan.metric)} ({plan.direction}; mean over "
         f"{drawing.counted([len(score.values) for score in shown], 'seed')} with {drawing.percent(plan.confidence)} "
         f"intervals) against trained parameters. Scope: {scope}. Filled, and joined by the dashed line: no method "
         "shown has a better mean with as few parameters; the line is a description and no test."

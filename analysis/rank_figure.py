@@ -12,7 +12,6 @@ from analysis.compare import Analysis
 from analysis.contents import Figure
 from analysis.drawing import FAINT, INK, MEAN, SEED, SMALL
 from analysis.stats.cautions import MANY_DATASETS, few_datasets_for_population, refuse
-from analysis.summary import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +39,7 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
     complete = {method: values for method, values in means.items() if None not in values}
     if len(complete) < 3:
         return ()
-    higher = plan.metric not in LOWER_IS_BETTER
+    higher = plan.higher_is_better(plan.metric)
     table = np.array(list(complete.values()), dtype=np.float64).T
     test = ranks.friedman(table, datasets, higher)
     width = ranks.critical_difference(len(complete), len(datasets), plan.alpha)

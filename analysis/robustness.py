@@ -57,7 +57,11 @@ def robustness(
         halves: name of a part of the seeds → every pair by the primary metric on that part.
     """
     plan = evidence.plan
-    others = {name: judge(half, evidence) for name, half in halves.items() if any(one.estimate for one in half)}
+    others = {
+        name: judge(half, evidence, detectable=False)
+        for name, half in halves.items()
+        if any(one.estimate for one in half)
+    }
     others |= {
         f"by {name}": [one for one in comparisons if one.pair.metric == name]
         for name in plan.metrics

@@ -12,7 +12,7 @@ from analysis.contents import Figure
 from analysis.drawing import FAINT, INK, SEED, SMALL, TINT
 from analysis.importance import CHANCE, FEWEST_TRIALS, SearchImportance, importances, slot_scores
 from analysis.stats.budget_curve import BudgetCurve, budget_curve
-from analysis.summary import LOWER_IS_BETTER
+from harness.metrics import METRICS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +34,7 @@ def budget(trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.9
     """
     curves: dict[str, dict[str, BudgetCurve]] = {}
     for (dataset, method), own in sorted(slot_scores(trials, metric).group_by(["dataset", "method"])):
-        curve = budget_curve(own["score"].to_numpy(), confidence, metric not in LOWER_IS_BETTER)
+        curve = budget_curve(own["score"].to_numpy(), confidence, METRICS[metric])
         curves.setdefault(str(dataset), {})[str(method)] = curve
     methods = sorted({method for own in curves.values() for method in own})
     drawn: list[Figure] = []
@@ -106,7 +106,9 @@ def _budget_figure(
     import polars as pl
 
     canvas.supxlabel("Search trials")
-    canvas.supylabel(f"Best {drawing.metric_name(metric)}\n(validation, {drawing.direction(metric)})")
+    canvas.supylabel(
+        f"Best {drawing.metric_name(metric)}\n(validation, {'higher' if METRICS[metric] else 'lower'} is better)"
+    )
     shown = [curve for name in part for curve in curves[name].values()]
     slots = trials.filter((pl.col("stage") == "search") & pl.col("dataset").is_in(list(part)))
     begun = sum(

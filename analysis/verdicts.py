@@ -13,12 +13,10 @@ from analysis.stats.cautions import Caution, seeds_only, undetectable_gap
 from analysis.stats.decisions import Decision, Verdict, decide, equivalence_p
 from analysis.stats.multiplicity import adjust
 from analysis.stats.power import detectable_difference
-from harness.metrics import METRICS
 
 Role = Literal["primary", "secondary", "exploratory", "average"]
 """The declared family by the primary metric; the same pairs by another metric; pairs outside the family; and the
 primary metric averaged over the datasets, a family of its own."""
-LOWER_IS_BETTER = frozenset(name for name, higher in METRICS.items() if not higher)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Comparison:
     cautions: tuple[Caution, ...] = ()
 
 
-def judge(pairs: Sequence[Pair], evidence: Evidence) -> list[Comparison]:
+def judge(pairs: Sequence[Pair], evidence: Evidence, detectable: bool = True) -> list[Comparison]:
     """Verdicts on every pair by one metric: the declared family, and the pairs outside it, each corrected.
 
     A pair that could not be compared stays in the family: leaving it out would make the others look better.
@@ -50,6 +48,7 @@ def judge(pairs: Sequence[Pair], evidence: Evidence) -> list[Comparison]:
     Args:
         pairs: of all datasets, every pair once, by one metric.
         evidence: whose plan names family, correction, margin and level.
+        detectable: whether to compute what the design detects, which takes most of the time.
     """
     plan, methods = evidence.plan, evidence.methods
     wanted = set(plan.pairs(evidence.ordered))
@@ -59,7 +58,9 @@ def judge(pairs: Sequence[Pair], evidence: Evidence) -> list[Comparison]:
     for inside in (True, False):
         places = [place for place, one in enumerate(pairs) if ((one.first, one.second) in wanted) == inside]
         family = plan.size(len(methods), len(evidence.datasets)) if inside else everything
-        for place, one in zip(places, _family([pairs[place] for place in places], plan, family), strict=True):
+        for place, one in zip(
+            places, _family([pairs[place] for place in places], plan, family, detectable), strict=True
+        ):
             role: Role = ("primary" if one.pair.metric == plan.metric else "secondary") if inside else "exploratory"
             result[place] = replace(one, role=role, p_all_pairs=p_all[place])
     return [result[place] for place in sorted(result)]
@@ -101,17 +102,17 @@ def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = Non
                 cautions=(missing,) if mean is None else (*narrow, *mean.cautions),
             )
         )
-    return [replace(one, role="average") for one in _family(means, plan, len(wanted))]
+    return [replace(one, role="average") for one in _family(means, plan, len(wanted), without is None)]
 
 
-def _family(pairs: Sequence[Pair], plan: Plan, family: int) -> list[Comparison]:
+def _family(pairs: Sequence[Pair], plan: Plan, family: int, with_detectable: bool) -> list[Comparison]:
     raw = [_p(one) for one in pairs]
     equal = [_equivalence(one, plan) for one in pairs]
     adjusted, equal_adjusted = _adjusted(raw, plan, family), _adjusted(equal, plan, family)
     result = []
     for place, pair in enumerate(pairs):
         decision, detectable = _decide(pair, plan, adjusted[place], equal_adjusted[place]), None
-        if pair.estimate is not None:
+        if pair.estimate is not None and with_detectable:
             detectable = detectable_difference(pair.estimate, plan.alpha / (family if plan.correction != "none" else 1))
         silent = pair.estimate is None or detectable is None or decision.verdict != "inconclusive"
         gap = None if silent or pair.estimate is None else undetectable_gap(pair.estimate.estimate, detectable or 0.0)

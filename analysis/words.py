@@ -7,12 +7,9 @@ from typing import Any
 
 from analysis.compare import Analysis
 from analysis.evidence import Evidence
-from analysis.findings import results_paragraph
 from analysis.phrases import counted, listed, metric_phrase, network_phrase, seeds_phrase
 from analysis.statistics_words import statistics_sentences
 from analysis.stats.twoway import TwoWay
-
-__all__ = ["methods_paragraph", "results_paragraph"]
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",

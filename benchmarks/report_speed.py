@@ -267,10 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.measure is not None:
         print(json.dumps(measure(options.measure, options.workers)))
         return 0
-    # It loads torch, which would count as memory of the processes that measure.
-    from benchmarks.overhead import machine
-
-    where = machine(options.workers)
+    load = os.getloadavg()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="gpaf-report-speed-", dir=options.work_dir) as scratch:
         run, writer = RunDirectory(Path(scratch) / "run"), Writer()
@@ -281,7 +278,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             done = subprocess.run([sys.executable, *words], check=True, stdout=subprocess.PIPE, text=True)
             rows.append({"trials": trials, **json.loads(done.stdout.splitlines()[-1])})
             print(table(rows[-1:]), flush=True)
-    where["load_average_after"] = os.getloadavg()
+    # It loads torch; a process that is started from one with torch counts that as memory of its own.
+    from benchmarks.overhead import machine
+
+    where = {**machine(options.workers), "load_average_before": load, "load_average_after": os.getloadavg()}
     shares = growth(rows)
     met = rows[-1]["write_report"] <= LIMIT_SECONDS and all(share <= 1 for share in shares.values())
     print(table(rows))

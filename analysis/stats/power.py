@@ -14,7 +14,7 @@ from scipy.special import ndtr, stdtrit
 
 from analysis.stats.estimate import Estimate, FloatArray
 from analysis.stats.quadrature import mean_square_ratio
-from analysis.stats.twoway import TAIL_NODES, Components, TwoWay, variance_and_df
+from analysis.stats.twoway import TAIL_NODES, Components, TwoWay, careful_seed_square, variance_and_df
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,14 @@ def _two_way_test(
     variance, df, _ = variance_and_df(squares)
     ratio, weight = mean_square_ratio(float(seeds - 1), TAIL_NODES)
     # Cases are many, so their mean square is taken as known; what the test makes of each one between seeds is not.
-    errors = np.sqrt((squares.seed * ratio[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
+    seen = careful_seed_square(squares.seed * ratio, squares.residual, seeds)
+    errors = np.sqrt((seen[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
     # Where rounding leaves no variance at all, nothing lies farther away.
     with np.errstate(divide="ignore"):
         low, high = np.zeros(len(ratio)), np.full(len(ratio), math.sqrt(variance))
         while (far := ndtr(-high[:, None] / errors) @ weight > alpha / 2).any():
             high[far] *= 2
-        for _ in range(50):
+        for _ in range(30):
             middle = (low + high) / 2
             far = ndtr(-middle[:, None] / errors) @ weight > alpha / 2
             low, high = np.where(far, middle, low), np.where(far, high, middle)

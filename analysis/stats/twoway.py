@@ -17,6 +17,8 @@ from analysis.stats.cautions import Caution, negative_component, unusable_varian
 from analysis.stats.estimate import Estimate, FloatArray, bounds, finite
 from analysis.stats.quadrature import mean_square_ratio
 
+CALIBRATED_SEEDS = 5
+"""The fewest seeds of ``benchmarks/calibration.py``."""
 TAIL_NODES = 64
 """For each of two integrals; p values are then right to six digits."""
 
@@ -30,6 +32,14 @@ class MeanSquares:
     seed: float
     case: float
     residual: float
+
+    @property
+    def careful_seed(self) -> float:
+        """The mean square between seeds for a p value: below five seeds at least the residual one.
+
+        No true one is smaller, but two or three seeds may agree by chance, exactly so where a metric counts few cases.
+        """
+        return float(careful_seed_square(self.seed, self.residual, self.seeds))
 
     @property
     def components(self) -> Components:
@@ -86,14 +96,19 @@ class TwoWay(Estimate):
         above = max(0.0, squares.case - squares.residual)
         if self.standard_error is None or self.df is None:
             return None
-        if squares.seed + above <= 1e-12 * squares.residual:
+        if squares.careful_seed + above <= 1e-12 * squares.residual:
             return float(stdtr(self.df, -distance / self.standard_error))
         seed_ratio, seed_weight = mean_square_ratio(float(squares.seeds - 1), TAIL_NODES)
         case_ratio, case_weight = mean_square_ratio(float(squares.cases - 1), TAIL_NODES)
-        variance = squares.seed / seed_ratio[:, None] + above / case_ratio
+        variance = squares.careful_seed / seed_ratio[:, None] + above / case_ratio
         chance = ndtr(-distance / np.sqrt(variance / (squares.seeds * squares.cases)))
         # The weights sum to 1 up to the last digits.
         return min(1.0, float(seed_weight @ chance @ case_weight))
+
+
+def careful_seed_square(seed: npt.ArrayLike, residual: float, seeds: int) -> FloatArray:
+    """As ``MeanSquares.careful_seed``, for any number of values of ``seed``."""
+    return np.maximum(seed, residual if seeds < CALIBRATED_SEEDS else 0.0)
 
 
 def mean_squares(table: FloatArray) -> MeanSquares:

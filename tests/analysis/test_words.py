@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from analysis.compare import Analysis, analyse
 from analysis.evidence import Evidence, Plan
+from analysis.findings import results_paragraph
 from analysis.pairs import Pair
 from analysis.phrases import decimals, listed, p_phrase, seeds_phrase
 from analysis.robustness import Check, Robustness
 from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
 from analysis.verdicts import Comparison, average, judge
-from analysis.words import methods_paragraph, results_paragraph
+from analysis.words import methods_paragraph
 from tests.analysis.made_up import made_up
 
 FORBIDDEN = re.compile(
