@@ -185,3 +185,13 @@ def test_the_spread_of_auc_pseudo_values_is_delongs_variance() -> None:
     values = auc_values(np.stack([-score, score], axis=1)[None], labels)[0]
 
     assert values.var(ddof=1) / 150 == pytest.approx(delong, rel=0.02)
+
+
+def test_two_seeds_that_agree_by_chance_are_no_proof() -> None:
+    # Both seeds differ from the control in as many cases, but not in the same ones.
+    table = np.zeros((2, 60))
+    table[0, :9] = table[1, 6:15] = 1.0
+    found = two_way(table)
+    assert found.mean_squares.seed == pytest.approx(0.0, abs=1e-12) and found.estimate == pytest.approx(0.15)
+    p = found.p_value()
+    assert p is not None and p > 0.01
