@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from analysis.claims import Claim, claims
-from analysis.compare import Analysis
-from analysis.evidence import Cell, Evidence
-from analysis.pairs import Pair, Score
+from analysis.comparison.claims import Claim, claims
+from analysis.comparison.compare import Analysis
+from analysis.comparison.evidence import Cell, Evidence
+from analysis.comparison.pairs import Pair, Score
+from analysis.comparison.robustness import Robustness
+from analysis.comparison.verdicts import Comparison
 from analysis.result_models import (
     CellRecord,
     CheckRecord,
@@ -33,12 +35,10 @@ from analysis.result_models import (
     ScoreRecord,
     SpreadRecord,
 )
-from analysis.robustness import Robustness
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ExactTest
 from analysis.stats.twoway import TwoWay
-from analysis.verdicts import Comparison
 
 
 def comparison_records(analysis: Analysis) -> dict[str, Any]:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.checks_tables import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
-from analysis.claims import claims
-from analysis.comparison_cells import metric_name
-from analysis.comparison_figures import forest
-from analysis.comparison_tables import all_p_values, averages, exploratory, not_compared, pairwise, secondary
+from analysis.comparison.claims import claims
 from analysis.contents import Figure, Item, Section, Table
-from analysis.figures import stems
-from analysis.findings import results_paragraphs
-from analysis.main_table import main
-from analysis.method_figures import pareto, seeds
-from analysis.prediction_figures import ReducedPredictions, confusion, reliability, sensitivity
-from analysis.rank_figure import critical_difference
+from analysis.figures.comparisons import forest
+from analysis.figures.curves import stems
+from analysis.figures.methods import pareto, seeds
+from analysis.figures.predictions import ReducedPredictions, confusion, reliability, sensitivity
+from analysis.figures.ranks import critical_difference
 from analysis.stats.cautions import Refused
-from analysis.words import methods_paragraph
+from analysis.tables.cells import metric_name
+from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
+from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
+from analysis.tables.main_table import main
+from analysis.words.findings import results_paragraphs
+from analysis.words.methods import methods_paragraph
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from analysis.compare import Analysis
+    from analysis.comparison.compare import Analysis
 
 
 def findings(analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Mapping[str, str] | None) -> list[Section]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.contents import Figure, Marked, Picture, Section
-from analysis.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
+from analysis.figures.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
 from harness.errors import one_line
 
 _TEMPLATES = Path(__file__).parent / "templates"

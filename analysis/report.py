@@ -19,10 +19,10 @@ from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
-    from analysis.compare import Analysis
+    from analysis.comparison.compare import Analysis
+    from analysis.comparison.evidence import Evidence
     from analysis.contents import Section
-    from analysis.evidence import Evidence
-    from analysis.prediction_figures import ReducedPredictions
+    from analysis.figures.predictions import ReducedPredictions
     from analysis.run_sections import RunFacts
 
 PAPER_TABLES = (
@@ -85,10 +85,10 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
         RequestError: ``out`` is not a folder, or a file of predictions is not what it should be.
         OSError: ``out`` cannot be written.
     """
-    from analysis.appendix import appendix
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import findings, prediction_section, seed_section, supplement
     from analysis.results import VERSION
+    from analysis.words.appendix import appendix
 
     analysis, reduced = _analysed(evidence)
     sections = [
@@ -112,15 +112,15 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
 
 def _of_runs(runs: Sequence[RunDirectory]) -> Report:
     # These take a second to import; `--help` and a mistyped path should not wait for them.
-    from analysis import frames, trials_of
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
     from analysis.contents import count
-    from analysis.flags import flags
     from analysis.results import VERSION, results
-    from analysis.run_evidence import evidence_of
     from analysis.run_sections import RunFacts, early, late
-    from analysis.summary import summarise
+    from analysis.runs import frames, trials_of
+    from analysis.runs.evidence import evidence_of
+    from analysis.runs.summary import summarise
+    from analysis.words.flags import flags
 
     records = [frames.read(run, os.cpu_count() or 1) for run in runs]
     known = [
@@ -161,9 +161,9 @@ def _of_runs(runs: Sequence[RunDirectory]) -> Report:
 
 
 def _analysed(evidence: Evidence) -> tuple[Analysis, dict[str, ReducedPredictions]]:
-    from analysis.compare import analyse
-    from analysis.pairs import DatasetValues
-    from analysis.prediction_figures import reduced
+    from analysis.comparison.compare import analyse
+    from analysis.comparison.pairs import DatasetValues
+    from analysis.figures.predictions import reduced
 
     kept: dict[str, ReducedPredictions] = {}
 
@@ -176,7 +176,7 @@ def _analysed(evidence: Evidence) -> tuple[Analysis, dict[str, ReducedPrediction
 
 
 def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:
-    from analysis.phrases import network_phrase
+    from analysis.words.phrases import network_phrase
 
     networks = dict.fromkeys(network_phrase(facts.summary.spec["backbone"]) for facts in known)
     complete = all(facts.summary.complete for facts in known)
@@ -194,8 +194,8 @@ def _counted(number: int, noun: str) -> str:
 def _write(report: Report, folder: Path) -> ReportPaths:
     from analysis import page
     from analysis.contents import Figure, Picture, Table, numbered
-    from analysis.latex import document
-    from analysis.table_files import write_tables
+    from analysis.tables.files import write_tables
+    from analysis.tables.latex import document
     from harness.files import write_atomic, write_json
 
     try:
@@ -272,7 +272,7 @@ def _run(options: argparse.Namespace) -> int:
         raise RequestError("nothing to report; name a run directory, or a table of results with --table")
     if options.out is None:
         raise RequestError("results from elsewhere have no folder of their own; name one with --out")
-    from analysis.table_evidence import evidence_from_tables
+    from analysis.imported.evidence import evidence_from_tables
 
     table, predictions = given.pop("table", None), given.pop("predictions", None)
     print(write_table_report(evidence_from_tables(table, predictions, **given), options.out).html)

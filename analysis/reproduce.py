@@ -16,7 +16,7 @@ from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_comman
 if TYPE_CHECKING:
     import torch
 
-    from analysis.cell_names import CellName
+    from analysis.runs.cell_names import CellName
     from harness.store import RunDirectory, TrialFolder
 
 _EPILOG = """
@@ -29,7 +29,7 @@ exit codes: 0 all identical, 1 some differ, 2 the request was wrong
 
 def _wanted(run: RunDirectory, cell: CellName) -> list[tuple[int, TrialFolder]]:
     """The recorded trials to repeat, by seed."""
-    from analysis.trials_of import ranges, trials_of
+    from analysis.runs.trials_of import ranges, trials_of
 
     folder = run.study(cell.studies[0])
     trials = trials_of(run, cell.methods[0], cell.dataset)
@@ -50,9 +50,9 @@ def reproduce(options: argparse.Namespace) -> int:
     """Carry out the command line."""
     from rich.console import Console
 
-    from analysis.cell_names import parse_cell
-    from analysis.rerun import compare, planned, repeat, what_changed
-    from analysis.trials_of import device_in_words
+    from analysis.runs.cell_names import parse_cell
+    from analysis.runs.rerun import compare, planned, repeat, what_changed
+    from analysis.runs.trials_of import device_in_words
     from harness.data.cache import default_cache_root, default_data_root
     from harness.files import TornFileError
     from harness.store import RunDirectory, TrialFolder

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from analysis.claims import Status
-from analysis.evidence import Family
-from analysis.pairs import Interval
+from analysis.comparison.claims import Status
+from analysis.comparison.evidence import Family
+from analysis.comparison.pairs import Interval
+from analysis.comparison.verdicts import Role
 from analysis.stats.decisions import Verdict
 from analysis.stats.estimate import Scope
 from analysis.stats.multiplicity import Correction
-from analysis.verdicts import Role
 
 
 def _finite(value: Any) -> Any:

@@ -39,7 +39,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from analysis.summary import Score, Study, Summary, optimism
+from analysis.runs.summary import Score, Study, Summary, optimism
 
 VERSION = 2
 

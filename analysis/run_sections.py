@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from analysis import frames, tables
-from analysis.appendix import appendix
 from analysis.cards import data_section, sample_picture
+from analysis.comparison.evidence import Evidence
 from analysis.comparison_sections import present
 from analysis.contents import Facts, Figure, Item, Section
-from analysis.evidence import Evidence
-from analysis.figures import learning_curves, stems
-from analysis.phrases import network_phrase
-from analysis.search_figures import budget, importance
-from analysis.summary import Summary
+from analysis.figures.curves import learning_curves, stems
+from analysis.figures.search import budget, importance
+from analysis.runs import frames
+from analysis.runs.summary import Summary
+from analysis.tables import run_tables as tables
+from analysis.words.appendix import appendix
+from analysis.words.phrases import network_phrase
 from harness.store import RunDirectory
 
 

@@ -14,7 +14,7 @@ from harness.errors import EXIT_DONE, RequestError, run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis.cell_names import CellName
+    from analysis.runs.cell_names import CellName
     from harness.store import RunDirectory
 
 SCOPE = "retraining on this data, scored on this test set"
@@ -45,14 +45,14 @@ def trace(run: RunDirectory, cell: CellName) -> dict[str, Any]:
         RequestError: the seed is none of the cell's.
         TornFileError: a file of the run is not readable.
     """
-    from analysis.trials_of import cell_of
+    from analysis.runs.trials_of import cell_of
 
     cells = [cell_of(run, method, cell.dataset) for method in cell.methods]
     if cell.seed is not None:
         (only,) = cells
         trials = [trial for trial in only["trials"] if trial["seed"] == cell.seed]
         if not trials:
-            from analysis.trials_of import ranges
+            from analysis.runs.trials_of import ranges
 
             known = ranges([trial["seed"] for trial in only["trials"]]) or "none yet"
             raise RequestError(f"CELL {cell.studies[0]}:{cell.seed}: no such confirm seed; it has {known}")
@@ -124,7 +124,7 @@ def _show_cell(one: Mapping[str, Any], console: Console) -> None:
     from rich.table import Table
 
     from analysis.contents import NOT_AVAILABLE, number
-    from analysis.trials_of import choice_in_words, device_in_words, hyperparameters_in_words
+    from analysis.runs.trials_of import choice_in_words, device_in_words, hyperparameters_in_words
 
     choice, trials = one["choice"], one["trials"]
     console.print(f"\n{one['cell']} (plugin {one['plugin']})", style="bold")
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
 
     def command() -> int:
-        from analysis.cell_names import parse_cell
+        from analysis.runs.cell_names import parse_cell
         from harness.store import RunDirectory
 
         run = RunDirectory(options.run)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.frames import METRICS
+from analysis.runs.frames import METRICS
 from harness.files import encode_json
 from harness.metrics import evaluate
 from harness.store import RunDirectory, StudyFolder, TrialFolder
@@ -209,11 +209,11 @@ def grow(run: RunDirectory, writer: Writer, trials: int) -> None:
 
 def measure(path: Path, workers: int) -> dict[str, float]:
     """Seconds of each step in this process and the most memory used, then those of a whole report."""
-    from analysis import frames
-    from analysis.compare import analyse
+    from analysis.comparison.compare import analyse
     from analysis.report import write_report
-    from analysis.run_evidence import evidence_of
-    from analysis.summary import summarise
+    from analysis.runs import frames
+    from analysis.runs.evidence import evidence_of
+    from analysis.runs.summary import summarise
 
     run, measured = RunDirectory(path), {}
 

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.frames import METRICS
 from analysis.report import ReportPaths, write_report
+from analysis.runs.frames import METRICS
 from harness.metrics import evaluate
 from harness.space import Choice, Fixed, Float, to_json
 from harness.store import RunDirectory, StudyFolder, TrialFolder

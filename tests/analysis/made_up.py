@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evidence import Cell, Evidence, Plan, Predictions, Repeat
-from analysis.frames import METRICS
+from analysis.comparison.evidence import Cell, Evidence, Plan, Predictions, Repeat
+from analysis.runs.frames import METRICS
 from harness.metrics import evaluate
 
 CLASSES = ("nevus", "melanoma", "keratosis")

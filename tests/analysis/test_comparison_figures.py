@@ -15,11 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import comparison_figures, drawing, method_figures, prediction_figures, search_figures
-from analysis.compare import Analysis, analyse
+from analysis.comparison.compare import Analysis, analyse
 from analysis.contents import Figure
-from analysis.importance import FEWEST_TRIALS, importances, of_settings
-from analysis.rank_figure import cliques, critical_difference
+from analysis.figures import comparisons as comparison_figures
+from analysis.figures import drawing
+from analysis.figures import methods as method_figures
+from analysis.figures import predictions as prediction_figures
+from analysis.figures import search as search_figures
+from analysis.figures.importance import FEWEST_TRIALS, importances, of_settings
+from analysis.figures.ranks import cliques, critical_difference
 from analysis.stats.cautions import Refused
 from harness.metrics import evaluate
 from tests.analysis.made_up import made_up

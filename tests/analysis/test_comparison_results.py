@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.compare import Analysis, analyse
+from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison_results import comparison_records, schema
 from analysis.stats.twoway import TwoWay
 from tests.analysis.made_up import made_up

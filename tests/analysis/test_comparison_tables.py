@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.compare import Analysis, analyse
-from analysis.comparison_tables import (
+from analysis.comparison.compare import Analysis, analyse
+from analysis.comparison.evidence import Cell
+from analysis.contents import Marked, Row, Table
+from analysis.tables.comparisons import (
     all_p_values,
     all_tables,
     averages,
@@ -23,8 +25,6 @@ from analysis.comparison_tables import (
     secondary,
     seed_sensitivity,
 )
-from analysis.contents import Marked, Row, Table
-from analysis.evidence import Cell
 from tests.analysis.made_up import made_up
 
 LEVELS = {"control": 1.5, "gpaf": 2.2, "twin": 2.19, "lora": 1.55}

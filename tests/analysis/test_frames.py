@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from analysis import frames, tables
-from analysis.run_evidence import evidence_of
-from analysis.summary import summarise
+from analysis.runs import frames
+from analysis.runs.evidence import evidence_of
+from analysis.runs.summary import summarise
+from analysis.tables import run_tables as tables
 from harness.files import TornFileError
 from harness.spec import Metric
 from harness.store import TrialFolder

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.intervals import t_interval
+from analysis.runs.intervals import t_interval
 
 # Five values with Student's interval by the closed form, and the interval of the percentile bootstrap by full
 # enumeration of the 3125 resamples: computed independently of this code, each to 1e-9.

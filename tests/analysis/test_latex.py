@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from analysis import latex
-from analysis.compare import analyse
-from analysis.comparison_tables import all_tables
+from analysis.comparison.compare import analyse
 from analysis.contents import Figure, Marked, Table
-from analysis.latex_layout import LONG_TEXT
-from analysis.latex_text import escape
-from analysis.table_files import comma_separated, markdown, write_tables
+from analysis.tables import latex
+from analysis.tables.comparisons import all_tables
+from analysis.tables.files import comma_separated, markdown, write_tables
+from analysis.tables.latex_layout import LONG_TEXT
+from analysis.tables.latex_text import escape
 from harness.errors import RequestError
 from tests.analysis.made_up import made_up
 

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.compare import analyse
-from analysis.evidence import Predictions
-from analysis.pairs import DatasetValues
-from analysis.run_evidence import evidence_of
+from analysis.comparison.compare import analyse
+from analysis.comparison.evidence import Predictions
+from analysis.comparison.pairs import DatasetValues
+from analysis.runs.evidence import evidence_of
 from harness.errors import RequestError
 from tests.analysis.made_up import logits
 

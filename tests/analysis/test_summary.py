@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.flags import flags
-from analysis.ledger import Spent
-from analysis.summary import Study, Summary, optimism, summarise
+from analysis.runs.ledger import Spent
+from analysis.runs.summary import Study, Summary, optimism, summarise
+from analysis.words.flags import flags
 from harness.errors import RequestError
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from made_up import made_up
 from written_tables import Rows, prediction_rows, refused, result_rows, write
 
-from analysis.compare import Analysis, analyse
-from analysis.evidence import Evidence
+from analysis.comparison.compare import Analysis, analyse
+from analysis.comparison.evidence import Evidence
+from analysis.imported.evidence import evidence_from_tables
 from analysis.stats.cautions import Caution
-from analysis.table_evidence import evidence_from_tables
 from harness.metrics import evaluate
 
 SEEDS = range(1000, 1006)

@@ -9,8 +9,8 @@ import pytest
 from made_up import made_up
 from written_tables import Rows, prediction_rows, refused, result_rows, write
 
-from analysis.evidence import Evidence
-from analysis.table_evidence import evidence_from_tables
+from analysis.comparison.evidence import Evidence
+from analysis.imported.evidence import evidence_from_tables
 
 
 @pytest.fixture(scope="module")

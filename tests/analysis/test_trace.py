@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analysis.runs.trials_of import panels, ranges, trials_of
 from analysis.trace import main
-from analysis.trials_of import panels, ranges, trials_of
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

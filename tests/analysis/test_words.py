@@ -10,16 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analysis.compare import Analysis, analyse
-from analysis.evidence import Evidence, Plan
-from analysis.findings import results_paragraph
-from analysis.pairs import Pair
-from analysis.phrases import decimals, listed, p_phrase, seeds_phrase
-from analysis.robustness import Check, Robustness
+from analysis.comparison.compare import Analysis, analyse
+from analysis.comparison.evidence import Evidence, Plan
+from analysis.comparison.pairs import Pair
+from analysis.comparison.robustness import Check, Robustness
+from analysis.comparison.verdicts import Comparison, average, judge
 from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
-from analysis.verdicts import Comparison, average, judge
-from analysis.words import methods_paragraph
+from analysis.words.findings import results_paragraph
+from analysis.words.methods import methods_paragraph
+from analysis.words.phrases import decimals, listed, p_phrase, seeds_phrase
 from tests.analysis.made_up import made_up
 
 FORBIDDEN = re.compile(

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from analysis.evidence import Evidence
+from analysis.comparison.evidence import Evidence
 from harness.errors import RequestError, one_line
 
 Rows = list[dict[str, Any]]

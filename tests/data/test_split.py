@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data.decoded import COLUMNS, DecodedDataset
-from harness.data.split import Split, SplitKind, indices, make_split
+from harness.data.split import Split, SplitKind, exact_counts, indices, make_split
 from harness.errors import RequestError
 
 

@@ -1,0 +1,88 @@
+"""The claims that a comparison was made for, each supported, contradicted or left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.comparison.compare import Analysis
+from analysis.comparison.evidence import Plan
+from analysis.comparison.robustness import Robustness
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import number
+from analysis.stats.cautions import Caution
+from analysis.words.phrases import (
+    decimals,
+    evidence_phrase,
+    metric_phrase,
+    open_question,
+    place_phrase,
+    refusal,
+    reversal,
+)
+
+Status = Literal["supported", "contradicted", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """That the first method of a declared pair is better than the second."""
+
+    statement: str
+    status: Status
+    evidence: str
+    """One sentence."""
+    flags: tuple[Caution, ...]
+    """Reservations of the comparison, and ``reversed_by_check`` where another look at the data says the opposite."""
+    comparison: Comparison
+
+
+def claims(analysis: Analysis) -> list[Claim]:
+    """One claim for each declared comparison by the primary metric, in the order of the datasets, then the averages."""
+    return list(_claims(analysis))
+
+
+def _claims(analysis: Analysis) -> Iterator[Claim]:
+    plan = analysis.evidence.plan
+    checked = {_key(one.comparison): one for one in analysis.robustness}
+    for one in (*analysis.of("primary"), *analysis.averages):
+        turned = _reversed(checked.get(_key(one)))
+        yield Claim(
+            statement=(
+                f"{one.pair.first} is better than {one.pair.second} {place_phrase(one.pair)} "
+                f"by {metric_phrase(one.pair.metric)}."
+            ),
+            status=_status(one),
+            evidence=_evidence(one, plan),
+            flags=one.cautions if turned is None else (*one.cautions, turned),
+            comparison=one,
+        )
+
+
+def _status(one: Comparison) -> Status:
+    if one.pair.estimate is None or one.outcome == "inconclusive":
+        return "inconclusive"
+    return "supported" if one.outcome == "better" else "contradicted"
+
+
+def _evidence(one: Comparison, plan: Plan) -> str:
+    estimate = one.pair.estimate
+    if estimate is None:
+        return refusal(one).sentence
+    if one.outcome == "equivalent":
+        numbers = evidence_phrase(one, plan, size=False, scope=True)
+        return f"The difference was shown to lie within the margin of {plan.margin:g} ({numbers})."
+    if one.outcome == "inconclusive":
+        return f"Inconclusive ({evidence_phrase(one, plan, size=False, scope=True)}): {open_question(one)}."
+    size = number(abs(estimate.estimate), decimals(estimate))
+    return f"It was {one.outcome} by {size} ({evidence_phrase(one, plan, size=True, scope=True)})."
+
+
+def _reversed(one: Robustness | None) -> Caution | None:
+    by = None if one is None else reversal(one)
+    return None if by is None else Caution("reversed_by_check", f"The verdict is the opposite {by}.")
+
+
+def _key(one: Comparison) -> tuple[str | None, str, str]:
+    return one.pair.dataset, one.pair.first, one.pair.second

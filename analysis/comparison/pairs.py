@@ -1,0 +1,267 @@
+"""What the data of one dataset say of each method and each pair of methods, before any correction for their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from analysis.comparison.case_values import PSEUDOVALUE_METRICS, RESAMPLED_METRICS, pseudo_values, resampled
+from analysis.comparison.evidence import Evidence, Predictions
+from analysis.stats.bootstrap import crossed_interval
+from analysis.stats.cautions import (
+    Caution,
+    Refused,
+    few_cases,
+    few_seeds,
+    few_seeds_for_exact_test,
+    mixed_devices,
+    nothing_in_common,
+    seeds_only,
+    undefined_scores,
+    unequal_seeds,
+    unknown_repeat_noise,
+)
+from analysis.stats.effects import Effects, paired_effects
+from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
+from analysis.stats.paired import MAX_PAIRS, ExactTest, sign_flip, wilcoxon
+from analysis.stats.twoway import TwoWay, two_way
+from analysis.stats.variance import Split, split_variance
+
+Interval = Literal["two_way", "crossed_bootstrap", "t_over_seeds", "fixed_datasets"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The difference of two methods on one dataset (None: averaged over ``datasets``) by one metric."""
+
+    dataset: str | None
+    metric: str
+    first: str
+    second: str
+    seeds: tuple[int, ...]
+    """Those that both methods have, by which they are paired."""
+    cases: int | None = None
+    """Test cases behind the interval; None where it covers seeds alone."""
+    datasets: tuple[str, ...] = ()
+    interval: Interval | None = None
+    estimate: Estimate | None = None
+    """First minus second, in units of the metric; None where no comparison is possible, and ``cautions`` say why."""
+    over_seeds: Estimate | None = None
+    """The narrower claim: retraining, scored on these very test cases."""
+    effects: Effects | None = None
+    sign_flip: ExactTest | None = None
+    wilcoxon: ExactTest | None = None
+    repeat_noise: float = 0.0
+    """Largest change of the metric that a repetition with the same seed showed in either method."""
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One method on one dataset by one metric."""
+
+    dataset: str
+    method: str
+    metric: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    """By seed; empty where one seed leaves the metric undefined: a mean of the others would hide that."""
+    over_seeds: Estimate | None
+    over_both: TwoWay | None
+    """None without predictions, or for a metric that is no mean over cases."""
+    spread: Split | None
+    """What the uncertainty is made of; None with ``over_both`` or without any."""
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return float(np.mean(self.values)) if self.values else None
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation over seeds, not a measure of certainty; None for one seed."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+
+class DatasetValues:
+    """The scores, and where there are predictions the tables of seeds × cases, of one dataset's methods.
+
+    Args:
+        evidence: of the comparison.
+        dataset: which; its predictions are read once and kept as long as this object.
+    """
+
+    def __init__(self, evidence: Evidence, dataset: str) -> None:
+        self.dataset = dataset
+        self.metrics = evidence.plan.metrics
+        self.confidence = evidence.plan.confidence
+        self.methods = [method for method in evidence.ordered if (dataset, method) in evidence.cells]
+        self.absent = [method for method in evidence.ordered if (dataset, method) not in evidence.cells]
+        self._order = evidence.ordered
+        self._cells = {method: evidence.cells[dataset, method] for method in self.methods}
+        self._predictions = evidence.predictions(dataset)
+        self._tables: dict[tuple[str, str, tuple[int, ...]], FloatArray] = {}
+        self._refusals: dict[tuple[str, str, tuple[int, ...]], Caution] = {}
+        self._resampled: set[tuple[int, ...]] = set()
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """Reservations about the test cases."""
+        if self._predictions is None:
+            return ()
+        few = few_cases(self._predictions.support)
+        return (*self._predictions.cautions, *(() if few is None else (few,)))
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """What the methods predicted for the test cases."""
+        return self._predictions
+
+    def scores(self) -> Iterator[Score]:
+        """Every method by every metric."""
+        for metric in self.metrics:
+            for method in self.methods:
+                yield self._score(metric, method)
+
+    def pairs(self, metrics: Sequence[str], part: slice = slice(None)) -> Iterator[Pair]:
+        """Every pair of methods once, the control always second, by each of the metrics.
+
+        Args:
+            metrics: which.
+            part: which of the seeds that both have, in ascending order.
+        """
+        for metric in metrics:
+            for first, second in combinations(self._order, 2):
+                yield self.pair(metric, first, second, part)
+
+    def pair(self, metric: str, first: str, second: str, part: slice = slice(None)) -> Pair:
+        """One pair of methods; where they cannot be compared it says why."""
+        absent = [method for method in (first, second) if method in self.absent]
+        if absent:
+            reason = f"there is nothing of {' and '.join(absent)} on this dataset"
+            return self._without(metric, first, second, nothing_in_common(reason))
+        a, b = self._cells[first], self._cells[second]
+        own, other = a.scores.get(metric, {}), b.scores.get(metric, {})
+        seeds = tuple(sorted(set(own) & set(other)))[part]
+        undefined = [seed for seed in seeds if own[seed] is None or other[seed] is None]
+        said = [unequal_seeds(sorted(own), sorted(other)), mixed_devices(sorted({*a.devices, *b.devices}))]
+        if not seeds:
+            return self._without(metric, first, second, nothing_in_common("no seed is done in both"), *said)
+        if undefined:
+            return self._without(metric, first, second, undefined_scores(metric, undefined), *said)
+        if len(seeds) < 2:
+            return self._without(metric, first, second, few_seeds(len(seeds)), *said)
+        x, y = (np.array([values[seed] for seed in seeds], dtype=np.float64) for values in (own, other))
+        interval, estimate, over_both = self._difference(metric, first, second, seeds, x - y)
+        exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MAX_PAIRS
+        said += [unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)), *over_both]
+        flips, ranks = (sign_flip(x - y), wilcoxon(x - y)) if exact else (None, None)
+        said += flips.cautions if flips is not None else ()
+        return Pair(
+            dataset=self.dataset,
+            metric=metric,
+            first=first,
+            second=second,
+            seeds=seeds,
+            cases=self._predictions.cases if self._predictions and interval != "t_over_seeds" else None,
+            interval=interval,
+            estimate=estimate,
+            over_seeds=mean_over_seeds(x - y, self.confidence),
+            effects=paired_effects(x, y),
+            sign_flip=flips,
+            wilcoxon=ranks,
+            repeat_noise=max((one.change.get(metric, 0.0) for one in (*a.repeats, *b.repeats)), default=0.0),
+            cautions=_present(*said, *estimate.cautions),
+        )
+
+    def _difference(
+        self, metric: str, first: str, second: str, seeds: tuple[int, ...], over_seeds: FloatArray
+    ) -> tuple[Interval, Estimate, tuple[Caution, ...]]:
+        """The widest claim that the data allow, and what kept it from being wider."""
+        a, b = self._table(metric, first, seeds), self._table(metric, second, seeds)
+        groups = self._predictions.groups if self._predictions is not None else None
+        reasons = tuple(
+            self._refusals[key] for key in ((metric, first, seeds), (metric, second, seeds)) if key in self._refusals
+        )
+        if a is not None and b is not None:
+            try:
+                if metric in PSEUDOVALUE_METRICS:
+                    return "two_way", two_way(a - b, groups, self.confidence), ()
+                return "crossed_bootstrap", crossed_interval(a, b, len(seeds), self.confidence), ()
+            except Refused as refusal:
+                reasons = (*reasons, refusal.caution)
+        return "t_over_seeds", mean_over_seeds(over_seeds, self.confidence), (seeds_only(), *dict.fromkeys(reasons))
+
+    def _table(self, metric: str, method: str, seeds: tuple[int, ...]) -> FloatArray | None:
+        """Pseudo-values (seeds, cases) or a series of resamples; None where the predictions do not give them."""
+        key = (metric, method, seeds)
+        if key in self._tables:
+            return self._tables[key]
+        predictions = self._predictions
+        known = predictions.logits.get(method, {}) if predictions is not None else {}
+        if predictions is None or predictions.cases < 2 or not set(seeds) <= set(known) or key in self._refusals:
+            return None
+        whole = tuple(sorted(known))
+        if metric in PSEUDOVALUE_METRICS and seeds != whole:
+            # A row depends on its own seed alone.
+            table = self._table(metric, method, whole)
+            return None if table is None else table[[whole.index(seed) for seed in seeds]]
+        if metric not in PSEUDOVALUE_METRICS:
+            self._resample(seeds, predictions)
+            return self._tables.get(key)
+        try:
+            self._tables[key] = pseudo_values(metric, _stacked(known, seeds), predictions.labels)
+        except Refused as refusal:
+            self._refusals[key] = refusal.caution
+            return None
+        return self._tables[key]
+
+    def _resample(self, seeds: tuple[int, ...], predictions: Predictions) -> None:
+        """Every resampled metric of every method with these seeds, once: all are compared with the same draws."""
+        if seeds in self._resampled:
+            return
+        self._resampled.add(seeds)
+        logits = {name: _stacked(own, seeds) for name, own in predictions.logits.items() if set(seeds) <= set(own)}
+        wanted = [name for name in self.metrics if name in RESAMPLED_METRICS]
+        for (metric, method), series in resampled(wanted, logits, predictions, self.dataset).items():
+            self._tables[metric, method, seeds] = series
+
+    def _score(self, metric: str, method: str) -> Score:
+        values = self._cells[method].scores.get(metric, {})
+        seeds = tuple(sorted(values))
+        defined = tuple(value for seed in seeds if (value := values[seed]) is not None)
+        numbers = defined if len(defined) == len(seeds) else ()
+        both = None
+        if len(numbers) > 1 and metric in PSEUDOVALUE_METRICS:
+            table = self._table(metric, method, seeds)
+            groups = self._predictions.groups if self._predictions is not None else None
+            both = None if table is None else two_way(table, groups, self.confidence)
+        usable = both is not None and both.standard_error is not None
+        squares = both.mean_squares if both is not None and usable else None
+        return Score(
+            dataset=self.dataset,
+            method=method,
+            metric=metric,
+            seeds=seeds,
+            values=numbers,
+            over_seeds=mean_over_seeds(np.array(numbers), self.confidence) if len(numbers) > 1 else None,
+            over_both=both,
+            spread=None if squares is None else split_variance(squares.components, squares.seeds, squares.cases),
+        )
+
+    def _without(self, metric: str, first: str, second: str, *cautions: Caution | None) -> Pair:
+        return Pair(
+            dataset=self.dataset, metric=metric, first=first, second=second, seeds=(), cautions=_present(*cautions)
+        )
+
+
+def _stacked(known: Mapping[int, FloatArray], seeds: tuple[int, ...]) -> FloatArray:
+    return np.stack([known[seed] for seed in seeds])
+
+
+def _present(*cautions: Caution | None) -> tuple[Caution, ...]:
+    return tuple(dict.fromkeys(caution for caution in cautions if caution is not None))

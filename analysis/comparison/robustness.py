@@ -1,0 +1,91 @@
+"""Do the verdicts hold by other metrics, with half of the seeds, with each dataset left out?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.comparison.case_values import PSEUDOVALUE_METRICS
+from analysis.comparison.evidence import Evidence
+from analysis.comparison.pairs import Pair
+from analysis.comparison.verdicts import Comparison, average, judge
+
+Place = tuple[str | None, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The verdict under other circumstances."""
+
+    what: str
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robustness:
+    """A verdict and what became of it."""
+
+    comparison: Comparison
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check gives the same verdict."""
+        return all(check.comparison.outcome == self.comparison.outcome for check in self.checks)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether a check says the opposite of a verdict that one is better."""
+        opposite = {"better": "worse", "worse": "better"}.get(self.comparison.outcome)
+        return any(check.comparison.outcome == opposite for check in self.checks)
+
+
+def robustness(
+    evidence: Evidence,
+    pairs: Sequence[Pair],
+    comparisons: Sequence[Comparison],
+    averages: Sequence[Comparison],
+    halves: Mapping[str, Sequence[Pair]],
+) -> Iterator[Robustness]:
+    """Each declared comparison, and each average, judged again.
+
+    Args:
+        evidence: of the comparison.
+        pairs: every pair on every dataset by every metric.
+        comparisons: the verdicts on them.
+        averages: the verdicts on averages over datasets.
+        halves: name of a part of the seeds → every pair by the primary metric on that part.
+    """
+    plan = evidence.plan
+    others = {
+        name: judge(half, evidence, detectable=False)
+        for name, half in halves.items()
+        if any(one.estimate for one in half)
+    }
+    others |= {
+        f"by {name}": [one for one in comparisons if one.pair.metric == name]
+        for name in plan.metrics
+        if name in PSEUDOVALUE_METRICS
+    }
+    others.pop(f"by {plan.metric}", None)
+    found = {name: {_key(one): one for one in judged} for name, judged in others.items()}
+    for one in comparisons:
+        if one.role == "primary":
+            yield Robustness(comparison=one, checks=_checks(found, one))
+    left_out = {}
+    if len(evidence.datasets) > 2:
+        for name in evidence.datasets:
+            again = average([one for one in pairs if one.metric == plan.metric], evidence, without=name)
+            left_out[f"without {name}"] = {_key(one): one for one in again}
+    for one in averages:
+        yield Robustness(comparison=one, checks=_checks(left_out, one))
+
+
+def _checks(found: Mapping[str, Mapping[Place, Comparison]], one: Comparison) -> tuple[Check, ...]:
+    return tuple(
+        Check(what=name, comparison=others[_key(one)]) for name, others in found.items() if _key(one) in others
+    )
+
+
+def _key(one: Comparison) -> Place:
+    return one.pair.dataset, one.pair.first, one.pair.second

@@ -1,0 +1,163 @@
+"""Verdicts on pairs of methods, corrected for the family of comparisons that was declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from analysis.comparison.evidence import Evidence, Plan
+from analysis.comparison.pairs import Pair
+from analysis.stats.across_datasets import fixed_dataset_mean
+from analysis.stats.cautions import Caution, seeds_only, undetectable_gap
+from analysis.stats.decisions import Decision, Verdict, decide, equivalence_p
+from analysis.stats.multiplicity import adjust
+from analysis.stats.power import detectable_difference
+
+Role = Literal["primary", "secondary", "exploratory", "average"]
+"""The declared family by the primary metric; the same pairs by another metric; pairs outside the family; and the
+primary metric averaged over the datasets, a family of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One pair of methods and what may be said of it."""
+
+    pair: Pair
+    role: Role
+    family: int
+    """Comparisons that the p value is corrected for."""
+    p: float | None = None
+    p_adjusted: float | None = None
+    p_all_pairs: float | None = None
+    """Corrected for all pairs of methods on all datasets, whatever was declared: for marks on a table's best rows."""
+    equivalence_p: float | None = None
+    equivalence_p_adjusted: float | None = None
+    detectable: float | None = None
+    """Smallest true difference that this design finds with 80 % power at the family's first step."""
+    outcome: Verdict = "inconclusive"
+    """Of the first method against the second."""
+    cautions: tuple[Caution, ...] = ()
+
+
+def judge(pairs: Sequence[Pair], evidence: Evidence, detectable: bool = True) -> list[Comparison]:
+    """Verdicts on every pair by one metric: the declared family, and the pairs outside it, each corrected.
+
+    A pair that could not be compared stays in the family: leaving it out would make the others look better.
+
+    Args:
+        pairs: of all datasets, every pair once, by one metric.
+        evidence: whose plan names family, correction, margin and level.
+        detectable: whether to compute what the design detects, which takes most of the time.
+    """
+    plan, methods = evidence.plan, evidence.methods
+    wanted = set(plan.pairs(evidence.ordered))
+    everything = len(methods) * (len(methods) - 1) // 2 * len(evidence.datasets)
+    p_all = _adjusted([_p(one) for one in pairs], plan, everything)
+    result: dict[int, Comparison] = {}
+    for inside in (True, False):
+        places = [place for place, one in enumerate(pairs) if ((one.first, one.second) in wanted) == inside]
+        family = plan.size(len(methods), len(evidence.datasets)) if inside else everything
+        for place, one in zip(
+            places, _family([pairs[place] for place in places], plan, family, detectable), strict=True
+        ):
+            role: Role = ("primary" if one.pair.metric == plan.metric else "secondary") if inside else "exploratory"
+            result[place] = replace(one, role=role, p_all_pairs=p_all[place])
+    return [result[place] for place in sorted(result)]
+
+
+def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = None) -> list[Comparison]:
+    """The declared pairs averaged over the datasets, or over all but one: a family of its own.
+
+    Empty where there is one dataset only. A pair that one of the datasets lacks is not averaged over the others.
+    """
+    plan = evidence.plan
+    datasets = tuple(name for name in evidence.datasets if name != without)
+    if len(datasets) < 2:
+        return []
+    wanted = plan.pairs(evidence.ordered)
+    means = []
+    for first, second in wanted:
+        own = [one for one in pairs if (one.first, one.second) == (first, second) and one.dataset in datasets]
+        estimates = [one.estimate for one in own if one.estimate is not None]
+        missing = Caution(
+            "not_on_every_dataset",
+            f"The two methods were compared on {len(estimates)} of {len(datasets)} datasets; the average over these "
+            "alone would be another question.",
+        )
+        # The average of narrower claims is no wider than they are.
+        narrow = dict.fromkeys(caution for one in own for caution in one.cautions if caution == seeds_only())
+        mean = fixed_dataset_mean(estimates, plan.confidence) if len(estimates) == len(datasets) else None
+        means.append(
+            Pair(
+                dataset=None,
+                datasets=datasets,
+                metric=plan.metric,
+                first=first,
+                second=second,
+                seeds=(),
+                interval="fixed_datasets" if mean is not None else None,
+                estimate=mean,
+                repeat_noise=max((one.repeat_noise for one in own), default=0.0),
+                cautions=(missing,) if mean is None else (*narrow, *mean.cautions),
+            )
+        )
+    return [replace(one, role="average") for one in _family(means, plan, len(wanted), without is None)]
+
+
+def _family(pairs: Sequence[Pair], plan: Plan, family: int, with_detectable: bool) -> list[Comparison]:
+    raw = [_p(one) for one in pairs]
+    equal = [_equivalence(one, plan) for one in pairs]
+    adjusted, equal_adjusted = _adjusted(raw, plan, family), _adjusted(equal, plan, family)
+    result = []
+    for place, pair in enumerate(pairs):
+        decision, detectable = _decide(pair, plan, adjusted[place], equal_adjusted[place]), None
+        if pair.estimate is not None and with_detectable:
+            detectable = detectable_difference(pair.estimate, plan.alpha / (family if plan.correction != "none" else 1))
+        silent = pair.estimate is None or detectable is None or decision.verdict != "inconclusive"
+        gap = None if silent or pair.estimate is None else undetectable_gap(pair.estimate.estimate, detectable or 0.0)
+        result.append(
+            Comparison(
+                pair=pair,
+                role="exploratory",
+                family=family,
+                p=raw[place],
+                p_adjusted=adjusted[place],
+                equivalence_p=equal[place],
+                equivalence_p_adjusted=equal_adjusted[place],
+                detectable=detectable,
+                outcome=decision.verdict,
+                cautions=(*pair.cautions, *decision.cautions, *(() if gap is None else (gap,))),
+            )
+        )
+    return result
+
+
+def _decide(pair: Pair, plan: Plan, p: float | None, equal: float | None) -> Decision:
+    if pair.estimate is None:
+        return Decision("inconclusive")
+    return decide(
+        pair.estimate.estimate,
+        p,
+        equal,
+        alpha=plan.alpha,
+        higher_is_better=plan.higher_is_better(pair.metric),
+        repeat_noise=pair.repeat_noise,
+    )
+
+
+def _p(pair: Pair) -> float | None:
+    return None if pair.estimate is None else pair.estimate.p_value()
+
+
+def _equivalence(pair: Pair, plan: Plan) -> float | None:
+    if pair.estimate is None or plan.margin is None or pair.metric != plan.metric:
+        return None
+    return equivalence_p(pair.estimate, plan.margin)
+
+
+def _adjusted(values: Sequence[float | None], plan: Plan, family: int) -> list[float | None]:
+    """Corrected p values; those that do not exist count in the family as not rejected."""
+    known = [value for value in values if value is not None]
+    corrected = iter(adjust(known, plan.correction, max(family, len(known))).tolist())
+    return [None if value is None else next(corrected) for value in values]

@@ -1,0 +1,265 @@
+"""Figures of what each method reached: every seed with its pairing, and the score against trained parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.comparison.compare import Analysis
+from analysis.comparison.evidence import Plan
+from analysis.comparison.pairs import Score
+from analysis.contents import Figure
+from analysis.figures import drawing
+from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL
+from analysis.stats.cautions import collapsed_seeds
+from analysis.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LABEL = 0.15  # inches from one label to the next
+_TALLEST = 11.0  # inches
+
+
+def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
+    """Every seed's score by method, the same seed joined by a line, with mean and t interval.
+
+    Seeds that collapsed to the score of a constant prediction are crossed out, failed ones counted. Nothing is drawn
+    for a dataset without a score.
+    """
+    evidence = analysis.evidence
+    plan = evidence.plan
+    scores = [score for method in evidence.methods if (score := analysis.score(dataset, method)) is not None]
+    if not any(score.values for score in scores):
+        return ()
+    names, chance = drawing.short_names(evidence.methods), evidence.chance(dataset)
+    drawn: list[Figure] = []
+    for part in drawing.sheets(scores, 32):
+        with drawing.canvas_of(0.55 + 0.31 * len(part)) as canvas:
+            axes = canvas.subplots()
+            for (row, score), below in zip(enumerate(part), [*part[1:], None], strict=True):
+                if below is not None:
+                    _join(axes, row, score, below)
+                collapsed = collapsed_seeds(score.values, chance) if chance is not None and score.values else []
+                _draw_seeds(axes, row, score, collapsed)
+                lost = len(evidence.cells[dataset, score.method].failures)
+                notes = [f"n = {len(score.values)}" if score.values else "undefined"]
+                notes += [f"{lost} failed"] if lost else []
+                notes += [f"{len(collapsed)} collapsed"] if collapsed else []
+                axes.annotate(
+                    ", ".join(notes), (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL
+                )
+            drawing.rows_of(axes, [names[score.method] for score in part])
+            axes.margins(x=0.04)
+            axes.set_xlabel(f"{drawing.metric_name(plan.metric)}, test split ({plan.direction})")
+            drawing.few_ticks(axes)
+            number = drawing.counted([len(score.values) for score in part], "seed")
+            drawn.append(
+                drawing.finished(
+                    canvas,
+                    f"{dataset}: {drawing.metric_name(plan.metric)} of each of {number} (circle; crossed out: "
+                    "collapsed to the score of a constant prediction), the same seed joined by a grey line; their mean "
+                    f"(diamond) with the {drawing.percent(plan.confidence)} t interval. Scope: retraining on this "
+                    "data, scored on this test set. Whether two intervals overlap says nothing about a difference.",
+                    f"{drawing.metric_name(plan.metric)} of each seed on {dataset}; means: "
+                    + ", ".join(f"{one.method} {one.mean:.3f}" for one in part if one.mean is not None),
+                    drawing.sheet_stem(stem, len(drawn)),
+                )
+            )
+    return tuple(drawn)
+
+
+def _join(axes: Axes, row: int, score: Score, below: Score) -> None:
+    if not score.values or not below.values:
+        return
+    own, other = (dict(zip(one.seeds, one.values, strict=True)) for one in (score, below))
+    for seed in sorted(set(own) & set(other)):
+        axes.plot([own[seed], other[seed]], [row - 0.14, row + 0.86], color=FAINT, linewidth=0.5, zorder=1)
+
+
+def _draw_seeds(axes: Axes, row: int, score: Score, collapsed: Sequence[int]) -> None:
+    if score.mean is None:
+        return
+    axes.plot(
+        score.values, [row - 0.14] * len(score.values), linestyle="none", marker="o", markersize=4,
+        markerfacecolor=PAPER, markeredgecolor=SEED, markeredgewidth=0.9, clip_on=False, zorder=2,
+    )  # fmt: skip
+    for place in collapsed:
+        axes.plot([score.values[place]], [row - 0.14], marker="x", markersize=6.5, color=INK, clip_on=False, zorder=3)
+    over = score.over_seeds
+    if over is not None and over.low is not None and over.high is not None:
+        axes.plot([over.low, over.high], [row + 0.2] * 2, color=MEAN, linewidth=1.4, zorder=3)
+    axes.plot([score.mean], [row + 0.2], marker="D", markersize=4, color=MEAN, clip_on=False, zorder=4)
+
+
+def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str) -> tuple[Figure, ...]:
+    """Mean score against trained parameters, with the line that no method shown is beyond.
+
+    Args:
+        analysis: of the methods.
+        trained: (dataset, method) → parameters that train, the head not counted, at least 0.
+        stem: file name without its suffix.
+
+    Returns:
+        As many figures as the datasets need; none where no method has both a score and a count.
+    """
+    evidence = analysis.evidence
+    plan = evidence.plan
+    points: dict[str, list[tuple[Score, int]]] = {}
+    for dataset, method in ((dataset, method) for dataset in evidence.datasets for method in evidence.methods):
+        score = analysis.score(dataset, method)
+        if score is not None and score.values and (dataset, method) in trained:
+            points.setdefault(dataset, []).append((score, trained[dataset, method]))
+    if not points:
+        return ()
+    most = max(map(len, points.values()))
+    panel, drawn = max(1.5, _LABEL * most + 0.1), list[Figure]()
+    counts = [number for own in points.values() for _, number in own]
+    for part in drawing.sheets(list(points), max(1, int(_TALLEST / (panel + 0.5)))):
+        with drawing.canvas_of(0.4 + (panel + 0.5) * len(part)) as canvas:
+            grid = drawing.grid(canvas, len(part), 1)
+            labels = [_draw_pareto(axes, points[name], counts, plan) for axes, name in zip(grid, part, strict=True)]
+            for axes, name in zip(grid, part, strict=True):
+                axes.set_title(drawing.short_names([name], 60)[name])
+            grid[-1].set_xlabel("Trained parameters, head not counted (logarithmic, from 1 on)")
+            canvas.supylabel(f"{drawing.metric_name(plan.metric)}\n(test split, {plan.direction})")
+            canvas.draw_without_rendering()
+            for axes, own in zip(grid, labels, strict=True):
+                _place(axes, own)
+            drawn.append(
+                drawing.finished(
+                    canvas,
+                    _pareto_caption(analysis, points, part),
+                    "; ".join(_spoken(name, points[name]) for name in part),
+                    drawing.sheet_stem(stem, len(drawn)),
+                )
+            )
+    return tuple(drawn)
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the points (cost, gain) that no other one beats: as cheap and better, or cheaper and as good.
+
+    Ascending by cost; of several that are the same, all.
+    """
+    return sorted(
+        (
+            place
+            for place, (cost, gain) in enumerate(points)
+            if not any(other <= cost and good >= gain and (other < cost or good > gain) for other, good in points)
+        ),
+        key=lambda place: points[place],
+    )
+
+
+def spread(wanted: Sequence[float], gap: float) -> npt.NDArray[np.float64]:
+    """The places nearest to those wanted (least squares) that lie within [0, 1] and at least ``gap`` apart.
+
+    Args:
+        wanted: ascending.
+        gap: at least 0; if so many do not fit, they are as far apart as possible.
+
+    Returns:
+        Shape (n,), ascending.
+    """
+    count = len(wanted)
+    gap = min(gap, 1 / (count - 1)) if count > 1 else 0.0
+    steps = gap * np.arange(count)
+    # Less the steps, places may be equal but not descend: pool those that do (isotonic regression).
+    blocks: list[tuple[float, int]] = []
+    for value in np.asarray(wanted, dtype=np.float64) - steps:
+        blocks.append((float(value), 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, n), (b, m) = blocks[-2:]
+            blocks[-2:] = [((a * n + b * m) / (n + m), n + m)]
+    pooled = np.repeat([value for value, _ in blocks], [number for _, number in blocks])
+    places: npt.NDArray[np.float64] = np.clip(pooled, 0.0, 1.0 - gap * max(0, count - 1)) + steps
+    return places
+
+
+def _interval(score: Score) -> Estimate | None:
+    return score.over_both if score.over_both is not None else score.over_seeds
+
+
+def _draw_pareto(
+    axes: Axes, points: Sequence[tuple[Score, int]], counts: Sequence[int], plan: Plan
+) -> list[tuple[str, float, float]]:
+    """Draw the points of a dataset; returns (method, x, y) of each, for the labels."""
+    lowest = math.floor(math.log10(min((number for number in counts if number), default=1)))
+    highest = max(lowest + 1, math.ceil(math.log10(max(1, *counts))))
+    place = [math.log10(number) if number else lowest - 1.0 for _, number in points]
+    means = [float(np.mean(score.values)) for score, _ in points]
+    sign = 1.0 if plan.higher_is_better(plan.metric) else -1.0
+    best = front([(x, sign * y) for x, y in zip(place, means, strict=True)])
+    right = highest + 0.1 * (highest - lowest)
+    axes.plot(
+        [*(place[one] for one in best), right], [*(means[one] for one in best), means[best[-1]]],
+        drawstyle="steps-post", color=MEAN, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1,
+    )  # fmt: skip
+    for one, (score, _) in enumerate(points):
+        interval = _interval(score)
+        if interval is not None and interval.low is not None and interval.high is not None:
+            axes.plot([place[one]] * 2, [interval.low, interval.high], color=SEED, linewidth=0.9, zorder=2)
+        axes.plot(
+            [place[one]], [means[one]], marker="o", markersize=4.5, markeredgecolor=SEED, zorder=3,
+            markerfacecolor=SEED if one in best else PAPER,
+        )  # fmt: skip
+    zero = any(number == 0 for number in counts)
+    step = -(-(highest - lowest) // 6)
+    ticks = [float(tick) for tick in range(lowest, highest + 1, step)]
+    axes.set_xticks([*([lowest - 1.0] if zero else []), *ticks], [*(["0"] if zero else []), *map(_power, ticks)])
+    axes.set_xlim(lowest - (1.3 if zero else 0.3), right)
+    return [(score.method, place[one], means[one]) for one, (score, _) in enumerate(points)]
+
+
+def _power(exponent: float) -> str:
+    letter = {0: "", 1: "k", 2: "M", 3: "G"}.get(int(exponent) // 3)
+    return f"1e{int(exponent)}" if letter is None else f"{10 ** (int(exponent) % 3)}{letter}"
+
+
+def _place(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """The names in a column on the right, in the order of the scores, each with a thin line to its point."""
+    names = drawing.short_names([name for name, _, _ in points])
+    canvas = axes.get_figure()
+    assert canvas is not None
+    height = axes.get_window_extent().height / canvas.dpi
+    ordered = sorted(points, key=lambda point: (point[2], -point[1]))
+    wanted = [float(axes.transAxes.inverted().transform(axes.transData.transform((0, y)))[1]) for _, _, y in ordered]
+    for (name, x, y), at in zip(ordered, spread(wanted, _LABEL / height), strict=True):
+        axes.annotate(
+            names[name], (x, y), (1.03, float(at)), textcoords="axes fraction", va="center", fontsize=SMALL,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": FAINT, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5),
+                "zorder": 0,
+            },
+        )  # fmt: skip
+
+
+def _pareto_caption(analysis: Analysis, points: Mapping[str, Sequence[tuple[Score, int]]], part: Sequence[str]) -> str:
+    plan = analysis.evidence.plan
+    shown = [score for name in part for score, _ in points[name]]
+    both = [score.over_both is not None for score in shown]
+    wide = "retraining and new cases from the same source (two-way interval over seeds and cases)"
+    narrow = "retraining on this data, scored on this test set (t over seeds)"
+    scope = wide if all(both) else f"{wide}; without predictions {narrow}" if any(both) else narrow
+    absent = [
+        f"{method} ({name})" for name in part for method in analysis.evidence.methods
+        if method not in {score.method for score, _ in points[name]}
+    ]  # fmt: skip
+    return (
+        f"{drawing.metric_name(plan.metric)} ({plan.direction}; mean over "
+        f"{drawing.counted([len(score.values) for score in shown], 'seed')} with {drawing.percent(plan.confidence)} "
+        f"intervals) against trained parameters. Scope: {scope}. Filled, and joined by the dashed line: no method "
+        "shown has a better mean with as few parameters; the line is a description and no test."
+        + (f" Not shown, without a score or a count: {', '.join(absent)}." if absent else "")
+    )
+
+
+def _spoken(dataset: str, points: Sequence[tuple[Score, int]]) -> str:
+    own = [f"{score.method} {np.mean(score.values):.3f} with {number:,} parameters" for score, number in points]
+    return f"{dataset}: {', '.join(own)}"

@@ -1,0 +1,1 @@
+"""Anyone's results as evidence: two tables, checked."""

@@ -1,0 +1,178 @@
+"""Results and predictions brought together, one method on one dataset at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from analysis.comparison.evidence import Cell, Predictions
+from analysis.imported.predictions import PredictionTable
+from analysis.imported.results import Results, TableTrial
+from analysis.stats.cautions import Caution
+from harness.errors import RequestError, suggestion
+from harness.metrics import METRICS, evaluate
+
+TOLERANCE = 1e-6
+"""Distance at which a value of the table and that of the predictions still count as the same."""
+
+
+class MergedTables:
+    """Both tables, one of which may be missing.
+
+    Raises:
+        RequestError: the predictions name a method or a dataset that the results do not have.
+    """
+
+    def __init__(self, results: Results | None, source: PredictionTable | None) -> None:
+        self.results, self.source = results, source
+        self.classes: dict[str, tuple[str, ...]] = {}
+        """Dataset → its classes, where a case has one of them; filled by ``cells_of``."""
+        # Metric → decimals of the table, where its values are those of the predictions but rounded.
+        self._rounded: dict[str, int] = {}
+        listed = () if self.source is None else self.source.trials
+        self._predicted: dict[tuple[str, str], list[int]] = {}
+        for method, dataset, seed in listed:
+            self._predicted.setdefault((dataset, method), []).append(seed)
+        if self.results is None:
+            self.methods = tuple(dict.fromkeys(method for method, _, _ in listed))
+            self.datasets = tuple(dict.fromkeys(dataset for _, dataset, _ in listed))
+            return
+        self.methods, self.datasets = self.results.methods, self.results.datasets
+        for dataset, method in self._predicted:
+            for what, word, known in (("method", method, self.methods), ("dataset", dataset, self.datasets)):
+                if word not in known:
+                    raise RequestError(
+                        f"{self.files[1]}: {self.files[0].name} has no {what} {word!r}{suggestion(word, known)}"
+                    )
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that there are, the results first."""
+        return [part.path for part in (self.results, self.source) if part is not None]
+
+    def predictions_of(self, dataset: str) -> Predictions | None:
+        """Reads the predictions of one dataset."""
+        return None if self.source is None else self.source.read(dataset)
+
+    def cells_of(self, dataset: str) -> dict[str, Cell]:
+        """Every method that the tables have on a dataset.
+
+        Raises:
+            RequestError: the tables contradict each other, or a cell of the predictions is not what it should be.
+        """
+        predictions = self.predictions_of(dataset)
+        if predictions is not None and predictions.labels.ndim == 1:
+            self.classes[dataset] = predictions.classes
+        trials = {} if self.results is None else self.results.trials
+        known = [
+            method for method in self.methods if (dataset, method) in trials or (dataset, method) in self._predicted
+        ]
+        return {method: self._cell(dataset, method, trials.get((dataset, method), {}), predictions) for method in known}
+
+    def _cell(
+        self, dataset: str, method: str, trials: Mapping[int, TableTrial], predictions: Predictions | None
+    ) -> Cell:
+        predicted = self._predicted.get((dataset, method), [])
+        failures = {seed: "failed" for seed, trial in trials.items() if trial.failed}
+        both = sorted(set(failures) & set(predicted))
+        if both:
+            raise RequestError(
+                f"{self.files[1]}: {method} on {dataset}, seed {both[0]}, has predictions, but the results say that it "
+                "failed; keep the one or the other"
+            )
+        logits = {} if predictions is None else predictions.logits.get(method, {})
+        scores: dict[str, dict[int, float | None]] = {}
+        overruled: dict[str, list[int]] = {}
+        for seed in sorted({*trials, *predicted} - set(failures)):
+            values = dict(trials[seed].values) if seed in trials else {}
+            if predictions is not None and seed in logits:
+                found = evaluate(logits[seed], predictions.labels)
+                for metric in (metric for metric in METRICS if metric in found):
+                    if metric in values and not self._agree(metric, values[metric], found[metric]):
+                        raise RequestError(_conflict(self.files[0], (method, dataset, seed, metric), values, found))
+                    if values.get(metric) is not None and found[metric] is None:
+                        overruled.setdefault(metric, []).append(seed)
+                    values[metric] = found[metric]
+            for metric, value in values.items():
+                scores.setdefault(metric, {})[seed] = value
+        file = self.files[-1].name
+        return Cell(
+            dataset=dataset,
+            method=method,
+            declared=tuple(sorted({*trials, *predicted})),
+            scores=scores,
+            failures=failures,
+            origins={seed: trials[seed].place if seed in trials else file for seed in sorted({*trials, *predicted})},
+            cautions=tuple(self._reservations(trials, predicted, overruled)),
+        )
+
+    def _agree(self, metric: str, given: float | None, computed: float | None) -> bool:
+        """Whether the table may mean what the predictions give; where those leave it undefined, they have the word."""
+        if given is None or computed is None:
+            return computed is None
+        decimals = 0 if self.results is None else self.results.decimals[metric]
+        distance = abs(given - computed)
+        if distance > TOLERANCE and decimals >= 2 and distance <= 0.5000001 * 10.0**-decimals:
+            self._rounded[metric] = decimals
+            return True
+        return distance <= TOLERANCE
+
+    def _reservations(
+        self, trials: Mapping[int, TableTrial], predicted: Sequence[int], overruled: Mapping[str, Sequence[int]]
+    ) -> Iterator[Caution]:
+        """What has to be said of one method on one dataset."""
+        done = {seed: trial for seed, trial in sorted(trials.items()) if not trial.failed}
+        without = [seed for seed in done if seed not in predicted]
+        if self.source is not None and without:
+            yield Caution(
+                "missing_predictions",
+                f"There are no predictions of {_seeds(without)}, so comparisons that need them cover seeds alone.",
+            )
+        for metric in () if self.results is None else self.results.metrics:
+            undefined = [seed for seed, trial in done.items() if trial.values.get(metric, 0.0) is None]
+            if undefined:
+                yield Caution("undefined_values", f"The table says n/a for {metric} of {_seeds(undefined)}.")
+            absent = [seed for seed, trial in done.items() if metric not in trial.values]
+            if absent and not (metric in METRICS and set(absent) <= set(predicted)):
+                yield Caution(
+                    "missing_values", f"The table has no {metric} of {_seeds(absent)}, only other metrics of the trial."
+                )
+        for metric, seeds in overruled.items():
+            yield Caution(
+                "undefined_values",
+                f"The table gives {metric} of {_seeds(seeds)}, but a class has no test case there and the metric no "
+                "value; it is not used.",
+            )
+
+    def cautions(self) -> Iterator[Caution]:
+        """Reservations about both tables, once all cells are read."""
+        if self.source is not None and not self.source.grouped:
+            yield Caution(
+                "ungrouped_cases",
+                "The predictions have no column 'group' that says which cases share a patient or lesion, so each case "
+                "counts as independent; if some do share one, intervals are too narrow.",
+            )
+        for metric, decimals in self._rounded.items():
+            yield Caution(
+                "rounded_values",
+                f"{metric} in the table is rounded to {decimals} decimals; the values that the predictions give are "
+                "used instead.",
+            )
+
+
+def _conflict(
+    file: Path,
+    place: tuple[str, str, int, str],
+    values: Mapping[str, float | None],
+    found: Mapping[str, float | None],
+) -> str:
+    method, dataset, seed, metric = place
+    given, computed = ("undefined" if one[metric] is None else f"{one[metric]:.8g}" for one in (values, found))
+    return (
+        f"{file}: the {metric} of {method} on {dataset}, seed {seed}, is {given}, but its predictions give {computed}; "
+        "remove its rows to have it computed, or rename it if it is another metric"
+    )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

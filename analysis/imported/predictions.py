@@ -1,0 +1,167 @@
+"""The predictions that somebody's table holds: logits of every method and seed on the test cases of each dataset."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from analysis.comparison.evidence import Predictions
+from analysis.imported.checks import Block, CaseRows, IntArray, check_block, check_columns, check_filled
+from analysis.imported.file import ForeignTable, open_table
+from analysis.stats.cautions import Caution
+from analysis.stats.estimate import FloatArray
+from harness.errors import RequestError
+
+KEYS = ("method", "dataset", "seed", "case_id")
+
+
+class PredictionTable:
+    """A table with the columns ``KEYS``, ``label`` (or ``label_0`` …), ``logit_0`` …, and maybe ``group``.
+
+    Only the rows of one dataset are ever in memory. Datasets may have different numbers of classes; the columns of the
+    classes that one lacks are empty there.
+
+    Args:
+        path: a CSV, TSV or parquet file.
+
+    Raises:
+        RequestError: the file is no such table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._table: ForeignTable = open_table(path)
+        self._logits, self._labels = self._numbered("logit"), self._numbered("label")
+        self._single = [name for name in ("label",) if name in self._table.columns or not self._labels]
+        self._table.need((*KEYS, *self._single, "logit_0"))
+
+    def _numbered(self, kind: str) -> list[str]:
+        found = sorted(int(name[len(kind) + 1 :]) for name in self._table.columns if re.fullmatch(rf"{kind}_\d+", name))
+        for place, number in enumerate(found):
+            if place != number:
+                raise RequestError(f"{self.path}: '{kind}_{number}' but no '{kind}_{place}'; number the classes from 0")
+        return [f"{kind}_{number}" for number in found]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the table says which cases belong together."""
+        return "group" in self._table.columns
+
+    @cached_property
+    def trials(self) -> tuple[tuple[str, str, int], ...]:
+        """(method, dataset, seed) of every training with predictions, in the order of the file.
+
+        Raises:
+            RequestError: a name is empty, a seed is no whole number, or there is no row.
+        """
+        table = self._table
+        keys = [table.text("method"), table.text("dataset"), table.whole("seed"), table.text("seed").alias("written")]
+        rows = table.collect(table.frame.select(keys).unique(maintain_order=True)).rows()
+        if not rows:
+            raise RequestError(f"{self.path}: no row below the header; write one for each method, seed and test case")
+        for method, dataset, seed, written in rows:
+            if method is None or dataset is None:
+                missing = "method" if method is None else "dataset"
+                raise RequestError(f"{self.path}: a row (seed {written}) has no {missing}; fill in its name")
+            if seed is None:
+                raise RequestError(
+                    f"{self.path}: {method} on {dataset} has the seed {written or 'empty'}, not a whole number; "
+                    "write one"
+                )
+        return tuple(dict.fromkeys(row[:3] for row in rows))
+
+    def read(self, dataset: str) -> Predictions | None:
+        """The predictions of one dataset, its cases in ascending order of their names; None where there are none.
+
+        Trials whose test cases are not those of most trials are left out, and ``cautions`` say so.
+
+        Raises:
+            RequestError: a label or a logit is missing or impossible, a case stands twice in a trial, or two trials
+                disagree on a case's label or group.
+        """
+        block = self._block(dataset)
+        if block is None:
+            return None
+        check_block(block)
+        sets = Counter(block.cases[trial.rows].tobytes() for trial in block.trials)
+        chosen = max(sets, key=lambda cases: (sets[cases], len(cases)))
+        kept = [trial for trial in block.trials if block.cases[trial.rows].tobytes() == chosen]
+        first = kept[0].rows
+        logits: dict[str, dict[int, FloatArray]] = {}
+        for trial in kept:
+            logits.setdefault(trial.method, {})[trial.seed] = block.logits[trial.rows]
+        return Predictions(
+            labels=block.labels[first] if block.several else block.labels[first, 0],
+            classes=tuple(f"class {number}" for number in range(block.logits.shape[1])),
+            groups=None if block.groups is None else _without_gaps(block.groups[first]),
+            logits=logits,
+            cautions=tuple(_left_out(block, block.cases[first])),
+        )
+
+    def _block(self, dataset: str) -> Block | None:
+        table, where = self._table, f"{self.path}, {dataset}"
+        more = [*self._single, *self._labels, *self._logits, *(["group"] if self.grouped else [])]
+        rows = table.collect(table.only("dataset", dataset).select("method", "seed", "case_id", *more))
+        if rows.is_empty():
+            return None
+        filled = rows.select(table.present(name).any() for name in more).row(0, named=True)
+        logits, several = ([name for name in names if filled[name]] for names in (self._logits, self._labels))
+        single = [name for name in self._single if filled[name]]
+        check_columns(where, logits, single, several)
+        keys = [table.text("method"), table.whole("seed"), table.text("case_id")]
+        ranked = [pl.col("group").rank("dense").cast(pl.Int64)] if filled.get("group") else []
+        rows = (
+            rows.select(
+                *keys,
+                *(table.whole(name) for name in (*single, *several)),
+                *(table.number(name) for name in logits),
+                *([table.text("group")] if ranked else []),
+            )
+            .with_columns((pl.col("case_id").rank("dense") - 1).cast(pl.Int64).alias("case"), *ranked)
+            .sort("method", "seed", "case_id")
+        )
+        check_filled(where, rows)
+        lengths = rows.group_by("method", "seed", maintain_order=True).len()
+        ends = lengths["len"].cum_sum().to_list()
+        return Block(
+            where=where,
+            keys=rows.select("method", "seed", "case_id"),
+            trials=[
+                CaseRows(method, seed, slice(end - length, end))
+                for (method, seed, length), end in zip(lengths.rows(), ends, strict=True)
+            ],
+            cases=rows["case"].to_numpy(),
+            labels=np.ascontiguousarray(rows.select(*single, *several).to_numpy()),
+            several=bool(several),
+            groups=rows["group"].to_numpy() if ranked else None,
+            logits=np.ascontiguousarray(rows.select(logits).to_numpy()),
+        )
+
+
+def _without_gaps(groups: IntArray) -> IntArray | None:
+    """The groups numbered from 0; None where every case is its own."""
+    names, numbers = np.unique(groups, return_inverse=True)
+    return None if len(names) == len(groups) else numbers.astype(np.int64)
+
+
+def _left_out(block: Block, cases: IntArray) -> Iterator[Caution]:
+    """A caution for each method with trials on other test cases."""
+    other: dict[str, list[CaseRows]] = {}
+    for trial in block.trials:
+        if not np.array_equal(block.cases[trial.rows], cases):
+            other.setdefault(trial.method, []).append(trial)
+    for method, trials in other.items():
+        own = block.cases[trials[0].rows]
+        yield Caution(
+            "other_cases",
+            f"{method} was scored on other test cases than most trials in seed{'s' if len(trials) > 1 else ''} "
+            f"{', '.join(str(trial.seed) for trial in trials)} ({len(own)} cases, {len(np.intersect1d(own, cases))} of "
+            f"them among the {len(cases)} of most), so these predictions are left out and no metric is computed from "
+            "them; scores of these seeds that a table of results gives may rest on other cases too.",
+        )

@@ -1,0 +1,1 @@
+"""Run directories, read: frames, summaries, evidence, the trials behind a number."""

@@ -1,0 +1,209 @@
+"""What run directories say about a comparison: of one sweep, or of several together."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis.comparison.evidence import Cell, Evidence, Family, Plan, Predictions, Repeat
+from analysis.runs import frames
+from analysis.runs.predictions import Source, read_predictions
+from analysis.stats.cautions import Caution
+from harness.errors import RequestError, suggestion
+from harness.store import RunDirectory, TrialFolder
+
+COMPARED_METRICS = tuple(name for name in frames.METRICS if name != "kappa")
+"""Every metric that methods are compared by, in this order after the primary one; tables alone show kappa."""
+_DECLARED = ("metric", "family", "control", "correction", "margin", "looks")
+_TRAINED_ALIKE = ("backbone", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    run: RunDirectory
+    records: frames.Records
+    spec: dict[str, Any]
+    plan: Plan
+    cards: dict[str, dict[str, Any]]
+    studies: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any] | None]]
+    """(dataset, method) that the sweep names and that was begun → description and choice."""
+
+
+def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] | None = None) -> Evidence:
+    """The evidence in run directories, finished or not.
+
+    Several sweeps are taken together: their methods and datasets are united, in the order of the runs.
+
+    Args:
+        runs: at least one.
+        records: what ``frames.read`` returned for each, if that is at hand.
+
+    Raises:
+        RequestError: a file is torn; no such metric or control; or the runs do not go together, because one method
+            was run on one dataset in two of them, because a dataset is not the same in both, or because they declared
+            different comparisons.
+        ValueError: no run.
+    """
+    if not runs:
+        raise ValueError("needs at least one run directory")
+    known = [frames.read(run) for run in runs] if records is None else records
+    parts = [_open(run, own) for run, own in zip(runs, known, strict=True)]
+    for first, second in combinations(parts, 2):
+        _check_together(first, second)
+    base = Path(os.path.commonpath([part.run.path for part in parts]))
+    cells = {key: cell for part in parts for key, cell in _cells(part, base)}
+    cards = {label: card for part in parts for label, card in part.cards.items()}
+    classes = {label: tuple(map(str, card["classes"])) for label, card in cards.items()}
+    names = [part.run.path.name for part in parts]
+
+    def predictions(dataset: str) -> Predictions | None:
+        return read_predictions(list(_sources(cells, dataset, base)), classes.get(dataset))
+
+    return Evidence(
+        name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
+        source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
+        plan=parts[0].plan,
+        datasets=tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"])),
+        methods=tuple(dict.fromkeys(label for part in parts for label in part.spec["methods"])),
+        cells=cells,
+        predictions=predictions,
+        classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
+        cautions=tuple(_trained_differently(parts)),
+    )
+
+
+def _open(run: RunDirectory, records: frames.Records) -> _Run:
+    spec = run.spec()
+    described = ((study.description(), study.chosen()) for study in run.studies())
+    studies = {(str(one["dataset"]), str(one["label"])): (one, chosen) for one, chosen in described}
+    named = {key: one for key, one in studies.items() if key[0] in spec["datasets"] and key[1] in spec["methods"]}
+    return _Run(run, records, spec, _plan(run, spec), run.cards(), named)
+
+
+def _plan(run: RunDirectory, spec: Mapping[str, Any]) -> Plan:
+    metric, confirm = str(spec["search"]["metric"]), spec["confirm"]
+    if metric not in frames.METRICS:
+        raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
+    control = confirm.get("control")
+    # Runs from before the family was declared have none.
+    family: Family = confirm.get("family") or ("all_pairs" if control is None else "vs_control")
+    if control is not None and control not in spec["methods"]:
+        raise RequestError(
+            f"{run.path}: confirm.control: no method {control!r} in the sweep{suggestion(control, spec['methods'])}"
+        )
+    if control is None and family == "vs_control":
+        raise RequestError(f"{run.path}: confirm.family: vs_control needs confirm.control, the method to compare with")
+    return Plan(
+        metric=metric,
+        metrics=(metric, *(name for name in COMPARED_METRICS if name != metric)),
+        family=family,
+        control=control,
+        correction=confirm.get("correction", "holm"),
+        margin=confirm.get("margin"),
+        looks=tuple(confirm.get("looks") or ()),
+    )
+
+
+def _check_together(first: _Run, second: _Run) -> None:
+    """Raise RequestError unless two runs can be one comparison."""
+    one, other = first.run.path, second.run.path
+    if one == other:
+        raise RequestError(f"{one}: given twice; name each run directory once")
+    for name in _DECLARED:
+        own, others = getattr(first.plan, name), getattr(second.plan, name)
+        if own != others:
+            raise RequestError(
+                f"{other}: declared {name} {_said(others)}, but {one} declared {_said(own)}; "
+                "runs are one comparison only where they declared the same, so report them apart"
+            )
+    for label in first.cards.keys() & second.cards.keys():
+        card, another = first.cards[label], second.cards[label]
+        different = [
+            what
+            for what, own, others in (
+                ("images", card.get("fingerprint"), another.get("fingerprint")),
+                ("split", card["split"].get("digest"), another["split"].get("digest")),
+            )
+            if own != others
+        ]
+        if different:
+            raise RequestError(
+                f"{other}: its dataset {label!r} has another {' and another '.join(different)} than that of {one}; "
+                "scores on different test cases do not compare: use one split, or give it another label"
+            )
+    for dataset, method in first.studies.keys() & second.studies.keys():
+        raise RequestError(
+            f"{other}: {method!r} was run on {dataset!r} here and in {one}; give one of them another label, "
+            "or report the runs apart"
+        )
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _trained_differently(parts: Sequence[_Run]) -> Iterator[Caution]:
+    for name in _TRAINED_ALIKE:
+        if any(part.spec.get(name) != parts[0].spec.get(name) for part in parts):
+            yield Caution(
+                "different_settings",
+                f"The runs do not have the same {name} settings, so a difference between methods of different runs "
+                "may be due to these.",
+            )
+
+
+def _cells(part: _Run, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
+    chosen = part.records.trials.filter(pl.col("chosen") & pl.col("stage").is_in(["confirm", "repeat"]))
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in chosen.iter_rows(named=True):
+        rows[row["dataset"], row["method"]].append(row)
+    prefix = part.run.path.relative_to(base)
+    for key, (description, _) in part.studies.items():
+        yield key, _cell(key, description, rows[key], prefix)
+
+
+def _cell(key: tuple[str, str], description: Mapping[str, Any], rows: Sequence[dict[str, Any]], prefix: Path) -> Cell:
+    declared = tuple(int(seed) for seed in description["confirm_seeds"])
+    inside = [row for row in rows if row["seed"] in declared]
+    confirmed = {row["seed"]: row for row in inside if row["stage"] == "confirm"}
+    done = {seed: row for seed, row in confirmed.items() if row["status"] == "done"}
+    again = {row["seed"]: row for row in inside if row["stage"] == "repeat" and row["status"] == "done"}
+    return Cell(
+        dataset=key[0],
+        method=key[1],
+        declared=declared,
+        scores={name: {seed: row[f"test_{name}"] for seed, row in done.items()} for name in frames.METRICS},
+        failures={
+            seed: row["cause"] or "unknown" for seed, row in sorted(confirmed.items()) if row["status"] == "failed"
+        },
+        repeats=tuple(
+            Repeat(seed, row["device"], _change(done[seed], row))
+            for seed, row in sorted(again.items())
+            if seed in done and done[seed]["device"] == row["device"]
+        ),
+        devices=tuple(sorted({row["device"] for row in done.values() if row["device"] is not None})),
+        search_trials=int(description["search_slots"]) * len(description["search_seeds"]),
+        origins={seed: (prefix / row["trial"]).as_posix() for seed, row in sorted(confirmed.items())},
+    )
+
+
+def _change(first: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, float]:
+    both = ((name, first[f"test_{name}"], again[f"test_{name}"]) for name in frames.METRICS)
+    return {name: abs(a - b) for name, a, b in both if a is not None and b is not None}
+
+
+def _sources(cells: Mapping[tuple[str, str], Cell], dataset: str, base: Path) -> Iterator[Source]:
+    for (name, method), cell in cells.items():
+        if name == dataset:
+            for seed in cell.seeds:
+                folder = TrialFolder(base / cell.origins[seed], "confirm")
+                yield Source(method, seed, folder.predictions, cell.scores["accuracy"][seed])

@@ -1,0 +1,274 @@
+"""A run directory as polars frames: one row a trial, an attempt, or an epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+from analysis.runs import costs
+from harness.errors import RequestError
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
+"""Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
+PARALLEL_FROM = 4000
+"""Trials from which on starting more processes is worth their second."""
+
+_PLACE: dict[str, DataTypeClass] = {
+    "trial": pl.String,  # path inside the run directory
+    "method": pl.String,  # as labelled in the sweep file
+    "dataset": pl.String,
+    "stage": pl.String,  # source, search, confirm, repeat
+}
+_TRIAL: dict[str, DataTypeClass] = {
+    **_PLACE,
+    "slot": pl.Int64,
+    "seed": pl.Int64,
+    "configuration": pl.String,  # hash of the hyperparameters (confirm, repeat)
+    "chosen": pl.Boolean,  # whether it ran the configuration that the search chose
+    "status": pl.String,  # done, failed, unfinished
+    "cause": pl.String,
+    "message": pl.String,
+    "hyperparameters": pl.String,  # JSON, sorted keys
+    "best_epoch": pl.Int64,
+    "epochs": pl.Int64,
+    "steps": pl.Int64,
+    "trainable": pl.Int64,  # parameters that train, head not counted
+    "head": pl.Int64,
+    "total": pl.Int64,
+    "train_seconds": pl.Float64,
+    "peak_bytes": pl.Int64,
+    "device": pl.String,
+    "threads": pl.Int64,
+    **costs.COLUMNS,
+}
+_METRIC: dict[str, DataTypeClass] = {f"{side}_{name}": pl.Float64 for side in ("val", "test") for name in METRICS}
+_ATTEMPT: dict[str, DataTypeClass] = {
+    **_PLACE,
+    "attempt": pl.Int64,
+    "hostname": pl.String,
+    "claimed": pl.Float64,
+    "last_seen": pl.Float64,
+    "seconds": pl.Float64,
+    "has_result": pl.Boolean,  # the last attempt of a finished trial
+}
+_EPOCH: dict[str, DataTypeClass] = {
+    "method": pl.String,
+    "dataset": pl.String,
+    "seed": pl.Int64,
+    "epoch": pl.Int64,
+    "value": pl.Float64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Every trial of a run and every attempt on one, read at the same time."""
+
+    trials: pl.DataFrame
+    """One row a trial, as ``trials`` says."""
+    attempts: pl.DataFrame
+    """One row an attempt, as ``attempts`` says."""
+
+
+def read(run: RunDirectory, workers: int = 1) -> Records:
+    """Read every trial folder of a run once.
+
+    Args:
+        run: the run directory.
+        workers: processes that share the studies of a large run. They are spawned, so a script that asks for more than
+            one needs the usual ``if __name__ == "__main__":``.
+
+    Raises:
+        TornFileError: a file of the run directory is not readable.
+        RequestError: the curve of a trial without a result is not readable.
+    """
+    studies = run.studies()
+    if workers > 1 and sum(map(_declared, studies)) >= PARALLEL_FROM:
+        parts = _shared(run, studies, workers)
+    else:
+        parts = [_of_study(run, study) for study in studies]
+    return _joined([_records(run, run.sources(), "source", {}, None), *parts])
+
+
+def trials(run: RunDirectory) -> pl.DataFrame:
+    """One row a trial of every stage, in the order of the run directory: search, confirm, repeat.
+
+    A trial without a result has the status ``unfinished``; its epochs are those of its curve so far. Metrics
+    that a result leaves undefined are null.
+
+    Raises:
+        RequestError: as for ``read``.
+    """
+    return read(run).trials
+
+
+def attempts(run: RunDirectory) -> pl.DataFrame:
+    """One row an attempt on a trial, those that died included.
+
+    ``seconds`` is the time from the claim to the last sign of life, null where the claim is unreadable. The
+    two clocks may belong to two machines, so a negative difference counts as 0.
+
+    Raises:
+        RequestError: as for ``read``.
+    """
+    return read(run).attempts
+
+
+def curves(run: RunDirectory, metric: str, records: Records | None = None) -> pl.DataFrame:
+    """Validation ``metric`` by epoch (from 1) of every confirm trial of a chosen configuration that is done.
+
+    Args:
+        run: the run directory.
+        metric: name of a validation metric.
+        records: what ``read`` returned, if that is at hand.
+
+    Raises:
+        RequestError: a curve is not readable, or as for ``read``.
+    """
+    known = (read(run) if records is None else records).trials
+    shown = known.filter((pl.col("stage") == "confirm") & pl.col("chosen") & (pl.col("status") == "done"))
+    columns: dict[str, list[Any]] = {name: [] for name in _EPOCH}
+    for trial, *place in shown.select("trial", "method", "dataset", "seed").iter_rows():
+        for number, line in enumerate(_curve(TrialFolder(run.path / trial, "confirm")), start=1):
+            for name, value in zip(_EPOCH, (*place, number, _finite((line.get("val") or {}).get(metric))), strict=True):
+                columns[name].append(value)
+    return pl.DataFrame(columns, schema=_EPOCH)
+
+
+def _declared(study: StudyFolder) -> int:
+    description = study.description()
+    return int(description["search_slots"]) * len(description["search_seeds"]) + len(description["confirm_seeds"])
+
+
+def _shared(run: RunDirectory, studies: Sequence[StudyFolder], workers: int) -> list[Records]:
+    """The records of each study, read by several processes."""
+    parts = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_of_study, run, study) for study in studies]
+        for study, future in zip(studies, futures, strict=True):
+            try:
+                parts.append(future.result())
+            except RequestError:
+                # On its way from the other process the error has lost its words; reading here gives it anew.
+                pool.shutdown(cancel_futures=True)
+                parts.append(_of_study(run, study))
+    return parts
+
+
+def _of_study(run: RunDirectory, study: StudyFolder) -> Records:
+    description, chosen = study.description(), study.chosen()
+    stages = {"search": study.trials("search"), "confirm": study.trials("confirm"), "repeat": study.repeats()}
+    return _joined([_records(run, folders, stage, description, chosen) for stage, folders in stages.items()])
+
+
+def _joined(parts: Sequence[Records]) -> Records:
+    return Records(pl.concat([part.trials for part in parts]), pl.concat([part.attempts for part in parts]))
+
+
+def _records(
+    run: RunDirectory,
+    folders: Iterable[TrialFolder],
+    stage: str,
+    description: Mapping[str, Any],
+    chosen: Mapping[str, Any] | None,
+) -> Records:
+    rows, tried = [], []
+    start = len(run.path.as_posix()) + 1
+    for folder in folders:
+        place = {
+            "trial": folder.path.as_posix()[start:],
+            "method": description.get("label"),
+            "dataset": description.get("dataset"),
+            "stage": stage,
+        }
+        result = _result(folder)
+        rows.append({**place, **_trial(folder, stage, result or {}, chosen)})
+        tried += [{**place, **attempt} for attempt in _attempts(folder, result is not None)]
+    return Records(
+        pl.DataFrame(rows, schema={**_TRIAL, **_METRIC}, orient="row"),
+        pl.DataFrame(tried, schema=_ATTEMPT, orient="row"),
+    )
+
+
+def _result(folder: TrialFolder) -> dict[str, Any] | None:
+    try:
+        return folder.result()
+    except FileNotFoundError:
+        return None
+
+
+def _attempts(folder: TrialFolder, finished: bool) -> Iterator[dict[str, Any]]:
+    history = folder.attempts()
+    for number, attempt in enumerate(history, start=1):
+        claimed, last_seen = attempt.get("claimed"), float(attempt["last_seen"])
+        yield {
+            "attempt": number,
+            "hostname": attempt.get("hostname"),
+            "claimed": claimed,
+            "last_seen": last_seen,
+            "seconds": None if claimed is None else max(0.0, last_seen - float(claimed)),
+            "has_result": finished and number == len(history),
+        }
+
+
+def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapping[str, Any] | None) -> dict[str, Any]:
+    asked = result
+    if not {"slot", "seed", "hyperparameters"} <= result.keys() and folder.has_request():
+        asked = {**folder.request(), **result}
+    configuration = folder.name.rpartition("-s")[0] if stage in ("confirm", "repeat") else None
+    parameters, device = result.get("parameters") or {}, result.get("device") or {}
+    metrics = result.get("metrics") or {}
+    sides = [(side, metrics.get(side) or {}) for side in ("val", "test")]
+    return {
+        "slot": asked.get("slot"),
+        "seed": asked.get("seed"),
+        "configuration": configuration,
+        "chosen": _is_chosen(configuration, asked, chosen),
+        "status": result.get("status", "unfinished"),
+        "cause": result.get("cause"),
+        "message": result.get("message"),
+        "hyperparameters": json.dumps(asked.get("hyperparameters") or {}, sort_keys=True),
+        "best_epoch": result.get("best_epoch"),
+        "epochs": result["epochs"] if result.get("epochs") is not None else len(_curve(folder)),
+        "steps": result.get("steps"),
+        "trainable": parameters.get("trainable"),
+        "head": parameters.get("head"),
+        "total": parameters.get("total"),
+        "train_seconds": (result.get("time") or {}).get("train_seconds"),
+        "peak_bytes": (result.get("memory") or {}).get("peak_bytes"),
+        "device": device.get("name"),
+        "threads": device.get("threads"),
+        **costs.recorded(result),
+        **{f"{side}_{name}": _finite(values.get(name)) for side, values in sides for name in METRICS},
+    }
+
+
+def _is_chosen(configuration: str | None, asked: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> bool:
+    if chosen is None:
+        return False
+    if configuration is not None:
+        return configuration == str(chosen["configuration"])
+    slot: int | None = asked.get("slot")
+    return slot == int(chosen["slot"])
+
+
+def _curve(folder: TrialFolder) -> list[dict[str, Any]]:
+    try:
+        return folder.curve()
+    except ValueError as error:
+        raise RequestError(
+            f"{folder.path}: its curve is torn or edited; `--repair` sets it aside and computes it again"
+        ) from error
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

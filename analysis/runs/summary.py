@@ -1,0 +1,316 @@
+"""What a run says so far: scores of each study, its search, its cost, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis.runs import frames
+from analysis.runs.costs import StudyCost, reference_of, relative_step, study_cost
+from analysis.runs.intervals import Interval, t_interval
+from analysis.runs.ledger import Spent, ledger
+from harness.errors import RequestError, suggestion
+from harness.store import RunDirectory, StudyFolder
+
+LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric on the test split over the confirm seeds of one study.
+
+    The scope is "seeds": retraining on this data, scored on this test set. It says nothing about new cases.
+    """
+
+    metric: str
+    values: dict[int, float | None]
+    """Seed → value; None where the metric is undefined."""
+    interval: Interval | None
+    """None without a seed, or when one leaves the metric undefined: a mean of the others would hide that."""
+
+    @property
+    def undefined(self) -> int:
+        """Seeds whose value is undefined."""
+        return sum(value is None for value in self.values.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far one stage of a study is."""
+
+    declared: int
+    done: int
+    failed: int
+    causes: dict[str, int]
+
+    @property
+    def missing(self) -> int:
+        """Declared trials without a result."""
+        return max(0, self.declared - self.done - self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One method on one dataset."""
+
+    dataset: str
+    method: str
+    plugin: str
+    summary: str
+    missing: tuple[str, ...]
+    """What is still to come, in words; empty when the study is complete."""
+    search: Stage
+    confirm: Stage
+    slots: int
+    seeds: tuple[int, ...]
+    """Confirm seeds that are done, ascending."""
+    search_seeds: tuple[int, ...]
+    space: dict[str, dict[str, Any]]
+    chosen: dict[str, Any] | None
+    default_value: float | None
+    """Validation score of slot 0, mean over the search seeds; None unless every one of them is done."""
+    confirmed_value: float | None
+    """Validation score of the chosen configuration, mean over the confirm seeds."""
+    scores: dict[str, Score]
+    trainable: tuple[int, ...]
+    """Distinct counts of trained parameters among the confirm trials, head not counted."""
+    head: tuple[int, ...]
+    train_seconds: float | None
+    """Median over the trials of both stages that are done."""
+    cost: StudyCost
+
+    @property
+    def state(self) -> str:
+        """``complete``, or the stage that is not."""
+        if not self.missing:
+            return "complete"
+        if self.search.missing:
+            return "search unfinished" if self.search.done + self.search.failed else "not begun"
+        return "confirmation unfinished" if self.chosen is not None else "nothing chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that the report prints."""
+
+    spec: dict[str, Any]
+    environment: dict[str, Any]
+    cards: dict[str, dict[str, Any]]
+    metric: str
+    studies: tuple[Study, ...]
+    absent: tuple[tuple[str, str], ...]
+    """(dataset, method) of the sweep without a study folder."""
+    removed: tuple[tuple[str, str], ...]
+    """(dataset, method) of studies that the sweep no longer names; only the ledger counts them."""
+    ledger: tuple[Spent, ...]
+    failures: tuple[dict[str, Any], ...]
+    """``trial``, ``dataset``, ``method``, ``stage``, ``cause``, ``message``, ``attempts`` of what failed."""
+    untimed_attempts: int
+    outside: int
+    """Confirm trials and repetitions with a result that ran another configuration or an undeclared seed."""
+    devices: tuple[str, ...]
+
+    def of(self, dataset: str) -> list[Study]:
+        """The studies of a dataset, by method."""
+        return [study for study in self.studies if study.dataset == dataset]
+
+    def relative_step(self, study: Study) -> float | None:
+        """Time a step as a multiple of full fine-tuning's on the same dataset; None where these do not compare."""
+        name = self.spec["backbone"]["name"]
+        methods = self.spec["methods"].items()
+        others = {label for label, entry in methods if (entry.get("backbone") or {}).get("name", name) != name}
+        rivals = [(one.method, one.plugin, one.cost) for one in self.of(study.dataset) if one.method not in others]
+        return None if study.method in others else relative_step(study.cost, reference_of(rivals))
+
+    @property
+    def datasets(self) -> list[str]:
+        """Every dataset of the sweep, by label."""
+        return sorted(self.spec["datasets"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.absent and all(not study.missing for study in self.studies)
+
+
+def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summary:
+    """Read a run directory.
+
+    Args:
+        run: the run directory.
+        records: what ``frames.read`` returned, if that is at hand.
+
+    Raises:
+        RequestError: it is none, or one of its files is torn.
+    """
+    spec = run.spec()
+    metric = str(spec["search"]["metric"])
+    if metric not in frames.METRICS:
+        raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
+    known = frames.read(run) if records is None else records
+    folders = {_key(description): (folder, description) for folder, description in _described(run)}
+    trials = _mark_outside([description for _, description in folders.values()], known.trials)
+    attempts = known.attempts
+    wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
+    slots = {key: int(description["search_slots"]) for key, (_, description) in folders.items()}
+    of_study = trials.partition_by("dataset", "method", as_dict=True)
+    studies = [
+        _study(*folders[key], of_study.get(key, trials.clear()), metric) for key in sorted(wanted & set(folders))
+    ]
+    counts = attempts.group_by("trial").len("attempts")
+    failed = trials.filter(pl.col("status") == "failed").join(counts, on="trial", how="left").sort("trial")
+    return Summary(
+        spec=spec,
+        environment=_environment(run),
+        cards=run.cards(),
+        metric=metric,
+        studies=tuple(studies),
+        absent=tuple(sorted(wanted - set(folders))),
+        removed=tuple(sorted(set(folders) - wanted)),
+        ledger=tuple(ledger(trials, attempts, slots)),
+        failures=tuple(failed.select("trial", "dataset", "method", "stage", "cause", "message", "attempts").to_dicts()),
+        untimed_attempts=attempts["seconds"].null_count(),
+        outside=trials.filter((pl.col("stage") == "other") & (pl.col("status") != "unfinished")).height,
+        devices=tuple(sorted(trials["device"].drop_nulls().unique())),
+    )
+
+
+def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, dict[str, Any]]]:
+    for folder in run.studies():
+        yield folder, folder.description()
+
+
+def _key(description: Mapping[str, Any]) -> tuple[str, str]:
+    return str(description["dataset"]), str(description["label"])
+
+
+def _environment(run: RunDirectory) -> dict[str, Any]:
+    try:
+        return run.environment()
+    except FileNotFoundError:
+        return {}
+
+
+def _mark_outside(descriptions: Iterable[Mapping[str, Any]], trials: pl.DataFrame) -> pl.DataFrame:
+    """Move confirm trials of another configuration or of an undeclared seed, and their repetitions, to ``other``."""
+    declared = pl.DataFrame(
+        [
+            {"dataset": dataset, "method": method, "seed": seed, "declared": True}
+            for description in descriptions
+            for dataset, method in [_key(description)]
+            for seed in description["confirm_seeds"]
+        ],
+        schema={"dataset": pl.String, "method": pl.String, "seed": pl.Int64, "declared": pl.Boolean},
+    )
+    inside = pl.col("chosen") & pl.col("declared").fill_null(False)
+    outside = pl.col("stage").is_in(["confirm", "repeat"]) & ~inside
+    joined = trials.join(declared, on=["dataset", "method", "seed"], how="left", maintain_order="left")
+    stage = pl.when(outside).then(pl.lit("other")).otherwise(pl.col("stage")).alias("stage")
+    return joined.with_columns(stage).drop("declared")
+
+
+def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFrame, metric: str) -> Study:
+    chosen = folder.chosen()
+    dataset, method = _key(description)
+    searched, confirmed = (own.filter(pl.col("stage") == stage) for stage in ("search", "confirm"))
+    slots, search_seeds = int(description["search_slots"]), list(description["search_seeds"])
+    confirm_seeds = [int(seed) for seed in description["confirm_seeds"]]
+    done = confirmed.filter(pl.col("status") == "done").sort("seed")
+    search = _stage(searched, slots * len(search_seeds))
+    confirm = _stage(confirmed, len(confirm_seeds))
+    finished = confirmed.filter(pl.col("status") != "unfinished")
+    waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
+    default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
+    timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "confirm"]))
+    seconds = timed["train_seconds"].drop_nulls().to_list()
+    return Study(
+        dataset=dataset,
+        method=method,
+        plugin=str(description["method"]),
+        summary=str(description.get("summary", "")),
+        missing=tuple(_missing(search, chosen, waiting)),
+        search=search,
+        confirm=confirm,
+        slots=slots,
+        seeds=tuple(done["seed"]),
+        search_seeds=tuple(search_seeds),
+        space=dict(description["space"]),
+        chosen=chosen,
+        default_value=_mean(default[f"val_{metric}"], len(search_seeds)),
+        confirmed_value=_mean(done[f"val_{metric}"], done.height),
+        scores={name: _score(name, done) for name in frames.METRICS},
+        trainable=_distinct(done["trainable"]),
+        head=_distinct(done["head"]),
+        train_seconds=statistics.median(seconds) if seconds else None,
+        cost=study_cost(done, timed),
+    )
+
+
+def _stage(trials: pl.DataFrame, declared: int) -> Stage:
+    failed = trials.filter(pl.col("status") == "failed")
+    causes = failed.select(pl.col("cause").fill_null("unknown")).group_by("cause").len().sort("cause")
+    done = trials.filter(pl.col("status") == "done").height
+    return Stage(declared, done, failed.height, dict(causes.iter_rows()))
+
+
+def _missing(search: Stage, chosen: Mapping[str, Any] | None, waiting: Sequence[int]) -> list[str]:
+    parts = []
+    if search.missing > 0:
+        parts.append(f"search: {search.missing} of {search.declared} trials have no result")
+    if chosen is None:
+        parts.append("no configuration chosen yet")
+    if waiting:
+        parts.append(f"confirm: no result for {_seeds(waiting)}")
+    return parts
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _score(metric: str, done: pl.DataFrame) -> Score:
+    values: dict[int, float | None] = dict(done.select("seed", f"test_{metric}").iter_rows())
+    defined = [value for value in values.values() if value is not None]
+    complete = bool(values) and len(defined) == len(values)
+    return Score(metric, values, t_interval(defined) if complete else None)
+
+
+def _mean(values: pl.Series, expected: int) -> float | None:
+    if expected == 0 or len(values) != expected or values.null_count():
+        return None
+    return t_interval(values.to_list()).mean
+
+
+def _distinct(values: pl.Series) -> tuple[int, ...]:
+    return tuple(sorted(values.drop_nulls().unique()))
+
+
+def optimism(study: Study, metric: str) -> float | None:
+    """By how much the chosen configuration looked better in the search than it is on the test split.
+
+    Best validation score minus mean test score over the confirm seeds, with the sign turned where lower is
+    better; None while either is unknown.
+    """
+    interval = study.scores[metric].interval
+    if study.chosen is None or study.chosen.get("value") is None or interval is None:
+        return None
+    difference = float(study.chosen["value"]) - interval.mean
+    return -difference if metric in LOWER_IS_BETTER else difference
+
+
+def shown_hyperparameters(study: Study) -> dict[str, str]:
+    """Name → chosen value as text; empty while nothing is chosen."""
+    if study.chosen is None:
+        return {}
+    return {name: _text(value) for name, value in sorted(study.chosen["hyperparameters"].items())}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)

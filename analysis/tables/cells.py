@@ -1,0 +1,139 @@
+"""Words and numbers that the tables of a comparison share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.comparison.compare import Analysis
+from analysis.comparison.pairs import Interval, Pair
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import NOT_AVAILABLE, number
+from analysis.stats.estimate import Estimate
+from analysis.tables.run_tables import METRIC_NAMES
+
+SCOPES: Mapping[Interval, str] = {
+    "two_way": "retraining and new cases from the same source (two-way interval over seeds and cases)",
+    "crossed_bootstrap": "retraining and new cases from the same source (resampled seeds and cases; tends to be wide)",
+    "t_over_seeds": "retraining on this data, scored on this test set (t over seeds); nothing is said about new cases",
+}
+_MARKS: Mapping[Interval, str] = {"crossed_bootstrap": "§", "t_over_seeds": "‡"}
+CORRECTIONS = {
+    "holm": "Holm's correction",
+    "bonferroni": "Bonferroni's correction",
+    "none": "no correction for their number",
+}
+TWO_WAY_P = (
+    "Intervals follow Satterthwaite and are not corrected for the number of comparisons; p values of the two-way "
+    "analysis follow Behrens and Fisher, so that the two need not agree: an interval may exclude zero although "
+    "p is above the level, or contain it although p is below."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The kinds of interval in one table: marked where they differ, and explained."""
+
+    kinds: tuple[Interval, ...]
+
+    @classmethod
+    def of(cls, kinds: Iterable[Interval | None]) -> Scopes:
+        """Those that occur, in a fixed order."""
+        found = set(kinds)
+        return cls(tuple(kind for kind in SCOPES if kind in found))
+
+    def mark(self, kind: Interval | None) -> str:
+        """A sign after the interval; none where all are of one kind."""
+        return _MARKS.get(kind, "") if kind is not None and len(self.kinds) > 1 else ""
+
+    @property
+    def sentence(self) -> str:
+        """What the intervals of the table hold for."""
+        if not self.kinds:
+            return "There is no interval: one needs two seeds."
+        said = []
+        for kind in self.kinds:
+            mark = self.mark(kind)
+            said.append(f"{mark + ': ' if mark else ''}{SCOPES[kind]}")
+        return f"Scope of the intervals: {'; '.join(said)}."
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is called in a text."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def in_text(metric: str) -> str:
+    """A metric as it is called within a sentence."""
+    name = metric_name(metric)
+    return name if metric == "brier" or name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
+def versus(pair: Pair) -> str:
+    """The two methods in their order."""
+    return f"{pair.first} vs {pair.second}"
+
+
+def span(estimate: Estimate | None, digits: int, mark: str = "") -> str:
+    """Both ends of an interval."""
+    if estimate is None or estimate.low is None:
+        return NOT_AVAILABLE
+    return f"[{number(estimate.low, digits)}, {number(estimate.high, digits)}]{mark}"
+
+
+def p_text(p: float | None, digits: int = 4) -> str:
+    """A p value; one that would be printed as 0 is printed as a bound."""
+    if p is None:
+        return NOT_AVAILABLE
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else number(p, digits)
+
+
+def outcome(one: Comparison) -> str:
+    """The verdict on the first method of a pair in words."""
+    if one.pair.estimate is None:
+        return "not compared"
+    if any(caution.code == "below_repeat_noise" for caution in one.cautions):
+        return f"{one.outcome} (repeat noise)"
+    return one.outcome
+
+
+def same(names: Mapping[str, str]) -> str:
+    """What holds for each dataset, said once where it is the same for all."""
+    different = set(names.values())
+    if len(different) == 1 and len(names) > 1:
+        return f"{different.pop()} on each dataset"
+    return "; ".join(f"{name}: {text}" for name, text in names.items())
+
+
+def sizes(analysis: Analysis) -> str:
+    """Seeds and test cases of each dataset, by the primary metric."""
+    metric = analysis.evidence.plan.metric
+    found = {}
+    for dataset in analysis.evidence.datasets:
+        own = [one for one in analysis.scores if one.dataset == dataset and one.metric == metric]
+        seeds = sorted({len(one.seeds) for one in own}) or [0]
+        cases = max((one.pair.cases or 0 for one in analysis.comparisons if one.pair.dataset == dataset), default=0)
+        units = max((one.over_both.mean_squares.cases for one in own if one.over_both is not None), default=cases)
+        count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        known = f", {cases} test cases" if cases else ""
+        known += f" of {units} patients or lesions" if units < cases else ""
+        found[dataset] = f"{count} seed{'' if seeds == [1] else 's'}{known}"
+    return same(found)
+
+
+def family(analysis: Analysis) -> str:
+    """The declared family in words."""
+    plan = analysis.evidence.plan
+    return f"each method against {plan.control}" if plan.family == "vs_control" else "all pairs of methods"
+
+
+def by_dataset(analysis: Analysis, comparisons: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]:
+    """The comparisons of each dataset that has any."""
+    groups = [(name, [one for one in comparisons if one.pair.dataset == name]) for name in analysis.evidence.datasets]
+    return [(name, own) for name, own in groups if own]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

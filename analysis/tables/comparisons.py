@@ -1,0 +1,177 @@
+"""The tables of differences: declared comparisons, those beside them, and every p value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analysis.comparison.compare import Analysis
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import Row, Table
+from analysis.tables.cells import (
+    CORRECTIONS,
+    TWO_WAY_P,
+    by_dataset,
+    family,
+    listed,
+    metric_name,
+    p_text,
+    versus,
+)
+from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
+from analysis.tables.differences import difference_table
+from analysis.tables.main_table import main
+
+
+def all_tables(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> list[Table]:
+    """Every table that has something to show, in the order of a report.
+
+    Args:
+        analysis: of the comparison.
+        parameters: as for ``analysis.tables.main_table.main``.
+    """
+    made = [
+        main(analysis, parameters),
+        pairwise(analysis),
+        averages(analysis),
+        secondary(analysis),
+        exploratory(analysis),
+        power(analysis),
+        seed_sensitivity(analysis),
+        robustness(analysis),
+        robustness_of_averages(analysis),
+        nondeterminism(analysis),
+        not_compared(analysis),
+        all_p_values(analysis),
+    ]
+    return [table for table in made if not table.empty]
+
+
+def pairwise(analysis: Analysis) -> Table:
+    """The declared family by the primary metric: a group a dataset, a row a comparison."""
+    plan = analysis.evidence.plan
+    return difference_table(
+        analysis,
+        by_dataset(analysis, analysis.of("primary")),
+        f"{metric_name(plan.metric)}: the declared comparisons ({family(analysis)}).",
+        "pairwise",
+    )
+
+
+def secondary(analysis: Analysis) -> Table:
+    """The same pairs by the other metrics, each metric a family of its own; no claim rests on them."""
+    groups = [
+        (f"{metric_name(metric)}, {dataset}", own)
+        for metric in analysis.evidence.plan.metrics
+        for dataset, every in by_dataset(analysis, analysis.of("secondary"))
+        if (own := [one for one in every if one.pair.metric == metric])
+    ]
+    return difference_table(
+        analysis,
+        groups,
+        f"Secondary metrics: the declared comparisons ({family(analysis)}) by other metrics.",
+        "secondary",
+        "No claim rests on secondary metrics: each of them was corrected on its own, not for there being several.",
+    )
+
+
+def exploratory(analysis: Analysis) -> Table:
+    """Pairs outside the declared family by the primary metric."""
+    plan = analysis.evidence.plan
+    own = [one for one in analysis.of("exploratory") if one.pair.metric == plan.metric]
+    return difference_table(
+        analysis,
+        by_dataset(analysis, own),
+        f"{metric_name(plan.metric)}, exploratory: pairs outside the declared family.",
+        "exploratory",
+        "These pairs were not declared: they suggest what to test next and support no claim. "
+        "Their other metrics are in the table of all p values.",
+    )
+
+
+def averages(analysis: Analysis) -> Table:
+    """The declared comparisons averaged over the datasets, a family of its own."""
+    evidence = analysis.evidence
+    names = f"{len(evidence.datasets)} datasets ({listed(evidence.datasets)})"
+    groups = [("", list(analysis.averages))] if analysis.averages else []
+    return difference_table(
+        analysis,
+        groups,
+        f"{metric_name(evidence.plan.metric)}: the declared comparisons averaged over these {names}.",
+        "averages",
+        f"The claim is about the average over these {names}, each with the same weight, and about no other dataset.",
+    )
+
+
+def not_compared(analysis: Analysis) -> Table:
+    """Pairs without a p value, and why."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for one in (*analysis.comparisons, *analysis.averages):
+        if one.p is None:
+            why = " ".join(caution.sentence for caution in one.pair.cautions) or "No p value could be computed."
+            key = (one.pair.dataset or "Average over the datasets", versus(one.pair), why)
+            reasons.setdefault(key, []).append(metric_name(one.pair.metric))
+    names = dict.fromkeys(dataset for dataset, _, _ in reasons)
+    return Table(
+        caption="Pairs that could not be compared.",
+        head=("Comparison", "Metric", "Why"),
+        align="lll",
+        groups=tuple(
+            (
+                name,
+                tuple(
+                    (pair, ", ".join(metrics), why)
+                    for (dataset, pair, why), metrics in reasons.items()
+                    if dataset == name
+                ),
+            )
+            for name in names
+        ),
+        note="They stay in their family: leaving them out would make the p values of the others smaller.",
+        name="not_compared",
+    )
+
+
+def all_p_values(analysis: Analysis) -> Table:
+    """Every p value with its role and the size of its family."""
+
+    def row(one: Comparison) -> Row:
+        exact = (one.pair.sign_flip, one.pair.wilcoxon)
+        return (
+            versus(one.pair),
+            one.role,
+            str(one.family),
+            *(p_text(p, 6) for p in (one.p, one.p_adjusted, one.p_all_pairs)),
+            *(p_text(p, 6) for p in (one.equivalence_p, one.equivalence_p_adjusted)),
+            *(p_text(None if test is None else test.p, 6) for test in exact),
+        )
+
+    plan = analysis.evidence.plan
+    groups = [
+        (f"{metric_name(metric)}, {dataset}", [one for one in own if one.pair.metric == metric])
+        for dataset, own in by_dataset(analysis, analysis.comparisons)
+        for metric in plan.metrics
+    ]
+    if analysis.averages:
+        groups.append((f"{metric_name(plan.metric)}, average over the datasets", list(analysis.averages)))
+    return Table(
+        caption="Every p value.",
+        head=(
+            "Comparison",
+            "Role",
+            "Family",
+            "p",
+            "p adjusted",
+            "p, all pairs",
+            "TOST p",
+            "TOST p adjusted",
+            "Sign-flip p",
+            "Wilcoxon p",
+        ),
+        align="ll" + "r" * 8,
+        groups=tuple((name, tuple(map(row, own))) for name, own in groups),
+        note=f"Two-sided, except TOST. Adjusted: {CORRECTIONS[plan.correction]}, with the family as printed; all "
+        "pairs: the same over all pairs of methods on all datasets. Role: primary (declared, primary metric), "
+        "secondary (declared, another metric), exploratory (not declared), average (over the datasets, by Student's "
+        f"t). Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected. {TWO_WAY_P}",
+        name="p_values",
+    )

@@ -1,0 +1,362 @@
+"""The tables of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from analysis.contents import NOT_AVAILABLE, Table, count, number
+from analysis.runs.frames import METRICS
+from analysis.runs.intervals import Interval
+from analysis.runs.ledger import Spent
+from analysis.runs.summary import Study, Summary, optimism, shown_hyperparameters
+
+METRIC_NAMES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "auc": "AUC",
+    "macro_f1": "Macro F1",
+    "mcc": "MCC",
+    "kappa": "Kappa",
+    "nll": "NLL",
+    "brier": "Brier score",
+    "ece": "ECE",
+}
+_MEGABYTE, _GIGA = 1e6, 1e9
+SCOPE = (
+    "Scope: seeds only. The interval covers retraining on this data, scored on this test set; "
+    "it says nothing about new cases."
+)
+
+
+def scores(summary: Summary) -> Table:
+    """Primary metric: mean, standard deviation, interval, seeds and parameters of each study."""
+
+    def row(study: Study) -> tuple[str, ...]:
+        interval = study.scores[summary.metric].interval
+        return (
+            study.method,
+            number(interval.mean if interval else None),
+            number(interval.sd if interval else None),
+            _span(interval),
+            f"{len(study.seeds)} of {study.confirm.declared}",
+            _counts(study.trainable),
+            _counts(study.head),
+        )
+
+    return Table(
+        name="scores",
+        caption=f"{METRIC_NAMES[summary.metric]} on the test split, over the confirm seeds.",
+        head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
+        align="lrrrrrr",
+        groups=_by_dataset(summary, row, 7),
+        note=f"{SCOPE} SD: sample standard deviation over seeds. Trained parameters do not count the head, "
+        "which every method trains. Rows are in alphabetical order.",
+    )
+
+
+def other_metrics(summary: Summary) -> Table:
+    """Every metric: mean and standard deviation."""
+
+    def row(study: Study) -> tuple[str, ...]:
+        return (study.method, *(_mean_sd(study.scores[name].interval) for name in METRICS))
+
+    return Table(
+        name="metrics",
+        caption="All metrics on the test split: mean (SD) over the confirm seeds.",
+        head=("Method", *(METRIC_NAMES[name] for name in METRICS)),
+        align="l" + "r" * len(METRICS),
+        groups=_by_dataset(summary, row, 1 + len(METRICS)),
+        note=f"Scope: seeds only. NLL, Brier score and ECE: lower is better. {NOT_AVAILABLE}: not confirmed "
+        "yet, or undefined in at least one seed.",
+    )
+
+
+def search(summary: Summary) -> Table:
+    """What the search found and what became of it on fresh seeds."""
+
+    def row(study: Study) -> tuple[str, ...]:
+        chosen = study.chosen or {}
+        interval = study.scores[summary.metric].interval
+        return (
+            study.method,
+            str(chosen.get("slot", NOT_AVAILABLE)),
+            number(study.default_value),
+            number(chosen.get("value")),
+            number(study.confirmed_value),
+            number(interval.mean if interval else None),
+            number(optimism(study, summary.metric)),
+        )
+
+    return Table(
+        name="search",
+        caption=f"The search by {METRIC_NAMES[summary.metric]}: default and chosen configuration.",
+        head=(
+            "Method",
+            "Chosen slot",
+            "Default, validation",
+            "Chosen, validation",
+            "Fresh seeds, validation",
+            "Fresh seeds, test",
+            "Optimism",
+        ),
+        align="lrrrrrr",
+        groups=_by_dataset(summary, row, 7),
+        note="The default configuration is slot 0. Optimism: the chosen configuration's validation score in "
+        "the search less its mean test score on fresh seeds, with the sign turned where lower is better: "
+        "positive means that the search promised more than the test split gave.",
+    )
+
+
+def hyperparameters(summary: Summary) -> Table:
+    """Each method's search space, its default and what was chosen on each dataset."""
+    rows: dict[tuple[str, str, str, str], dict[str, str]] = {}
+    for study in summary.studies:
+        chosen = shown_hyperparameters(study)
+        for name, parameter in study.space.items():
+            key = (study.method, name, _domain(parameter), _plain(parameter.get("default")))
+            rows.setdefault(key, {})[study.dataset] = chosen.get(name, NOT_AVAILABLE)
+    groups = tuple(
+        (
+            method,
+            tuple(
+                (*key[1:], *(values.get(dataset, NOT_AVAILABLE) for dataset in summary.datasets))
+                for key, values in sorted(rows.items())
+                if key[0] == method
+            ),
+        )
+        for method in sorted({key[0] for key in rows})
+    )
+    return Table(
+        name="hyperparameters",
+        caption="Search spaces, defaults and chosen values.",
+        head=("Hyperparameter", "Searched", "Default", *(f"Chosen, {name}" for name in summary.datasets)),
+        align="llr" + "r" * len(summary.datasets),
+        groups=groups,
+    )
+
+
+def cost(summary: Summary) -> Table:
+    """The budget of each study, with a total for each method where there are several datasets."""
+    by_dataset: dict[str, list[Spent]] = {}
+    for spent in summary.ledger:
+        by_dataset.setdefault(spent.dataset or "Backbones trained first", []).append(spent)
+    medians = {(study.dataset, study.method): study.train_seconds for study in summary.studies}
+    groups = [
+        (dataset, tuple(_cost_row(spent, medians.get((dataset, spent.method or ""))) for spent in entries))
+        for dataset, entries in by_dataset.items()
+    ]
+    datasets = {spent.dataset for spent in summary.ledger if spent.dataset is not None}
+    if len(datasets) > 1:
+        methods = sorted({spent.method for spent in summary.ledger if spent.method is not None})
+        groups.append(("All datasets", tuple(_cost_row(_total(summary.ledger, method), None) for method in methods)))
+    return Table(
+        name="cost",
+        caption="The budget ledger: all work, that which failed, died or was repeated included.",
+        head=(
+            "Method",
+            "Search slots",
+            "Trials",
+            "Attempts",
+            "Without result",
+            "Epochs",
+            "Median s a trial",
+            "Search s",
+            "Confirm s",
+            "Other s",
+            "Total s",
+        ),
+        align="lrrrrrrrrrr",
+        groups=tuple(groups),
+        note="Seconds: device-seconds, the time that workers held a trial, from the claim to the last sign "
+        "of life, each in full where several share a device. Median: training time of trials that are done. "
+        "Without result: attempts that died or still run. Other: confirm trials outside the comparison, "
+        "and backbones that were trained first.",
+    )
+
+
+def networks(summary: Summary) -> Table:
+    """What the confirmed networks of each study cost, whatever its budget was."""
+
+    def row(study: Study) -> tuple[str, ...]:
+        figures = study.cost.figures
+        before = figures["multiply_adds_before"]
+        return (
+            study.method,
+            _counts(figures["own"]),
+            _counts(figures["norm"]),
+            _counts(study.head),
+            _each(figures["percent"], 1, 3),
+            _each(figures["storage_bytes"], _MEGABYTE, 2),
+            _each(figures["optimizer_bytes"], _MEGABYTE, 2),
+            _each(before, _GIGA, 3),
+            _each(figures["multiply_adds"], _GIGA, 3),
+            number(None if study.cost.peak_bytes is None else study.cost.peak_bytes / _MEGABYTE, 0),
+            number(study.cost.step_seconds, 4),
+            number(summary.relative_step(study), 2),
+        )
+
+    return Table(
+        name="networks",
+        caption="What the adapted networks cost.",
+        head=(
+            "Method",
+            "Own",
+            "Norms",
+            "Head",
+            "% of backbone",
+            "Storage, MB",
+            "Optimiser, MB",
+            "GMACs before",
+            "GMACs",
+            "Peak, MB",
+            "s a step",
+            "× full fine-tuning",
+        ),
+        align="l" + "r" * 11,
+        groups=_by_dataset(summary, row, 12),
+        note="Trained parameters: own (added, or pretrained weights that train), scales and shifts of norms, head; "
+        "the percentage is of own and norms. Storage: what a task needs beside the pretrained file, head included. "
+        "Optimiser: its state. GMACs: 10⁹ multiply-adds of one image through the convolutions "
+        "and linear layers of the unchanged and of the adapted backbone, not merged; norms, activations and the head "
+        "are not counted. Peak: of the accelerator's memory. "
+        "Seconds a step: training time by steps, validation included; it is compared with full fine-tuning's where "
+        "both ran on one kind of device with as many threads. MB: 10⁶ bytes.",
+    )
+
+
+def progress(summary: Summary) -> Table:
+    """How far each study is, and its failures by cause."""
+
+    def row(study: Study) -> tuple[str, ...]:
+        return (
+            study.method,
+            study.state,
+            *(
+                text
+                for stage in (study.search, study.confirm)
+                for text in (f"{stage.done} of {stage.declared}", _causes(stage.causes))
+            ),
+            "; ".join(study.missing) or "nothing",
+        )
+
+    absent = {
+        dataset: [
+            (method, "not begun", NOT_AVAILABLE, "", NOT_AVAILABLE, "", "everything")
+            for name, method in summary.absent
+            if name == dataset
+        ]
+        for dataset in summary.datasets
+    }
+    groups = tuple(
+        (dataset, tuple(sorted([*map(row, summary.of(dataset)), *absent[dataset]]))) for dataset in summary.datasets
+    )
+    return Table(
+        name="progress",
+        caption="Progress of each study; failures by cause.",
+        head=("Method", "State", "Search done", "Search failed", "Confirm done", "Confirm failed", "Missing"),
+        align="llrlrll",
+        groups=groups,
+    )
+
+
+def failures(summary: Summary) -> Table:
+    """Every trial that failed for good."""
+    return Table(
+        name="failures",
+        caption="Failed trials.",
+        head=("Trial", "Cause", "Attempts", "Message"),
+        align="llrl",
+        groups=(
+            (
+                "",
+                tuple(
+                    (row["trial"], row["cause"] or "unknown", count(row["attempts"]), row["message"] or "")
+                    for row in summary.failures
+                ),
+            ),
+        ),
+    )
+
+
+def _by_dataset(
+    summary: Summary, row: Callable[[Study], tuple[str, ...]], columns: int
+) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
+    groups = []
+    for dataset in summary.datasets:
+        rows = {study.method: row(study) for study in summary.of(dataset)}
+        absent = [method for name, method in summary.absent if name == dataset]
+        rows |= {method: (method, *[NOT_AVAILABLE] * (columns - 1)) for method in absent}
+        groups.append((dataset, tuple(rows[method] for method in sorted(rows))))
+    return tuple(groups)
+
+
+def _span(interval: Interval | None) -> str:
+    if interval is None or interval.low is None:
+        return NOT_AVAILABLE
+    return f"[{number(interval.low)}, {number(interval.high)}]"
+
+
+def _mean_sd(interval: Interval | None) -> str:
+    if interval is None:
+        return NOT_AVAILABLE
+    return f"{number(interval.mean, 3)} ({number(interval.sd, 3)})"
+
+
+def _counts(values: Iterable[float]) -> str:
+    return " / ".join(map(count, values)) or NOT_AVAILABLE
+
+
+def _each(values: Iterable[float], unit: float, digits: int) -> str:
+    return " / ".join(number(value / unit, digits) for value in values) or NOT_AVAILABLE
+
+
+def _causes(causes: Mapping[str, int]) -> str:
+    return ", ".join(f"{cause} {times}" for cause, times in causes.items()) or "none"
+
+
+def _cost_row(spent: Spent, median: float | None) -> tuple[str, ...]:
+    seconds = spent.seconds
+    return (
+        spent.method or "all",
+        f"{spent.slots} of {spent.slots_declared}" if spent.method is not None else NOT_AVAILABLE,
+        count(spent.trials),
+        count(spent.attempts),
+        count(spent.attempts_without_result),
+        count(spent.epochs),
+        number(median, 1),
+        number(seconds.get("search", 0.0), 1),
+        number(seconds.get("confirm", 0.0), 1),
+        number(seconds.get("other", 0.0) + seconds.get("source", 0.0), 1),
+        number(sum(seconds.values()), 1),
+    )
+
+
+def _total(ledger: Iterable[Spent], method: str) -> Spent:
+    own = [spent for spent in ledger if spent.method == method]
+    stages = sorted({stage for spent in own for stage in spent.seconds})
+    return Spent(
+        dataset=None,
+        method=method,
+        slots_declared=sum(spent.slots_declared for spent in own),
+        slots=sum(spent.slots for spent in own),
+        trials=sum(spent.trials for spent in own),
+        attempts=sum(spent.attempts for spent in own),
+        attempts_without_result=sum(spent.attempts_without_result for spent in own),
+        epochs=sum(spent.epochs for spent in own),
+        seconds={stage: sum(spent.seconds.get(stage, 0.0) for spent in own) for stage in stages},
+    )
+
+
+def _domain(parameter: Mapping[str, Any]) -> str:
+    kind = parameter["kind"]
+    if kind == "Choice":
+        return "one of " + ", ".join(map(_plain, parameter["choices"]))
+    if kind in ("Float", "Int"):
+        scale = ", log" if parameter.get("log") else ""
+        return f"[{_plain(parameter['low'])}, {_plain(parameter['high'])}]{scale}"
+    return "fixed"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

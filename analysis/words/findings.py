@@ -1,0 +1,190 @@
+"""The paragraph on results: one or two sentences for each dataset, then the averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from analysis.comparison.compare import Analysis
+from analysis.comparison.evidence import Plan
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import number
+from analysis.words.phrases import (
+    SCOPES,
+    decimals,
+    evidence_phrase,
+    listed,
+    metric_phrase,
+    open_question,
+    p_phrase,
+    place_phrase,
+    refusal,
+    reversal,
+)
+
+MOST_IN_FULL = 6
+"""Comparisons of one outcome on one dataset that are told one by one; of more, a range is given."""
+
+
+def results_paragraph(analysis: Analysis) -> str:
+    """``results_paragraphs`` as one."""
+    return " ".join(results_paragraphs(analysis))
+
+
+def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
+    """The results section of a paper: the declared comparisons by the primary metric, a paragraph a dataset.
+
+    Differences keep two digits of the interval's half width; ``better by`` and ``worse by`` print their size.
+    """
+    evidence = analysis.evidence
+    if not analysis.of("primary"):
+        return ("No comparison of methods was declared." if evidence.methods else "There are no results.",)
+    average = f"On average over these {len(evidence.datasets)} datasets"
+    parts = [
+        list(_opening(analysis)),
+        *(_told(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),
+        _told(average, analysis.averages, evidence.plan),
+        list(_reversals(analysis)),
+    ]
+    return tuple(" ".join(part) for part in parts if part)
+
+
+def _reversals(analysis: Analysis) -> Iterator[str]:
+    for one in analysis.robustness:
+        turned = reversal(one)
+        if turned is not None:
+            pair = one.comparison.pair
+            yield f"The verdict on {pair.first} against {pair.second} {place_phrase(pair)} is the opposite {turned}."
+
+
+def _opening(analysis: Analysis) -> Iterator[str]:
+    plan = analysis.evidence.plan
+    kinds = dict.fromkeys(one.pair.interval for one in analysis.of("primary") if one.pair.interval is not None)
+    if not kinds:
+        return
+    lower = "" if plan.higher_is_better(plan.metric) else " (lower is better)"
+    level = f"{100 * plan.confidence:g} %"
+    said = [SCOPES[kind] for kind in kinds]
+    if len(kinds) == 1:
+        yield f"Differences in {metric_phrase(plan.metric)}{lower} come with {level} intervals for {said[0]}."
+    else:
+        where = [
+            f"{scope} ({_where(analysis, kind)})" for kind, scope in zip(kinds, said, strict=True)
+        ]  # fmt: skip
+        yield (
+            f"Differences in {metric_phrase(plan.metric)}{lower} come with {level} intervals, which cover "
+            f"{'; '.join(where)}."
+        )
+
+
+def _where(analysis: Analysis, kind: str) -> str:
+    """The datasets, or single pairs on them, whose intervals are of that kind."""
+    parts = []
+    for dataset in analysis.evidence.datasets:
+        made = [one.pair for one in analysis.of("primary", dataset) if one.pair.interval is not None]
+        own = [pair for pair in made if pair.interval == kind]
+        if own and len(own) == len(made):
+            parts.append(f"on {dataset}")
+        elif own:
+            parts.append(f"on {dataset} for {listed([f'{pair.first} and {pair.second}' for pair in own])}")
+    return ", ".join(parts)
+
+
+def _told(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]:
+    """Up to four sentences on one dataset: decided, equivalent, open, not made; only the first names the place."""
+    made = [one for one in comparisons if one.pair.estimate is not None]
+    sentences = [
+        _decided([one for one in made if one.outcome in ("better", "worse")], plan),
+        _equivalent([one for one in made if one.outcome == "equivalent"], plan),
+        _inconclusive([one for one in made if one.outcome == "inconclusive"], plan),
+        _refused([one for one in comparisons if one.pair.estimate is None]),
+    ]
+    said = [sentence for sentence in sentences if sentence]
+    return [f"{lead}, {said[0]}", *(sentence[0].upper() + sentence[1:] for sentence in said[1:])] if said else []
+
+
+def _decided(comparisons: Sequence[Comparison], plan: Plan) -> str:
+    if not comparisons:
+        return ""
+    if len(comparisons) <= MOST_IN_FULL:
+        return f"{listed([_verdict(one, plan) for one in comparisons])}."
+    ordered = sorted(comparisons, key=lambda one: (one.pair.second, one.outcome))
+    groups = (list(group) for _, group in groupby(ordered, key=lambda one: (one.pair.second, one.outcome)))
+    return f"{'; '.join(_verdict(group[0], plan) if len(group) == 1 else _range(group, plan) for group in groups)}."
+
+
+def _verdict(one: Comparison, plan: Plan) -> str:
+    estimate = one.pair.estimate
+    assert estimate is not None
+    size = number(abs(estimate.estimate), decimals(estimate))
+    numbers = evidence_phrase(one, plan, size=True)
+    return f"{one.pair.first} was {one.outcome} than {one.pair.second} by {size} ({numbers})"
+
+
+def _range(group: Sequence[Comparison], plan: Plan) -> str:
+    estimates = [one.pair.estimate for one in group if one.pair.estimate is not None]
+    digits = max(decimals(estimate) for estimate in estimates)
+    sizes = sorted(abs(estimate.estimate) for estimate in estimates)
+    largest = p_phrase(max(one.p_adjusted or 0.0 for one in group), plan.alpha).replace("p = ", "p at most ")
+    adjusted = "" if plan.correction == "none" else "adjusted "
+    return (
+        f"{listed([one.pair.first for one in group])} were {group[0].outcome} than {group[0].pair.second} by "
+        f"{number(sizes[0], digits)} to {number(sizes[-1], digits)} (each {adjusted}{largest})"
+    )
+
+
+def _equivalent(comparisons: Sequence[Comparison], plan: Plan) -> str:
+    if not comparisons:
+        return ""
+    margin = f"equivalence within the margin of {plan.margin:g} was shown for"
+    if len(comparisons) > MOST_IN_FULL:
+        return f"{margin} {listed([f'{one.pair.first} and {one.pair.second}' for one in comparisons])}."
+    items = [
+        f"{one.pair.first} and {one.pair.second} ({evidence_phrase(one, plan, size=False)}{_despite(one)})"
+        for one in comparisons
+    ]
+    return f"{margin} {listed(items)}."
+
+
+def _despite(one: Comparison) -> str:
+    real = any(caution.code == "within_margin" for caution in one.cautions)
+    return "; unlikely to be chance, yet smaller than what was declared to matter" if real else ""
+
+
+def _inconclusive(comparisons: Sequence[Comparison], plan: Plan) -> str:
+    if not comparisons:
+        return ""
+    detectable = [one.detectable for one in comparisons if one.detectable is not None]
+    if len(comparisons) > MOST_IN_FULL and detectable:
+        digits = max(decimals(one.pair.estimate) for one in comparisons if one.pair.estimate is not None)
+        low, high = number(min(detectable), digits), number(max(detectable), digits)
+        bound = low if low == high else f"{low} to {high}, depending on the pair,"
+        return (
+            f"{len(comparisons)} comparisons were inconclusive ({_grouped(comparisons)}): true differences smaller "
+            f"than {bound} could easily have been missed."
+        )
+    items = [
+        (f"{one.pair.first} with {one.pair.second}", f"{evidence_phrase(one, plan, size=False)}; {open_question(one)}")
+        for one in comparisons
+    ]
+    if len(items) == 1:
+        return f"the comparison of {items[0][0]} was inconclusive ({items[0][1]})."
+    return f"these comparisons were inconclusive: {listed([f'{pair} ({numbers})' for pair, numbers in items])}."
+
+
+def _grouped(comparisons: Sequence[Comparison]) -> str:
+    """The pairs, those with the same first or the same second method together."""
+    pairs = [one.pair for one in comparisons]
+    if len({pair.second for pair in pairs}) == 1:
+        return f"{listed([pair.first for pair in pairs])} with {pairs[0].second}"
+    groups = groupby(pairs, key=lambda pair: pair.first)
+    return "; ".join(f"{first} with {listed([pair.second for pair in group])}" for first, group in groups)
+
+
+def _refused(comparisons: Sequence[Comparison]) -> str:
+    """One sentence on what could not be compared, then why, for each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for one in comparisons:
+        reasons.setdefault(refusal(one).sentence, []).append(f"of {one.pair.first} with {one.pair.second}")
+    parts = [f"no comparison {listed(pairs)} was possible. {reason}" for reason, pairs in reasons.items()]
+    return " ".join(part if place == 0 else part[0].upper() + part[1:] for place, part in enumerate(parts))

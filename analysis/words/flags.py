@@ -1,0 +1,84 @@
+"""What a reader must know before believing a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analysis.cards import leak_sentences
+from analysis.runs.summary import Study, Summary
+
+FEW_CASES = 30
+"""Test cases of a class below which intervals over cases were seen to undercover."""
+
+
+def flags(summary: Summary) -> list[str]:
+    """One sentence a reservation, general ones first, then by dataset and method."""
+    return [
+        *_general(summary),
+        *(flag for dataset in summary.datasets for flag in _of_dataset(summary, dataset)),
+    ]
+
+
+def _general(summary: Summary) -> Iterator[str]:
+    open_studies = len(summary.absent) + sum(1 for study in summary.studies if study.missing)
+    total = len(summary.absent) + len(summary.studies)
+    if open_studies:
+        yield f"The run is not finished: {open_studies} of {total} studies miss something (see Progress)."
+    if summary.failures:
+        yield f"{_trials(len(summary.failures))} failed; every one is listed under Failures."
+    if summary.outside:
+        yield (
+            f"{_trials(summary.outside)} confirmed another configuration than the chosen one, or an "
+            "undeclared seed; they count in the ledger and not in the comparison."
+        )
+    if summary.untimed_attempts:
+        yield f"{summary.untimed_attempts} attempts have unreadable leases: the ledger lacks their time."
+    if summary.environment.get("dirty"):
+        yield "The code had uncommitted changes when the run was launched."
+    if len(summary.devices) > 1:
+        yield f"Times come from {len(summary.devices)} kinds of device and are not comparable as they stand."
+    for dataset, method in summary.removed:
+        yield f"{dataset}: the sweep no longer names {method}; its trainings count in the ledger only."
+
+
+def _of_dataset(summary: Summary, dataset: str) -> Iterator[str]:
+    studies = summary.of(dataset)
+    confirmed = {study.method: study.seeds for study in studies if study.seeds}
+    if len(set(confirmed.values())) > 1:
+        sets = "; ".join(f"{method}: {', '.join(map(str, seeds))}" for method, seeds in confirmed.items())
+        yield f"{dataset}: the methods were confirmed on different seeds, their means do not pair ({sets})."
+    budgets = {study.method: study.search.declared for study in studies}
+    if len(set(budgets.values())) > 1:
+        sets = "; ".join(f"{method}: {trials}" for method, trials in budgets.items())
+        yield f"{dataset}: the methods were given different numbers of search trials ({sets})."
+    card = summary.cards.get(dataset)
+    if card is not None:
+        if card.get("leaks", {}).get("any"):
+            yield from (f"{dataset}: {sentence}" for sentence in leak_sentences(card))
+        counts = zip(card["classes"], card["counts"]["test"], strict=True)
+        few = [f"{name} ({count})" for name, count in counts if count < FEW_CASES]
+        if few:
+            yield f"{dataset}: fewer than {FEW_CASES} test cases of {', '.join(few)}."
+    for study in studies:
+        for text in _of_study(study, summary.metric):
+            yield f"{dataset}, {study.method}: {text}"
+
+
+def _of_study(study: Study, metric: str) -> Iterator[str]:
+    if study.confirm.failed:
+        yield f"{study.confirm.failed} of {study.confirm.declared} confirm seeds failed, the means lack them."
+    overlap = sorted(set(study.seeds) & set(study.search_seeds))
+    if overlap:
+        yield f"confirmed on seeds that the search had used ({', '.join(map(str, overlap))})."
+    for score in study.scores.values():
+        if score.undefined:
+            yield f"{score.metric} is undefined in {score.undefined} of {len(score.values)} seeds."
+    interval = study.scores[metric].interval
+    if interval is not None and interval.n == 1:
+        yield "one seed only: neither a standard deviation nor an interval exists."
+    if interval is not None and interval.n > 1 and interval.sd == 0:
+        yield f"all {interval.n} seeds gave the same {metric}; the seed may not reach the training."
+
+
+def _trials(number: int) -> str:
+    return "1 trial" if number == 1 else f"{number} trials"

@@ -1,0 +1,148 @@
+"""The paragraph on methods: what was compared, on what, and by which statistics, from the facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis.comparison.compare import Analysis
+from analysis.comparison.evidence import Evidence
+from analysis.stats.twoway import TwoWay
+from analysis.words.phrases import counted, listed, metric_phrase, network_phrase, seeds_phrase
+from analysis.words.statistics import statistics_sentences
+
+_SAMPLERS = {
+    "tpe": "a tree-structured Parzen estimator",
+    "random": "random search",
+    "grid": "grid search",
+    "qmc": "quasi-random search",
+}
+_SPLITS = {
+    "grouped": "into 64 % training, 16 % validation and 20 % test images, all images of a patient, lesion or duplicate "
+    "on one side",
+    "random": "into 64 % training, 16 % validation and 20 % test images at random, without regard to patients, lesions "
+    "or duplicates",
+    "official": "as its publishers did",
+}
+
+
+def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None) -> str:
+    """A paragraph for the methods section of a paper.
+
+    Args:
+        analysis: what was done.
+        spec: the sweep as resolved; None where the results do not come from a sweep.
+    """
+    evidence = analysis.evidence
+    design = (*_compared(evidence, spec), *_data(analysis, spec), *_tuning(evidence, spec), *_seeds(evidence))
+    return " ".join((*design, *statistics_sentences(analysis)))
+
+
+def _compared(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]:
+    plan, methods = evidence.plan, evidence.methods
+    control = plan.control if plan.family == "vs_control" else None
+    rivals = [method for method in methods if method != control]
+    where = f"on {counted(len(evidence.datasets), 'dataset')} ({listed(evidence.datasets)})"
+    if len(methods) < 2:
+        yield f"We evaluated {listed(methods)} {where}; with one method there is nothing to compare."
+    elif len(methods) == 2:
+        other = f"the control {control}" if control else methods[1]
+        yield f"We compared {rivals[0]} with {other} {where}."
+    else:
+        how = f"each with the control {control}" if control else "every one with every other"
+        yield f"We compared {counted(len(rivals), 'method')} ({listed(rivals)}), {how}, {where}."
+    if spec is None:
+        return
+    own = {label: entry.get("backbone") for label, entry in spec["methods"].items() if label in methods}
+    others = [f"for {label} it was {network_phrase(backbone)}" for label, backbone in own.items() if backbone]
+    start = network_phrase(spec["backbone"])
+    yield f"{'; '.join([f'The starting point was {start}', *others])}."
+    train = spec["train"]
+    side = f" of {train['image_size']} × {train['image_size']} pixels" if "image_size" in train else ""
+    length = counted(train["epochs"], "epoch")
+    yield f"A training took at most {length}, in batches of {train['batch_size']} images{side}."
+
+
+def _data(analysis: Analysis, spec: Mapping[str, Any] | None) -> Iterator[str]:
+    if spec is not None:
+        split = spec["split"]
+        near = ", near-duplicates included" if split.get("near_duplicates") else ""
+        subject = "The dataset" if len(analysis.evidence.datasets) == 1 else "Each dataset"
+        yield f"{subject} was divided {_SPLITS[split['kind']]}{near} (split seed {split['seed']})."
+        if split.get("allow_leakage"):
+            yield f"Leakage between the sides was allowed, with this reason: {str(split['allow_leakage']).rstrip('.')}."
+    sizes = {name: _cases(analysis, name) for name in analysis.evidence.datasets}
+    known = [f"{phrase} ({name})" for name, phrase in sizes.items() if phrase is not None]
+    if known:
+        yield f"Predictions were analysed for {listed(known)}."
+    unknown = [name for name, phrase in sizes.items() if phrase is None]
+    if unknown and analysis.comparisons:
+        yield f"On {listed(unknown)} the analysis rests on one score for each seed, without single test cases."
+
+
+def _cases(analysis: Analysis, dataset: str) -> str | None:
+    """Test cases behind the intervals of a dataset, and of how many patients or lesions they are."""
+    pair = next(
+        (one.pair for one in analysis.comparisons if one.pair.dataset == dataset and one.pair.cases is not None), None
+    )
+    if pair is None or pair.cases is None:
+        return None
+    units = pair.estimate.mean_squares.cases if isinstance(pair.estimate, TwoWay) else pair.cases
+    of = f" of {units:,} patients or lesions" if units < pair.cases else ""
+    return f"{counted(pair.cases, 'test case')}{of}"
+
+
+def _tuning(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]:
+    trials = sorted({cell.search_trials for cell in evidence.cells.values() if cell.search_trials is not None})
+    if not trials:
+        yield "Nothing is known here of how the methods were tuned."
+        return
+    if len(trials) == 1:
+        budget = f"{counted(trials[0], 'search trial')} for each method{_on_each(evidence)}"
+    else:
+        budget = f"{trials[0]:,} to {trials[-1]:,} search trials for a method on a dataset, not the same for all"
+    how = ""
+    if spec is not None:
+        search = spec["search"]
+        how = f" by {_SAMPLERS[search['sampler']]}" if search.get("sampler") in _SAMPLERS else ""
+        how += f" on validation {metric_phrase(search['metric'])}, the default configuration among the candidates"
+    yield f"Hyperparameters were tuned with {budget}{how}."
+    if spec is not None:
+        yield "The chosen configurations were trained again on fresh seeds, and only these were scored on the test set."
+
+
+def _seeds(evidence: Evidence) -> Iterator[str]:
+    cells = list(evidence.cells.values())
+    declared = {cell.declared for cell in cells}
+    if len(declared) == 1:
+        seeds = sorted(next(iter(declared)))
+        yield f"Each method ran on {counted(len(seeds), 'seed')}{_on_each(evidence)} ({seeds_phrase(seeds)})."
+    elif declared:
+        sizes = sorted({len(seeds) for seeds in declared})
+        size = f"{sizes[0]} to {sizes[-1]} seeds" if len(sizes) > 1 else counted(sizes[0], "seed")
+        yield f"The methods ran on {size}, which were not the same for all; comparisons use those that both have."
+    total, failed = sum(len(cell.declared) for cell in cells), sum(len(cell.failures) for cell in cells)
+    missing = sum(len(cell.missing) for cell in cells)
+    if failed or missing:
+        rest = [f"{amount} {what}" for amount, what in ((failed, "failed"), (missing, "had no result yet")) if amount]
+        yield f"Of {total} declared trainings {listed([f'{total - failed - missing} were done', *rest])}."
+    absent = [
+        f"{method} on {dataset}"
+        for dataset in evidence.datasets
+        for method in evidence.methods
+        if (dataset, method) not in evidence.cells
+    ]
+    if absent:
+        yield f"Not begun: {listed(absent)}."
+    if evidence.plan.looks:
+        yield f"Looks at the results were planned at {listed([str(look) for look in evidence.plan.looks])} seeds."
+    repeats = sum(len(cell.repeats) for cell in cells)
+    if repeats:
+        yield (
+            f"{counted(repeats, 'training')} {'was' if repeats == 1 else 'were'} repeated with the same seed; a "
+            "difference no larger than what this changed was never called better or worse."
+        )
+
+
+def _on_each(evidence: Evidence) -> str:
+    return " on each dataset" if len(evidence.datasets) > 1 else ""

@@ -1,0 +1,185 @@
+"""How names, numbers, scopes and verdicts are put into a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.comparison.evidence import Plan
+from analysis.comparison.pairs import Interval, Pair
+from analysis.comparison.robustness import Robustness
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import number
+from analysis.stats.cautions import Caution
+from analysis.stats.estimate import Estimate
+
+METRIC_PHRASES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "macro_f1": "macro-F1",
+    "mcc": "MCC",
+    "kappa": "Cohen's kappa",
+    "kappa_quadratic": "quadratically weighted kappa",
+    "nll": "negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+"""Metric → its name within a sentence; a metric that is not here goes by its own name."""
+RETRAINING_AND_CASES = "retraining and new cases from the same source"
+RETRAINING = "retraining on this data, scored on this test set"
+SCOPES: Mapping[Interval, str] = {
+    "two_way": RETRAINING_AND_CASES,
+    "crossed_bootstrap": f"{RETRAINING_AND_CASES}, by resampling, which is conservative",
+    "t_over_seeds": RETRAINING,
+}
+"""Kind of interval → what it covers. An average over datasets covers what the intervals behind it cover."""
+MOST_DECIMALS = 6
+
+
+def metric_phrase(name: str) -> str:
+    """The metric within a sentence."""
+    return METRIC_PHRASES.get(name, name)
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``; with semicolons where an entry has a comma of its own."""
+    mark = ";" if any("," in word for word in words) else ","
+    if len(words) < 3:
+        return " and ".join(words)
+    return f"{f'{mark} '.join(words[:-1])} and {words[-1]}"
+
+
+def counted(amount: int, noun: str) -> str:
+    """``1 dataset``, ``2 datasets``, with separated thousands."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def seeds_phrase(seeds: Sequence[int]) -> str:
+    """Seeds in ascending order: a range where they are consecutive, else each one."""
+    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return listed([str(seed) for seed in seeds])
+
+
+def network_phrase(backbone: Mapping[str, Any]) -> str:
+    """A backbone of a sweep: its name and where its weights come from."""
+    weights = backbone.get("weights")
+    if weights is None:
+        origin = "random weights"
+    elif isinstance(weights, Mapping):
+        source = weights["dataset"]
+        options = f", {plain(source['options'])}" if source.get("options") else ""
+        origin = f"trained in this run on {source['dataset']}{options}"
+    else:
+        origin = f"weights {weights}"
+    return f"{backbone['name']} ({origin})"
+
+
+def plain(value: Any) -> str:
+    """Plain data on one line, mappings by key."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {plain(entry)}" for name, entry in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value)
+
+
+def p_phrase(p: float, alpha: float) -> str:
+    """``p = 0.003``, ``p < 0.001``, ``p > 0.999``; more digits where rounding would put it on the wrong side of alpha.
+
+    Args:
+        p: in [0, 1].
+        alpha: the level that it is compared with.
+    """
+    least = min(0.001, alpha)
+    if p < least:
+        return f"p < {least:g}"
+    if p > 0.999:
+        return "p > 0.999"
+    for digits in range(3, 8):
+        if p == alpha or float(f"{p:.{digits}f}") != alpha:
+            return f"p = {p:.{digits}f}"
+    return f"p {'<' if p < alpha else '>'} {alpha:g}"
+
+
+def decimals(estimate: Estimate) -> int:
+    """Decimal places that show two digits of the interval's half width, more where an end would be shown as zero."""
+    half = estimate.half_width(estimate.confidence)
+    if not half:
+        return 3
+    digits = min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(half))))
+    ends = [end for end in (estimate.low, estimate.high) if end is not None and abs(end) > 1e-9]
+    while digits < MOST_DECIMALS and any(round(end, digits) == 0 for end in ends):
+        digits += 1
+    return digits
+
+
+def evidence_phrase(one: Comparison, plan: Plan, *, size: bool, scope: bool = False) -> str:
+    """The numbers of a comparison that was made: difference, interval, p value.
+
+    Args:
+        one: with an estimate.
+        plan: level and correction.
+        size: turns the interval with the sign of the difference, which is then left to the caller to print without
+            it (``better by …``); else the difference is printed, first minus second.
+        scope: whether to say what the interval covers.
+    """
+    estimate = one.pair.estimate
+    assert estimate is not None
+    digits, parts = decimals(estimate), []
+    if not size:
+        parts.append(f"difference {number(estimate.estimate, digits)}")
+    if estimate.low is not None and estimate.high is not None:
+        low, high = (-estimate.high, -estimate.low) if size and estimate.estimate < 0 else (estimate.low, estimate.high)
+        kind = one.pair.interval
+        covered = f" for {SCOPES[kind]}" if scope and kind is not None and kind in SCOPES else ""
+        level = f"{100 * estimate.confidence:g} % interval"
+        parts.append(f"{level} {number(low, digits)} to {number(high, digits)}{covered}")
+    p = one.equivalence_p_adjusted if one.outcome == "equivalent" else one.p_adjusted
+    if p is not None:
+        parts.append(f"{'' if plan.correction == 'none' else 'adjusted '}{p_phrase(p, plan.alpha)}")
+    return ", ".join(parts)
+
+
+def open_question(one: Comparison) -> str:
+    """Why nothing was concluded from a comparison that was made, as a clause."""
+    estimate = one.pair.estimate
+    assert estimate is not None
+    noise = next((caution for caution in one.cautions if caution.code == "below_repeat_noise"), None)
+    if noise is not None:
+        return noise.sentence[0].lower() + noise.sentence[1:].rstrip(".")
+    if estimate.standard_error is None:
+        return "the paired differences show no spread to judge by"
+    if one.detectable is None:
+        return "what could have been found is not known"
+    return f"a true difference smaller than {number(one.detectable, decimals(estimate))} could easily have been missed"
+
+
+def refusal(one: Comparison) -> Caution:
+    """Why a comparison could not be made; of one without an estimate."""
+    return one.cautions[0]
+
+
+def place_phrase(pair: Pair) -> str:
+    """``on D``, or ``on average over these D datasets``."""
+    return f"on {pair.dataset}" if pair.dataset else f"on average over these {len(pair.datasets)} datasets"
+
+
+def reversal(one: Robustness) -> str | None:
+    """The checks that give the opposite verdict, as a phrase; None where none does."""
+    if not one.contradicted:
+        return None
+    opposite = {"better": "worse", "worse": "better"}[one.comparison.outcome]
+    names = [check.what for check in one.checks if check.comparison.outcome == opposite]
+    return listed([_circumstance(name) for name in names])
+
+
+def _circumstance(what: str) -> str:
+    first, _, rest = what.partition(" ")
+    if first == "by":
+        return f"when judged by {metric_phrase(rest)}"
+    return what if first == "without" else f"with {what} alone"

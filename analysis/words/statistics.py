@@ -1,0 +1,123 @@
+"""What the statistics of a comparison were, in sentences for a methods section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analysis.comparison.case_values import RESAMPLES
+from analysis.comparison.compare import Analysis
+from analysis.comparison.pairs import Interval
+from analysis.stats.cautions import EXACT_TEST_SEEDS, POPULATION_DATASETS
+from analysis.words.phrases import RETRAINING, RETRAINING_AND_CASES, counted, listed, metric_phrase
+
+_CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
+
+
+def statistics_sentences(analysis: Analysis) -> list[str]:
+    """Metric, intervals, tests, corrections and outcomes as far as they were used; empty without a comparison."""
+    if not analysis.comparisons:
+        return []
+    return [*_intervals(analysis), *_tests(analysis), *_outcomes(analysis), *_across(analysis)]
+
+
+def _intervals(analysis: Analysis) -> Iterator[str]:
+    plan = analysis.evidence.plan
+    level = f"{100 * plan.confidence:g} %"
+    used: dict[Interval, dict[str, None]] = {}
+    for one in analysis.comparisons:
+        if one.pair.interval is not None:
+            used.setdefault(one.pair.interval, {})[one.pair.metric] = None
+    yield f"The primary metric was {metric_phrase(plan.metric)}."
+    two_way = used.get("two_way", {})
+    if two_way:
+        names = listed([metric_phrase(name) for name in two_way])
+        yield (
+            f"For {names}, differences were paired by seed and test case, and {level} intervals treat both as random "
+            f"({RETRAINING_AND_CASES}), as in the analysis of reader studies with many cases, with seeds in the place "
+            "of readers (Dorfman, Berbaum and Metz 1992; Obuchowski and Rockette 1995) and the degrees of freedom of "
+            "Satterthwaite (1946)."
+        )
+        pseudo = {"balanced_accuracy": "balanced accuracy", "auc": "AUC (DeLong, DeLong and Clarke-Pearson 1988)"}
+        through = listed([phrase for name, phrase in pseudo.items() if name in two_way])
+        if through:
+            entered = through[0].upper() + through[1:]
+            yield f"{entered} entered as pseudo-values, whose mean over the cases is the metric exactly."
+        yield (
+            "Two-sided p values of this analysis are those of Behrens and Fisher (Fisher 1935), which allow for the "
+            f"uncertainty of the variances; the {level} interval may therefore exclude zero although p is above "
+            f"{1 - plan.confidence:.4g}."
+        )
+    if "crossed_bootstrap" in used:
+        names = listed([metric_phrase(name) for name in used["crossed_bootstrap"]])
+        yield (
+            f"For {names}, intervals come from {RESAMPLES:,} resamples of seeds and cases together (Owen 2007), which "
+            "is conservative."
+        )
+    if "t_over_seeds" in used:
+        names = listed([metric_phrase(name) for name in used["t_over_seeds"]])
+        everywhere = len(used) == 1
+        where = "" if everywhere else ", where an analysis of single cases was not possible"
+        yield f"For {names}{where}, Student's t intervals over seeds make a narrower claim: {RETRAINING}."
+
+
+def _tests(analysis: Analysis) -> Iterator[str]:
+    plan = analysis.evidence.plan
+    primary = analysis.of("primary")
+    family = counted(primary[0].family, "declared comparison") if primary else "the declared comparisons"
+    stated = (
+        "was declared before there were results" if plan.beforehand else "was stated with the analysis, not beforehand"
+    )
+    if plan.correction == "none":
+        yield f"At level {plan.alpha:g}, p values were not corrected for the {family}; this family {stated}."
+    else:
+        yield (
+            f"p values were corrected by {_CORRECTIONS[plan.correction]} for the family of {family} at level "
+            f"{plan.alpha:g}; the family {stated}. Intervals are not corrected."
+        )
+    if any(one.role == "secondary" for one in analysis.comparisons):
+        yield "Each other metric is secondary and a family of its own."
+    if any(one.role == "exploratory" for one in analysis.comparisons):
+        yield "Pairs outside the family are exploratory."
+    exact = [one.pair for one in analysis.comparisons if one.pair.sign_flip is not None]
+    few = any(2 <= len(one.pair.seeds) < EXACT_TEST_SEEDS for one in analysis.comparisons)
+    if exact:
+        yield "Exact sign-flip and Wilcoxon signed-rank tests over the paired seeds are given as well, uncorrected."
+    if few:
+        yield (
+            f"With fewer than {EXACT_TEST_SEEDS} paired seeds no exact test was made, because it could not reach 0.05."
+        )
+
+
+def _outcomes(analysis: Analysis) -> Iterator[str]:
+    plan = analysis.evidence.plan
+    if plan.margin is None:
+        yield "No margin was declared, so equivalence was not tested."
+    else:
+        corrected = "" if plan.correction == "none" else ", corrected in the same way"
+        stated = "" if plan.beforehand else ", a margin stated with the analysis, not beforehand"
+        yield (
+            f"Two methods were called equivalent where two one-sided tests (Schuirmann 1987{corrected}) put the "
+            f"difference in {metric_phrase(plan.metric)} within ±{plan.margin:g}{stated}."
+        )
+    step = "" if plan.correction == "none" else " at the first step of the correction"
+    yield (
+        "Every other comparison that is not significant is called inconclusive, and the smallest true difference that "
+        f"its design finds with 80 % power{step} is given beside it."
+    )
+
+
+def _across(analysis: Analysis) -> Iterator[str]:
+    datasets = len(analysis.evidence.datasets)
+    if datasets < 2:
+        return
+    if analysis.averages:
+        size = counted(analysis.averages[0].family, "comparison")
+        yield (
+            f"Averages over these {datasets} datasets take the datasets as fixed (Satterthwaite 1946) and form a "
+            f"family of {size} of their own; they say nothing about other datasets."
+        )
+    if datasets < POPULATION_DATASETS:
+        yield (
+            f"No ranks over the datasets, no Friedman test and no critical-difference diagram are given: with fewer "
+            f"than {POPULATION_DATASETS} datasets they have next to no power and speak for no population."
+        )
