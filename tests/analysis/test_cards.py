@@ -100,7 +100,8 @@ def test_the_report_shows_the_grid_the_leak_and_the_users_reason(builder: Callab
     images = Tags(html).of("img")
     assert [(image["width"], image["height"]) for image in images] == [("620", "90"), ("100", "50")]
     policy = next(meta["content"] for meta in Tags(html).of("meta") if meta.get("http-equiv"))
-    assert policy is not None and "img-src data:" in policy and "script" not in policy
+    assert policy is not None and "img-src data:" in policy
+    assert policy.count("script-src 'sha256-") == policy.count("script") == 1
     rendered = Tags(MarkdownIt("commonmark").enable("table").render(markdown))
     linked = [paths.markdown.parent / str(image["src"]) for image in rendered.of("img")]
     assert [path.read_bytes() for path in linked] == [png(), png(100, 50)]
@@ -121,7 +122,9 @@ def test_a_page_of_its_own_escapes_every_word_of_the_user(tmp_path: Path) -> Non
 
     for text in (page.read_text(), MarkdownIt("commonmark").enable("table").render((tmp_path / "card.md").read_text())):
         tags = Tags(text)
-        assert not {"script", "b", "a"} & {tag for tag, _ in tags.found}
+        assert not {"b", "a"} & {tag for tag, _ in tags.found}
+        # The page's own script, which sorts tables.
+        assert [attributes for tag, attributes in tags.found if tag == "script"] in ([], [{}])
         assert not [name for _, attributes in tags.found for name in attributes if name.startswith("on")]
         alternatives = [str(image["alt"]) for image in tags.of("img")]
         assert len(alternatives) == 2 and HOSTILE in alternatives[0]
