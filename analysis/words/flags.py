@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from analysis.cards import leak_sentences
@@ -45,8 +46,14 @@ def _of_dataset(summary: Summary, dataset: str) -> Iterator[str]:
     studies = summary.of(dataset)
     confirmed = {study.method: study.seeds for study in studies if study.seeds}
     if len(set(confirmed.values())) > 1:
-        sets = "; ".join(f"{method}: {', '.join(map(str, seeds))}" for method, seeds in confirmed.items())
-        yield f"{dataset}: the methods were confirmed on different seeds, their means do not pair ({sets})."
+        usual = Counter(confirmed.values()).most_common(1)[0][0]
+        odd = "; ".join(
+            f"{method}: {', '.join(map(str, seeds))}" for method, seeds in confirmed.items() if seeds != usual
+        )
+        yield (
+            f"{dataset}: not all methods were confirmed on the same seeds (others on {', '.join(map(str, usual))}; "
+            f"{odd}); a pair is compared on the seeds that both have."
+        )
     budgets = {study.method: study.search.declared for study in studies}
     if len(set(budgets.values())) > 1:
         sets = "; ".join(f"{method}: {trials}" for method, trials in budgets.items())

@@ -134,7 +134,7 @@ def test_unequal_seeds_budgets_and_small_classes_are_flagged(builder: Callable[.
 
     text = "\n".join(flags(summarise(made.run)))
 
-    assert "different seeds, their means do not pair (one: 1000, 1001; two: 1000, 1002)" in text
+    assert "not all methods were confirmed on the same seeds (others on 1000, 1001; two: 1000, 1002)" in text
     assert "different numbers of search trials (one: 3; two: 4)" in text
     assert "fewer than 30 test cases of square (29)." in text
     assert "alpha, one: all 2 seeds gave the same balanced_accuracy" in text
