@@ -68,7 +68,7 @@ def test_a_sweep_killed_again_and_again_ends_bit_identically(tmp_path: Path) -> 
     assert any(len(trial.attempts()) > 1 for run in disturbed for trial in run.trials())
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_chaos_finds_state_that_a_plugin_forgot_to_keep(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "forgetful.py").write_text(FORGETFUL)
