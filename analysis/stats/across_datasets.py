@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats.cautions import Caution, few_datasets, few_datasets_for_population, refuse, zero_variance
-from analysis.stats.estimate import Estimate, bounds, mean_over_seeds
+from analysis.stats.cautions import few_datasets, few_datasets_for_population, refuse, zero_variance
+from analysis.stats.estimate import Estimate, mean_over_seeds, with_interval
 
 
 def fixed_dataset_mean(estimates: Sequence[Estimate], confidence: float = 0.95) -> Estimate:
@@ -39,21 +40,10 @@ def fixed_dataset_mean(estimates: Sequence[Estimate], confidence: float = 0.95) 
     ]
     cautions = tuple(dict.fromkeys(caution for entry in estimates for caution in entry.cautions))
     if len(known) < count:
-        return _unknown(mean, confidence, cautions)
+        return with_interval(mean, None, None, confidence, "fixed_datasets", cautions)
     total = math.fsum(variance for variance, _ in known)
     df = total**2 / math.fsum(variance**2 / df for variance, df in known)
-    error = math.sqrt(total) / count
-    low, high = bounds(mean, error, df, confidence)
-    return Estimate(
-        estimate=mean,
-        standard_error=error,
-        df=df,
-        confidence=confidence,
-        low=low,
-        high=high,
-        scope="fixed_datasets",
-        cautions=cautions,
-    )
+    return with_interval(mean, math.sqrt(total) / count, df, confidence, "fixed_datasets", cautions)
 
 
 def population_mean(differences: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -69,27 +59,5 @@ def population_mean(differences: npt.ArrayLike, confidence: float = 0.95) -> Est
     count = int(np.size(differences))
     refuse(few_datasets_for_population(count))
     found = mean_over_seeds(np.asarray(differences, dtype=np.float64), confidence, scope="datasets")
-    cautions = [few_datasets(count), zero_variance() if found.standard_error is None else None]
-    return Estimate(
-        estimate=found.estimate,
-        standard_error=found.standard_error,
-        df=found.df,
-        confidence=confidence,
-        low=found.low,
-        high=found.high,
-        scope="datasets",
-        cautions=tuple(caution for caution in cautions if caution is not None),
-    )
-
-
-def _unknown(mean: float, confidence: float, cautions: tuple[Caution, ...]) -> Estimate:
-    return Estimate(
-        estimate=mean,
-        standard_error=None,
-        df=None,
-        confidence=confidence,
-        low=None,
-        high=None,
-        scope="fixed_datasets",
-        cautions=cautions,
-    )
+    said = (few_datasets(count), zero_variance() if found.standard_error is None else None)
+    return replace(found, cautions=tuple(caution for caution in said if caution is not None))

@@ -21,7 +21,7 @@ from analysis.stats.cautions import (
     undefined_resamples,
     zero_variance,
 )
-from analysis.stats.estimate import Estimate, FloatArray, bounds, finite
+from analysis.stats.estimate import Estimate, FloatArray, finite, with_interval
 
 MetricOfWeights = Callable[[FloatArray], FloatArray]
 """Case weights, shape (resamples, cases) → metric of each resample and seed, shape (…, resamples, seeds), nan where
@@ -103,18 +103,8 @@ def crossed_interval(first: FloatArray, second: FloatArray, seeds: int, confiden
     error = float(defined.std(ddof=1)) * math.sqrt(seeds / (seeds - 1))
     estimate = float(differences[0])
     spread = error > 1e-12 * max(1.0, abs(estimate))
-    low, high = bounds(estimate, error, seeds - 1, confidence) if spread else (None, None)
     said = (conservative_bootstrap(), undefined, None if spread else zero_variance())
-    return Estimate(
-        estimate=estimate,
-        standard_error=error if spread else None,
-        df=seeds - 1.0 if spread else None,
-        confidence=confidence,
-        low=low,
-        high=high,
-        scope="seeds_and_cases",
-        cautions=tuple(caution for caution in said if caution is not None),
-    )
+    return with_interval(estimate, error if spread else None, seeds - 1.0, confidence, "seeds_and_cases", said)
 
 
 def seed_percentile_interval(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +72,43 @@ def bounds(estimate: float, standard_error: float, df: float, confidence: float)
     return estimate - half, estimate + half
 
 
+def with_interval(
+    estimate: float,
+    standard_error: float | None,
+    df: float | None,
+    confidence: float,
+    scope: Scope,
+    cautions: Iterable[Caution | None] = (),
+) -> Estimate:
+    """An estimate with Student's interval; without one where the standard error is None.
+
+    Args:
+        estimate: in units of the metric.
+        standard_error: of it.
+        df: degrees of freedom.
+        confidence: coverage in (0, 1).
+        scope: what varies.
+        cautions: those that are None are left out.
+    """
+    said = tuple(caution for caution in cautions if caution is not None)
+    low: float | None = None
+    high: float | None = None
+    if standard_error is None or df is None:
+        standard_error = df = None
+    else:
+        low, high = bounds(estimate, standard_error, df, confidence)
+    return Estimate(
+        estimate=estimate,
+        standard_error=standard_error,
+        df=df,
+        confidence=confidence,
+        low=low,
+        high=high,
+        scope=scope,
+        cautions=said,
+    )
+
+
 def mean_over_seeds(values: FloatArray, confidence: float = 0.95, scope: Scope = "seeds") -> Estimate:
     """Student's interval of a mean (Biometrika 6, 1908): over seeds, the narrower claim, or over datasets.
 
@@ -88,14 +126,8 @@ def mean_over_seeds(values: FloatArray, confidence: float = 0.95, scope: Scope =
         raise ValueError("an interval needs at least two values")
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
     # Values that are equal may differ from their mean in the last digit, and tiny ones have no square.
-    if np.ptp(values) == 0 or error == 0:
-        return Estimate(
-            estimate=mean, standard_error=None, df=None, confidence=confidence, low=None, high=None, scope=scope
-        )
-    low, high = bounds(mean, error, n - 1, confidence)
-    return Estimate(
-        estimate=mean, standard_error=error, df=n - 1.0, confidence=confidence, low=low, high=high, scope=scope
-    )
+    spread = np.ptp(values) > 0 and error > 0
+    return with_interval(mean, error if spread else None, n - 1.0, confidence, scope)
 
 
 def finite(values: npt.ArrayLike, axes: int) -> FloatArray:
