@@ -26,11 +26,6 @@ MOST_IN_FULL = 6
 """Comparisons of one outcome on one dataset that are told one by one; of more, a range is given."""
 
 
-def results_paragraph(analysis: Analysis) -> str:
-    """``results_paragraphs`` as one."""
-    return " ".join(results_paragraphs(analysis))
-
-
 def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
     """The results section of a paper: the declared comparisons by the primary metric, a paragraph a dataset.
 

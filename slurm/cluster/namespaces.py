@@ -112,7 +112,7 @@ def node_members(layout: Layout, node: str) -> list[ProcessId]:
 def _sees(pid: int, inner: str, folder: Path) -> bool:
     """Whether a path, as that process sees it, is the folder as we see it. False for zombies and the dead."""
     try:
-        return os.path.samestat(Path(f"/proc/{pid}/root/{inner}").stat(), folder.stat())
+        return os.path.samestat(Path("/proc", str(pid), "root", inner).stat(), folder.stat())
     except OSError:
         return False
 

@@ -17,7 +17,7 @@ from analysis.comparison.robustness import Check, Robustness
 from analysis.comparison.verdicts import Comparison, average, judge
 from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
-from analysis.words.findings import results_paragraph
+from analysis.words.findings import results_paragraphs
 from analysis.words.methods import methods_paragraph
 from analysis.words.phrases import decimals, listed, p_phrase, seeds_phrase
 from tests.analysis.made_up import made_up
@@ -42,6 +42,10 @@ SPEC = {
     "search": {"metric": "auc", "sampler": "tpe", "trials": 3, "seeds": [0]},
     "confirm": {"seeds": 8, "control": "control"},
 }
+
+
+def results_paragraph(analysis: Analysis) -> str:
+    return " ".join(results_paragraphs(analysis))
 
 
 def against_control(**changes: Any) -> Evidence:
