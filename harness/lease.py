@@ -4,8 +4,9 @@ The owner of a folder is whoever made its highest-numbered ``lease.NNNN``. A lea
 content (hard link), so of any number of claimants exactly one makes a given number. A lease is never removed: a dead
 owner is succeeded by the next number, and the numbers are the record of all attempts.
 
-A lease is dead when its owner released it, when its process is gone (told at once on the same host), or when it was
-not renewed for ``EXPIRY_SECONDS``. An owner that was only suspended notices before each commit that it was succeeded.
+A lease is dead when its owner released it, when its process is gone (told at once on the same host), when it was not
+renewed for ``EXPIRY_SECONDS``, or when it belongs to an earlier start of the Slurm job that looks at it. An owner that
+was only suspended, or that lives on beside its own second start, notices before each commit that it was succeeded.
 
 Lease files are not flushed to the disk: a claim need not outlive a power failure, because its owner does not.
 """
@@ -30,6 +31,7 @@ from harness.files import TornFileError, encode_json, read_json
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 120.0
+POLL_SECONDS = 0.2
 
 
 class LeaseLost(Exception):
@@ -62,6 +64,8 @@ class LeaseView:
     def dead(self) -> bool:
         """Whether the folder may be claimed."""
         if self.content.get("released") or self.age > EXPIRY_SECONDS:
+            return True
+        if _is_earlier_start(self.content):
             return True
         return self.content.get("host") == host_identity() and not _process_lives(self.content)
 
@@ -122,6 +126,7 @@ def claim(folder: Path, **facts: Any) -> Lease | None:
         "pid": os.getpid(),
         "process_started": psutil.Process().create_time(),
         "claimed": time.time(),
+        **slurm_start(),
         **facts,
     }
     lease = Lease(folder, number, content)
@@ -145,7 +150,7 @@ def view(folder: Path) -> LeaseView | None:
         content = read_json(path)
     except TornFileError:
         content = {}
-    return LeaseView(number, content, _server_now(folder) - path.stat().st_mtime)
+    return LeaseView(number, content, server_now(folder) - path.stat().st_mtime)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -164,6 +169,50 @@ def latest_number(folder: Path) -> int:
     """Number of the current lease, 0 when there is none."""
     names = (entry.name for entry in os.scandir(folder))
     return max((int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit()), default=0)
+
+
+def slurm_start() -> dict[str, Any]:
+    """The Slurm job of this process, as Slurm numbers it, and how often it was started again; empty outside of one."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return {}
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    restart = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return {
+        "slurm_job": job if array is None or task is None else f"{array}_{task}",
+        "slurm_restart": int(restart) if restart.isdigit() else 0,
+    }
+
+
+def _is_earlier_start(content: dict[str, Any]) -> bool:
+    """Slurm starts a job again on another node while the first node may only be out of sight."""
+    mine = slurm_start()
+    return bool(
+        mine
+        and content.get("slurm_job") == mine["slurm_job"]
+        and int(content.get("slurm_restart", 0)) < mine["slurm_restart"]
+    )
+
+
+def record_death(folder: Path, pid: int, cause: str) -> None:
+    """Note in the folder's lease why its owner died, if that process of this host still owns it."""
+    current = view(folder)
+    if current is None or current.content.get("released"):
+        return
+    if current.content.get("pid") == pid and current.content.get("host") == host_identity():
+        Lease(folder, current.number, current.content).note(death=cause)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Own a folder for a while; waits for whoever owns it."""
+    while (lease := claim(folder)) is None:
+        time.sleep(POLL_SECONDS)
+    try:
+        with keep_alive(lease):
+            yield
+    finally:
+        lease.release("done")
 
 
 def _temporary(path: Path, content: dict[str, Any]) -> Path:
@@ -187,8 +236,8 @@ def _process_lives(content: dict[str, Any]) -> bool:
         return False
 
 
-def _server_now(folder: Path) -> float:
-    """The file server's clock, which leases are stamped with: it may differ from this host's by hours."""
+def server_now(folder: Path) -> float:
+    """The file server's clock, which files are stamped with: it may differ from this host's by hours."""
     probe = folder / f".clock.{os.getpid()}"
     probe.touch()
     try:

@@ -15,8 +15,8 @@ from harness.data.pictures import sample_grid
 from harness.errors import RequestError, one_line
 from harness.files import TornFileError, read_json, set_aside
 from harness.identity import differences
+from harness.lease import hold
 from harness.plugins import Catalogue
-from harness.reporting import run_lock
 from harness.space import defaults
 from harness.spec import SweepSpec
 from harness.store import RunDirectory, StudyFolder
@@ -32,12 +32,14 @@ def plan_run(
     console: Console,
     rerun_stale: bool,
     repair: bool,
+    retry_failed: bool = False,
 ) -> list[Study]:
     """Prepare the data, and record the specification and its studies in the run directory.
 
     Args:
         rerun_stale: set studies aside whose identity changed, instead of stopping.
         repair: set damaged files aside, instead of stopping.
+        retry_failed: set studies aside of which every trial failed.
 
     Raises:
         RequestError: stale studies, damaged files, a budget below what already ran, or data that do not fit.
@@ -47,8 +49,10 @@ def plan_run(
         studies = planner.studies()
     with console.status("loading pretrained weights"):
         _check_networks(studies, console)
-    with run_lock(run):
+    with hold(run.lock_folder):
         mend(run, repair, console)
+        if retry_failed:
+            _set_failed_aside(run, console)
         _check_stale(run, studies, rerun_stale, console)
         _check_budget(studies)
         for prepared in {study.dataset.label: study.dataset for study in studies}.values():
@@ -129,6 +133,14 @@ def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, conso
         )
     for folder, _ in stale:
         console.print(f"set aside as stale: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
+
+
+def _set_failed_aside(run: RunDirectory, console: Console) -> None:
+    """Single trials are not run again: later asks were conditioned on their failure."""
+    for folder in run.studies():
+        finished = [trial for trial in folder.trials("search") if trial.finished]
+        if finished and all(trial.result()["status"] != "done" for trial in finished):
+            console.print(f"set aside as failed: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
 
 
 def _undescribed(study: Study) -> list[str]:

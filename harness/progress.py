@@ -1,76 +1,25 @@
-"""How a sweep stands, read from its run directory, and a display of it that is refreshed in place."""
+"""How a sweep stands, on a display that is refreshed in place."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-from harness.scheduler import Scheduler
-from harness.store import TrialFolder
-from harness.study_state import StudyState
+from harness.run_overview import RunningTrial, StudyOverview, seconds_left
+from harness.run_reading import StudyReader, clock
+
+if TYPE_CHECKING:
+    from harness.scheduler import Scheduler
 
 PLAIN_SECONDS = 15.0
 """How often a line is printed where the output is no terminal."""
-
-
-@dataclass(frozen=True, slots=True)
-class StudyCounts:
-    """Trials of a study by state."""
-
-    name: str
-    total: int
-    done: int
-    failed: int
-    running: int
-    best: float | None
-    """Best validation score so far, as the metric is read (not signed)."""
-
-    @property
-    def left(self) -> int:
-        """Trials that nobody has finished yet."""
-        return self.total - self.done - self.failed
-
-
-@dataclass(frozen=True, slots=True)
-class RunningTrial:
-    """A trial that a living worker holds."""
-
-    title: str
-    epoch: int
-    epochs: int
-
-
-def count(state: StudyState) -> tuple[StudyCounts, list[RunningTrial]]:
-    """Counts of a study, and its running trials."""
-    study = state.study
-    finished = state.finished()
-    failed = sum(result["status"] != "done" for result in finished)
-    running = [
-        RunningTrial(f"{study.name} {folder.stage} {folder.name}", len(folder.curve()), study.train.epochs)
-        for folder in unfinished(state)
-        if (view := folder.lease()) is not None and not view.dead
-    ]
-    metric = study.search.metric
-    slots = [asked for slot in range(study.slots) if (asked := state.asked(slot)) is not None]
-    scores = [asked.score for asked in slots if asked.score is not None]
-    best = None
-    if scores:
-        from harness.metrics import METRICS
-
-        best = max(scores) * (1 if METRICS[metric] else -1)
-    counts = StudyCounts(study.name, state.total(), len(finished) - failed, failed, len(running), best)
-    return counts, running
-
-
-def unfinished(state: StudyState) -> list[TrialFolder]:
-    """Trials of a study that were claimed and have no result yet."""
-    return [folder for folder in state.folders() if state.result(folder) is None and folder.claimed]
 
 
 class Display:
@@ -80,10 +29,9 @@ class Display:
     """
 
     def __init__(self, scheduler: Scheduler, workers: int, console: Console) -> None:
-        self._scheduler, self._workers, self._console = scheduler, max(1, workers), console
+        self._console = console
+        self._readers = [StudyReader(state.study.folder, state.study.repeat) for state in scheduler.states]
         self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
-        self._started = time.monotonic()
-        self._at_start: float | None = None
         self._last_line = -PLAIN_SECONDS
         self._bar = Progress(
             TextColumn("trials"),
@@ -106,54 +54,50 @@ class Display:
 
     def refresh(self, last: bool = False) -> None:
         """Read the run directory and show what it says."""
-        rows, running = [], []
-        for state in self._scheduler.states:
-            counts, trials = count(state)
-            rows.append(counts)
-            running.extend(trials)
-        finished = sum(row.done + row.failed for row in rows)
+        now = clock(self._readers[0].folder.path)
+        rows = [row for reader in self._readers if (row := reader.read(now)) is not None]
+        running = [trial for row in rows for trial in row.running]
+        failed = sum(row.failed for row in rows)
+        finished = failed + sum(row.done for row in rows)
         total = sum(row.total for row in rows)
-        left = self._time_left(finished + sum(trial.epoch / trial.epochs for trial in running), total)
+        seconds = seconds_left(rows)
+        left = f"about {duration(seconds)} left" if seconds else ""
         if self._live is not None:
             self._bar.update(self._task, completed=finished, total=total, left=left)
-            self._live.update(Group(_table(rows), *_running_lines(running), self._bar))
+            self._live.update(Group(study_table(rows), *_running_lines(running), self._bar))
         elif last or time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()
-            failed = sum(row.failed for row in rows)
             self._console.print(
                 f"{finished}/{total} trials done, {failed} failed, {len(running)} running{left and '; ' + left}"
             )
 
-    def _time_left(self, done: float, total: int) -> str:
-        if self._at_start is None:
-            self._at_start = done
-        gained = done - self._at_start
-        if gained < 0.5 or done >= total:
-            return ""
-        seconds = (total - done) * (time.monotonic() - self._started) / gained
-        return f"about {_duration(seconds)} left"
 
-
-def _table(rows: Sequence[StudyCounts]) -> RenderableType:
+def study_table(rows: Sequence[StudyOverview]) -> Table:
+    """Studies as rows: trials by state, and the best validation score so far."""
     table = Table(box=None, pad_edge=False)
     table.add_column("study", overflow="ellipsis", no_wrap=True)
     for column in ("done", "run", "fail", "left", "best val"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         best = "" if row.best is None else f"{row.best:.4f}"
-        table.add_row(row.name, str(row.done), str(row.running), str(row.failed), str(row.left), best)
+        # Not as markup: a label may hold brackets.
+        table.add_row(Text(row.name), str(row.done), str(len(row.running)), str(row.failed), str(row.left), best)
     return table
 
 
 def _running_lines(running: Sequence[RunningTrial]) -> list[RenderableType]:
-    bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("epoch"), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TextColumn("epoch"))
+    bar = Progress(*columns, MofNCompleteColumn())
     for trial in running:
         bar.add_task(trial.title, completed=trial.epoch, total=trial.epochs)
     return [bar] if running else []
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time span to two or three figures: ``40 s``, ``12 min``, ``3.4 h``, ``2.1 days``."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"

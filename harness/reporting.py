@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from harness.files import write_atomic
 from harness.identity import canonical_hash
-from harness.lease import claim
+from harness.lease import hold
 from harness.store import RunDirectory
-
-POLL_SECONDS = 0.2
-
-
-@contextmanager
-def run_lock(run: RunDirectory) -> Iterator[None]:
-    """Hold the run directory's lock; waits for whoever holds it."""
-    while (lease := claim(run.lock_folder)) is None:
-        time.sleep(POLL_SECONDS)
-    try:
-        yield
-    finally:
-        lease.release("done")
 
 
 def refresh_report(run: RunDirectory) -> Path:
@@ -32,7 +16,7 @@ def refresh_report(run: RunDirectory) -> Path:
 
     page = run.report / "report.html"
     stamp = run.report_state
-    with run_lock(run):
+    with hold(run.lock_folder):
         state = _state(run)
         if not page.exists() or not stamp.exists() or stamp.read_text() != state:
             write_report(run)

@@ -6,17 +6,24 @@ seen finished is not read again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.attempts import deaths_in_a_row, give_up, must_wait
 from harness.lease import Lease
+from harness.method import Method
 from harness.search import prerequisites
 from harness.store import TrialFolder
 from harness.studies import Source, Study
 from harness.study_state import StudyState
 from harness.train.job import TrialJob
+
+FAILURES_TO_HALT = 2
+"""Failures of each method, with nothing done by any, after which the sweep stops."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +59,55 @@ class Scheduler:
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
-        return all(self._blocked(state.study) or state.complete() for state in self.states)
+        return self.halted() is not None or all(self._blocked(state.study) or state.complete() for state in self.states)
 
-    def claim_next(self) -> Task | None:
-        """Claim a trial; None when everything left is done by others, waits for others, or nothing is left."""
+    def claim_next(self, seconds_left: float = math.inf) -> Task | None:
+        """Claim a trial; None when everything left is done by others, waits for others, or nothing is left.
+
+        Args:
+            seconds_left: how long this worker may still run; none is claimed that could neither end nor be
+                interrupted by then.
+        """
+        if seconds_left <= 0 or self.halted() is not None:
+            return None
         for source in self._open_sources():
             task = self._claim_source(source)
             if task is not None:
                 return task
         for state in self.states:
-            if self._ready(state.study):
+            if self._ready(state.study) and _fits(state, seconds_left):
                 for candidate in self._candidates(state):
                     task = self._claim(state, candidate)
                     if task is not None:
                         return task
         return None
+
+    def claimable(self, most: int = 64) -> int:
+        """How many trials could be claimed now; counted up to ``most``."""
+        free = (
+            folder
+            for folder in self._free()
+            if not folder.finished and ((lease := folder.lease()) is None or lease.dead)
+        )
+        return sum(1 for _ in islice(free, most))
+
+    def halted(self) -> str | None:
+        """Why it makes no sense to go on: the first trials of every method have failed alike; else None."""
+        failed: dict[str, list[str]] = {state.study.label: [] for state in self.states}
+        causes = set()
+        for state in self.states:
+            for result in state.results.values():
+                if result["status"] == "done":
+                    return None
+                failed[state.study.label].append(str(result["message"]))
+                causes.add(result["cause"])
+        if len(causes) != 1 or min(map(len, failed.values()), default=0) < FAILURES_TO_HALT:
+            return None
+        kinds = {message.partition(":")[0] for messages in failed.values() for message in messages}
+        if len(kinds) != 1:
+            return None
+        example = next(iter(failed.values()))[0]
+        return f"the first trials of every method failed alike: {causes.pop()}: {example}"
 
     def failed_sources(self) -> list[str]:
         """Messages of backbones that could not be trained; their studies cannot start."""
@@ -120,6 +161,21 @@ class Scheduler:
         if repeat is not None and state.result(repeat) is None:
             seed, first = confirm[0]
             yield _Candidate("confirm", None, seed, repeat, repeats=first)
+
+    def _free(self) -> Iterator[TrialFolder]:
+        """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""
+        for source in self._open_sources():
+            yield source.folder
+        for state in self.states:
+            if not self._ready(state.study):
+                continue
+            for slot in range(state.study.slots):
+                if all(state.slot_finished(needed) for needed in prerequisites(slot, state.study.search)):
+                    yield from state.slot_folders(slot)
+            yield from (folder for _, folder in state.confirm_folders())
+            repeat = state.repeat_folder()
+            if repeat is not None:
+                yield repeat
 
     def _claim(self, state: StudyState, candidate: _Candidate) -> Task | None:
         study, folder = state.study, candidate.folder
@@ -204,27 +260,28 @@ class Scheduler:
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
         folder.create()
-        return folder.claim(progress=_progress_token(folder))
+        progress = _progress_token(folder)
+        return None if must_wait(folder, progress) else folder.claim(progress=progress)
 
     def _given_up(self, task: Task) -> bool:
         """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
-        deaths = 0
-        for attempt in reversed(task.folder.attempts()[:-1]):
-            if attempt.get("released") or attempt.get("progress") != task.lease.content["progress"]:
-                break
-            deaths += 1
-        if deaths <= self._retries:
+        deaths = deaths_in_a_row(task.folder.attempts()[:-1], task.lease.content["progress"])
+        verdict = give_up(deaths, self._retries)
+        if verdict is None:
             return False
-        task.folder.finish(
-            {
-                **{key: task.request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")},
-                "status": "failed",
-                "cause": "worker_died",
-                "message": f"{deaths} workers died at the same place (killed, out of memory, or native code crashed)",
-            }
-        )
+        request = {key: task.request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")}
+        task.folder.finish({**request, "status": "failed", "cause": verdict.cause, "message": verdict.message})
         task.lease.release("given up")
         return True
+
+
+def _fits(state: StudyState, seconds_left: float) -> bool:
+    """Whether a trial of this study can end, or write a checkpoint, within a time."""
+    if state.study.method.cls.fit is Method.fit:
+        return True
+    # Trained in one go, without a place to stop: as long as the longest one so far, and some more.
+    lasted = [result["time"]["attempt_seconds"] for result in state.results.values() if "time" in result]
+    return 1.5 * max(lasted, default=0.0) < seconds_left
 
 
 def _progress_token(folder: TrialFolder) -> int:

@@ -254,11 +254,18 @@ class ConfirmSpec(Section):
 class LaunchSpec(Section):
     """What starts the workers."""
 
-    kind: Literal["local", "inline"] = Field(
+    kind: Literal["local", "slurm", "inline"] = Field(
         "local",
-        description="local: processes on this machine; inline: in the sweep's own process, one trial after the other.",
+        description="local: processes on this machine; slurm: jobs of a cluster; inline: in the sweep's own process, "
+        "one trial after the other.",
     )
-    workers: CountOrAuto = Field("auto", description="Number of workers; auto takes one a device, or fits the cores.")
+    profile: Name | None = Field(
+        None, description="File that describes the cluster, relative to the sweep file or to the current folder."
+    )
+    workers: CountOrAuto = Field(
+        "auto",
+        description="Number of workers, on Slurm of jobs; auto takes one a device, fits the cores, or at most 16 jobs.",
+    )
     threads: CountOrAuto = Field("auto", description="CPU threads a worker; auto divides the cores evenly.")
     trials_per_device: int = Field(1, ge=1, description="Workers that share one accelerator.")
     retries: int = Field(5, ge=0, description="New attempts at a trial after a failure of the infrastructure.")

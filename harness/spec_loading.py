@@ -17,7 +17,7 @@ from harness.errors import RequestError
 from harness.search import slot_count
 from harness.space import Parameter, Space, override
 from harness.spec import BackboneSpec, DatasetSpec, SweepSpec
-from harness.spec_messages import explain
+from harness.spec_messages import explain, validated
 from harness.yaml_source import YamlSource
 
 if TYPE_CHECKING:
@@ -62,11 +62,7 @@ def load_mapping(data: Mapping[str, Any], assignments: Sequence[str] = ()) -> Lo
 def _load(source: YamlSource, folder: Path, assignments: Sequence[str]) -> LoadedSweep:
     for assignment in assignments:
         source.set(assignment)
-    try:
-        spec = SweepSpec.model_validate(source.data)
-    except ValidationError as error:
-        keys, text = explain(SweepSpec, error)
-        raise RequestError(f"{source.place(keys)}: {text}") from error
+    spec = validated(SweepSpec, source)
     return LoadedSweep(_with_absolute_paths(spec, folder, source), source)
 
 
@@ -180,7 +176,18 @@ def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> S
         for label, method in spec.methods.items()
     }
     backbone = _with_absolute_weights(spec.backbone, folder, source, ())
-    return spec.model_copy(update={"plugins": plugins, "backbone": backbone, "methods": methods})
+    launch = spec.launch.model_copy(update={"profile": _absolute_profile(spec.launch.profile, folder, source)})
+    return spec.model_copy(update={"plugins": plugins, "backbone": backbone, "methods": methods, "launch": launch})
+
+
+def _absolute_profile(given: str | None, folder: Path, source: YamlSource) -> str | None:
+    if given is None:
+        return None
+    places = [(base / Path(given).expanduser()).resolve() for base in (folder, Path())]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise RequestError(f"{source.place(('launch', 'profile'))}: no such file: {places[0]}")
+    return str(found)
 
 
 def _with_absolute_weights(

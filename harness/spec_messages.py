@@ -6,16 +6,18 @@ import inspect
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from harness.errors import suggestion
+from harness.errors import RequestError, suggestion
 from harness.spec_forms import OverridesOf
+from harness.yaml_source import YamlSource
 
 Keys: TypeAlias = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -34,6 +36,19 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("below", "lt"),
 }
+
+
+def validated(model: type[Model], source: YamlSource) -> Model:
+    """The content of a file as a model.
+
+    Raises:
+        RequestError: what is wrong first, with file and line.
+    """
+    try:
+        return model.model_validate(source.data)
+    except ValidationError as error:
+        keys, text = explain(model, error)
+        raise RequestError(f"{source.place(keys)}: {text}") from error
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> tuple[Keys, str]:
@@ -70,6 +85,8 @@ def _text(model: type[BaseModel], keys: Keys, kind: str, given: Any, context: Ma
     if kind == "string_type":
         quotes = "; put it in quotes" if isinstance(given, bool | int | float) else ""
         return f"expected text, {got}{quotes}"
+    if kind == "string_unicode":
+        return f"{_shown(given)} holds half a character; write the character itself"
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
         return f"must be {words} {context[limit]:g}, {got}"

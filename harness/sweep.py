@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
         help="what to do with studies whose code, data or settings changed since they ran: stop and say why, "
         "or set them aside and run them again (default: %(default)s)",
     )  # fmt: skip
+    result.add_argument("--wait", action="store_true", help="on Slurm: show progress until all is done")
+    result.add_argument("--cancel", action="store_true", help="on Slurm: end the sweep's jobs, with checkpoints")
+    result.add_argument(
+        "--retry-failed", action="store_true",
+        help="set studies aside of which every trial failed, and run them again",
+    )  # fmt: skip
     result.add_argument("--repair", action="store_true", help="set damaged files aside and compute them again")
     return result
 
@@ -84,6 +90,11 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.workers is not None:
         assignments.append(f"launch.workers={arguments.workers}")
     loaded = load_sweep(arguments.file, assignments)
+    if arguments.cancel:
+        from harness.launch.slurm import cancel
+        from harness.store import RunDirectory
+
+        return cancel(RunDirectory(arguments.run_dir or Path("runs") / loaded.spec.name), console)
     with console.status("loading plugins"):
         catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
     check_against(loaded.spec, catalogue, loaded.place)
@@ -111,15 +122,26 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     run.create()
+    submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
     studies = plan_run(
-        run, spec, catalogue, roots, console, rerun_stale=arguments.stale == "rerun", repair=arguments.repair
+        run,
+        spec,
+        catalogue,
+        roots,
+        console,
+        rerun_stale=arguments.stale == "rerun",
+        repair=arguments.repair,
+        retry_failed=arguments.retry_failed,
     )
     run.write_environment(capture())
     scheduler = Scheduler(studies, spec.launch.retries)
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
     if not scheduler.complete():
-        interrupted = _launch(run, spec, roots, scheduler, console)
-        if interrupted:
+        if submit is not None:
+            code = submit(scheduler)
+            if code is not None:
+                return code
+        elif _launch(run, spec, roots, scheduler, console):
             console.print("interrupted; the same command goes on from here")
             return EXIT_INTERRUPTED
     page = refresh_report(run)
@@ -127,17 +149,42 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
     return _verdict(studies, scheduler, console)
 
 
+def _slurm(
+    arguments: argparse.Namespace, run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console
+) -> Callable[[Scheduler], int | None]:
+    """Check the cluster before anything is prepared; what submits the jobs then, with the exit code if it is known."""
+    from harness.launch.slurm import check, follow, launch
+
+    profile = check(run, spec, console)
+
+    def submit(scheduler: Scheduler) -> int | None:
+        launch(run, spec, profile, roots, scheduler, console)
+        if not arguments.wait:
+            return EXIT_DONE
+        try:
+            if follow(run, scheduler, console):
+                return None
+        except KeyboardInterrupt:
+            console.print("no longer watching; the jobs go on (--cancel ends them)")
+            return EXIT_INTERRUPTED
+        console.print("no job is left, some trials are; the same command submits more, harness.status tells what ended")
+        return EXIT_SOME_FAILED
+
+    return submit
+
+
 def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Scheduler, console: Console) -> bool:
     """Run workers until all is done; True when the user interrupted."""
     from harness.launch.inline import InlineWorker
-    from harness.launch.local import LocalWorkers
+    from harness.launch.local import local_workers
     from harness.progress import Display
 
     # A scheduler or a closing terminal ends the sweep with SIGTERM: stop as on Ctrl-C. A shell that starts it in the
     # background makes it ignore SIGINT, which would leave no way to stop it in order.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    workers = {"local": LocalWorkers, "inline": InlineWorker}[spec.launch.kind](run, spec.launch, roots)
+    inline = spec.launch.kind == "inline"
+    workers = InlineWorker(run, spec.launch, roots) if inline else local_workers(run, spec.launch, roots)
     try:
         with Display(scheduler, workers.count, console) as display:
             workers.start()
@@ -154,6 +201,10 @@ def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Schedul
 
 def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -> int:
     failed = 0
+    halted = scheduler.halted()
+    if halted is not None:
+        advice = "mend the cause and give the command with --retry-failed"
+        console.print(f"stopped: {halted}; {advice}", soft_wrap=True, highlight=False, markup=False)
     for message in scheduler.failed_sources():
         console.print(f"failed: {message}", soft_wrap=True, highlight=False, markup=False)
         failed += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -24,23 +25,36 @@ from harness.lease import LeaseLost, keep_alive
 from harness.scheduler import Scheduler, Task
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
+from harness.worker_report import EXIT_STOPPED, write_report
 
 if TYPE_CHECKING:
     import torch
-
-EXIT_STOPPED = 75
-"""The worker was told to stop; work may be left."""
 
 IDLE_SECONDS = 0.5
 
 
 class Worker:
-    """Runs trials of one run directory on one device."""
+    """Runs trials of one run directory on one device.
+
+    Args:
+        stop: ends it, with a checkpoint of the running trial.
+        report: where it says what it is at; None says nothing.
+        until: end of its time, seconds since the epoch; it begins nothing then that it could not end or interrupt.
+    """
 
     def __init__(
-        self, run: RunDirectory, roots: Roots, device: torch.device, threads: int, stop: threading.Event
+        self,
+        run: RunDirectory,
+        roots: Roots,
+        device: torch.device,
+        threads: int,
+        stop: threading.Event,
+        report: Path | None = None,
+        until: float = math.inf,
     ) -> None:
         self._run, self._roots, self._device, self._threads, self._stop = run, roots, device, threads, stop
+        self._report, self._until = report, until
+        self._idle = False
         self._stamp: tuple[int, int] | None = None
         self._scheduler: Scheduler | None = None
         self._resident: dict[str, torch.Tensor] = {}
@@ -63,8 +77,10 @@ class Worker:
             RequestError: as ``work``.
         """
         scheduler = self._current_scheduler()
-        task = scheduler.claim_next()
+        task = scheduler.claim_next(self._until - time.time())
         if task is not None:
+            self._idle = False
+            self._say(str(task.folder.path.relative_to(self._run.path)))
             self._run_task(task)
         elif scheduler.complete():
             from harness.reporting import refresh_report
@@ -72,8 +88,16 @@ class Worker:
             refresh_report(self._run)
             return False
         else:
+            if not self._idle:
+                self._idle = True
+                self._say(None)
             self._stop.wait(IDLE_SECONDS)
         return True
+
+    def _say(self, trial: str | None) -> None:
+        if self._report is not None:
+            assert self._scheduler is not None
+            write_report(self._report, trial, self._scheduler.claimable())
 
     def _current_scheduler(self) -> Scheduler:
         stamp = self._run.spec_stamp()
@@ -89,7 +113,7 @@ class Worker:
         from harness.train.job import Control, Interrupted
         from harness.train.run import run_trial
 
-        task.lease.note(device=str(self._device), slurm_job=os.environ.get("SLURM_JOB_ID"))
+        task.lease.note(device=str(self._device))
         # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
         torch.set_num_threads(int(task.request["threads"]))
         with trial_log(task) as log, keep_alive(task.lease):
@@ -181,6 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a trial (default: %(default)s)")
     parser.add_argument("--parent", type=int, help="process id of the launcher; the worker ends with it")
+    parser.add_argument("--report", type=Path, help="file in which the worker says what it is at")
+    parser.add_argument("--share", type=int, default=1, help="workers that share the device (default: %(default)s)")
+    parser.add_argument("--until", type=float, default=math.inf, help="end of its time, seconds since the epoch")
     parser.add_argument("--data-root", type=Path, help="folder of the raw archives")
     parser.add_argument("--cache-root", type=Path, help="folder of the decoded arrays")
     arguments = parser.parse_args(argv)
@@ -199,7 +226,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = RunDirectory(arguments.run)
         run.require()
         roots = Roots(arguments.data_root or default_data_root(), arguments.cache_root or default_cache_root())
-        return Worker(run, roots, usable_device(arguments.device), arguments.threads, stop).work()
+        device = usable_device(arguments.device)
+        if device.type == "cuda" and arguments.share > 1:
+            # So that a trial that wants too much runs out of memory itself, and not its neighbours.
+            torch.cuda.set_per_process_memory_fraction(1.0 / arguments.share, device)
+        return Worker(run, roots, device, arguments.threads, stop, arguments.report, arguments.until).work()
 
     return run_command(command)
 

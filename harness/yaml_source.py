@@ -1,7 +1,7 @@
 """A YAML file that remembers where each of its keys stands, and what the command line changed.
 
-Plain data only: mappings with text keys, lists, text, numbers, true, false and null. Two deviations from
-PyYAML's reading of YAML 1.1: ``1e-4`` is a number, and a date is text.
+Plain data only: mappings with text keys, lists, text, numbers, true, false and null. Three deviations from
+PyYAML's reading of YAML 1.1: ``1e-4`` is a number, a date is text, and so is ``12:00:00``.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ _FLOAT = re.compile(
                 | \.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN) )$""",
     re.VERBOSE,
 )
+_INT = re.compile(
+    r"""^(?: [-+]?0b[0-1_]+ | [-+]?0[0-7_]+ | [-+]?(?:0|[1-9][0-9_]*) | [-+]?0x[0-9a-fA-F_]+ )$""", re.VERBOSE
+)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without dates and with YAML 1.2's floats."""
+    """PyYAML's safe loader without dates and numbers to the base 60, and with YAML 1.2's floats."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML declares it so)
-        first: [(tag, form) for tag, form in forms if tag not in (_TAG + "float", _TAG + "timestamp")]
+        first: [(tag, form) for tag, form in forms if tag not in (_TAG + "float", _TAG + "int", _TAG + "timestamp")]
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
 
 _Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
+_Loader.add_implicit_resolver(_TAG + "int", _INT, list("-+0123456789"))
 
 
 class YamlSource:
@@ -57,20 +61,25 @@ class YamlSource:
         self._created: set[tuple[Key, ...]] = set()
 
     @classmethod
-    def read(cls, path: Path) -> YamlSource:
+    def read(cls, path: Path, kind: str = "sweep file", example: str = "name: my_sweep") -> YamlSource:
         """Read a file whose document is a mapping.
+
+        Args:
+            path: the file.
+            kind: what it should be, for messages.
+            example: one of its keys with a value, for messages.
 
         Raises:
             RequestError: the file is missing, a folder, empty, not UTF-8, not valid YAML, no mapping, writes
                 a key twice, or holds anything but plain data. The message is ``path:line: …``.
             OSError: it cannot be read.
         """
-        root, data = _load(_read_text(path), str(path))
+        root, data = _load(_read_text(path, kind), str(path))
         if root is None:
-            raise RequestError(f"{path}:1: the file is empty; a sweep file has keys such as `name: my_sweep`")
+            raise RequestError(f"{path}:1: the file is empty; a {kind} has keys such as `{example}`")
         if not isinstance(data, dict):
             line = root.start_mark.line + 1
-            raise RequestError(f"{path}:{line}: expected keys and values such as `name: my_sweep`, got {_kind(data)}")
+            raise RequestError(f"{path}:{line}: expected keys and values such as `{example}`, got {_kind(data)}")
         return cls(data, path, root)
 
     def place(self, keys: Sequence[Key]) -> str:
@@ -130,14 +139,14 @@ class YamlSource:
             container = holder[key] = copy.copy(below)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, kind: str) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         near = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise RequestError(f"{path}: no such file{suggestion(path.name, near)}") from error
     except (IsADirectoryError, NotADirectoryError) as error:
-        raise RequestError(f"{path}: not a file; give the path of a sweep file (.yaml)") from error
+        raise RequestError(f"{path}: not a file; give the path of a {kind} (.yaml)") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

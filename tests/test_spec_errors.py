@@ -229,7 +229,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "no such launcher": (
         BASE + "launch: {kind: ray}\n",
-        "x.yaml:15: launch.kind: 'ray' is not allowed; known: inline, local",
+        "x.yaml:15: launch.kind: 'ray' is not allowed; known: inline, local, slurm",
     ),
     "plugin folder absent": (BASE + "plugins:\n  - ../nowhere\n", "x.yaml:16: plugins.0: no such folder: "),
     "several mistakes": (

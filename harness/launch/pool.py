@@ -1,0 +1,178 @@
+"""Worker processes on one machine, replaced as they end; what the local launcher and every Slurm job start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import EXIT_BAD_REQUEST, RequestError
+from harness.launch.deaths import OutOfMemoryCounter, describe_death
+from harness.lease import record_death
+from harness.store import RunDirectory
+from harness.studies import Roots
+from harness.worker_report import EXIT_STOPPED, WorkerReport, read_report
+
+POLL_SECONDS = 1.0
+GRACE_SECONDS = 60.0
+"""How long a worker may take to write its checkpoint when it is told to stop."""
+FAST_DEATH_SECONDS = 2.0
+MAX_FAST_DEATHS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A worker process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    report: Path
+    at: float
+    """When it was started, on the monotonic clock."""
+
+
+@dataclass
+class WorkerPool:
+    """Worker processes that run trials of one run directory.
+
+    Attributes:
+        count: how many at a time.
+        threads: CPU threads of each.
+        devices: what they run on, taken in turn.
+        name: the first part of their logs' names, unique in the run directory.
+        reports: a folder for what they are at.
+        arguments: further words of their command lines.
+    """
+
+    run: RunDirectory
+    roots: Roots
+    count: int
+    threads: int
+    devices: Sequence[str]
+    name: str
+    reports: Path
+    arguments: Sequence[str] = ()
+    done: bool = False
+    """Whether a worker found nothing left to do."""
+    _workers: dict[int, _Started] = field(default_factory=dict)
+    _fast_deaths: int = 0
+    _started: int = 0
+    _memory: OutOfMemoryCounter = field(default_factory=OutOfMemoryCounter)
+
+    def start(self) -> None:
+        """Start all workers."""
+        for place in range(self.count):
+            self._start(place)
+
+    def poll(self) -> bool:
+        """Replace workers that died; False when all are gone because nothing is left to do.
+
+        Raises:
+            RequestError: a worker says that it cannot go on, or workers keep dying at once.
+        """
+        for place, worker in list(self._workers.items()):
+            code = worker.process.poll()
+            if code is None:
+                continue
+            del self._workers[place]
+            if code == EXIT_BAD_REQUEST:
+                raise RequestError(_refusal(worker.log))
+            if code == 0:
+                self.done = True
+            elif code != EXIT_STOPPED:
+                self._record_death(worker, code)
+                self._count_death(code, worker)
+            if not self.done:
+                self._start(place)
+        return bool(self._workers)
+
+    def pause(self) -> None:
+        """Wait a moment, or until a worker ends."""
+        deadline = time.monotonic() + POLL_SECONDS
+        while time.monotonic() < deadline and all(w.process.poll() is None for w in self._workers.values()):
+            time.sleep(0.05)
+
+    def at(self) -> list[WorkerReport]:
+        """What each worker is at; those that have not got so far are left out."""
+        found = [read_report(worker.report) for worker in self._workers.values()]
+        return [report for report in found if report is not None]
+
+    def stop(self, notify: Callable[[str], None], seconds: float = GRACE_SECONDS) -> None:
+        """Ask every worker for a checkpoint and an orderly end; kill those that take longer than ``seconds``."""
+        processes = [worker.process for worker in self._workers.values()]
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + seconds
+        try:
+            for process in processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.1, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            notify("killing the workers; their trials go on from the last checkpoint")
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+            self.done = process.wait() == 0 or self.done
+        self._workers.clear()
+
+    def _start(self, place: int) -> None:
+        self._started += 1
+        name = f"{self.name}-{self._started}"
+        log, report = self.run.worker_log(name), self.reports / f"{name}.json"
+        command = [
+            sys.executable, "-m", "harness.worker", str(self.run.path),
+            "--device", self.devices[place % len(self.devices)],
+            "--threads", str(self.threads),
+            "--parent", str(os.getpid()),
+            "--data-root", str(self.roots.data),
+            "--cache-root", str(self.roots.cache),
+            "--report", str(report),
+            *self.arguments,
+        ]  # fmt: skip
+        # Threads that spin while they wait bring a shared machine to a crawl: ten times slower steps were seen.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        with log.open("wb") as stream:
+            # A session of its own: Ctrl-C reaches the sweep alone, which then ends its workers in order.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=environment,
+                start_new_session=True,
+            )
+        self._workers[place] = _Started(process, log, report, time.monotonic())
+
+    def _record_death(self, worker: _Started, code: int) -> None:
+        report = read_report(worker.report)
+        cause = describe_death(code, self._memory.rose())
+        if report is not None and report.trial is not None:
+            record_death(self.run.path / report.trial, worker.process.pid, cause)
+
+    def _count_death(self, code: int, worker: _Started) -> None:
+        # A killed worker is replaced for ever; one that fails right after its start will do so again.
+        fast = code > 0 or time.monotonic() - worker.at < FAST_DEATH_SECONDS
+        self._fast_deaths = self._fast_deaths + 1 if fast else 0
+        if self._fast_deaths >= MAX_FAST_DEATHS:
+            raise RequestError(f"{MAX_FAST_DEATHS} workers in a row died (exit code {code}): {_last_error(worker.log)}")
+
+
+def _refusal(log: Path) -> str:
+    """Why a worker refused to go on; its log is empty where it lies on a full disk."""
+    if log.stat().st_size == 0:
+        return (
+            f"{log}: a worker stopped and could not write why, so there is probably no space left on the disk; "
+            "free some and give the same command again"
+        )
+    return _last_error(log)
+
+
+def _last_error(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    marked = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return marked[-1] if marked else f"{lines[-1] if lines else 'no output'} (see {log})"

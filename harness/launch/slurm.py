@@ -1,0 +1,157 @@
+"""The Slurm launcher: submits workers and leaves; nothing on the login node has to stay alive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+import harness
+from harness.errors import EXIT_DONE, RequestError
+from harness.launch.cluster_checks import check_cluster
+from harness.launch.profile import Profile, load_profile
+from harness.launch.slurm_commands import SlurmError, SlurmSilent, call, queue, require_commands
+from harness.launch.slurm_files import SlurmFiles
+from harness.launch.slurm_submit import MOST_WORKERS, Submission, job_name, top_up
+from harness.progress import Display
+from harness.scheduler import Scheduler
+from harness.spec import SweepSpec
+from harness.store import RunDirectory
+from harness.studies import Roots, Study
+
+ASK_SECONDS = 15.0
+"""How often Slurm is asked for the state of jobs while somebody watches."""
+CANCEL_SECONDS = 30.0
+"""Added to the grace time when jobs are to end: Slurm passes signals on in its own time."""
+
+
+def launch(
+    run: RunDirectory, spec: SweepSpec, profile: Profile, roots: Roots, scheduler: Scheduler, console: Console
+) -> None:
+    """Submit the jobs that the run is short of, and say what was submitted and how to watch it.
+
+    Raises:
+        SlurmError: Slurm takes none of them, or does not answer.
+    """
+    files = SlurmFiles(run)
+    earlier = files.launch() if files.exists else {}
+    files.write_launch(
+        {
+            "job_name": earlier.get("job_name") or job_name(spec.name),
+            "workers": MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers,
+            "threads": spec.launch.threads,
+            "trials_per_device": spec.launch.trials_per_device,
+            "profile": profile.model_dump(mode="json"),
+            "roots": {"data": str(roots.data), "cache": str(roots.cache)},
+            "datasets": decoded_folders([state.study for state in scheduler.states]),
+            "folder": str(Path.cwd()),
+            "program": str(Path(harness.__file__).parent.parent),
+        }
+    )
+    files.set_cancelled(False)
+    submission = top_up(run, scheduler.claimable())
+    _describe(submission, files.launch()["job_name"], run, console)
+
+
+def check(run: RunDirectory, spec: SweepSpec, console: Console) -> Profile:
+    """The profile of the site; it fits the cluster.
+
+    Raises:
+        RequestError: it does not, or there is no Slurm here.
+    """
+    if spec.launch.profile is None:
+        raise RequestError("launch.profile: missing; name the file that describes your cluster (see slurm/profiles)")
+    for place, path in (("--run-dir", run.path), ("the current folder", Path.cwd())):
+        odd = sorted({sign for sign in str(path) if sign in "%\\" or not sign.isprintable()})
+        if odd:
+            signs = ", ".join(map(repr, odd))
+            raise RequestError(f"{place}: {str(path)!r} holds {signs}, which Slurm reads as something else; move it")
+    profile = load_profile(Path(spec.launch.profile))
+    require_commands()
+    for note in check_cluster(profile, run.path, call):
+        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
+    return profile
+
+
+def follow(run: RunDirectory, scheduler: Scheduler, console: Console) -> bool:
+    """Show progress until nothing is left to do; False when the last job is gone and something is left.
+
+    Raises:
+        KeyboardInterrupt: the user has seen enough; the jobs go on.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    files, asked = SlurmFiles(run), time.monotonic()
+    name = files.launch()["job_name"]
+    with Display(scheduler, files.launch()["workers"], console) as display:
+        while not scheduler.complete():
+            display.refresh()
+            time.sleep(1.0)
+            if time.monotonic() - asked > ASK_SECONDS:
+                asked = time.monotonic()
+                if not _anybody_left(name, files) and not scheduler.complete():
+                    return False
+    return True
+
+
+def cancel(run: RunDirectory, console: Console) -> int:
+    """End the run's jobs: those that wait at once, those that run when they have written their checkpoints.
+
+    Raises:
+        RequestError: the run was never launched on Slurm, or Slurm does not answer.
+    """
+    files = SlurmFiles(run)
+    if not files.exists:
+        raise RequestError(f"{run.path}: was never launched on Slurm; a local sweep is stopped by Ctrl-C")
+    files.set_cancelled(True)
+    launch = files.launch()
+    name = launch["job_name"]
+    jobs = [job for job in queue(name) if job.living]
+    call("scancel", f"--name={name}", "--state=PENDING")
+    running = [job.id for job in jobs if job.state != "PENDING"]
+    if running:
+        call("scancel", "--batch", "--signal=USR2", *running)
+    deadline = time.monotonic() + launch["profile"]["grace"] + CANCEL_SECONDS
+    with console.status(f"{len(running)} running jobs write their checkpoints"):
+        while (left := [job.id for job in queue(name) if job.living]) and time.monotonic() < deadline:
+            time.sleep(1.0)
+    if left:
+        call("scancel", *left)
+    console.print(f"cancelled {len(jobs)} jobs; the sweep command goes on from here", highlight=False)
+    return EXIT_DONE
+
+
+def decoded_folders(studies: list[Study]) -> list[str]:
+    """Where the decoded images of studies, and of the backbones that they start from, lie."""
+    prepared = [study.dataset for study in studies] + [s.source.dataset for s in studies if s.source is not None]
+    folders = {str(Path(os.fspath(entry.data.images.filename)).parent) for entry in prepared}  # type: ignore[attr-defined]
+    return sorted(folders)
+
+
+def _anybody_left(name: str, files: SlurmFiles) -> bool:
+    if any(record.running for record in files.jobs()):
+        return True
+    try:
+        return any(job.living for job in queue(name))
+    except SlurmSilent:
+        return True  # nobody knows; files will tell
+
+
+def _describe(submission: Submission, name: str, run: RunDirectory, console: Console) -> None:
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    if submission.jobs:
+        jobs = ", ".join(submission.jobs)
+        say(f"submitted {submission.tasks} {'job' if submission.tasks == 1 else 'jobs'}: {jobs} (name {name})")
+    if submission.living:
+        say(f"{submission.living} {'was' if submission.living == 1 else 'were'} there before")
+    if submission.refused:
+        say(f"Slurm takes no more now ({submission.refused}); the rest follows as jobs end")
+    say(f"watch: python -m harness.status {run.path} --watch")
+    say("cancel: the same command with --cancel")
+
+
+__all__ = ["SlurmError", "cancel", "check", "follow", "launch"]

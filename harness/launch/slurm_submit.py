@@ -1,0 +1,154 @@
+"""Submitting the jobs that a run is short of; by whoever notices: the user's command, or a job about to end."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import one_line
+from harness.launch.slurm_commands import SlurmError, call, outside_of_a_job, queue
+from harness.launch.slurm_files import SlurmFiles
+from harness.lease import hold
+from harness.store import RunDirectory
+
+NEVER = 1_000_000
+"""Submitit counts interruptions and gives up after so many; a trial goes on from its checkpoint, so none count."""
+
+MOST_WORKERS = 16
+"""Jobs of a sweep that does not say how many it wants."""
+
+_TOO_MANY = ("qos", "limit", "temporarily unable to accept", "policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was submitted, and why no more."""
+
+    jobs: list[str]
+    """Arrays and single jobs, as Slurm numbers them."""
+    tasks: int
+    living: int
+    """Jobs of the run that were running or waiting before."""
+    refused: str = ""
+    """What Slurm said to more jobs; they are submitted as others end."""
+
+
+def job_name(sweep: str) -> str:
+    """A name that no other run's jobs have."""
+    return f"{sweep}-{secrets.token_hex(4)}"
+
+
+def top_up(run: RunDirectory, claimable: int) -> Submission:
+    """Submit jobs until there is one for every trial that could begin, up to the number of workers wanted.
+
+    Args:
+        claimable: trials that nobody runs and that could begin now.
+
+    Raises:
+        SlurmError: Slurm refuses every job, or does not answer.
+    """
+    files = SlurmFiles(run)
+    with hold(files.lock):
+        launch = files.launch()
+        living = [job for job in queue(launch["job_name"]) if job.living]
+        waiting = sum(job.state == "PENDING" for job in living)
+        places = places_in_a_job(launch)
+        missing = min(launch["workers"] - len(living), math.ceil(claimable / places) - waiting)
+        if files.cancelled or missing <= 0:
+            return Submission([], 0, len(living))
+        jobs, tasks, refused = _submit_all(run, files, launch, missing)
+        if not jobs and not living:
+            raise SlurmError(refused)
+        return Submission(jobs, tasks, len(living), refused)
+
+
+def places_in_a_job(launch: Mapping[str, Any]) -> int:
+    """Trials that one job runs at a time."""
+    gpus = int(launch["profile"].get("gpus") or 0) if launch["profile"].get("device") != "cpu" else 0
+    return max(1, gpus) * int(launch["trials_per_device"])
+
+
+def _submit_all(
+    run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], missing: int
+) -> tuple[list[str], int, str]:
+    """Array by array, as large as Slurm takes them; the limits of a site show when it refuses."""
+    jobs: list[str] = []
+    largest, tasks = min(missing, _max_array_size()), 0
+    while tasks < missing:
+        size = min(largest, missing - tasks)
+        try:
+            job = _submit(run, files, launch, size)
+        except SlurmError as error:
+            if not any(sign in str(error).lower() for sign in _TOO_MANY):
+                if jobs:
+                    return jobs, tasks, str(error)
+                raise
+            if size == 1:
+                return jobs, tasks, str(error)
+            largest = size // 2
+            continue
+        files.record_submission(job, size)
+        jobs.append(job)
+        tasks += size
+    return jobs, tasks, ""
+
+
+def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], count: int) -> str:
+    """Submit one array of jobs; returns its number."""
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    from harness.launch.profile import Profile, python_command, sbatch_parameters, setup_lines
+    from harness.launch.slurm_job import run_worker
+
+    profile = Profile.model_validate(launch["profile"])
+    parameters = sbatch_parameters(profile)
+    options = {
+        **parameters.pop("additional_parameters", {}),
+        # To the batch script alone, which is the worker's own process: steps would need srun.
+        "signal": f"B:USR2@{profile.grace}",
+        "requeue": True,
+        "chdir": launch["folder"],
+    }
+    with outside_of_a_job():
+        executor = submitit.SlurmExecutor(files.log, max_num_timeout=NEVER, python=python_command(profile))
+        executor.update_parameters(
+            job_name=launch["job_name"],
+            setup=["trap '' USR2 TERM", *setup_lines(profile), *_program(launch)],
+            additional_parameters=options,
+            array_parallelism=count,
+            stderr_to_stdout=True,
+            **parameters,
+        )
+        try:
+            if count == 1:
+                jobs = [executor.submit(run_worker, str(run.path), 0)]
+            else:
+                jobs = executor.map_array(run_worker, [str(run.path)] * count, range(count))
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise SlurmError(_words_of_sbatch(str(error))) from error
+    return str(jobs[0].job_id).partition("_")[0]
+
+
+def _program(launch: Mapping[str, Any]) -> list[str]:
+    """So that jobs run the program that submitted them, wherever Python would look first."""
+    import shlex
+
+    return [f"export PYTHONPATH={shlex.quote(launch['program'])}${{PYTHONPATH:+:$PYTHONPATH}}"]
+
+
+def _words_of_sbatch(message: str) -> str:
+    lines = [one_line(line) for line in message.splitlines() if "error:" in line]
+    said = "; ".join(line.partition("error:")[2].strip() for line in lines) or one_line(message)
+    return f"sbatch: {said}"
+
+
+def _max_array_size() -> int:
+    for line in call("scontrol", "show", "config").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "MaxArraySize" and value.strip().isdigit():
+            return max(1, int(value))
+    return 1000

@@ -1,0 +1,134 @@
+"""How a run stands: studies, running trials, failures, and the time that is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTrial:
+    """A trial that a living worker holds."""
+
+    study: str
+    """Name of the study, or of the backbone that is trained first."""
+    stage: str
+    trial: str
+    """Name of the trial's folder."""
+    epoch: int
+    """Epochs that have ended."""
+    epochs: int | None
+    """Epochs that it has at most; None where the files do not tell."""
+    host: str
+    pid: int | None
+    job: str | None
+    """The worker's Slurm job; None outside of one."""
+    attempt: int
+    lease_age: float
+    """Seconds since its worker was last heard of."""
+
+    @property
+    def title(self) -> str:
+        """Study, stage and folder."""
+        return f"{self.study} {self.stage} {self.trial}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A trial that failed for good."""
+
+    trial: str
+    """Study, stage and folder."""
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOverview:
+    """Trials of a study by state; a backbone that is trained first is one of a single trial."""
+
+    name: str
+    total: int
+    done: int
+    interrupted: int
+    """Trials that were begun, are not finished, and that nobody runs now."""
+    metric: str
+    best: float | None
+    """Best validation score so far, as the metric is read (not signed)."""
+    complete: bool
+    running: tuple[RunningTrial, ...]
+    failures: tuple[Failure, ...]
+    seconds: tuple[float, ...]
+    """How long each trial took that is done."""
+    damaged: tuple[str, ...]
+    """Files that cannot be read."""
+    source: str | None = None
+    """Identity of the backbone that it waits for, where that is trained first."""
+
+    @property
+    def failed(self) -> int:
+        """Trials that failed for good."""
+        return len(self.failures)
+
+    @property
+    def left(self) -> int:
+        """Trials that nobody has finished yet."""
+        return self.total - self.done - self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverview:
+    """How a run stands."""
+
+    name: str
+    studies: tuple[StudyOverview, ...]
+    """In the order of the sweep file."""
+    sources: tuple[StudyOverview, ...]
+    """Backbones that are trained first."""
+    blocked: tuple[str, ...]
+    """Studies that cannot start, because their backbone could not be trained."""
+    leftovers: tuple[str, ...]
+    """Studies that are not in the sweep file any more; they are not counted."""
+    complete: bool
+    """Whether nothing is left to do."""
+
+    @property
+    def parts(self) -> tuple[StudyOverview, ...]:
+        """Backbones and studies."""
+        return (*self.sources, *self.studies)
+
+    @property
+    def running(self) -> list[RunningTrial]:
+        """Every trial that a living worker holds."""
+        return [trial for part in self.parts for trial in part.running]
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As ``seconds_left`` of all that can still run."""
+        return seconds_left([part for part in self.parts if part.name not in self.blocked])
+
+    def failures(self) -> list[tuple[int, Failure]]:
+        """How often each cause occurred, most frequent first, with one example."""
+        found = [failure for part in self.parts for failure in part.failures]
+        examples = {failure.cause: failure for failure in reversed(found)}
+        return [(count, examples[cause]) for cause, count in Counter(f.cause for f in found).most_common()]
+
+
+def seconds_left(parts: Sequence[StudyOverview]) -> float | None:
+    """Seconds until all trials are finished, if as many go on running as run now; None where nothing tells.
+
+    A trial that is left takes the mean of those of its study that are done, else the mean of all.
+    """
+    everything = [seconds for part in parts for seconds in part.seconds]
+    running = sum(len(part.running) for part in parts)
+    if all(part.left == 0 for part in parts):
+        return 0.0
+    if not everything or running == 0:
+        return None
+    work = 0.0
+    for part in parts:
+        begun = sum(min(1.0, trial.epoch / trial.epochs) for trial in part.running if trial.epochs)
+        work += fmean(part.seconds or everything) * (part.left - begun)
+    return work / running

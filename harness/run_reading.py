@@ -1,0 +1,289 @@
+"""How a run stands, read from its files alone: no plugin, no dataset and no network is loaded.
+
+What was once seen finished is not read again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from harness.errors import one_line
+from harness.files import TornFileError
+from harness.lease import LeaseView, server_now
+from harness.run_overview import Failure, RunningTrial, RunOverview, StudyOverview
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """What is remembered of a result."""
+
+    failure: Failure | None
+    score: float | None
+    seconds: float | None
+
+
+@dataclass
+class _Tally:
+    """Sums over the trials of a study."""
+
+    done: int = 0
+    interrupted: int = 0
+    running: list[RunningTrial] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+class _Trials:
+    """The trials of one study, each read until it is finished."""
+
+    def __init__(self, study: str) -> None:
+        self._study = study
+        self._finished: dict[Path, _Finished] = {}
+        self.damaged: list[str] = []
+
+    def result(self, trial: TrialFolder, metric: str) -> _Finished | None:
+        """What came out of a trial; None while it is not finished, or when its result is not readable."""
+        if trial.path not in self._finished:
+            try:
+                self._finished[trial.path] = self._remembered(trial, trial.result(), metric)
+            except FileNotFoundError:
+                return None
+            except TornFileError as error:
+                self.damaged.append(str(error.path))
+                return None
+        return self._finished[trial.path]
+
+    def tally(self, trials: Iterable[TrialFolder], metric: str, epochs: int | None, now: float) -> _Tally:
+        """Sums over trials whose folders exist."""
+        sums = _Tally()
+        for trial in trials:
+            result = self.result(trial, metric)
+            if result is None:
+                self._add_unfinished(trial, epochs, now, sums)
+                continue
+            sums.done += result.failure is None
+            sums.failures += [result.failure] if result.failure is not None else []
+            sums.seconds += [result.seconds] if result.failure is None and result.seconds is not None else []
+        return sums
+
+    def _add_unfinished(self, trial: TrialFolder, epochs: int | None, now: float, sums: _Tally) -> None:
+        attempts = trial.attempts()
+        if not attempts:
+            return
+        latest = attempts[-1]
+        lease = LeaseView(len(attempts), latest, max(0.0, now - float(latest["last_seen"])))
+        if lease.dead:
+            # It may have ended between the two looks.
+            sums.interrupted += not trial.finished
+            return
+        try:
+            epoch = len(trial.curve())
+        except ValueError:
+            self.damaged.append(str(trial.path / "curve.jsonl"))
+            epoch = 0
+        host, pid = str(latest.get("hostname", "")), latest.get("pid")
+        sums.running.append(
+            RunningTrial(
+                self._study, trial.stage, trial.name, epoch, epochs, host, pid, latest.get("slurm_job"),
+                lease.number, lease.age,
+            )
+        )  # fmt: skip
+
+    def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str) -> _Finished:
+        spent = result.get("time") or {}
+        # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
+        seconds = max((float(spent[key]) for key in ("attempt_seconds", "train_seconds") if key in spent), default=None)
+        if result["status"] == "done":
+            return _Finished(None, result["metrics"]["val"].get(metric), seconds)
+        title = f"{self._study} {trial.stage} {trial.name}"
+        return _Finished(Failure(title, str(result.get("cause")), one_line(str(result.get("message")))), None, seconds)
+
+
+class StudyReader:
+    """Reads how one study stands, again and again.
+
+    Args:
+        folder: of the study.
+        repeat: whether the training of the first confirm seed is run a second time.
+    """
+
+    def __init__(self, folder: StudyFolder, repeat: bool) -> None:
+        self.folder, self._repeat = folder, repeat
+        self._place: int | None = None
+        self._trials = _Trials(folder.name)
+
+    def read(self, now: float) -> StudyOverview | None:
+        """How the study stands; None while it is being planned or set aside.
+
+        Args:
+            now: the clock that leases are stamped with, as ``clock`` reads it.
+
+        Raises:
+            TornFileError: the description of the study is not readable.
+        """
+        try:
+            description, place = self.folder.description(), self.folder.path.stat().st_ino
+        except FileNotFoundError:
+            return None
+        if place != self._place:
+            # Another folder has taken the place of one that was set aside.
+            self._place, self._trials = place, _Trials(self.folder.name)
+        trials = self._trials
+        trials.damaged = []
+        slots, seeds = int(description["search_slots"]), description["search_seeds"]
+        identity = description["identity"]
+        metric, epochs = str(identity["search"]["metric"]), int(identity["train"]["epochs"])
+        existing = {trial.name: trial for trial in self.folder.trials("search")}
+        wanted = [[self.folder.search_trial(slot, seed).name for seed in seeds] for slot in range(slots)]
+        results = [
+            [trials.result(existing[name], metric) if name in existing else None for name in slot] for slot in wanted
+        ]
+        searched = all(result is not None for slot in results for result in slot)
+        scores = [score for slot in results if (score := _mean_score(slot)) is not None]
+        present = [existing[name] for slot in wanted for name in slot if name in existing]
+        confirm, total = self._confirm(description, slots, metric, searched, bool(scores))
+        tally = trials.tally([*present, *confirm], metric, epochs, now)
+        total += slots * len(seeds)
+        weights = description["backbone"]["weights"]
+        return StudyOverview(
+            name=self.folder.name,
+            total=total,
+            done=tally.done,
+            interrupted=tally.interrupted,
+            metric=metric,
+            best=_best(scores, metric),
+            complete=tally.done + len(tally.failures) == total,
+            running=tuple(tally.running),
+            failures=tuple(tally.failures),
+            seconds=tuple(tally.seconds),
+            damaged=tuple(dict.fromkeys(trials.damaged)),
+            source=weights["source"] if isinstance(weights, Mapping) else None,
+        )
+
+    def _confirm(
+        self, description: Mapping[str, Any], slots: int, metric: str, searched: bool, any_score: bool
+    ) -> tuple[list[TrialFolder], int]:
+        """Confirm trials that have begun, and how many there will be."""
+        if searched and not any_score:
+            return [], 0
+        seeds = description["confirm_seeds"]
+        chosen = self._chosen() if searched else None
+        # A search that has grown chooses anew; until then nobody knows what will be confirmed.
+        if chosen is None or chosen.get("of") != slots:
+            return [], len(seeds) + self._repeat
+        name = str(chosen["configuration"])
+        trials = [self.folder.confirm_trial(name, seed) for seed in seeds]
+        first = self._trials.result(trials[0], metric)
+        repeats = self._repeat and (first is None or first.failure is None)
+        if repeats and first is not None:
+            trials.append(self.folder.repeat_trial(name, seeds[0]))
+        return trials, len(seeds) + repeats
+
+    def _chosen(self) -> dict[str, Any] | None:
+        try:
+            return self.folder.chosen()
+        except TornFileError as error:
+            self._trials.damaged.append(str(error.path))
+            return None
+
+
+class RunReader:
+    """Reads how a run stands, again and again.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._studies: dict[tuple[str, bool], StudyReader] = {}
+        self._sources: dict[str, _Trials] = {}
+
+    def read(self, now: float) -> RunOverview:
+        """How the run stands.
+
+        Args:
+            now: the clock that leases are stamped with, as ``clock`` reads it.
+
+        Raises:
+            RequestError: no sweep was begun there, or what says what it is cannot be read.
+        """
+        spec = self._run.spec()
+        repeat = bool(spec["confirm"]["repeat"])
+        names = [f"{label}@{dataset}" for dataset in spec["datasets"] for label in spec["methods"]]
+        readers = [
+            self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
+        ]
+        studies = [study for reader in readers if (study := reader.read(now)) is not None]
+        identities = dict.fromkeys(study.source for study in studies if study.source is not None)
+        sources = {identity: self._source(identity, spec, now) for identity in identities}
+        hopeless = {identity for identity, source in sources.items() if source.failures}
+        blocked = tuple(study.name for study in studies if study.source in hopeless)
+        finished = [study.complete or study.name in blocked for study in studies]
+        return RunOverview(
+            name=str(spec["name"]),
+            studies=tuple(studies),
+            sources=tuple(sources.values()),
+            blocked=blocked,
+            leftovers=tuple(study.name for study in self._run.studies() if study.name not in set(names)),
+            complete=len(studies) == len(names) and all(finished),
+        )
+
+    def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:
+        folder = self._run.source(identity[:16])
+        asked = folder.request() if folder.has_request() else {}
+        name = f"backbone {asked['method']} on {asked['dataset']}" if asked else f"backbone {folder.name}"
+        metric = str(spec["search"]["metric"])
+        trials = self._sources.setdefault(identity, _Trials(name))
+        trials.damaged = []
+        tally = trials.tally([folder], metric, _source_epochs(spec), now)
+        result = trials.result(folder, metric)
+        return StudyOverview(
+            name=name,
+            total=1,
+            done=tally.done,
+            interrupted=tally.interrupted,
+            metric=metric,
+            best=None if result is None else result.score,
+            complete=result is not None,
+            running=tuple(tally.running),
+            failures=tuple(tally.failures),
+            seconds=tuple(tally.seconds),
+            damaged=tuple(dict.fromkeys(trials.damaged)),
+        )
+
+
+def clock(folder: Path) -> float:
+    """The clock that files in a folder are stamped with; this machine's own where nothing can be written there."""
+    try:
+        return server_now(folder)
+    except OSError:
+        return time.time()
+
+
+def _mean_score(results: Sequence[_Finished | None]) -> float | None:
+    """Validation score of a slot; None before every seed has one."""
+    scores = [result.score for result in results if result is not None and result.score is not None]
+    return fmean(scores) if len(scores) == len(results) else None
+
+
+def _best(scores: Sequence[float], metric: str) -> float | None:
+    if not scores:
+        return None
+    from harness.metrics import METRICS
+
+    return max(scores) if METRICS[metric] else min(scores)
+
+
+def _source_epochs(spec: Mapping[str, Any]) -> int | None:
+    """Epochs of the backbones that are trained first, as far as they agree."""
+    backbones = [spec["backbone"], *(entry["backbone"] for entry in spec["methods"].values() if entry["backbone"])]
+    given = [backbone["weights"] for backbone in backbones if isinstance(backbone["weights"], Mapping)]
+    epochs = {int(weights["train"].get("epochs", spec["train"]["epochs"])) for weights in given}
+    return epochs.pop() if len(epochs) == 1 else None

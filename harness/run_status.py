@@ -1,0 +1,115 @@
+"""All that can be said of a run while it goes on: its trials, its workers and its report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.launch.worker_states import WorkerReader, Workers
+from harness.reporting import _state
+from harness.run_overview import RunOverview, StudyOverview
+from harness.run_reading import RunReader, clock
+from harness.store import RunDirectory
+
+ReportState = Literal["none", "current", "outdated"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run at one moment."""
+
+    path: Path
+    at: float
+    """Seconds since the epoch, by this machine's clock."""
+    overview: RunOverview
+    workers: Workers
+    report: ReportState
+    report_page: Path
+
+    @property
+    def expected_end(self) -> float | None:
+        """Seconds since the epoch; None where nothing tells, or when nothing is left."""
+        seconds = self.overview.seconds_left
+        return None if seconds is None or self.overview.complete else self.at + seconds
+
+    @property
+    def damaged(self) -> list[str]:
+        """Files that cannot be read."""
+        return [*(path for part in self.overview.parts for path in part.damaged), *self.workers.damaged]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same facts as plain data; keys are added in later versions, never renamed."""
+        overview = self.overview
+        return {
+            "run": str(self.path),
+            "name": overview.name,
+            "time": self.at,
+            "complete": overview.complete,
+            "trials": {
+                key: sum(_counts(part)[key] for part in overview.parts)
+                for key in ("total", "done", "running", "failed", "interrupted", "left")
+            },
+            "studies": [{**_row(part), "blocked": part.name in overview.blocked} for part in overview.studies],
+            "sources": [_row(part) for part in overview.sources],
+            "failures": [
+                {"cause": example.cause, "count": count, "trial": example.trial, "message": example.message}
+                for count, example in overview.failures()
+            ],
+            "running": [asdict(trial) for trial in overview.running],
+            "seconds_left": overview.seconds_left,
+            "expected_end": self.expected_end,
+            "workers": [asdict(worker) for worker in self.workers.states],
+            "slurm_trouble": self.workers.trouble,
+            "cancelled": self.workers.cancelled,
+            "report": {"state": self.report, "page": str(self.report_page)},
+            "leftovers": list(overview.leftovers),
+            "damaged": self.damaged,
+        }
+
+
+class StatusReader:
+    """Reads all that can be said of a run, again and again.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run, self._runs, self._workers = run, RunReader(run), WorkerReader(run)
+
+    def read(self) -> RunStatus:
+        """The run as it is now.
+
+        Raises:
+            RequestError: no sweep was begun there, or what says what it is cannot be read.
+        """
+        self._run.require()
+        now = clock(self._run.path)
+        overview = self._runs.read(now)
+        workers = self._workers.read(overview.running, now, overview.complete)
+        page = self._run.report / "report.html"
+        return RunStatus(self._run.path, time.time(), overview, workers, self._report(page), page)
+
+    def _report(self, page: Path) -> ReportState:
+        try:
+            shown = self._run.report_state.read_text()
+        except FileNotFoundError:
+            return "none"
+        return "current" if page.exists() and shown == _state(self._run) else "outdated"
+
+
+def _counts(part: StudyOverview) -> dict[str, int]:
+    return {
+        "total": part.total,
+        "done": part.done,
+        "running": len(part.running),
+        "failed": part.failed,
+        "interrupted": part.interrupted,
+        "left": part.left,
+    }
+
+
+def _row(part: StudyOverview) -> dict[str, Any]:
+    return {"name": part.name, **_counts(part), "metric": part.metric, "best": part.best, "complete": part.complete}

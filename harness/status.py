@@ -1,0 +1,114 @@
+"""How a run stands: ``python -m harness.status RUN``.
+
+The run's own files are asked first, then Slurm's queue, then its accounting; only the first must be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import EXIT_DONE, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from harness.run_status import RunStatus
+
+WATCH_SECONDS = 5.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.status``."""
+    result = argparse.ArgumentParser(
+        prog="python -m harness.status",
+        description="Show how a run stands: its studies, failures, running trials, workers, and when it may end.",
+        epilog="exit codes: 0 shown, 2 the request was wrong, 130 interrupted",
+    )
+    result.add_argument("run", type=Path, metavar="RUN", help="run directory of a sweep")
+    result.add_argument(
+        "--watch", nargs="?", const=WATCH_SECONDS, type=_seconds, metavar="SECONDS",
+        help=f"show it again every so often (default: {WATCH_SECONDS:.0f}) until the run is complete",
+    )  # fmt: skip
+    result.add_argument("--json", action="store_true", help="the same facts as JSON; with --watch one object a line")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return run_command(lambda: status(arguments))
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Carry out the command line."""
+    from harness.run_status import StatusReader
+    from harness.store import RunDirectory
+
+    reader = StatusReader(RunDirectory(arguments.run))
+    if arguments.json:
+        _repeat(reader.read, lambda found: _print_json(found, one_line=arguments.watch is not None), arguments.watch)
+        return EXIT_DONE
+
+    from rich.console import Console
+
+    # Where nobody looks at it in a terminal, lines are as long as they have to be.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    if arguments.watch is None or not console.is_terminal:
+        _repeat(reader.read, lambda found: _print_page(found, console), arguments.watch)
+        return EXIT_DONE
+
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        _repeat(reader.read, lambda found: live.update(_page(found, summary_first=True), refresh=True), arguments.watch)
+    return EXIT_DONE
+
+
+def _repeat(read: Callable[[], RunStatus], show: Callable[[RunStatus], None], every: float | None) -> None:
+    """Show once, or again and again until the run is complete."""
+    while True:
+        found = read()
+        show(found)
+        if every is None or found.overview.complete:
+            return
+        time.sleep(every)
+
+
+def _print_json(found: RunStatus, one_line: bool) -> None:
+    print(json.dumps(found.to_json(), indent=None if one_line else 2, ensure_ascii=False), flush=True)
+
+
+def _print_page(found: RunStatus, console: Console) -> None:
+    console.print(_page(found, summary_first=False))
+
+
+def _page(found: RunStatus, summary_first: bool) -> RenderableType:
+    """Everything; with the summary first where a terminal may be too short for the rest."""
+    from rich.console import Group
+
+    from harness.status_page import details, summary
+
+    if summary_first:
+        return Group(*summary(found), "", *details(found))
+    return Group(*details(found), "", *summary(found))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0; name the run directory first")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

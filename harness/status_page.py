@@ -1,0 +1,102 @@
+"""A run's state in a terminal: tables of studies and running trials, and a summary in words."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.progress import duration, study_table
+from harness.run_overview import RunningTrial
+from harness.run_status import RunStatus
+
+MOST_LISTED = 5
+"""Workers of one state, and damaged files, that are named one by one."""
+
+
+def details(found: RunStatus) -> list[RenderableType]:
+    """Studies and backbones as rows, then the running trials."""
+    overview = found.overview
+    running = overview.running
+    shown: list[RenderableType] = [study_table(overview.parts)]
+    if running:
+        shown += ["", _running(running)]
+    return shown
+
+
+def summary(found: RunStatus) -> list[RenderableType]:
+    """What matters most, a line each."""
+    overview = found.overview
+    parts = overview.parts
+    done, failed = sum(part.done for part in parts), sum(part.failed for part in parts)
+    waiting = sum(part.interrupted for part in parts)
+    counts = f"{done + failed}/{sum(part.total for part in parts)} trials done, {failed} failed"
+    counts += f", {len(overview.running)} running" + (f", {waiting} interrupted" if waiting else "")
+    lines = [f"{overview.name}: {counts}", *_failures(found)]
+    for name in overview.blocked:
+        lines.append(f"blocked: {name}: its backbone could not be trained")
+    for name in overview.leftovers:
+        lines.append(f"not counted: {name} is not in the sweep file any more")
+    lines += [f"damaged: {path}" for path in found.damaged[:MOST_LISTED]]
+    if found.damaged:
+        lines.append("damaged files are set aside and computed again by the sweep command with --repair")
+    lines += [*_workers(found), _end(found), _report(found)]
+    return [Text(line) for line in lines]
+
+
+def _failures(found: RunStatus) -> list[str]:
+    return [
+        f"failed: {count} × {example.cause}, such as {example.trial}: {example.message}"
+        for count, example in found.overview.failures()
+    ]
+
+
+def _workers(found: RunStatus) -> list[str]:
+    workers = found.workers
+    counts = ", ".join(f"{count} {state}" for state, count in workers.counts())
+    lines = [f"workers: {counts or 'none'}"]
+    # Those that run are seen by their trials.
+    for state, count in workers.counts():
+        if state == "running":
+            continue
+        named = [worker for worker in workers.states if worker.state == state][:MOST_LISTED]
+        listed = ", ".join(f"{worker.id} ({worker.reason})" if worker.reason else worker.id for worker in named)
+        lines.append(f"  {state}: {listed}" + (" …" if count > MOST_LISTED else ""))
+    if workers.trouble is not None:
+        lines.append(f"Slurm could not be asked: {workers.trouble}")
+    if workers.cancelled:
+        lines.append("cancelled: no more jobs are submitted until the sweep command is given again")
+    return lines
+
+
+def _end(found: RunStatus) -> str:
+    if found.overview.complete:
+        return "complete"
+    if found.expected_end is None:
+        why = "no trial is done yet" if found.overview.running else "no trial is running"
+        return f"expected end: unknown ({why})"
+    left = found.expected_end - found.at
+    form = "%H:%M" if left < 12 * 3600 else "%a %d %b %H:%M"
+    return f"expected end: {time.strftime(form, time.localtime(found.expected_end))} (in {duration(left)})"
+
+
+def _report(found: RunStatus) -> str:
+    return {
+        "none": "report: not written yet",
+        "current": f"report: {found.report_page}",
+        "outdated": f"report: older than the results ({found.report_page})",
+    }[found.report]
+
+
+def _running(trials: list[RunningTrial]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("running", overflow="ellipsis", no_wrap=True)
+    for column in ("epoch", "host", "job", "attempt", "last sign"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for trial in trials:
+        epoch = str(trial.epoch) if trial.epochs is None else f"{trial.epoch}/{trial.epochs}"
+        cells = (trial.host, trial.job or "", str(trial.attempt), f"{duration(trial.lease_age)} ago")
+        table.add_row(Text(trial.title), epoch, *map(Text, cells))
+    return table
