@@ -155,7 +155,7 @@ def _slurm(
     """Check the cluster before anything is prepared; what submits the jobs then, with the exit code if it is known."""
     from harness.launch.slurm import check, follow, launch
 
-    profile = check(run, spec, console)
+    profile = check(run, spec, roots, console)
 
     def submit(scheduler: Scheduler) -> int | None:
         launch(run, spec, profile, roots, scheduler, console)

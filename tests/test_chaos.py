@@ -45,7 +45,7 @@ def chaos(file: Path, cache: Path, *options: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(1200)
 def test_a_sweep_killed_again_and_again_ends_bit_identically(tmp_path: Path) -> None:
     source = {

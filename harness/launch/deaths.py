@@ -8,8 +8,6 @@ from pathlib import Path
 OUT_OF_MEMORY = "oom"
 """The kernel ended the process because the job's memory was used up."""
 
-CGROUPS = Path("/sys/fs/cgroup")
-
 
 class OutOfMemoryCounter:
     """Counts the processes of this control group that the kernel has killed for memory."""
@@ -41,19 +39,26 @@ def describe_death(code: int, memory_ran_out: bool) -> str:
 
 
 def _counting_files() -> list[Path]:
-    """The files that count for this process's group and those above it, up to the one that sets a limit."""
-    own = Path("/proc/self/cgroup")
-    for line in own.read_text().splitlines() if own.exists() else ():
+    """The files that count for this process's group and those above it that can be seen."""
+    own, mounts = Path("/proc/self/cgroup"), Path("/proc/self/mountinfo")
+    if not (own.exists() and mounts.exists()):
+        return []
+    paths = {}
+    for line in own.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            name, root = "memory.events", CGROUPS
-        elif "memory" in controllers.split(","):
-            name, root = "memory.oom_control", CGROUPS / "memory"
-        else:
+        if controllers == "" or "memory" in controllers.split(","):
+            paths[controllers == ""] = path
+    found = []
+    for line in mounts.read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        root, place = left.split()[3:5]
+        kind, _, options = right.split(maxsplit=2)
+        unified = kind == "cgroup2"
+        if not unified and not (kind == "cgroup" and "memory" in options.split(",")):
             continue
-        place = root / path.lstrip("/")
-        levels = [place, *place.parents][: max(0, len(place.parts) - len(root.parts))]
-        found = [level / name for level in levels if (level / name).exists()]
-        if found:
-            return found
-    return []
+        # A container, or a cluster in one, may have only a part of the hierarchy mounted.
+        group = Path(paths.get(unified, "/"))
+        inside = group.relative_to(root) if group.is_relative_to(root) else Path()
+        name = "memory.events" if unified else "memory.oom_control"
+        found += [Path(place) / level / name for level in (inside, *inside.parents)]
+    return sorted({path for path in found if path.exists()})

@@ -13,7 +13,7 @@ import harness
 from harness.errors import EXIT_DONE, RequestError
 from harness.launch.cluster_checks import check_cluster
 from harness.launch.profile import Profile, load_profile
-from harness.launch.slurm_commands import SlurmError, SlurmSilent, call, queue, require_commands
+from harness.launch.slurm_commands import SlurmError, SlurmSilent, call, queue
 from harness.launch.slurm_files import SlurmFiles
 from harness.launch.slurm_submit import MOST_WORKERS, Submission, job_name, top_up
 from harness.progress import Display
@@ -56,7 +56,7 @@ def launch(
     _describe(submission, files.launch()["job_name"], run, console)
 
 
-def check(run: RunDirectory, spec: SweepSpec, console: Console) -> Profile:
+def check(run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console) -> Profile:
     """The profile of the site; it fits the cluster.
 
     Raises:
@@ -70,8 +70,8 @@ def check(run: RunDirectory, spec: SweepSpec, console: Console) -> Profile:
             signs = ", ".join(map(repr, odd))
             raise RequestError(f"{place}: {str(path)!r} holds {signs}, which Slurm reads as something else; move it")
     profile = load_profile(Path(spec.launch.profile))
-    require_commands()
-    for note in check_cluster(profile, run.path, call):
+    folders = {"data folder": roots.data, "cache folder": roots.cache}
+    for note in check_cluster(profile, run.path, call, folders):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
     return profile
 

@@ -20,7 +20,15 @@ SECONDS = 30.0
 LIVING = frozenset({"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD"})
 """States of jobs that run, or will."""
 
-_SILENT = ("unable to contact", "connection refused", "connect failure", "timed out", "socket", "transport")
+_SILENT = (
+    "unable to contact",
+    "connection refused",
+    "connect failure",
+    "timed out",
+    "socket",
+    "transport",
+    "unexpected message",
+)
 
 
 class SlurmError(RequestError):

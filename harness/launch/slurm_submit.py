@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import one_line
+from harness.launch.cluster_checks import limits
 from harness.launch.slurm_commands import SlurmError, call, outside_of_a_job, queue
 from harness.launch.slurm_files import SlurmFiles
 from harness.lease import hold
@@ -76,7 +77,7 @@ def _submit_all(
 ) -> tuple[list[str], int, str]:
     """Array by array, as large as Slurm takes them; the limits of a site show when it refuses."""
     jobs: list[str] = []
-    largest, tasks = min(missing, _max_array_size()), 0
+    largest, tasks = min(missing, max(1, limits(call).max_array_size)), 0
     while tasks < missing:
         size = min(largest, missing - tasks)
         try:
@@ -144,11 +145,3 @@ def _words_of_sbatch(message: str) -> str:
     lines = [one_line(line) for line in message.splitlines() if "error:" in line]
     said = "; ".join(line.partition("error:")[2].strip() for line in lines) or one_line(message)
     return f"sbatch: {said}"
-
-
-def _max_array_size() -> int:
-    for line in call("scontrol", "show", "config").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "MaxArraySize" and value.strip().isdigit():
-            return max(1, int(value))
-    return 1000

@@ -113,6 +113,7 @@ def test_limits_are_slurms_own(cluster: LittleCluster) -> None:
 
 
 @on_slurm
+@pytest.mark.large
 def test_jobs_in_low_give_way_to_high_and_run_again(cluster: LittleCluster, tmp_path: Path) -> None:
     """One job ignores the notice and is requeued by Slurm after the grace time; the other asks for it at once."""
     whole = ["--nodes=2", "--exclusive", "--output=/dev/null"]
@@ -137,6 +138,7 @@ def test_jobs_in_low_give_way_to_high_and_run_again(cluster: LittleCluster, tmp_
 
 
 @on_slurm
+@pytest.mark.large
 def test_jobs_outlive_their_slurmd(cluster: LittleCluster, tmp_path: Path) -> None:
     out = tmp_path / "out"
     job = cluster.submit(
@@ -153,6 +155,7 @@ def test_jobs_outlive_their_slurmd(cluster: LittleCluster, tmp_path: Path) -> No
 
 
 @on_slurm
+@pytest.mark.large
 def test_a_lost_node_goes_down_its_job_moves_and_it_returns(cluster: LittleCluster, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     body = script(f"hostname >> {hosts}", "[[ -n $SLURM_RESTART_COUNT ]] || sleep 300")
@@ -170,6 +173,7 @@ def test_a_lost_node_goes_down_its_job_moves_and_it_returns(cluster: LittleClust
 
 
 @on_slurm
+@pytest.mark.large
 def test_the_controller_comes_back_with_its_jobs(cluster: LittleCluster) -> None:
     job = cluster.submit("--output=/dev/null", "--wrap=sleep 2")
     cluster.wait_for(job, "RUNNING", "COMPLETED")

@@ -128,6 +128,7 @@ def test_more_workers_wanted_than_the_site_allows(site: Site, tmp_path: Path) ->
     assert max(tasks) <= MAX_SUBMIT
 
 
+@pytest.mark.large
 def test_a_preempted_trial_goes_on_in_its_epoch_on_another_node(site: Site, tmp_path: Path) -> None:
     site.sweep(one_long_trial(tmp_path), tmp_path / "run")
     trial = only_trial(tmp_path / "run")
@@ -149,6 +150,7 @@ def test_a_preempted_trial_goes_on_in_its_epoch_on_another_node(site: Site, tmp_
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
 
+@pytest.mark.large
 def test_a_job_that_runs_twice_at_once(site: Site, tmp_path: Path) -> None:
     """The node's daemon is gone and its processes are not: Slurm starts the same job elsewhere beside them."""
     site.sweep(one_long_trial(tmp_path), tmp_path / "run")
@@ -179,6 +181,7 @@ def is_worker(pid: int) -> bool:
         return False
 
 
+@pytest.mark.large
 def test_time_limit_and_a_finished_job_that_runs_again(site: Site, tmp_path: Path) -> None:
     site.sweep(one_long_trial(tmp_path), tmp_path / "run")
     trial = only_trial(tmp_path / "run")
@@ -197,6 +200,7 @@ def test_time_limit_and_a_finished_job_that_runs_again(site: Site, tmp_path: Pat
     assert repeated_work(run) == []
 
 
+@pytest.mark.large
 def test_cancelled_with_checkpoints_and_gone_on_with(site: Site, tmp_path: Path) -> None:
     file = one_long_trial(tmp_path)
     site.sweep(file, tmp_path / "run")
@@ -211,6 +215,7 @@ def test_cancelled_with_checkpoints_and_gone_on_with(site: Site, tmp_path: Path)
     assert "resumed after epoch" in trial.log_path.read_text()
 
 
+@pytest.mark.large
 def test_several_trials_in_one_job(site: Site, tmp_path: Path) -> None:
     file = tiny_sweep(
         tmp_path,
@@ -260,6 +265,7 @@ def test_memory_that_runs_out_is_named(site: Site, tmp_path: Path) -> None:
     assert "more memory" in results["greedy@small"]["message"]
 
 
+@pytest.mark.large
 def test_the_controller_is_away(site: Site, tmp_path: Path) -> None:
     """Jobs go on, status answers from files, and a command that needs Slurm says what is the matter."""
     file = tiny_sweep(tmp_path, train=LONG)
@@ -282,6 +288,7 @@ def test_the_controller_is_away(site: Site, tmp_path: Path) -> None:
     assert repeated_work(run) == []
 
 
+@pytest.mark.large
 def test_clocks_ten_minutes_apart(site: Site, tmp_path: Path) -> None:
     """One node's clock, as its programs read it, is ahead: leases and heartbeats go by the file server's."""
     skewed = tmp_path / "skewed"
