@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,6 +153,18 @@ def accounting(ids: Sequence[str], timeout: float = SECONDS) -> dict[str, EndedJ
             # Slurm calls such a job FAILED; only its step tells why.
             found[job] = EndedJob(state, code)
     return found
+
+
+def failed_nodes(job_name: str, timeout: float = SECONDS) -> Counter[str]:
+    """How often each node failed under jobs of that name within a day.
+
+    Raises:
+        SlurmError: there is no accounting, or sacct failed.
+        SlurmSilent: the accounting does not answer.
+    """
+    window = ("--starttime=now-1days", "--endtime=now", "--duplicates", "--allocations")
+    words = ("sacct", "--noheader", "--parsable2", f"--name={job_name}", "--state=NODE_FAIL", *window)
+    return Counter(line.strip() for line in call(*words, "--format=NodeList", timeout=timeout).splitlines() if line)
 
 
 def outer_environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import one_line
 from harness.launch.cluster_checks import limits
-from harness.launch.slurm_commands import SlurmError, call, outside_of_a_job, queue
+from harness.launch.slurm_commands import SlurmError, call, failed_nodes, outside_of_a_job, queue
 from harness.launch.slurm_files import SlurmFiles
 from harness.lease import hold
 from harness.store import RunDirectory
@@ -20,6 +20,9 @@ NEVER = 1_000_000
 
 MOST_WORKERS = 16
 """Jobs of a sweep that does not say how many it wants."""
+
+FAILURES_TO_AVOID = 2
+"""New jobs stay away from a node that has failed so often within a day."""
 
 _TOO_MANY = ("qos", "limit", "temporarily unable to accept", "policy")
 
@@ -106,7 +109,8 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], cou
     from harness.launch.slurm_job import run_worker
 
     profile = Profile.model_validate(launch["profile"])
-    parameters = sbatch_parameters(profile)
+    avoided = [node for node in _failing_nodes(files, launch["job_name"]) if node not in profile.exclude]
+    parameters = sbatch_parameters(profile.model_copy(update={"exclude": [*profile.exclude, *avoided]}))
     options = {
         **parameters.pop("additional_parameters", {}),
         # To the batch script alone, which is the worker's own process: steps would need srun.
@@ -132,6 +136,16 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], cou
         except (FailedJobError, FailedSubmissionError) as error:
             raise SlurmError(_words_of_sbatch(str(error))) from error
     return str(jobs[0].job_id).partition("_")[0]
+
+
+def _failing_nodes(files: SlurmFiles, name: str) -> list[str]:
+    """Nodes that failed under this run again and again; none where there is no accounting to ask, or no other node."""
+    try:
+        failing = {node for node, count in failed_nodes(name).items() if count >= FAILURES_TO_AVOID}
+    except SlurmError:
+        return []
+    others = {record.content["host"] for record in files.jobs()} - failing
+    return sorted(failing) if others else []
 
 
 def _program(launch: Mapping[str, Any]) -> list[str]:

@@ -305,3 +305,24 @@ def test_clocks_ten_minutes_apart(site: Site, tmp_path: Path) -> None:
     assert all(len(trial.attempts()) == 1 for trial in run.trials())
     run_sweep(file, tmp_path / "local", site.cache)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
+
+
+@pytest.mark.large
+def test_new_jobs_stay_away_from_a_node_that_fails_again_and_again(site: Site, tmp_path: Path) -> None:
+    file = one_long_trial(tmp_path)
+    site.sweep(file, tmp_path / "run", options={"nodelist": "n2"})
+    wait_for_epochs(only_trial(tmp_path / "run"), 1)
+    site.sweep(file, tmp_path / "run", "--cancel")
+    name = SlurmFiles(RunDirectory(tmp_path / "run")).launch()["job_name"]
+    for _ in range(2):
+        words = [f"--job-name={name}", "--nodelist=n1", "--no-requeue", "--output=/dev/null", "--wrap=sleep 300"]
+        job = site.cluster.submit(*words)
+        site.cluster.wait_for(job, "RUNNING")
+        site.cluster.lose("n1", hard=True)
+        site.cluster.wait_for(job, "NODE_FAIL")
+        site.cluster.restore("n1")
+    site.sweep(file, tmp_path / "run")
+    job = SlurmFiles(RunDirectory(tmp_path / "run")).submissions()[-1]["job"]
+    shown = site.cluster.run(["scontrol", "show", "job", "--oneliner", job]).stdout
+    assert "ExcNodeList=n1" in shown
+    site.finish(tmp_path / "run")
