@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	@echo "The report is at runs/demo/report/report.html"
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --durations 25
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder --durations 25
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from jobs import Digits
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait long for other processes go first: at the end they would leave the other cores idle."""
+    order = {"slurm": 0, "tests": 1}
+    items.sort(key=lambda item: order.get(item.path.parent.name, 2))
+
+
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of decoded images for all tests of the session."""

@@ -19,11 +19,11 @@ def test_ten_disturbances_change_nothing(tmp_path: Path, shared_cache: Path) -> 
     file = tiny_sweep(
         tmp_path,
         methods=["linear_probe", "lora_c", "full_finetune", "bn_affine"],
-        train={"epochs": 12, "batch_size": 16, "image_size": 8},
+        train={"epochs": 4, "batch_size": 32, "image_size": 8},
         search={"trials": 6, "startup": 6, "concurrency": 6},
         confirm={"seeds": 4},
     )
-    command = [sys.executable, "-m", "slurm.chaos", str(file), "--disturbances", "10", "--pause", "3"]
+    command = [sys.executable, "-m", "slurm.chaos", str(file), "--disturbances", "10", "--pause", "2"]
     command += ["--workers", "3", "--work-dir", str(tmp_path / "chaos")]
     done = subprocess.run(command, env=environment(shared_cache), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
