@@ -15,6 +15,7 @@ OBSTACLE = obstacle()
 
 
 @pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}")
+@pytest.mark.large
 def test_ten_disturbances_change_nothing(tmp_path: Path, shared_cache: Path) -> None:
     file = tiny_sweep(
         tmp_path,

@@ -117,6 +117,7 @@ def test_submitted_and_left_alone_it_ends_as_a_local_run(site: Site, tmp_path: P
     assert "report.html" in site.sweep(file, odd / "run")
 
 
+@pytest.mark.large
 def test_more_workers_wanted_than_the_site_allows(site: Site, tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path, search={"trials": 16, "seeds": [0], "startup": 16, "concurrency": 16})
     said = site.sweep(file, tmp_path / "run", "--workers", "30")
@@ -242,6 +243,7 @@ def test_several_trials_in_one_job(site: Site, tmp_path: Path) -> None:
     assert len(SlurmFiles(run).jobs()) == 1, "the neighbour's job was disturbed"
 
 
+@pytest.mark.large
 def test_memory_that_runs_out_is_named(site: Site, tmp_path: Path) -> None:
     plugins = tmp_path / "plugins"
     plugins.mkdir()

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from stand_in import StandIn
 from tiny import environment, run_sweep, sweep_command, tiny_sweep
 
@@ -15,6 +16,7 @@ from harness.store import RunDirectory
 from slurm.cluster.processes import wait_until
 
 
+@pytest.mark.large
 def test_a_sweep_is_preempted_doubled_and_run_again(
     stand_in_slurm: StandIn, tmp_path: Path, shared_cache: Path
 ) -> None:
