@@ -32,6 +32,7 @@ from harness.data.split import indices
 from harness.lease import keep_alive
 from harness.metrics import evaluate
 from harness.plugins import discover
+from harness.run_task import trial_log
 from harness.scheduler import Scheduler, Task
 from harness.space import Choice, Fixed, Space, Value
 from harness.spec_loading import load_mapping
@@ -41,7 +42,6 @@ from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
-from harness.worker import trial_log
 
 Row = dict[str, Any]
 

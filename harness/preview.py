@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.plugins import Catalogue
-from harness.search import slot_count
+from harness.search import make_engine
 from harness.space import Choice, Fixed, Parameter, override
 from harness.spec import SweepSpec
 
@@ -22,7 +22,7 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
         for label, entry in spec.methods.items():
             plugin = catalogue.method(entry.method, f"methods.{label}")
             space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
-            slots = slot_count(space, spec.search)
+            slots = make_engine(space, spec.search, f"{label}@{dataset}").slots
             trials = slots * len(spec.search.seeds)
             total += trials + confirm + repeats
             searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))

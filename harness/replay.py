@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
-from harness.search import Asked, ask
+from harness.search import Asked, make_engine
 from harness.space import from_json
-from harness.spec import SearchSpec
+from harness.spec_search import SearchSpec
 from harness.store import RunDirectory, StudyFolder
 from harness.study_state import slot_score
 
@@ -27,7 +27,7 @@ def replay(study: StudyFolder) -> tuple[int, list[int]]:
     """
     description = study.description()
     search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
-    space = from_json(description["space"])
+    engine = make_engine(from_json(description["space"]), search, study.name)
     history: list[Asked] = []
     differ = []
     for slot in range(description["search_slots"]):
@@ -36,7 +36,7 @@ def replay(study: StudyFolder) -> tuple[int, list[int]]:
             break
         recorded = trials[0].request()["hyperparameters"]
         try:
-            same = ask(space, search, study.name, slot, history) == recorded
+            same = engine.ask(slot, history) == recorded
         except ValueError:  # the history holds a value that is not in the search space
             same = False
         if not same:

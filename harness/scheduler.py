@@ -7,8 +7,8 @@ seen finished is not read again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from harness.attempts import deaths_in_a_row, give_up, must_wait
 from harness.lease import Lease
 from harness.method import Method
-from harness.search import prerequisites
+from harness.space import Value, check_configuration
 from harness.store import TrialFolder
 from harness.studies import Source, Study
 from harness.study_state import StudyState
@@ -38,6 +38,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """What the driver of an engine wants a slot to run."""
+
+    hyperparameters: Mapping[str, Value]
+    conditioned_on: Sequence[int] = ()
+    """Slots whose results the engine knew when it proposed this."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A trial of a study that could be claimed now."""
 
@@ -47,6 +56,8 @@ class _Candidate:
     folder: TrialFolder
     repeats: TrialFolder | None = None
     """The finished trial whose training it runs once more, if it does."""
+    proposal: Proposal | None = None
+    """What a driver wants it to run, if one hands it out."""
 
 
 class Scheduler:
@@ -81,6 +92,30 @@ class Scheduler:
                     if task is not None:
                         return task
         return None
+
+    def claim_slot(self, study: str, slot: int, seed: int, proposal: Proposal) -> Task | None:
+        """Claim a search trial for the driver of an engine; None when it is finished or somebody runs it.
+
+        What the slot was once asked to run it runs again: then the recorded configuration counts, not the proposal.
+
+        Args:
+            study: name of the study.
+            slot: the slot, from 0 on; slot 0 must run the default configuration.
+            seed: one of ``search.seeds``.
+            proposal: what to run.
+
+        Raises:
+            ValueError: there is no such study, slot or seed, or the configuration is not of the study's space.
+        """
+        state = next((state for state in self.states if state.study.name == study), None)
+        if state is None or slot not in range(state.study.slots) or seed not in state.study.search.seeds:
+            raise ValueError(f"{study}: no search trial of slot {slot} with seed {seed}")
+        check_configuration(state.study.space, proposal.hyperparameters)
+        already = state.asked(slot)
+        if already is not None:
+            proposal = replace(proposal, hyperparameters=already.hyperparameters)
+        folder = state.study.folder.search_trial(slot, seed)
+        return self._claim(state, _Candidate("search", slot, seed, folder, proposal=proposal))
 
     def claimable(self, most: int = 64) -> int:
         """How many trials could be claimed now; counted up to ``most``."""
@@ -142,13 +177,13 @@ class Scheduler:
 
     def _candidates(self, state: StudyState) -> Iterator[_Candidate]:
         study = state.study
-        for slot in range(study.slots):
+        for slot in self._slots(state):
             if state.slot_finished(slot):
                 continue
             # An ask needs the hyperparameters of all slots before it, and the results of some.
             if slot > 0 and state.asked(slot - 1) is None:
                 return
-            if not all(state.slot_finished(needed) for needed in prerequisites(slot, study.search)):
+            if not all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
                 return
             for seed, folder in zip(study.search.seeds, state.slot_folders(slot), strict=True):
                 if state.result(folder) is None:
@@ -162,6 +197,11 @@ class Scheduler:
             seed, first = confirm[0]
             yield _Candidate("confirm", None, seed, repeat, repeats=first)
 
+    @staticmethod
+    def _slots(state: StudyState) -> range:
+        """The slots that workers claim by themselves."""
+        return range(0) if state.engine.driven else range(state.study.slots)
+
     def _free(self) -> Iterator[TrialFolder]:
         """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""
         for source in self._open_sources():
@@ -169,8 +209,8 @@ class Scheduler:
         for state in self.states:
             if not self._ready(state.study):
                 continue
-            for slot in range(state.study.slots):
-                if all(state.slot_finished(needed) for needed in prerequisites(slot, state.study.search)):
+            for slot in self._slots(state):
+                if all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
                     yield from state.slot_folders(slot)
             yield from (folder for _, folder in state.confirm_folders())
             repeat = state.repeat_folder()
@@ -205,11 +245,14 @@ class Scheduler:
         if candidate.repeats is not None:
             return {**candidate.repeats.request(), "repeat": True}
         study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
-        conditioned: range = range(0)
-        if stage == "search":
+        conditioned: Sequence[int] = ()
+        if candidate.proposal is not None:
+            hyperparameters = dict(candidate.proposal.hyperparameters)
+            conditioned = candidate.proposal.conditioned_on
+        elif stage == "search":
             assert slot is not None
             hyperparameters = state.ask(slot)
-            conditioned = prerequisites(slot, study.search)
+            conditioned = state.engine.prerequisites(slot)
         else:
             chosen = state.chosen()
             assert chosen is not None

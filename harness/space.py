@@ -97,6 +97,21 @@ def searched(space: Space) -> dict[str, Float | Int | Choice]:
     }
 
 
+def check_configuration(space: Space, configuration: Mapping[str, Value]) -> None:
+    """Raise ValueError unless a configuration has a value in its range for every hyperparameter, and no other."""
+    if configuration.keys() != space.keys():
+        raise ValueError(f"a configuration of {sorted(configuration)} where the space has {sorted(space)}")
+    for name, value in configuration.items():
+        parameter = space[name]
+        if isinstance(parameter, Float | Int):
+            number = type(value) in ((int,) if isinstance(parameter, Int) else (int, float))
+            fits = number and not isinstance(value, str) and parameter.low <= value <= parameter.high
+        else:
+            fits = value in parameter.choices if isinstance(parameter, Choice) else value == parameter.default
+        if not fits:
+            raise ValueError(f"{name}: {value!r} is not in the space of this study: {parameter}")
+
+
 def override(space: Space, given: Mapping[str, Any], place: str) -> dict[str, Parameter]:
     """The space with the entries of a sweep file applied.
 

@@ -29,25 +29,21 @@ from harness.spec_forms import (
     MethodListing,
     OverridesOf,
     Section,
+    Seed,
+    Seeds,
     by_kind,
     dataset_entry,
-    distinct,
     entries,
     fault,
     method_entry,
 )
-
-MINIMISED = frozenset({"nll", "brier", "ece"})
-"""The metrics of which less is better."""
-
-Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
+from harness.spec_search import SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 def ascending(looks: list[int]) -> list[int]:
@@ -58,7 +54,6 @@ def ascending(looks: list[int]) -> list[int]:
     return looks
 
 
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
 Looks = Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), AfterValidator(ascending)]
 CountOrAuto = Annotated[
     Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
@@ -186,28 +181,6 @@ class SplitSpec(Section):
         description="Why images or patients may stand on two sides, in a sentence that the report repeats; "
         "without one such a split is refused.",
     )
-
-
-class SearchSpec(Section):
-    """How hyperparameters are tuned, with the same budget for every method."""
-
-    engine: Literal["optuna"] = Field("optuna", description="The search library.")
-    sampler: Literal["tpe", "random", "grid", "qmc"] = Field("tpe", description="How configurations are proposed.")
-    pruner: Literal["none"] = Field("none", description="How unpromising trials are stopped early.")
-    trials: int = Field(30, ge=1, description="Configurations (slots) a study; slot 0 is the method's default.")
-    seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
-    metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
-    startup: int = Field(10, ge=1, description="Configurations proposed at random before TPE models the history.")
-    concurrency: int = Field(
-        4,
-        ge=1,
-        description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
-    )
-
-    @property
-    def minimised(self) -> bool:
-        """Whether less of the metric is better."""
-        return self.metric in MINIMISED
 
 
 class ConfirmSpec(Section):

@@ -7,9 +7,9 @@ name unless the reserved key ``method`` or ``dataset`` names another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 
@@ -60,6 +60,10 @@ def distinct(seeds: list[int]) -> list[int]:
         if seed in seeds[:index]:
             raise fault([index], f"seed {seed} is listed twice; remove one")
     return seeds
+
+
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
 
 
 class OverridesOf:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.dataset import Dataset, Options
 from harness.errors import RequestError
-from harness.search import slot_count
+from harness.search import make_engine
 from harness.space import Parameter, Space, override
 from harness.spec import BackboneSpec, DatasetSpec, SweepSpec
 from harness.spec_messages import explain, validated
@@ -84,7 +84,7 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
         named = place(*keys) if method.method == label else place(*keys, "method")
         space = catalogue.method(method.method, named).cls.space
         varied = read_space(space, method.hyperparameters, lambda *below, at=keys: place(*at, *below))
-        _at_its_place(partial(slot_count, varied, spec.search), place, ())
+        _at_its_place(partial(make_engine, varied, spec.search, label), place, ())
     for way, source in spec.sources():
         space = catalogue.method(source.method, place(*way, "method")).cls.space
         inside = (*way, "hyperparameters")

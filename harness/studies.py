@@ -19,10 +19,11 @@ from harness.errors import RequestError
 from harness.identity import canonical_hash
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
-from harness.search import slot_count
+from harness.search import Engine, make_engine
 from harness.space import Parameter, Value, defaults, override, to_json
-from harness.spec import BackboneSpec, DatasetSpec, SearchSpec, SourceSpec, SweepSpec, TrainSpec
+from harness.spec import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec_loading import read_options
+from harness.spec_search import SearchSpec
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 PROTOCOL = 2
@@ -98,6 +99,10 @@ class Study:
     def name(self) -> str:
         """``METHOD@DATASET``."""
         return self.folder.name
+
+    def engine(self) -> Engine:
+        """A new engine that asks this study's slots."""
+        return make_engine(self.space, self.search, self.name)
 
     def trial_identity(self, stage: str, hyperparameters: Mapping[str, Value], seed: int) -> str:
         """Hash of everything that determines the result of one trial."""
@@ -206,7 +211,7 @@ class Planner:
             dataset=dataset,
             train=spec.train,
             search=search,
-            slots=slot_count(space, search),
+            slots=make_engine(space, search, folder.name).slots,
             confirm_seeds=spec.confirm.seed_list(search.seeds),
             repeat=spec.confirm.repeat,
             identity=identity,

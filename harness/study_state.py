@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from harness.metrics import METRICS
-from harness.search import Asked, Searcher, choose
+from harness.search import Asked, choose
 from harness.space import Value
 from harness.store import TrialFolder
 from harness.studies import Study, configuration_hash
@@ -25,7 +25,7 @@ class StudyState:
     """Finished slots."""
 
     def __post_init__(self) -> None:
-        self._searcher = Searcher(self.study.space, self.study.search, self.study.name)
+        self.engine = self.study.engine()
         self._chosen: dict[str, Value] | None = None
 
     def result(self, folder: TrialFolder) -> dict[str, Any] | None:
@@ -64,7 +64,7 @@ class StudyState:
         already = self.asked(slot)
         if already is not None:
             return dict(already.hyperparameters)
-        return self._searcher.ask(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
+        return self.engine.ask(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
 
     def searched(self) -> bool:
         """Whether the search is complete."""

@@ -212,9 +212,9 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[st
     import torch
 
     from harness.lease import keep_alive
+    from harness.run_task import trial_log
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
-    from harness.worker import trial_log
 
     torch.set_num_threads(int(task.request["threads"]))
     device = torch.device(arguments.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))

@@ -7,21 +7,19 @@ trial back and leave; so does the death of the launcher that started it.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import logging
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import EXIT_DONE, RequestError, run_command
-from harness.lease import LeaseLost, keep_alive
+from harness.run_task import run_task
 from harness.scheduler import Scheduler, Task
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
@@ -81,7 +79,7 @@ class Worker:
         if task is not None:
             self._idle = False
             self._say(str(task.folder.path.relative_to(self._run.path)))
-            self._run_task(task)
+            run_task(task, self._device, self._stop, self._images_of(task))
         elif scheduler.complete():
             from harness.reporting import refresh_report
 
@@ -106,33 +104,6 @@ class Worker:
             spec, studies = load_studies(self._run, self._roots)
             self._scheduler = Scheduler(studies, spec.launch.retries, self._threads)
         return self._scheduler
-
-    def _run_task(self, task: Task) -> None:
-        import torch
-
-        from harness.train.job import Control, Interrupted
-        from harness.train.run import run_trial
-
-        task.lease.note(device=str(self._device))
-        # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
-        torch.set_num_threads(int(task.request["threads"]))
-        with trial_log(task) as log, keep_alive(task.lease):
-            log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
-            control = Control(stop=self._stop, guard=task.lease.check, log=log.info)
-            try:
-                result = run_trial(task.job, task.request, task.folder, self._device, control, self._images_of(task))
-            except Interrupted:
-                task.lease.release("interrupted")
-                log.info("interrupted; checkpoint written")
-            except LeaseLost:
-                log.info("another worker has taken this trial over")
-            except BaseException:
-                with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
-                    task.lease.release("worker stopped by an error")
-                raise
-            else:
-                task.lease.release("finished")
-                log.info("%s %s", result["status"], result["message"] or "")
 
     def _images_of(self, task: Task) -> torch.Tensor:
         from harness.train.data import resident_images
@@ -172,19 +143,6 @@ def stop_without_parent(stop: threading.Event, parent: int) -> None:
         stop.set()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-@contextlib.contextmanager
-def trial_log(task: Task) -> Iterator[logging.Logger]:
-    """A logger that writes into the trial's ``log.txt``."""
-    logger = logging.Logger(task.title)
-    handler = logging.FileHandler(task.folder.log_path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield logger
-    finally:
-        handler.close()
 
 
 def stop_on_signals(stop: threading.Event) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ROOT, environment
 
-from harness.search import Asked, Searcher, ask
+from harness.search import Asked, make_engine
 from harness.space import Choice, Fixed, Float, Int, Space
-from harness.spec import SearchSpec
+from harness.spec_search import SearchSpec
 
 SPACE: Space = {
     "lr": Float(1e-3, 1e-5, 1e-1, log=True),
@@ -39,10 +39,10 @@ def test_a_searcher_that_keeps_its_study_asks_what_a_fresh_one_asks(
     # now and then a slot is asked again after later ones.
     rng = random.Random(seed)
     search = SearchSpec(sampler="tpe", trials=40, startup=startup, concurrency=concurrency)
-    workers = [Searcher(SPACE, search, "m@d"), Searcher(SPACE, search, "m@d")]
+    workers = [make_engine(SPACE, search, "m@d"), make_engine(SPACE, search, "m@d")]
     history: list[Asked] = []
     for slot in range(16):
-        fresh = ask(SPACE, search, "m@d", slot, history)
+        fresh = make_engine(SPACE, search, "m@d").ask(slot, history)
         assert rng.choice(workers).ask(slot, history) == fresh
         history.append(Asked(slot, fresh, None if rng.random() < failures else round(rng.random(), 1)))
         if rng.random() < 0.1:
@@ -54,9 +54,9 @@ def test_a_searcher_that_keeps_its_study_asks_what_a_fresh_one_asks(
 def test_other_samplers_do_not_depend_on_what_was_asked_before(sampler: str) -> None:
     space = {name: SPACE[name] for name in ("rank", "depth", "optimizer")}
     search = SearchSpec.model_validate({"sampler": sampler, "trials": 20})
-    searcher = Searcher(space, search, "m@d")
+    searcher = make_engine(space, search, "m@d")
     for slot in (0, 1, 2, 7, 3, 7, 8):
-        assert searcher.ask(slot, []) == ask(space, search, "m@d", slot, [])
+        assert searcher.ask(slot, []) == make_engine(space, search, "m@d").ask(slot, [])
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from analysis.runs.evidence import evidence_of
 from analysis.runs.summary import summarise
 from analysis.tables import run_tables as tables
 from harness.files import TornFileError
-from harness.spec import Metric
+from harness.spec_search import Metric
 from harness.store import TrialFolder
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import RequestError
-from harness.search import Asked, ask, choose, prerequisites, slot_count
-from harness.space import Choice, Fixed, Float, Int, Space, defaults
-from harness.spec import SearchSpec
+from harness.search import Asked, choose, make_engine
+from harness.space import Choice, Fixed, Float, Int, Space, Value, defaults
+from harness.spec_search import SearchSpec
 
 SPACE: Space = {
     "lr": Float(1e-3, 1e-5, 1e-1, log=True),
@@ -25,6 +25,19 @@ DISCRETE: Space = {"rank": Choice(8, (1, 2, 4, 8)), "depth": Int(3, 1, 4), "opti
 
 def spec(**settings: object) -> SearchSpec:
     return SearchSpec.model_validate(settings)
+
+
+def ask(space: Space, search: SearchSpec, study: str, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
+    """What an engine that has seen nothing yet asks."""
+    return make_engine(space, search, study).ask(slot, history)
+
+
+def slot_count(space: Space, search: SearchSpec) -> int:
+    return make_engine(space, search, "m@d").slots
+
+
+def prerequisites(slot: int, search: SearchSpec) -> range:
+    return make_engine(SPACE, search, "m@d").prerequisites(slot)
 
 
 def quality(hyperparameters: dict[str, object]) -> float:

@@ -1,0 +1,72 @@
+"""Running a claimed trial: its lease is kept alive, its log written, and the claim given back however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from harness.lease import LeaseLost, keep_alive
+from harness.scheduler import Task
+
+if TYPE_CHECKING:
+    import torch
+
+
+def run_task(
+    task: Task, device: torch.device, stop: threading.Event, resident: torch.Tensor | None = None
+) -> dict[str, Any] | None:
+    """Run a claimed trial to its end and commit its result.
+
+    Args:
+        stop: asks for a checkpoint and an orderly end.
+        resident: the dataset's images already on the device, if they are.
+
+    Returns:
+        What is in ``result.json``; None when it was interrupted, or another worker has taken it over.
+
+    Raises:
+        RequestError, OSError: as ``harness.train.run.run_trial``; the trial stays to be done.
+    """
+    import torch
+
+    from harness.train.job import Control, Interrupted
+    from harness.train.run import run_trial
+
+    task.lease.note(device=str(device))
+    # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
+    torch.set_num_threads(int(task.request["threads"]))
+    with trial_log(task) as log, keep_alive(task.lease):
+        log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
+        control = Control(stop=stop, guard=task.lease.check, log=log.info)
+        try:
+            result = run_trial(task.job, task.request, task.folder, device, control, resident)
+        except Interrupted:
+            task.lease.release("interrupted")
+            log.info("interrupted; checkpoint written")
+            return None
+        except LeaseLost:
+            log.info("another worker has taken this trial over")
+            return None
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
+                task.lease.release("worker stopped by an error")
+            raise
+        task.lease.release("finished")
+        log.info("%s %s", result["status"], result["message"] or "")
+        return result
+
+
+@contextlib.contextmanager
+def trial_log(task: Task) -> Iterator[logging.Logger]:
+    """A logger that writes into the trial's ``log.txt``."""
+    logger = logging.Logger(task.title)
+    handler = logging.FileHandler(task.folder.log_path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        handler.close()

@@ -1,0 +1,11 @@
+"""The hyperparameter search: engines that give each slot of a study its configuration.
+
+Each ask is a function of recorded history, so every ask can be replayed (``harness.replay``).
+"""
+
+from __future__ import annotations
+
+from harness.search.choice import choose
+from harness.search.engine import Asked, Engine, engine_class, make_engine
+
+__all__ = ["Asked", "Engine", "choose", "engine_class", "make_engine"]

@@ -1,0 +1,57 @@
+"""Every configuration of a discrete space, in an order that its study's name decides."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.errors import RequestError
+from harness.search.engine import Asked, Engine
+from harness.seeds import derive_seed
+from harness.space import Choice, Float, Space, Value, defaults, searched
+from harness.spec_search import SearchSpec
+
+MOST_POINTS = 100_000
+
+
+class GridEngine(Engine):
+    """Walks through a grid; conditioned on nothing."""
+
+    def __init__(self, space: Space, search: SearchSpec, study: str) -> None:
+        super().__init__(space, search, study)
+        points = _points(space)
+        order = np.random.default_rng(derive_seed("grid", study)).permutation(len(points))
+        self._grid = [points[index] for index in order]
+
+    @property
+    def slots(self) -> int:
+        """``search.trials``, or the number of points where that is smaller."""
+        return min(self.search.trials, 1 + len(self._grid))
+
+    def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
+        """The point of a slot; see ``Engine.ask``."""
+        fixed = defaults(self.space)
+        return fixed if slot == 0 else {**fixed, **self._grid[slot - 1]}
+
+
+def _points(space: Space) -> list[dict[str, Value]]:
+    """Every configuration of the space but the default one."""
+    varied = searched(space)
+    axes: list[Sequence[Value]] = []
+    for name, parameter in varied.items():
+        if isinstance(parameter, Float):
+            raise RequestError(
+                f"search.sampler: grid cannot walk through the continuous range of {name!r}; "
+                f"list its values: {name}: {{choice: [{parameter.low}, {parameter.high}]}}"
+            )
+        axes.append(parameter.choices if isinstance(parameter, Choice) else range(parameter.low, parameter.high + 1))
+    if math.prod(len(axis) for axis in axes) > MOST_POINTS:
+        raise RequestError(
+            f"search.sampler: the grid has more than {MOST_POINTS:,} configurations; use random, qmc or tpe"
+        )
+    default = {name: parameter.default for name, parameter in varied.items()}
+    points = [dict(zip(varied, values, strict=True)) for values in itertools.product(*axes)]
+    return [point for point in points if point != default]

@@ -1,0 +1,80 @@
+"""Each engine keeps what ``conformance`` says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from conformance import EngineConformance
+from tiny import tiny_sweep
+
+import harness.search.engine as engines
+from harness.plugins import discover
+from harness.run_task import run_task
+from harness.scheduler import Proposal, Scheduler
+from harness.search import Asked, Engine
+from harness.space import Value, defaults
+from harness.spec_loading import load_sweep
+from harness.store import RunDirectory
+from harness.studies import Planner, Roots
+
+
+class TestOptuna(EngineConformance):
+    search: ClassVar[dict[str, Any]] = {"engine": "optuna", "sampler": "tpe", "trials": 4}
+
+
+class TestGrid(EngineConformance):
+    search: ClassVar[dict[str, Any]] = {"sampler": "grid", "trials": 3}
+    hyperparameters: ClassVar[dict[str, Any]] = {
+        "head_lr": {"choice": [0.01, 0.1, 1.0], "default": 0.1},
+        "weight_decay": 0.0,
+    }
+
+
+class Driven(Engine):
+    """Leaves its slots to a driver."""
+
+    driven = True
+
+    def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
+        raise AssertionError("nobody but its driver asks a driven engine")
+
+
+def test_the_driver_of_an_engine_claims_slots_and_workers_leave_them(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engines._ENGINES, "optuna", f"{__name__}:Driven")
+    file = tiny_sweep(tmp_path, methods=[{"linear_probe": {"head_lr": {"log": [0.01, 1.0], "default": 0.1}}}])
+    run = RunDirectory(tmp_path / "run")
+    run.create()
+    (study,) = Planner(load_sweep(file).spec, discover(), run, Roots(shared_cache, shared_cache)).studies()
+    study.folder.describe(study.description())
+    scheduler = Scheduler([study], retries=1)
+    assert scheduler.claim_next() is None and scheduler.claimable() == 0 and not scheduler.complete()
+
+    wanted = {**defaults(study.space), "head_lr": 0.5}
+    task = scheduler.claim_slot(study.name, 1, 0, Proposal(wanted, [0]))
+    assert task is not None and scheduler.claim_slot(study.name, 1, 0, Proposal(wanted)) is None
+    assert run_task(task, torch.device("cpu"), threading.Event()) == task.folder.result()
+    request = task.folder.request()
+    assert request["hyperparameters"] == wanted and request["conditioned_on"] == [0]
+    assert task.folder.result()["status"] == "done" and task.folder.attempts()[-1]["released"] == "finished"
+
+    for slot, seed, hyperparameters, message in (
+        (2, 0, wanted, "no search trial of slot 2"),
+        (0, 7, wanted, "with seed 7"),
+        (0, 0, {**wanted, "head_lr": 7.0}, "head_lr: 7.0 is not in the space"),
+        (0, 0, {"head_lr": 0.5}, "a configuration of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scheduler.claim_slot(study.name, slot, seed, Proposal(hyperparameters))
+    # Slot 0 was asked and its driver died: what was recorded then is run, whatever is proposed now.
+    first = scheduler.claim_slot(study.name, 0, 0, Proposal(defaults(study.space)))
+    assert first is not None
+    first.lease.release("interrupted")
+    again = scheduler.claim_slot(study.name, 0, 0, Proposal(wanted))
+    assert again is not None and again.job.hyperparameters == defaults(study.space)
