@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import re
@@ -43,16 +44,14 @@ def code_hash(path: Path) -> str:
         OSError: a file cannot be read.
     """
     start = path.resolve()
-    modules: dict[Path, list[Any]] = {}
+    modules: dict[Path, str] = {}
     waiting = [start]
     while waiting:
         current = waiting.pop()
         if current in modules:
             continue
-        tree = ast.parse(current.read_bytes(), filename=str(current))
-        waiting.extend(_relative_imports(tree, current))
-        waiting.extend(_building_blocks(tree))
-        modules[current] = _shape(tree)
+        modules[current], candidates = _parsed(current, current.read_bytes())
+        waiting.extend(candidate.resolve() for candidate in candidates if candidate.is_file())
     own = modules.pop(start)
     # A helper counts under the name by which it is imported: that from the folder of the first file, or its own.
     helpers = {
@@ -61,7 +60,19 @@ def code_hash(path: Path) -> str:
         else _relative_name(path, start.parent): shape
         for path, shape in modules.items()
     }
-    return canonical_hash([own, helpers])
+    # The canonical form of [own, helpers], put together from those of the modules.
+    shapes = ",".join(f"{_canonical(name)}:{helpers[name]}" for name in sorted(helpers))
+    return hashlib.sha256(f"[{own},{{{shapes}}}]".encode()).hexdigest()
+
+
+@functools.cache
+def _parsed(path: Path, content: bytes) -> tuple[str, tuple[Path, ...]]:
+    """The canonical form of a module's syntax, and the files that may be what it imports, as far as that counts.
+
+    Kept, because many plugins are built from the same modules: parsing them again for each took most of a second.
+    """
+    tree = ast.parse(content, filename=str(path))
+    return _canonical(_shape(tree)), (*_relative_imports(tree, path), *_building_blocks(tree))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -118,7 +129,7 @@ def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.Async
 
 
 def _relative_imports(tree: ast.Module, path: Path) -> Iterator[Path]:
-    """Files that exist among all that a module's relative imports may mean."""
+    """Files that a module's relative imports may mean; most do not exist."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom) or node.level == 0:
             continue
@@ -129,11 +140,11 @@ def _relative_imports(tree: ast.Module, path: Path) -> Iterator[Path]:
             folder = folder / part
         for alias in node.names:
             candidates += [folder / f"{alias.name}.py", folder / alias.name / "__init__.py"]
-        yield from (candidate.resolve() for candidate in candidates if candidate.is_file())
+        yield from candidates
 
 
 def _building_blocks(tree: ast.Module) -> Iterator[Path]:
-    """Files of ``BUILDING_BLOCKS`` that a module imports by their full names."""
+    """Files of ``BUILDING_BLOCKS`` that a module's imports by full names may mean."""
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -143,8 +154,7 @@ def _building_blocks(tree: ast.Module) -> Iterator[Path]:
         for name in names:
             if any(name == block or name.startswith(f"{block}.") for block in BUILDING_BLOCKS):
                 path = _HARNESS.parent.joinpath(*name.split("."))
-                candidates = (path.with_suffix(".py"), path / "__init__.py")
-                yield from (candidate for candidate in candidates if candidate.is_file())
+                yield from (path.with_suffix(".py"), path / "__init__.py")
 
 
 def _relative_name(path: Path, folder: Path) -> str:
