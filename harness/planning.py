@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from harness.backbones import build_model
 from harness.data.pictures import sample_grid
+from harness.declaration import declaration, lock
 from harness.errors import RequestError, one_line
 from harness.files import TornFileError, read_json, set_aside
 from harness.identity import differences
@@ -60,6 +61,7 @@ def plan_run(
             run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
         for study in studies:
             study.folder.describe(study.description())
+        lock(run, declaration(spec, studies))
         run.write_spec(spec.model_dump(mode="json"))
     _name_leftovers(run, studies, console)
     return studies

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.store import RunDirectory, TrialFolder
 
-VARYING = ("time", "memory", "device")
+VARYING = ("time", "memory", "device", "spent")
 """Parts of a result that depend on the machine and the moment."""
 
 

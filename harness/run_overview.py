@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
+
+from harness.spent import Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a study has used of the budget: work that failed, was pruned, died or was repeated counts in full."""
+
+    slots: int = 0
+    """Search slots that it was given."""
+    slots_begun: int = 0
+    trials: int = 0
+    """Trials that were begun."""
+    pruned: int = 0
+    steps: int = 0
+    """Optimiser steps of finished trials, without those that a dead attempt did and the next one repeated."""
+    spent: Spent = field(default_factory=Spent)
+
+
+@dataclass(frozen=True, slots=True)
 class StudyOverview:
     """Trials of a study by state; a backbone that is trained first is one of a single trial."""
 
@@ -66,6 +83,7 @@ class StudyOverview:
     """Files that cannot be read."""
     source: str | None = None
     """Identity of the backbone that it waits for, where that is trained first."""
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def failed(self) -> int:
@@ -93,6 +111,17 @@ class RunOverview:
     """Studies that are not in the sweep file any more; they are not counted."""
     complete: bool
     """Whether nothing is left to do."""
+    cap: float | None = None
+    """Device-seconds that the run may use; None where there is no limit."""
+    spent_outside: float = 0.0
+    """Device-seconds of studies that are not in the sweep file any more, and of those that were set aside."""
+    exhausted: bool = False
+    """Whether the run has ended because its budget is used up."""
+
+    @property
+    def spent(self) -> float:
+        """Device-seconds of all attempts so far."""
+        return self.spent_outside + sum(part.ledger.spent.seconds for part in self.parts)
 
     @property
     def parts(self) -> tuple[StudyOverview, ...]:

@@ -15,7 +15,8 @@ from typing import Any
 from harness.errors import one_line
 from harness.files import TornFileError
 from harness.lease import LeaseView, server_now
-from harness.run_overview import Failure, RunningTrial, RunOverview, StudyOverview
+from harness.run_overview import Failure, Ledger, RunningTrial, RunOverview, StudyOverview
+from harness.spent import Spent, recorded, spent
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 
@@ -26,6 +27,9 @@ class _Finished:
     failure: Failure | None
     score: float | None
     seconds: float | None
+    spent: Spent
+    steps: int
+    pruned: bool
 
 
 @dataclass
@@ -37,6 +41,21 @@ class _Tally:
     running: list[RunningTrial] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    begun: int = 0
+    pruned: int = 0
+    steps: int = 0
+    spent: Spent = field(default_factory=Spent)
+
+    def ledger(self, others: _Tally, slots: int, slots_begun: int) -> Ledger:
+        """What the study has used, its trials outside the comparison included."""
+        return Ledger(
+            slots,
+            slots_begun,
+            self.begun + others.begun,
+            self.pruned + others.pruned,
+            self.steps + others.steps,
+            self.spent + others.spent,
+        )
 
 
 class _Trials:
@@ -67,6 +86,10 @@ class _Trials:
             if result is None:
                 self._add_unfinished(trial, epochs, now, sums)
                 continue
+            sums.begun += 1
+            sums.pruned += result.pruned
+            sums.steps += result.steps
+            sums.spent += result.spent
             sums.done += result.failure is None
             sums.failures += [result.failure] if result.failure is not None else []
             sums.seconds += [result.seconds] if result.failure is None and result.seconds is not None else []
@@ -76,6 +99,8 @@ class _Trials:
         attempts = trial.attempts()
         if not attempts:
             return
+        sums.begun += 1
+        sums.spent += spent(attempts, finished=False)
         latest = attempts[-1]
         lease = LeaseView(len(attempts), latest, max(0.0, now - float(latest["last_seen"])))
         if lease.dead:
@@ -96,13 +121,17 @@ class _Trials:
         )  # fmt: skip
 
     def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str) -> _Finished:
-        spent = result.get("time") or {}
+        time = result.get("time") or {}
         # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
-        seconds = max((float(spent[key]) for key in ("attempt_seconds", "train_seconds") if key in spent), default=None)
+        seconds = max((float(time[key]) for key in ("attempt_seconds", "train_seconds") if key in time), default=None)
+        used = recorded(result) or spent(trial.attempts(), finished=True)
+        failure = score = None
         if result["status"] == "done":
-            return _Finished(None, result["metrics"]["val"].get(metric), seconds)
-        title = f"{self._study} {trial.stage} {trial.name}"
-        return _Finished(Failure(title, str(result.get("cause")), one_line(str(result.get("message")))), None, seconds)
+            score = result["metrics"]["val"].get(metric)
+        else:
+            title = f"{self._study} {trial.stage} {trial.name}"
+            failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
+        return _Finished(failure, score, seconds, used, int(result.get("steps") or 0), result["status"] == "pruned")
 
 
 class StudyReader:
@@ -149,6 +178,10 @@ class StudyReader:
         present = [existing[name] for slot in wanted for name in slot if name in existing]
         confirm, total = self._confirm(description, slots, metric, searched, bool(scores))
         tally = trials.tally([*present, *confirm], metric, epochs, now)
+        slots_begun = sum(any(name in existing for name in slot) for slot in wanted)
+        counted = {trial.path for trial in (*present, *confirm)}
+        # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
+        others = trials.tally((t for t in self.folder.every_trial() if t.path not in counted), metric, epochs, now)
         total += slots * len(seeds)
         weights = description["backbone"]["weights"]
         return StudyOverview(
@@ -164,6 +197,7 @@ class StudyReader:
             seconds=tuple(tally.seconds),
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
+            ledger=tally.ledger(others, slots, slots_begun),
         )
 
     def _confirm(
@@ -204,6 +238,7 @@ class RunReader:
         self._run = run
         self._studies: dict[tuple[str, bool], StudyReader] = {}
         self._sources: dict[str, _Trials] = {}
+        self._elsewhere: dict[Path, float] = {}
 
     def read(self, now: float) -> RunOverview:
         """How the run stands.
@@ -226,13 +261,21 @@ class RunReader:
         hopeless = {identity for identity, source in sources.items() if source.failures}
         blocked = tuple(study.name for study in studies if study.source in hopeless)
         finished = [study.complete or study.name in blocked for study in studies]
+        complete = len(studies) == len(names) and all(finished)
+        cap = (spec.get("budget") or {}).get("device_hours")
+        ended = self._run.exhausted()
+        used_up = cap is not None and ended is not None and ended["cap"] == 3600.0 * cap and not complete
+        leftovers = [study for study in self._run.studies() if study.name not in set(names)]
         return RunOverview(
             name=str(spec["name"]),
             studies=tuple(studies),
             sources=tuple(sources.values()),
             blocked=blocked,
-            leftovers=tuple(study.name for study in self._run.studies() if study.name not in set(names)),
-            complete=len(studies) == len(names) and all(finished),
+            leftovers=tuple(study.name for study in leftovers),
+            complete=complete,
+            cap=None if cap is None else 3600.0 * cap,
+            spent_outside=self._outside(leftovers),
+            exhausted=used_up and not any(part.running for part in (*studies, *sources.values())),
         )
 
     def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:
@@ -256,7 +299,17 @@ class RunReader:
             failures=tuple(tally.failures),
             seconds=tuple(tally.seconds),
             damaged=tuple(dict.fromkeys(trials.damaged)),
+            ledger=tally.ledger(_Tally(), 1, tally.begun),
         )
+
+    def _outside(self, leftovers: Sequence[StudyFolder]) -> float:
+        """Device-seconds of trials that no study of the sweep file counts any more."""
+        trials = [trial for study in leftovers for trial in study.every_trial()]
+        for trial in (*trials, *self._run.trials_set_aside()):
+            if trial.path not in self._elsewhere:
+                # They change no more, but for one that was running when its study was taken out.
+                self._elsewhere[trial.path] = trial.spent().seconds if trial.claimed else 0.0
+        return sum(self._elsewhere.values())
 
 
 def clock(folder: Path) -> float:

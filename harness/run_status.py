@@ -32,7 +32,8 @@ class RunStatus:
     def expected_end(self) -> float | None:
         """Seconds since the epoch; None where nothing tells, or when nothing is left."""
         seconds = self.overview.seconds_left
-        return None if seconds is None or self.overview.complete else self.at + seconds
+        over = self.overview.complete or self.overview.exhausted
+        return None if seconds is None or over else self.at + seconds
 
     @property
     def damaged(self) -> list[str]:
@@ -58,6 +59,12 @@ class RunStatus:
                 for count, example in overview.failures()
             ],
             "running": [asdict(trial) for trial in overview.running],
+            "ledger": [_used(part) for part in overview.parts],
+            "budget": {
+                "device_hours": None if overview.cap is None else overview.cap / 3600,
+                "used_device_hours": overview.spent / 3600,
+                "exhausted": overview.exhausted,
+            },
             "seconds_left": overview.seconds_left,
             "expected_end": self.expected_end,
             "workers": [asdict(worker) for worker in self.workers.states],
@@ -108,6 +115,24 @@ def _counts(part: StudyOverview) -> dict[str, int]:
         "failed": part.failed,
         "interrupted": part.interrupted,
         "left": part.left,
+    }
+
+
+def _used(part: StudyOverview) -> dict[str, Any]:
+    ledger, spent = part.ledger, part.ledger.spent
+    return {
+        "name": part.name,
+        "slots": ledger.slots,
+        "slots_begun": ledger.slots_begun,
+        "trials": ledger.trials,
+        "failed": part.failed,
+        "pruned": ledger.pruned,
+        "steps": ledger.steps,
+        "attempts": spent.attempts,
+        "interrupted": spent.interrupted,
+        "died": spent.died,
+        "device_seconds": spent.seconds,
+        "lost_seconds": spent.lost_seconds,
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.lease import LeaseLost, keep_alive
 from harness.scheduler import Task
+from harness.spent import STOPPED_BY_ERROR
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def run_task(
             return None
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
-                task.lease.release("worker stopped by an error")
+                task.lease.release(STOPPED_BY_ERROR)
             raise
         task.lease.release("finished")
         log.info("%s %s", result["status"], result["message"] or "")

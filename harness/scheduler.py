@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.attempts import deaths_in_a_row, give_up, must_wait
+from harness.budget import Budget
 from harness.lease import Lease
 from harness.method import Method
 from harness.space import Value, check_configuration
@@ -63,14 +64,16 @@ class _Candidate:
 class Scheduler:
     """Finds and claims the next trial of a list of studies."""
 
-    def __init__(self, studies: Sequence[Study], retries: int, threads: int = 1) -> None:
+    def __init__(self, studies: Sequence[Study], retries: int, threads: int = 1, budget: Budget | None = None) -> None:
         self.states = [StudyState(study) for study in studies]
-        self._retries, self._threads = retries, threads
+        self._retries, self._threads, self._budget = retries, threads, budget
         self._sources: dict[Path, str] = {}
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
-        return self.halted() is not None or all(self._blocked(state.study) or state.complete() for state in self.states)
+        if self.halted() is not None or self.exhausted() is not None:
+            return True
+        return all(self._blocked(state.study) or state.complete() for state in self.states)
 
     def claim_next(self, seconds_left: float = math.inf) -> Task | None:
         """Claim a trial; None when everything left is done by others, waits for others, or nothing is left.
@@ -82,12 +85,16 @@ class Scheduler:
         if seconds_left <= 0 or self.halted() is not None:
             return None
         for source in self._open_sources():
+            if not self._affords("source", ""):
+                return None
             task = self._claim_source(source)
             if task is not None:
                 return task
-        for state in self.states:
+        for state in self._in_turn():
             if self._ready(state.study) and _fits(state, seconds_left):
                 for candidate in self._candidates(state):
+                    if not self._affords(candidate.stage, state.study.name):
+                        break
                     task = self._claim(state, candidate)
                     if task is not None:
                         return task
@@ -119,6 +126,8 @@ class Scheduler:
 
     def claimable(self, most: int = 64) -> int:
         """How many trials could be claimed now; counted up to ``most``."""
+        if self._budget is not None and not self._anything_affordable():
+            return 0
         free = (
             folder
             for folder in self._free()
@@ -143,6 +152,46 @@ class Scheduler:
             return None
         example = next(iter(failed.values()))[0]
         return f"the first trials of every method failed alike: {causes.pop()}: {example}"
+
+    def exhausted(self) -> str | None:
+        """That the budget ends the run, in words; None while there is enough, or while anything is running."""
+        if self._budget is None or self._budget.account(self.states).running or self._anything_affordable():
+            return None
+        if all(self._blocked(state.study) or state.complete() for state in self.states):
+            return None
+        self._budget.note(self.states)
+        used, cap = self._budget.account(self.states).spent / 3600, self._budget.cap / 3600
+        left = sum(state.total() - len(state.finished()) for state in self.states if not self._blocked(state.study))
+        return (
+            f"budget exhausted: {used:.3g} of {cap:.3g} device-hours are used, and what is left of them is not enough "
+            f"for the next of {left} trials"
+        )
+
+    def _affords(self, stage: Literal["source", "search", "confirm"], study: str) -> bool:
+        if self._budget is None:
+            return True
+        return self._budget.affords([s for s in self.states if not self._blocked(s.study)], stage, study)
+
+    def _anything_affordable(self) -> bool:
+        if any(True for _ in self._open_sources()) and self._affords("source", ""):
+            return True
+        for state in self.states:
+            if self._ready(state.study):
+                candidate = next(self._candidates(state), None)
+                if candidate is not None and self._affords(candidate.stage, state.study.name):
+                    return True
+        return False
+
+    def _in_turn(self) -> list[StudyState]:
+        """The studies in the order in which they are offered.
+
+        Where a budget may end the run, dataset after dataset, and on each all methods alike: slot after slot, then
+        seed after seed, so that what came about before the end can be compared.
+        """
+        if self._budget is None:
+            return self.states
+        places = {label: place for place, label in enumerate(dict.fromkeys(s.study.dataset.label for s in self.states))}
+        return sorted(self.states, key=lambda s: (places[s.study.dataset.label], s.searched(), s.begun()))
 
     def failed_sources(self) -> list[str]:
         """Messages of backbones that could not be trained; their studies cannot start."""

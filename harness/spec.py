@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from harness.spec_budget import BudgetSpec, Hypothesis
 from harness.spec_forms import (
     DatasetEntry,
     DatasetListing,
@@ -266,6 +267,11 @@ class SweepSpec(Section):
     search: SearchSpec = Field(default_factory=SearchSpec, description="How hyperparameters are tuned.")
     confirm: ConfirmSpec = Field(default_factory=ConfirmSpec, description="How the chosen ones are confirmed.")
     launch: LaunchSpec = Field(default_factory=LaunchSpec, description="What starts the workers.")
+    budget: BudgetSpec = Field(default_factory=BudgetSpec, description="What the run may cost.")
+    hypotheses: list[Hypothesis] = Field(
+        default=[],
+        description="What the sweep is to show, a sentence each; locked with the plan at the first launch.",
+    )
 
     @field_validator("datasets", mode="before", json_schema_input_type=DatasetListing)
     @classmethod

@@ -76,7 +76,7 @@ def _repeat(read: Callable[[], RunStatus], show: Callable[[RunStatus], None], ev
     while True:
         found = read()
         show(found)
-        if every is None or found.overview.complete:
+        if every is None or found.overview.complete or found.overview.exhausted:
             return
         time.sleep(every)
 

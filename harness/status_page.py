@@ -42,7 +42,7 @@ def summary(found: RunStatus) -> list[RenderableType]:
     lines += [f"damaged: {path}" for path in found.damaged[:MOST_LISTED]]
     if found.damaged:
         lines.append("damaged files are set aside and computed again by the sweep command with --repair")
-    lines += [*_workers(found), _end(found), _report(found)]
+    lines += [*_budget(found), *_workers(found), _end(found), _report(found)]
     return [Text(line) for line in lines]
 
 
@@ -71,9 +71,18 @@ def _workers(found: RunStatus) -> list[str]:
     return lines
 
 
+def _budget(found: RunStatus) -> list[str]:
+    overview = found.overview
+    if overview.cap is None:
+        return []
+    return [f"budget: {overview.spent / 3600:.3g} of {overview.cap / 3600:.3g} device-hours used"]
+
+
 def _end(found: RunStatus) -> str:
     if found.overview.complete:
         return "complete"
+    if found.overview.exhausted:
+        return "ended: budget exhausted; raise budget.device_hours and give the sweep command again to go on"
     if found.expected_end is None:
         why = "no trial is done yet" if found.overview.running else "no trial is running"
         return f"expected end: unknown ({why})"

@@ -2,6 +2,9 @@
 
     RUN/spec.json                                  the resolved sweep file
     RUN/environment.json                           commit, versions, machine; written once
+    RUN/declaration.json                           what was declared at the first launch; written once
+    RUN/amendments/0001.json                       what a later launch declared instead, and when
+    RUN/exhausted.json                             that the budget was used up, and which
     RUN/splits/DATASET.json                        case ids of each side
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
@@ -10,6 +13,7 @@
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
     RUN/sources/HASH/                              a backbone that was trained here first
+    RUN/stale/METHOD@DATASET.1/                    a study that was set aside
     RUN/workers/                                   what workers printed
     RUN/report/                                    what ``analysis`` made of it
 
@@ -83,6 +87,12 @@ class StudyFolder:
         """Every repetition of a confirm trial that exists, by name; their stage is "confirm"."""
         return [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm") if path.name.endswith(AGAIN)]
 
+    def every_trial(self) -> Iterator[TrialFolder]:
+        """Every trial folder that exists: search before confirm before its repetitions."""
+        yield from self.trials("search")
+        yield from self.trials("confirm")
+        yield from self.repeats()
+
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""
         update_json(self.path / "chosen.json", dict(choice))
@@ -125,8 +135,8 @@ class RunDirectory:
         facts = [path for folder in ("splits", "cards") for path in sorted((self.path / folder).glob("*.json"))]
         # The description of a study comes after the rest of it: without one it is not looked into.
         studies = [study.path / name for study in self.studies() for name in ("chosen.json", "study.json")]
-        own = [self.path / name for name in ("environment.json", "spec.json")]
-        return [path for path in (*facts, *studies, *own) if path.exists()]
+        own = [self.path / name for name in ("declaration.json", "exhausted.json", "environment.json", "spec.json")]
+        return [path for path in (*facts, *studies, *self._amended(), *own) if path.exists()]
 
     def require(self) -> None:
         """Raise RequestError unless a sweep was begun here."""
@@ -154,6 +164,37 @@ class RunDirectory:
     def environment(self) -> dict[str, Any]:
         """The environment of the first launch."""
         return read_json(self.path / "environment.json")
+
+    def declare(self, declaration: Mapping[str, Any]) -> None:
+        """Lock what is declared; nothing happens where something is."""
+        write_exclusive(self.path / "declaration.json", encode_json(dict(declaration)))
+
+    def declaration(self) -> dict[str, Any] | None:
+        """What was declared at the first launch; None in runs from before that was recorded."""
+        path = self.path / "declaration.json"
+        return read_json(path, ("time", "declared")) if path.exists() else None
+
+    def amend(self, amendment: Mapping[str, Any]) -> None:
+        """Record that a launch declared something else than the one before; the caller holds the run's lock."""
+        folder = self.path / "amendments"
+        folder.mkdir(exist_ok=True)
+        write_exclusive(folder / f"{len(self._amended()) + 1:04d}.json", encode_json(dict(amendment)))
+
+    def amendments(self) -> list[dict[str, Any]]:
+        """Everything that was declared after the first launch, oldest first."""
+        return [read_json(path, ("time", "declared")) for path in self._amended()]
+
+    def _amended(self) -> list[Path]:
+        return sorted((self.path / "amendments").glob("[0-9][0-9][0-9][0-9].json"))
+
+    def write_exhausted(self, facts: Mapping[str, Any]) -> None:
+        """Record that the budget is used up (``cap``, ``used``: device-seconds)."""
+        update_json(self.path / "exhausted.json", dict(facts))
+
+    def exhausted(self) -> dict[str, Any] | None:
+        """The last record of a budget that was used up; None where there is none."""
+        path = self.path / "exhausted.json"
+        return read_json(path, ("cap", "used")) if path.exists() else None
 
     def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
         """Record the case ids of each side of a dataset's split."""
@@ -198,9 +239,12 @@ class RunDirectory:
         """Every trial folder: sources, then studies by name, search before confirm before its repetitions."""
         yield from self.sources()
         for study in self.studies():
-            yield from study.trials("search")
-            yield from study.trials("confirm")
-            yield from study.repeats()
+            yield from study.every_trial()
+
+    def trials_set_aside(self) -> Iterator[TrialFolder]:
+        """Every trial of a study that was set aside."""
+        for path in _folders(self.path / "stale"):
+            yield from StudyFolder(path).every_trial()
 
     def set_study_aside(self, study: StudyFolder) -> Path:
         """Move a stale study out of the way, losing nothing; returns its new place."""

@@ -116,6 +116,24 @@ class StudyState:
         self._chosen = dict(best.hyperparameters)
         return dict(self._chosen)
 
+    def begun(self) -> int:
+        """How many trials of its present stage were begun: slots that were asked, then confirm trials."""
+        if self.searched():
+            return sum(self.result(folder) is not None or folder.claimed for _, folder in self.confirm_folders())
+        return next((slot for slot in range(self.study.slots) if self.asked(slot) is None), self.study.slots)
+
+    def unconfirmed(self) -> int:
+        """How many confirm trials nobody has begun, the repetition included; 0 where all of the search failed."""
+        wanted = len(self.study.confirm_seeds) + self.study.repeat
+        if not self.searched():
+            return wanted
+        if self.chosen() is None:
+            return 0
+        repeat = self.repeat_folder()
+        if self._first_confirmed() not in ("done", None):
+            wanted -= self.study.repeat
+        return wanted - self.begun() - (repeat is not None and repeat.claimed)
+
     def complete(self) -> bool:
         """Whether nothing of the study is left to do."""
         if not self.searched() or any(self.result(folder) is None for _, folder in self.confirm_folders()):

@@ -108,6 +108,7 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
+    from harness.budget import Budget
     from harness.environment import capture
     from harness.planning import plan_run
     from harness.plugins import Catalogue
@@ -134,7 +135,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
         retry_failed=arguments.retry_failed,
     )
     run.write_environment(capture())
-    scheduler = Scheduler(studies, spec.launch.retries)
+    scheduler = Scheduler(studies, spec.launch.retries, budget=Budget.of(run, spec))
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
     if not scheduler.complete():
         if submit is not None:
@@ -205,6 +206,11 @@ def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -
     if halted is not None:
         advice = "mend the cause and give the command with --retry-failed"
         console.print(f"stopped: {halted}; {advice}", soft_wrap=True, highlight=False, markup=False)
+    exhausted = scheduler.exhausted()
+    if exhausted is not None:
+        advice = "raise budget.device_hours and give the same command again; it goes on from here"
+        console.print(f"{exhausted}; {advice}", soft_wrap=True, highlight=False, markup=False)
+        failed += 1
     for message in scheduler.failed_sources():
         console.print(f"failed: {message}", soft_wrap=True, highlight=False, markup=False)
         failed += 1

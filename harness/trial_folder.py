@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
 from harness.file_checks import is_checkpoint, is_parquet
 from harness.files import TornFileError, encode_json, read_json, write_atomic, write_exclusive
+from harness.spent import Spent, recorded, spent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -137,8 +139,13 @@ class TrialFolder:
         return pl.read_parquet(self.path / "predictions.parquet")
 
     def finish(self, result: Mapping[str, Any]) -> bool:
-        """Commit the result; False when another process did so before."""
-        first = write_exclusive(self.path / "result.json", encode_json(dict(result)))
+        """Commit the result, with what all attempts cost under ``spent``; False when another process did so before."""
+        history = self.attempts()
+        if history and not history[-1].get("released"):
+            # The lease of the attempt that ends now was renewed up to ten seconds ago.
+            history[-1]["last_seen"] = max(time.time(), history[-1]["last_seen"])
+        whole = {**result, "spent": asdict(spent(history, finished=True))}
+        first = write_exclusive(self.path / "result.json", encode_json(whole))
         self.checkpoint_path.unlink(missing_ok=True)
         return first
 
@@ -150,6 +157,16 @@ class TrialFolder:
             FileNotFoundError: the trial is not finished.
         """
         return read_json(self.path / "result.json", ("status",))
+
+    def spent(self) -> Spent:
+        """What the attempts so far cost; of a finished trial as its result says, without looking at leases.
+
+        Raises:
+            TornFileError: the result is not readable.
+        """
+        if not self.finished:
+            return spent(self.attempts(), finished=False)
+        return recorded(self.result()) or spent(self.attempts(), finished=True)
 
     def damaged(self, thorough: bool = False) -> list[Path]:
         """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""

@@ -124,6 +124,14 @@ def test_studies_failures_and_running_trials(tmp_path: Path, capsys: pytest.Capt
     assert 29 < held["lease_age"] < 60
     # Five trials of 100 s are left, of which one is half done, and two run at a time.
     assert found["seconds_left"] == pytest.approx((5 - 0.5) * SECONDS / 2)
+    # The attempts that live elsewhere and the one that expired have used what their leases show.
+    first_used, second_used = found["ledger"]
+    assert [first_used[key] for key in ("slots", "slots_begun", "trials", "attempts")] == [3, 3, 5, 5]
+    assert [second_used[key] for key in ("slots", "slots_begun", "trials", "failed")] == [3, 3, 3, 2]
+    used = sum(row["device_seconds"] for row in found["ledger"])
+    assert found["budget"] == {
+        "device_hours": None, "used_device_hours": pytest.approx(used / 3600), "exhausted": False
+    }  # fmt: skip
     text = shown(run, capsys)
     assert "failed: 2 × nan, such as first@small search 0002-s0: no number" in text
     assert "failed: 1 × oom, such as second@small search 0001-s0: GPU [cuda:0] is full" in text

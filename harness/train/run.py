@@ -75,7 +75,9 @@ def run_trial(
         if keep_exception:
             raise
         control.log(traceback.format_exc())
-        outcome = {"status": "failed", "cause": cause_of(error), "message": describe(error)}
+        curve = training.progress.curve if training else []
+        steps = curve[-1]["step"] if curve else 0
+        outcome = {"status": "failed", "cause": cause_of(error), "message": describe(error), "steps": steps}
     result = {
         **{key: request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")},
         **outcome,

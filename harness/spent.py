@@ -1,0 +1,95 @@
+"""What the attempts on a trial cost, from its leases: device-seconds, how attempts ended, and work that was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal["finished", "interrupted", "died", "open"]
+"""``interrupted``: told to stop, with a checkpoint; ``died``: killed, lost or crashed; ``open``: nobody has taken the
+trial over, so it runs or has died unnoticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt on a trial."""
+
+    outcome: Outcome
+    seconds: float
+    """Device-seconds from the claim to the last sign of life, which is at most ten seconds before a death."""
+    lost_seconds: float
+    """Of these, what a dead attempt worked after its last checkpoint: the next one did it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """All attempts on a trial together."""
+
+    attempts: int = 0
+    seconds: float = 0.0
+    interrupted: int = 0
+    died: int = 0
+    lost_seconds: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.attempts + other.attempts,
+            self.seconds + other.seconds,
+            self.interrupted + other.interrupted,
+            self.died + other.died,
+            self.lost_seconds + other.lost_seconds,
+        )
+
+
+def judged(history: Sequence[Mapping[str, Any]], finished: bool) -> list[Attempt]:
+    """What each attempt on a trial cost and how it ended.
+
+    Args:
+        history: its leases, oldest first, as ``lease.history`` gives them. ``claimed`` and ``last_seen`` may be stamped
+            by two clocks, so that a negative time counts as 0.
+        finished: whether the trial has its result, which the last attempt then wrote.
+    """
+    result = []
+    for place, lease in enumerate(history):
+        last = place + 1 == len(history)
+        seen, claimed = float(lease["last_seen"]), lease.get("claimed")
+        began = seen if claimed is None else float(claimed)
+        outcome = _outcome(lease.get("released"), last, finished)
+        lost = 0.0
+        if outcome == "died":
+            # The next attempt noted when the checkpoint that it found was written, in nanoseconds; 0 for none.
+            checkpoint = 0.0 if last else int(history[place + 1].get("progress") or 0) / 1e9
+            lost = max(0.0, seen - max(began, checkpoint))
+        result.append(Attempt(outcome, max(0.0, seen - began), lost))
+    return result
+
+
+def spent(history: Sequence[Mapping[str, Any]], finished: bool) -> Spent:
+    """The sum of ``judged``."""
+    attempts = judged(history, finished)
+    return Spent(
+        len(attempts),
+        sum(attempt.seconds for attempt in attempts),
+        sum(attempt.outcome == "interrupted" for attempt in attempts),
+        sum(attempt.outcome == "died" for attempt in attempts),
+        sum(attempt.lost_seconds for attempt in attempts),
+    )
+
+
+def recorded(result: Mapping[str, Any]) -> Spent | None:
+    """What a result says of the attempts on its trial; None in results from before that was recorded."""
+    given = result.get("spent")
+    return None if given is None else Spent(**given)
+
+
+def _outcome(released: str | None, last: bool, finished: bool) -> Outcome:
+    if last and finished:
+        return "finished"
+    if released is None:
+        return "open" if last else "died"
+    return "died" if released == STOPPED_BY_ERROR else "interrupted"
+
+
+STOPPED_BY_ERROR = "worker stopped by an error"
+"""How the lease of an attempt is released whose worker could not go on: a full disk, a bug of the harness."""
