@@ -101,7 +101,8 @@ class Scheduler:
         return None
 
     def claim_slot(self, study: str, slot: int, seed: int, proposal: Proposal) -> Task | None:
-        """Claim a search trial for the driver of an engine; None when it is finished or somebody runs it.
+        """Claim a search trial for the driver of an engine; None when it is finished, somebody runs it, or the budget
+        does not allow it (``exhausted`` tells when that will not change).
 
         What the slot was once asked to run it runs again: then the recorded configuration counts, not the proposal.
 
@@ -118,6 +119,8 @@ class Scheduler:
         if state is None or slot not in range(state.study.slots) or seed not in state.study.search.seeds:
             raise ValueError(f"{study}: no search trial of slot {slot} with seed {seed}")
         check_configuration(state.study.space, proposal.hyperparameters)
+        if not self._affords("search", study):
+            return None
         already = state.asked(slot)
         if already is not None:
             proposal = replace(proposal, hyperparameters=already.hyperparameters)

@@ -92,7 +92,7 @@ def run_trial(
     }
     control.guard()
     folder.finish(result)
-    return result
+    return folder.result()
 
 
 def cause_of(error: BaseException) -> str:
