@@ -87,9 +87,14 @@ class Lease:
         """Show that the owner lives."""
         os.utime(self.path)
 
+    @property
+    def held(self) -> bool:
+        """Whether no other process has succeeded this one."""
+        return latest_number(self.folder) == self.number
+
     def check(self) -> None:
         """Raise LeaseLost if another process has succeeded this one."""
-        if latest_number(self.folder) != self.number:
+        if not self.held:
             raise LeaseLost(str(self.folder))
 
     def note(self, **facts: Any) -> None:
@@ -104,7 +109,7 @@ class Lease:
 
     def release(self, reason: str) -> None:
         """Give the folder up; the next claimant need not wait."""
-        if latest_number(self.folder) == self.number:
+        if self.held:
             try:
                 self.note(released=reason)
             except OSError:
@@ -204,13 +209,13 @@ def record_death(folder: Path, pid: int, cause: str) -> None:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path) -> Iterator[Lease]:
     """Own a folder for a while; waits for whoever owns it."""
     while (lease := claim(folder)) is None:
         time.sleep(POLL_SECONDS)
     try:
         with keep_alive(lease):
-            yield
+            yield lease
     finally:
         lease.release("done")
 

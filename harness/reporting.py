@@ -14,14 +14,27 @@ def refresh_report(run: RunDirectory) -> Path:
     """Write the report unless it already shows the present results; returns the page's path."""
     from analysis.report import write_report
 
-    page = run.report / "report.html"
-    stamp = run.report_state
-    with hold(run.lock_folder):
-        state = _state(run)
-        if not page.exists() or not stamp.exists() or stamp.read_text() != state:
+    while True:
+        with hold(run.lock_folder) as lease:
+            if report_is_current(run):
+                break
+            state = _state(run)
             write_report(run)
-            write_atomic(stamp, state.encode())
-    return page
+            if lease.held:
+                write_atomic(run.report_state, state.encode())
+                break
+            # It slept so long that another one took over; what that one wrote may be newer, and is now overwritten.
+            run.report_state.unlink(missing_ok=True)
+    return run.report_page
+
+
+def report_is_current(run: RunDirectory) -> bool:
+    """Whether the report is written to its end and shows the present results."""
+    try:
+        shown = run.report_state.read_text()
+    except FileNotFoundError:
+        return False
+    return run.report_page.exists() and shown == _state(run)
 
 
 def _state(run: RunDirectory) -> str:

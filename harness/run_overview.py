@@ -117,6 +117,8 @@ class RunOverview:
     """Device-seconds of studies that are not in the sweep file any more, and of those that were set aside."""
     exhausted: bool = False
     """Whether the run has ended because its budget is used up."""
+    halted: str | None = None
+    """Why it makes no sense to go on, which leaves nothing to do; else None."""
 
     @property
     def spent(self) -> float:

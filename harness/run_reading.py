@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import one_line
 from harness.files import TornFileError
+from harness.halt import halt_reason
 from harness.lease import LeaseView, server_now
 from harness.run_overview import Failure, Ledger, RunningTrial, RunOverview, StudyOverview
 from harness.spent import Spent, recorded, spent
@@ -251,7 +252,8 @@ class RunReader:
         """
         spec = self._run.spec()
         repeat = bool(spec["confirm"]["repeat"])
-        names = [f"{label}@{dataset}" for dataset in spec["datasets"] for label in spec["methods"]]
+        labels = [(label, f"{label}@{dataset}") for dataset in spec["datasets"] for label in spec["methods"]]
+        names = [name for _, name in labels]
         readers = [
             self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
         ]
@@ -266,16 +268,18 @@ class RunReader:
         ended = self._run.exhausted()
         used_up = cap is not None and ended is not None and ended["cap"] == 3600.0 * cap and not complete
         leftovers = [study for study in self._run.studies() if study.name not in set(names)]
+        halted = _halted(studies, {name: label for label, name in labels})
         return RunOverview(
             name=str(spec["name"]),
             studies=tuple(studies),
             sources=tuple(sources.values()),
             blocked=blocked,
             leftovers=tuple(study.name for study in leftovers),
-            complete=complete,
+            complete=complete or halted is not None,
             cap=None if cap is None else 3600.0 * cap,
             spent_outside=self._outside(leftovers),
             exhausted=used_up and not any(part.running for part in (*studies, *sources.values())),
+            halted=halted,
         )
 
     def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:
@@ -318,6 +322,16 @@ def clock(folder: Path) -> float:
         return server_now(folder)
     except OSError:
         return time.time()
+
+
+def _halted(studies: Sequence[StudyOverview], labels: Mapping[str, str]) -> str | None:
+    """Why it makes no sense to go on with these studies; ``labels`` are those of their methods, by their names."""
+    if any(study.done for study in studies):
+        return None
+    failed: dict[str, list[tuple[str, str]]] = {label: [] for label in labels.values()}
+    for study in studies:
+        failed[labels[study.name]] += [(failure.cause, failure.message) for failure in study.failures]
+    return halt_reason(failed)
 
 
 def _mean_score(results: Sequence[_Finished | None]) -> float | None:

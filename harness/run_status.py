@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.launch.worker_states import WorkerReader, Workers
-from harness.reporting import _state
+from harness.reporting import report_is_current
 from harness.run_overview import RunOverview, StudyOverview
 from harness.run_reading import RunReader, clock
 from harness.store import RunDirectory
@@ -48,6 +48,7 @@ class RunStatus:
             "name": overview.name,
             "time": self.at,
             "complete": overview.complete,
+            "halted": overview.halted,
             "trials": {
                 key: sum(_counts(part)[key] for part in overview.parts)
                 for key in ("total", "done", "running", "failed", "interrupted", "left")
@@ -70,6 +71,8 @@ class RunStatus:
             "workers": [asdict(worker) for worker in self.workers.states],
             "slurm_trouble": self.workers.trouble,
             "cancelled": self.workers.cancelled,
+            "no_job_left": self.workers.gone,
+            "command": self.workers.command,
             "report": {"state": self.report, "page": str(self.report_page)},
             "leftovers": list(overview.leftovers),
             "damaged": self.damaged,
@@ -95,16 +98,15 @@ class StatusReader:
         self._run.require()
         now = clock(self._run.path)
         overview = self._runs.read(now)
-        workers = self._workers.read(overview.running, now, overview.complete)
-        page = self._run.report / "report.html"
-        return RunStatus(self._run.path, time.time(), overview, workers, self._report(page), page)
+        report = self._report()
+        over = (overview.complete or overview.exhausted) and report == "current"
+        workers = self._workers.read(overview.running, now, over)
+        return RunStatus(self._run.path, time.time(), overview, workers, report, self._run.report_page)
 
-    def _report(self, page: Path) -> ReportState:
-        try:
-            shown = self._run.report_state.read_text()
-        except FileNotFoundError:
-            return "none"
-        return "current" if page.exists() and shown == _state(self._run) else "outdated"
+    def _report(self) -> ReportState:
+        if report_is_current(self._run):
+            return "current"
+        return "outdated" if self._run.report_state.exists() else "none"
 
 
 def _counts(part: StudyOverview) -> dict[str, int]:

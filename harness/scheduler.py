@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from harness.attempts import deaths_in_a_row, give_up, must_wait
 from harness.budget import Budget
+from harness.halt import halt_reason
 from harness.lease import Lease
 from harness.method import Method
 from harness.space import Value, check_configuration
@@ -22,9 +23,6 @@ from harness.store import TrialFolder
 from harness.studies import Source, Study
 from harness.study_state import StudyState
 from harness.train.job import TrialJob
-
-FAILURES_TO_HALT = 2
-"""Failures of each method, with nothing done by any, after which the sweep stops."""
 
 
 @dataclass(frozen=True)
@@ -140,21 +138,13 @@ class Scheduler:
 
     def halted(self) -> str | None:
         """Why it makes no sense to go on: the first trials of every method have failed alike; else None."""
-        failed: dict[str, list[str]] = {state.study.label: [] for state in self.states}
-        causes = set()
+        failed: dict[str, list[tuple[str, str]]] = {state.study.label: [] for state in self.states}
         for state in self.states:
             for result in state.results.values():
                 if result["status"] == "done":
                     return None
-                failed[state.study.label].append(str(result["message"]))
-                causes.add(result["cause"])
-        if len(causes) != 1 or min(map(len, failed.values()), default=0) < FAILURES_TO_HALT:
-            return None
-        kinds = {message.partition(":")[0] for messages in failed.values() for message in messages}
-        if len(kinds) != 1:
-            return None
-        example = next(iter(failed.values()))[0]
-        return f"the first trials of every method failed alike: {causes.pop()}: {example}"
+                failed[state.study.label].append((str(result["cause"]), str(result["message"])))
+        return halt_reason(failed)
 
     def exhausted(self) -> str | None:
         """That the budget ends the run, in words; None while there is enough, or while anything is running."""

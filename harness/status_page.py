@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.halt import REMEDY
 from harness.progress import duration, study_table
 from harness.run_overview import RunningTrial
 from harness.run_status import RunStatus
@@ -68,7 +69,17 @@ def _workers(found: RunStatus) -> list[str]:
         lines.append(f"Slurm could not be asked: {workers.trouble}")
     if workers.cancelled:
         lines.append("cancelled: no more jobs are submitted until the sweep command is given again")
+    if workers.gone:
+        lines.append(_gone(found))
     return lines
+
+
+def _gone(found: RunStatus) -> str:
+    command = found.workers.command or "the sweep command"
+    if found.overview.complete or found.overview.exhausted:
+        return f"no job is left to write the report; write it with: {command}"
+    left = sum(part.left for part in found.overview.parts)
+    return f"no job is left, and {left} {'trial is' if left == 1 else 'trials are'} not done; go on with: {command}"
 
 
 def _budget(found: RunStatus) -> list[str]:
@@ -79,6 +90,8 @@ def _budget(found: RunStatus) -> list[str]:
 
 
 def _end(found: RunStatus) -> str:
+    if found.overview.halted is not None:
+        return f"stopped: {found.overview.halted}; {REMEDY}"
     if found.overview.complete:
         return "complete"
     if found.overview.exhausted:

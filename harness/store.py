@@ -267,8 +267,13 @@ class RunDirectory:
         return folder / f"{name}.log"
 
     @property
+    def report_page(self) -> Path:
+        """The page of the report."""
+        return self.report / "report.html"
+
+    @property
     def report_state(self) -> Path:
-        """The file that says which results the report shows."""
+        """The file that says which results the report shows; written when all else of it is."""
         return self.report / "state"
 
     @property

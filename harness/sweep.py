@@ -102,6 +102,10 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         from harness.preview import print_preview
 
+        if loaded.spec.launch.kind == "slurm":
+            from harness.launch.slurm import profile_of
+
+            profile_of(loaded.spec)
         print_preview(loaded.spec, catalogue)
         return EXIT_DONE
     return _run(arguments, loaded.spec, catalogue, console)
@@ -159,7 +163,7 @@ def _slurm(
     profile = check(run, spec, roots, console)
 
     def submit(scheduler: Scheduler) -> int | None:
-        launch(run, spec, profile, roots, scheduler, console)
+        launch(run, spec, profile, roots, scheduler, same_command(arguments), console)
         if not arguments.wait:
             return EXIT_DONE
         try:
@@ -172,6 +176,22 @@ def _slurm(
         return EXIT_SOME_FAILED
 
     return submit
+
+
+def same_command(arguments: argparse.Namespace) -> list[str]:
+    """The command line that goes on with a sweep: what it was started with, less what is meant for once."""
+    given = [("--set", assignment) for assignment in arguments.assignments]
+    given += [
+        (option, str(value))
+        for option, value in (
+            ("--run-dir", arguments.run_dir),
+            ("--launcher", arguments.launcher),
+            ("--workers", arguments.workers),
+            ("--data-root", arguments.data_root),
+        )
+        if value is not None
+    ]
+    return ["python", "-m", "harness.sweep", str(arguments.file), *(word for pair in given for word in pair)]
 
 
 def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Scheduler, console: Console) -> bool:
@@ -201,11 +221,12 @@ def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Schedul
 
 
 def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -> int:
+    from harness.halt import REMEDY
+
     failed = 0
     halted = scheduler.halted()
     if halted is not None:
-        advice = "mend the cause and give the command with --retry-failed"
-        console.print(f"stopped: {halted}; {advice}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"stopped: {halted}; {REMEDY}", soft_wrap=True, highlight=False, markup=False)
     exhausted = scheduler.exhausted()
     if exhausted is not None:
         advice = "raise budget.device_hours and give the same command again; it goes on from here"

@@ -7,13 +7,14 @@ trial back and leave; so does the death of the launcher that started it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -66,11 +67,11 @@ class Worker:
         """
         while not self._stop.is_set():
             if not self.turn():
-                return EXIT_DONE
+                return self._write_report()
         return EXIT_STOPPED
 
     def turn(self) -> bool:
-        """Run one trial, or wait for others' results; False when nothing is left, with the report written.
+        """Run one trial, or wait for others' results; False when nothing is left.
 
         Raises:
             RequestError: as ``work``.
@@ -82,9 +83,6 @@ class Worker:
             self._say(str(task.folder.path.relative_to(self._run.path)))
             run_task(task, self._device, self._stop, self._images_of(task))
         elif scheduler.complete():
-            from harness.reporting import refresh_report
-
-            refresh_report(self._run)
             return False
         else:
             if not self._idle:
@@ -92,6 +90,16 @@ class Worker:
                 self._say(None)
             self._stop.wait(IDLE_SECONDS)
         return True
+
+    def _write_report(self) -> int:
+        from harness.reporting import refresh_report
+
+        try:
+            with interrupted_by_signals(self._stop):
+                refresh_report(self._run)
+        except KeyboardInterrupt:
+            return EXIT_STOPPED
+        return EXIT_DONE
 
     def _say(self, trial: str | None) -> None:
         if self._report is not None:
@@ -135,13 +143,13 @@ def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
     return spec, studies
 
 
-def stop_without_parent(stop: threading.Event, parent: int) -> None:
-    """Ask for an orderly end as soon as the process that started this one is gone."""
+def stop_without_parent(parent: int) -> None:
+    """Send this process SIGTERM as soon as the one that started it is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        stop.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
@@ -155,6 +163,29 @@ def stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGUSR2, handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interrupted_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Let those signals raise KeyboardInterrupt at once, for work that leaves no checkpoint and is begun anew.
+
+    A writer of the report that was killed instead would keep all others from it until its lease expires.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # Once: a second one would interrupt the giving back of the lease.
+        if not stop.is_set():
+            stop.set()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGUSR2, handle)
+    try:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        yield
+    finally:
+        stop_on_signals(stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stop = threading.Event()
         stop_on_signals(stop)
         if arguments.parent is not None:
-            stop_without_parent(stop, arguments.parent)
+            stop_without_parent(arguments.parent)
         import torch
 
         from harness.data.cache import default_cache_root, default_data_root

@@ -23,17 +23,35 @@ import psutil
 from harness.chaos import UNLIMITED_RETRIES, run_undisturbed
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.launch.slurm_files import SlurmFiles
+from harness.reporting import report_is_current
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
 
-PROFILE = "partition: low\ncpus: {cpus}\ntime: 30\ngrace: 10\ndevice: cpu\n"
-"""Of the jobs: on a partition that is preempted by another one."""
+PROFILE = "partition: low\ncpus: 1\ntime: 30\ngrace: 10\ndevice: cpu\noptions: {exclusive: true}\n"
+"""Of the jobs: on a partition that is preempted by another one, each on a node of its own."""
 
 BLIND_SECONDS = 8.0
 """How long a node or the controller stays away."""
-START_SECONDS = 120.0
-"""How long nothing may run before the sweep command is given again."""
+KINDS = {
+    "preempted": 3.0,
+    "worker killed": 3.0,
+    "job killed": 1.0,
+    "time limit": 1.0,
+    "requeued by hand": 3.0,
+    "node's slurmd lost": 1.0,
+    "node lost": 1.0,
+    "controller killed": 0.5,
+    "cancelled by hand": 0.5,
+}
+"""What is done to a sweep, and how often in relation to the others; each of them once before any of them twice."""
+
+GONE_SECONDS = 15.0
+"""How long no job may be in the queue before the sweep command is given again."""
+COMMAND_SECONDS = 1800.0
+"""What the sweep command may take; where nothing but the report is left, it writes that itself."""
+SERVICE_SECONDS = 10.0
+"""How often nodes and jobs are looked at that Slurm keeps out of service."""
 
 
 @dataclass
@@ -45,23 +63,25 @@ class Chaos:
     command: Sequence[str]
     environment: dict[str, str]
     rng: random.Random
+    kinds: Sequence[str]
     done: Counter[str] = field(default_factory=Counter)
     launches: int = 0
 
     def __post_init__(self) -> None:
         self._lost: list[tuple[str, float]] = []
         self._controller_back: float | None = None
-        self._kinds: list[tuple[str, float, Callable[[str, str], bool]]] = [
-            ("preempted", 3, self._preempt),
-            ("worker killed", 3, self._kill_worker),
-            ("job killed", 1, self._kill_job),
-            ("time limit", 1, self._end_time),
-            ("requeued by hand", 3, self._requeue),
-            ("node's slurmd lost", 1, self._lose_node),
-            ("node lost", 1, self._lose_node_hard),
-            ("controller killed", 0.5, self._kill_controller),
-            ("cancelled by hand", 0.5, self._cancel),
-        ]
+        self._serviced = time.monotonic()
+        self._acts: dict[str, Callable[[str, str], bool]] = {
+            "preempted": self._preempt,
+            "worker killed": self._kill_worker,
+            "job killed": self._kill_job,
+            "time limit": self._end_time,
+            "requeued by hand": self._requeue,
+            "node's slurmd lost": self._lose_node,
+            "node lost": self._lose_node_hard,
+            "controller killed": self._kill_controller,
+            "cancelled by hand": self._cancel,
+        }
 
     def launch(self) -> None:
         """Give the sweep command, as a user would; it returns when the jobs are submitted.
@@ -69,58 +89,61 @@ class Chaos:
         Raises:
             RequestError: it failed.
         """
-        done = self.cluster.run(self.command, environment=self.environment, timeout=300)
+        done = self.cluster.run(self.command, environment=self.environment, timeout=COMMAND_SECONDS)
         self.launches += 1
         if done.returncode != 0:
             raise RequestError(f"the sweep command ended with code {done.returncode}: {done.stderr.strip()[-800:]}")
 
-    def disturb(self, most: int, pause: float, say: Callable[[str], None]) -> None:
+    def disturb(self, most: int, pause: float, trials: int, say: Callable[[str], None]) -> None:
         """Disturb the sweep until it is done.
 
         Args:
             most: number of disturbances, after which it is left alone.
             pause: mean seconds between them; exponentially distributed, so that no moment is spared.
+            trials: how many the sweep has; where they end so fast that some disturbances would come too late, these
+                come earlier.
             say: told of each.
         """
         following, seen = time.monotonic() + self.rng.expovariate(1 / pause), time.monotonic()
-        while not self.finished():
+        while not ended(self.run):
             time.sleep(0.2)
             self._restore()
-            jobs = self._running()
-            if jobs:
+            if self._controller_back is not None:
                 seen = time.monotonic()
-            elif time.monotonic() - seen > START_SECONDS and self._controller_back is None:
+                continue
+            jobs = self._jobs("R", "%A %N")
+            if jobs or self._jobs("PD,CF,CG,S", "%A %T"):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > GONE_SECONDS:
                 # Every job was cancelled or killed: what remains is to give the command again.
+                say("no job is left; the sweep command is given again")
                 self.launch()
                 seen = time.monotonic()
-            if time.monotonic() < following or not jobs or sum(self.done.values()) >= most:
+            count = sum(self.done.values())
+            share = sum(trial.finished for trial in self.run.trials()) / trials
+            late = share > (count + 1) / (most + 1)
+            if not jobs or count >= most or not (late or time.monotonic() > following):
                 continue
             kind = self._disturb_one(jobs)
             if kind is not None:
-                say(f"{sum(self.done.values())}: {kind}")
+                say(f"{count + 1}: {kind}")
                 following = time.monotonic() + self.rng.expovariate(1 / pause)
         self._restore(all_of_it=True)
 
-    def finished(self) -> bool:
-        """Whether the last job has written the report."""
-        return self.run.report_state.exists() and all(trial.finished for trial in self.run.trials())
-
     def _disturb_one(self, jobs: list[tuple[str, str]]) -> str | None:
         number, node = self.rng.choice(jobs)
-        kinds = [entry for entry in self._kinds if entry[0] != "controller killed" or self._controller_back is None]
-        name, _, act = self.rng.choices(kinds, weights=[weight for _, weight, _ in kinds])[0]
-        if not act(number, node):
+        kinds = [name for name in self.kinds if name not in self.done] or list(self.kinds)
+        name = self.rng.choices(kinds, weights=[KINDS[name] for name in kinds])[0]
+        if not self._acts[name](number, node):
             return None
         self.done[name] += 1
         return name
 
-    def _running(self) -> list[tuple[str, str]]:
-        """Numbers and nodes of the jobs that run."""
-        if self._controller_back is not None:
-            return []
+    def _jobs(self, state: str, form: str) -> list[tuple[str, str]]:
         name = SlurmFiles(self.run).launch()["job_name"]
-        listed = self.cluster.run(["squeue", "--noheader", f"--name={name}", "--states=R", "--format=%A %N"])
-        return [(number, node) for number, node in (line.split() for line in listed.stdout.splitlines() if line)]
+        listed = self.cluster.run(["squeue", "--noheader", f"--name={name}", f"--states={state}", f"--format={form}"])
+        rows = (line.strip().partition(" ") for line in listed.stdout.splitlines())
+        return [(number, rest) for number, _, rest in rows if rest]
 
     def _preempt(self, number: str, node: str) -> bool:
         words = ["--partition=high", "--exclusive", f"--nodelist={node}", "--job-name=urgent", "--wrap=sleep 5"]
@@ -186,6 +209,24 @@ class Chaos:
             if all_of_it or now > due:
                 self._lost.remove((node, due))
                 self.cluster.restore(node, wait=False)
+        if self._controller_back is None and now - self._serviced > SERVICE_SECONDS:
+            self._serviced = now
+            self._service()
+
+    def _service(self) -> None:
+        """What a site's staff does: Slurm keeps nodes out that came back with a step still running, and holds jobs."""
+        away = {node for node, _ in self._lost}
+        for node, state in self.cluster.node_states().items():
+            if node not in away and state.startswith(("down", "drain")) and not state.endswith("*"):
+                self._control("scontrol", "update", f"nodename={node}", "state=resume")
+        for number, reason in self._jobs("PD", "%A %r"):
+            if "held" in reason:
+                self._control("scontrol", "release", number)
+
+
+def ended(run: RunDirectory) -> bool:
+    """Whether every trial is finished and the last job has written the report of all of them to its end."""
+    return all(trial.finished for trial in run.trials()) and report_is_current(run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -200,6 +241,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=4, help="jobs of the sweep (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=6.0, help="mean seconds between them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the disturbances (default: %(default)s)")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=sorted(KINDS), metavar="KIND",
+        help=f"leave out one kind; may be given again ({', '.join(KINDS)})",
+    )  # fmt: skip
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
@@ -213,6 +258,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
         raise RequestError(f"no little cluster can run here: {missing}")
     if arguments.disturbances < 1 or arguments.pause <= 0:
         raise RequestError("--disturbances must be at least 1 and --pause above 0")
+    if len(set(arguments.without)) == len(KINDS):
+        raise RequestError("--without: leaves no kind of disturbance")
     extra = [word for assignment in arguments.assignments for word in ("--set", assignment)]
     if arguments.data_root is not None:
         extra += ["--data-root", str(arguments.data_root.absolute())]
@@ -226,7 +273,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
         _say("undisturbed run")
         reference = run_undisturbed(arguments.file, folder / "undisturbed", [*extra, "--launcher", "local"])
         profile = folder / "profile.yaml"
-        profile.write_text(PROFILE.format(cpus=1))
+        profile.write_text(PROFILE)
         settings = Settings(nodes=arguments.nodes, slurmd_timeout=5)
         with LittleCluster(settings=settings) as cluster:
             chaos = Chaos(
@@ -235,9 +282,10 @@ def _chaos(arguments: argparse.Namespace) -> int:
                 sweep_on_slurm(arguments.file, folder / "disturbed", profile, arguments.workers, extra),
                 {name: value for name, value in os.environ.items() if name.startswith(("GPAF_", "PYTHON"))},
                 random.Random(arguments.seed),
+                [kind for kind in KINDS if kind not in arguments.without],
             )
             chaos.launch()
-            chaos.disturb(arguments.disturbances, arguments.pause, _say)
+            chaos.disturb(arguments.disturbances, arguments.pause, sum(1 for _ in reference.trials()), _say)
     problems = repeated_work(chaos.run) + run_differences(reference, chaos.run)
     for problem in problems:
         print(problem)
@@ -248,6 +296,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
     print(f"the sweep command was given {chaos.launches} times")
     print(f"{'no difference' if not problems else f'{len(problems)} differences'} to the undisturbed run")
     enough = sum(chaos.done.values()) >= arguments.disturbances
+    if not enough:
+        print(f"the sweep ended before {arguments.disturbances} disturbances; choose one with longer trials")
     return EXIT_DONE if enough and not problems else EXIT_SOME_FAILED
 
 

@@ -335,6 +335,37 @@ def test_a_worker_is_what_the_files_say_then_the_queue_then_the_accounting(
     assert "  lost: 7_6 (NODE_FAIL), 7_11 (OUT_OF_MEMORY), 7_12" in text
 
 
+def test_a_run_without_jobs_names_the_command_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", ["m"], slots=1)
+    files = slurm(run, {"7_0": {"state": "stopped", "reason": "ended by Slurm"}}, tasks=1)
+    files.write_launch({**files.launch(), "command": "cd here && python -m harness.sweep it.yaml"})
+    commands(tmp_path / "queued", monkeypatch, squeue="echo '7_0|PENDING||BeginTime'", sacct="true")
+    assert not facts(run)["no_job_left"]
+    commands(tmp_path / "silent", monkeypatch, squeue="echo timed out >&2; exit 1", sacct="true")
+    assert not facts(run)["no_job_left"], "nobody can know"
+    commands(tmp_path / "gone", monkeypatch, squeue="true", sacct="true")
+    told = "no job is left, and 3 trials are not done; go on with: cd here && python -m harness.sweep it.yaml"
+    assert told in shown(run, capsys)
+    finish(run.study("m@small").search_trial(0, 0), None)
+    assert "no job is left to write the report; write it with: cd here" in shown(run, capsys)
+
+
+def test_a_sweep_that_makes_no_sense_to_go_on_with_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", ["first", "second"])
+    for label in ("first", "second"):
+        assert facts(run)["halted"] is None
+        for slot in range(2):
+            finish(run.study(f"{label}@small").search_trial(slot, 0), None, "bug", "KeyError: 'x'")
+    found = facts(run)
+    assert found["complete"] and found["trials"]["left"] == 6
+    why = "stopped: the first trials of every method failed alike: bug: KeyError: 'x'; mend the cause"
+    assert why in shown(run, capsys) and "--retry-failed" in shown(run, capsys)
+    finish(run.study("first@small").search_trial(2, 0))
+    assert facts(run)["halted"] is None
+
+
 def test_without_accounting_the_queue_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path / "run", ["m"])
     slurm(run, {"7_0": {"state": "running", "age": STALE}}, tasks=2)

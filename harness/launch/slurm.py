@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -29,9 +31,18 @@ CANCEL_SECONDS = 30.0
 
 
 def launch(
-    run: RunDirectory, spec: SweepSpec, profile: Profile, roots: Roots, scheduler: Scheduler, console: Console
+    run: RunDirectory,
+    spec: SweepSpec,
+    profile: Profile,
+    roots: Roots,
+    scheduler: Scheduler,
+    command: Sequence[str],
+    console: Console,
 ) -> None:
     """Submit the jobs that the run is short of, and say what was submitted and how to watch it.
+
+    Args:
+        command: what to give again when no job is left.
 
     Raises:
         SlurmError: Slurm takes none of them, or does not answer.
@@ -48,6 +59,7 @@ def launch(
             "roots": {"data": str(roots.data), "cache": str(roots.cache)},
             "datasets": decoded_folders([state.study for state in scheduler.states]),
             "folder": str(Path.cwd()),
+            "command": f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(command)}",
             "program": str(Path(harness.__file__).parent.parent),
         }
     )
@@ -56,20 +68,29 @@ def launch(
     _describe(submission, files.launch()["job_name"], run, console)
 
 
+def profile_of(spec: SweepSpec) -> Profile:
+    """The profile that a sweep names.
+
+    Raises:
+        RequestError: it names none, or something is wrong in it.
+    """
+    if spec.launch.profile is None:
+        raise RequestError("launch.profile: missing; name the file that describes your cluster (see slurm/profiles)")
+    return load_profile(Path(spec.launch.profile))
+
+
 def check(run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console) -> Profile:
     """The profile of the site; it fits the cluster.
 
     Raises:
         RequestError: it does not, or there is no Slurm here.
     """
-    if spec.launch.profile is None:
-        raise RequestError("launch.profile: missing; name the file that describes your cluster (see slurm/profiles)")
+    profile = profile_of(spec)
     for place, path in (("--run-dir", run.path), ("the current folder", Path.cwd())):
         odd = sorted({sign for sign in str(path) if sign in "%\\" or not sign.isprintable()})
         if odd:
             signs = ", ".join(map(repr, odd))
             raise RequestError(f"{place}: {str(path)!r} holds {signs}, which Slurm reads as something else; move it")
-    profile = load_profile(Path(spec.launch.profile))
     folders = {"data folder": roots.data, "cache folder": roots.cache}
     for note in check_cluster(profile, run.path, call, folders):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)

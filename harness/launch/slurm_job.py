@@ -60,6 +60,7 @@ class SlurmJob:
     store: RunDirectory
     _told: threading.Event = field(default_factory=threading.Event)
     _terminated: bool = False
+    _staging: bool = False
 
     def __post_init__(self) -> None:
         self._files = SlurmFiles(self.store)
@@ -83,8 +84,11 @@ class SlurmJob:
         """USR2: the end is near; TERM: the end is here. Both ask for checkpoints."""
 
         def handle(number: int, frame: FrameType | None) -> None:
+            first = not self._told.is_set()
             self._terminated = self._terminated or number == signal.SIGTERM
             self._told.set()
+            if first and self._staging:
+                raise KeyboardInterrupt
 
         signal.signal(signal.SIGUSR2, handle)
         signal.signal(signal.SIGTERM, handle)
@@ -92,7 +96,10 @@ class SlurmJob:
     def run(self) -> str:
         """Run workers until an end; returns it."""
         self._say("running")
-        pool = self._pool()
+        try:
+            pool = self._pool()
+        except KeyboardInterrupt:
+            return self._start_again()
         try:
             if not self._told.is_set():
                 pool.start()
@@ -213,7 +220,14 @@ class SlurmJob:
 
         folder = Path(os.path.expandvars(scratch))
         datasets = [Path(path) for path in self._launch["datasets"]]
-        return Roots(roots.data, stage(datasets, roots.cache, folder, _print))
+        # Copying may take as long as a job has; the next start copies what this one could not.
+        self._staging = True
+        try:
+            if self._told.is_set():
+                raise KeyboardInterrupt
+            return Roots(roots.data, stage(datasets, roots.cache, folder, _print))
+        finally:
+            self._staging = False
 
     def _end_of_time(self) -> float:
         """When Slurm will end this job, seconds since the epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ MOST_WORKERS = 16
 
 FAILURES_TO_AVOID = 2
 """New jobs stay away from a node that has failed so often within a day."""
+
+_UNSUBMITTED = re.compile(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh")
+"""Files of submitit, named after a job as soon as there is one."""
 
 _TOO_MANY = ("qos", "limit", "temporarily unable to accept", "policy")
 
@@ -128,12 +132,16 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], cou
             stderr_to_stdout=True,
             **parameters,
         )
+        before = set(files.log.glob("*")) if files.log.exists() else set()
         try:
             if count == 1:
                 jobs = [executor.submit(run_worker, str(run.path), 0)]
             else:
                 jobs = executor.map_array(run_worker, [str(run.path)] * count, range(count))
         except (FailedJobError, FailedSubmissionError) as error:
+            for path in set(files.log.glob("*")) - before:
+                if _UNSUBMITTED.fullmatch(path.name):
+                    path.unlink()
             raise SlurmError(_words_of_sbatch(str(error))) from error
     return str(jobs[0].job_id).partition("_")[0]
 

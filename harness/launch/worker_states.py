@@ -28,6 +28,7 @@ ASK_AGAIN_SECONDS = 30.0
 
 _WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"})
 _ENDED_BY_ITSELF = frozenset({"done", "idle", "stopped", "refused", "failed"})
+_ENDED = _ENDED_BY_ITSELF | {"lost", "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ class Workers:
     """Whether the user wants no more jobs."""
     damaged: tuple[str, ...]
     """Files that cannot be read."""
+    command: str | None = None
+    """The sweep command that submitted them last, with the folder that it was given in; None outside of Slurm."""
+    gone: bool = False
+    """Whether Slurm has none of the jobs any more, so that nothing goes on by itself."""
 
     def counts(self) -> list[tuple[str, int]]:
         """Workers by state, in the order in which the states are met."""
@@ -84,21 +89,24 @@ class WorkerReader:
         Args:
             running: trials that living workers hold.
             now: the clock that the run's files are stamped with.
-            complete: nothing is left to do, so nobody needs to know what Slurm says.
+            complete: nothing is left to do, the report included, so nobody needs to know what Slurm says.
         """
         own = _outside_of_slurm(running)
         if not self._files.exists:
             return Workers(tuple(own), None, False, ())
         try:
-            name, records, jobs = str(self._files.launch()["job_name"]), self._records(now), self._submitted()
+            launch, records, jobs = self._files.launch(), self._records(now), self._submitted()
         except TornFileError as error:
             return Workers(tuple(own), None, self._files.cancelled, (str(error.path),))
         holding = Counter(trial.job for trial in running if trial.job is not None)
         jobs = list(dict.fromkeys([*jobs, *records, *holding]))
         silent = [job for job in jobs if job not in holding and not any(r.running for r in records.get(job, ()))]
-        self._slurm.ask(name, [] if complete else silent)
+        self._slurm.ask(str(launch["job_name"]), [] if complete else silent)
         states = [self._state(job, records.get(job, ()), holding[job]) for job in jobs]
-        return Workers((*states, *own), self._slurm.trouble, self._files.cancelled, ())
+        # What a job said last is not enough: one that was stopped may be about to start again.
+        gone = not complete and self._slurm.trouble is None and all(state.state in _ENDED for state in states)
+        trouble, cancelled = self._slurm.trouble, self._files.cancelled
+        return Workers((*states, *own), trouble, cancelled, (), launch.get("command"), gone)
 
     def _records(self, now: float) -> dict[str, list[JobRecord]]:
         """Every start of every job, oldest first."""

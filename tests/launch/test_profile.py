@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from submitit import SlurmExecutor
 from submitit.slurm.slurm import _make_sbatch_string
-from tiny import ROOT
+from tiny import ROOT, tiny_sweep
 
 from harness.errors import RequestError
 from harness.launch.profile import Profile, load_profile, python_command, sbatch_parameters, setup_lines
 from harness.launch.profile_values import mebibytes, minutes, shown_duration
+from harness.sweep import main
 from slurm.cluster import LittleCluster, Settings, obstacle
 
 OBSTACLE = obstacle()
@@ -126,6 +127,21 @@ BAD: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
 def test_what_is_wrong_takes_one_line(text: str, message: str, tmp_path: Path) -> None:
     assert message in refusal(tmp_path, text)
+
+
+def test_a_sweep_that_is_only_looked_at_has_its_profile_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "mine.yaml"
+    words = [str(tiny_sweep(tmp_path)), "--dry-run", "--launcher", "slurm"]
+    assert main(words) == 2
+    assert "error: launch.profile: missing" in capsys.readouterr().err
+    profile.write_text("tyme: 4h\n")
+    assert main([*words, "--set", f"launch.profile={profile}"]) == 2
+    assert "mine.yaml:1: " in capsys.readouterr().err
+    profile.write_text("time: 4h\n")
+    assert main([*words, "--set", f"launch.profile={profile}"]) == 0
+    assert "nothing was started" in capsys.readouterr().out
 
 
 def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:

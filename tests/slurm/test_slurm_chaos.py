@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tiny import environment, tiny_sweep
 
+from slurm.chaos import main
 from slurm.cluster import obstacle
 
 OBSTACLE = obstacle()
 
+# After these a trial waits two minutes until its lease expires: they are left to the long version.
+TOO_LONG = ("job killed", "cancelled by hand")
+
 
 @pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}")
 @pytest.mark.large
-def test_ten_disturbances_change_nothing(tmp_path: Path, shared_cache: Path) -> None:
+def test_ten_disturbances_change_nothing(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tiny_sweep(
         tmp_path,
-        methods=["linear_probe", "lora_c", "full_finetune", "bn_affine"],
-        train={"epochs": 4, "batch_size": 32, "image_size": 8},
-        search={"trials": 6, "startup": 6, "concurrency": 6},
-        confirm={"seeds": 4},
+        methods=["linear_probe", "bn_affine", "bitfit", "lora_c"],
+        train={"epochs": 3, "batch_size": 64, "image_size": 8},
+        search={"trials": 7, "startup": 7, "concurrency": 7, "seeds": [0]},
+        confirm={"seeds": 3},
     )
-    command = [sys.executable, "-m", "slurm.chaos", str(file), "--disturbances", "10", "--pause", "2"]
-    command += ["--workers", "3", "--work-dir", str(tmp_path / "chaos")]
-    done = subprocess.run(command, env=environment(shared_cache), capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no difference to the undisturbed run" in done.stdout
-    assert "40 trials" in done.stdout
+    for name, value in environment(shared_cache).items():
+        monkeypatch.setenv(name, value)
+    words = [str(file), "--disturbances", "10", "--pause", "4", "--workers", "3", "--work-dir", str(tmp_path / "chaos")]
+    code = main([*words, *(word for kind in TOO_LONG for word in ("--without", kind))])
+    said = capsys.readouterr()
+    assert code == 0, said.out + said.err
+    assert "no difference to the undisturbed run" in said.out
+    assert "10 disturbances" in said.out and "40 trials" in said.out

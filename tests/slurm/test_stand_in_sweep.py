@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stand_in import StandIn
-from tiny import environment, run_sweep, sweep_command, tiny_sweep
+from tiny import ROOT, environment, run_sweep, sweep_command, tiny_sweep
 
+from harness.launch.profile import Profile
+from harness.launch.slurm_commands import SlurmError
 from harness.launch.slurm_files import SlurmFiles
+from harness.launch.slurm_job import run_worker
+from harness.launch.slurm_submit import top_up
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster.processes import wait_until
@@ -62,3 +70,50 @@ def test_a_sweep_is_preempted_doubled_and_run_again(
     assert repeated_work(run) == []
     run_sweep(file, tmp_path / "local", shared_cache)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
+
+
+def planned(folder: Path, **profile: Any) -> SlurmFiles:
+    """What a run directory knows after a submission was asked for."""
+    files = SlurmFiles(RunDirectory(folder / "run"))
+    files.write_launch(
+        {
+            "job_name": "tiny-1234",
+            "workers": 4,
+            "threads": 1,
+            "trials_per_device": 1,
+            "profile": Profile(time=30, grace=10, device="cpu", **profile).model_dump(mode="json"),
+            "roots": {"data": str(folder), "cache": str(folder)},
+            "datasets": [str(folder / "small-8px")],
+            "folder": str(folder),
+            "program": str(ROOT),
+        }
+    )
+    return files
+
+
+def test_what_slurm_refuses_leaves_no_files(stand_in_slurm: StandIn, tmp_path: Path) -> None:
+    files = planned(tmp_path, partition="nope")
+    for claimable in (1, 4):
+        with pytest.raises(SlurmError, match="nvalid partition"):
+            top_up(RunDirectory(tmp_path / "run"), claimable)
+    assert list(files.log.iterdir()) == [] == files.submissions()
+
+
+def test_a_copy_to_scratch_ends_when_the_job_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job whose time ends meanwhile would not be started again."""
+    files = planned(tmp_path, scratch=str(tmp_path))
+    files.set_cancelled(True)  # or it would ask Slurm to be started again
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+
+    def copy_for_long(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(60)
+
+    monkeypatch.setattr("harness.launch.staging.stage", copy_for_long)
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGUSR2, signal.SIGTERM)}
+    try:
+        assert run_worker(str(tmp_path / "run"), 0) == "stopped"
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    assert [record.content["state"] for record in files.jobs()] == ["stopped"]
