@@ -47,9 +47,9 @@ class Sources:
         return len(self.dataset.images)
 
 
-def lay_out(work: Path, images: int, synthetic: bool) -> Sources:
-    """Write an archive of ``images`` files and unpack it."""
-    given = _synthetic(images) if synthetic else _brain_mri(images)
+def lay_out(work: Path, images: int, synthetic: bool, extent: tuple[int, int] = (320, 240)) -> Sources:
+    """Write an archive of ``images`` files and unpack it; synthetic ones have ``extent`` pixels (width, height)."""
+    given = _synthetic(images, extent) if synthetic else _brain_mri(images)
     what = f"{len(given):,} {'synthetic JPEG' if synthetic else 'brain MRI'} images"
     archive, folder = work / "images.zip", work / "unpacked"
     with ZipFile(archive, "w", ZIP_DEFLATED) as opened:
@@ -73,7 +73,7 @@ def _brain_mri(images: int) -> list[tuple[str, bytes]]:
     ]
 
 
-def _synthetic(images: int) -> list[tuple[str, bytes]]:
+def _synthetic(images: int, extent: tuple[int, int]) -> list[tuple[str, bytes]]:
     """Smooth colours with a little noise: as large when compressed as a photograph."""
     from PIL import Image
 
@@ -81,7 +81,7 @@ def _synthetic(images: int) -> list[tuple[str, bytes]]:
     given = []
     for number in range(images):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((320, 240), Image.Resampling.BICUBIC), dtype=np.int16)
+        smooth = np.asarray(coarse.resize(extent, Image.Resampling.BICUBIC), dtype=np.int16)
         noisy = (smooth + rng.integers(-8, 9, smooth.shape)).clip(0, 255).astype(np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(noisy).save(buffer, "JPEG", quality=90)

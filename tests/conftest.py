@@ -25,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that wait long for other processes go first: at the end they would leave the other cores idle."""
     order = {"slurm": 0, "tests": 1}
     items.sort(key=lambda item: order.get(item.path.parent.name, 2))
+    on_gpu = [item for item in items if item.get_closest_marker("cuda")]
+    if on_gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in on_gpu:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(scope="session")

@@ -140,6 +140,18 @@ class Training:
         self.method.finish(self.model.eval(), self._score)
         return progress
 
+    def step(self, positions: Tensor, number: int) -> Tensor:
+        """Train on the images at ``positions``, shape (batch,), as step ``number``; the detached loss.
+
+        The network must be in training mode.
+        """
+        job = self.job
+        set_learning_rates(self.context.optimizer, schedule_factor(number, self.total_steps, job.train.warmup))
+        images, labels = self.data.training_batch(positions, self.augmentation, job.seed, number)
+        torch.manual_seed(derive_seed("step", job.seed, number))
+        self.context.step = number
+        return self.method.training_step(self.context, images, labels)
+
     def logits(self, side: Side) -> npt.NDArray[np.float64]:
         """Float64 logits of a side with the tensors as they are now."""
         # Nothing is evaluated twice; a trial that was resumed after its best epoch has them no more.
@@ -189,18 +201,14 @@ class Training:
         return build_criterion(labels, len(self.job.data.classes), train.class_weights, train.label_smoothing)
 
     def _epoch(self, clock: float) -> None:
-        progress, job, data = self.progress, self.job, self.data
-        order = data.order(job.seed, progress.epoch)
+        progress, job = self.progress, self.job
+        order = self.data.order(job.seed, progress.epoch)
         batches = torch.split(order[: self.steps_per_epoch * job.train.batch_size], job.train.batch_size)
         losses: list[Tensor] = []
         set_training_mode(self.model, self.method.batch_norm)
         for index in range(progress.step_in_epoch, self.steps_per_epoch):
             step = progress.epoch * self.steps_per_epoch + index
-            set_learning_rates(self.context.optimizer, schedule_factor(step, self.total_steps, job.train.warmup))
-            images, labels = data.training_batch(batches[index], self.augmentation, job.seed, step)
-            torch.manual_seed(derive_seed("step", job.seed, step))
-            self.context.step = step
-            losses.append(self.method.training_step(self.context, images, labels))
+            losses.append(self.step(batches[index], step))
             self._report(step)
             if self.control.stop.is_set() and index + 1 < self.steps_per_epoch:
                 self._interrupt(index + 1, losses, clock)

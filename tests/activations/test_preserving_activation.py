@@ -229,7 +229,7 @@ def test_the_triton_kernels_compute_the_same_in_its_interpreter() -> None:
     assert done.stdout == "equal\n", done.stderr
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("execution", ["fused", "compiled", "triton"])
 def test_on_a_gpu_every_execution_equals_the_plain_one(execution: Execution) -> None:
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):

@@ -123,7 +123,7 @@ def test_layout_and_type_are_kept_and_half_precision_does_not_blur(
     assert (half.float() - result).abs().max() < 0.03
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_the_device_does_not_change_the_draw() -> None:
     images = noise(8, 64, 64).contiguous(memory_format=torch.channels_last)
     there = augment(images.cuda(), EVERYTHING, seeded())
