@@ -19,7 +19,7 @@ from harness.reporting import refresh_report, report_is_current
 from harness.store import RunDirectory
 from harness.studies import Roots
 from harness.worker import EXIT_STOPPED, Worker, stop_on_signals
-from slurm.chaos import ended
+from slurm.disturbances import ended
 
 
 @pytest.fixture
