@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import claims
-from analysis.contents import Figure, Item, Section, Table
+from analysis.contents import Drawings, Figure, Item, Section, Table
 from analysis.figures.comparisons import forest
 from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
 from analysis.figures.predictions import ReducedPredictions, confusion, reliability, sensitivity
 from analysis.figures.ranks import critical_difference
+from analysis.parallel import HERE, Pool
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import metric_name
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
@@ -26,54 +27,57 @@ if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis
 
 
-def findings(analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Mapping[str, str] | None) -> list[Section]:
-    """What was found, claim by claim, and how."""
+def findings(
+    analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Mapping[str, str] | None, pool: Pool = HERE
+) -> list[Section]:
+    """What was found, claim by claim, and how; ``pool`` draws the figures, here as below."""
+    drawn = Drawings((pool.submit(forest, analysis.primary, "forest"),))
+    ranks = Drawings((pool.submit(_ranks, analysis.primary),))
     return [
         Section(
             "Findings",
             results_paragraphs(analysis),
-            present(main(analysis, parameters), *forest(analysis, "forest"), claims_table(analysis)),
+            present(main(analysis, parameters), drawn, claims_table(analysis)),
         ),
         Section("How the methods were compared", (methods_paragraph(analysis, spec),), ()),
         Section(
             "Comparisons",
             (),
             present(
-                pairwise(analysis), averages(analysis), not_compared(analysis), *_ranks(analysis),
+                pairwise(analysis), averages(analysis), not_compared(analysis), ranks,
                 robustness(analysis), robustness_of_averages(analysis),
             ),
         ),
     ]  # fmt: skip
 
 
-def seed_section(analysis: Analysis) -> Section:
+def seed_section(analysis: Analysis, pool: Pool = HERE) -> Section:
     """What the seeds did, and what so many of them can show."""
-    names = stems("seeds", analysis.evidence.datasets)
-    figures = [figure for name, stem in names.items() for figure in seeds(analysis, name, stem)]
+    names, shown = stems("seeds", analysis.evidence.datasets), analysis.primary
+    drawn = Drawings(tuple(pool.submit(seeds, shown, name, stem) for name, stem in names.items()))
     return Section(
-        "Seeds and power", (), present(*figures, power(analysis), seed_sensitivity(analysis), nondeterminism(analysis))
+        "Seeds and power", (), present(drawn, power(analysis), seed_sensitivity(analysis), nondeterminism(analysis))
     )
 
 
-def prediction_section(reduced: Mapping[str, ReducedPredictions]) -> Section:
+def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = HERE) -> Section:
     """Calibration and confusion of each method on each dataset with predictions."""
     drawings: Sequence[tuple[str, Callable[[ReducedPredictions, str], tuple[Figure, ...]]]] = (
         ("reliability", reliability),
         ("confusion", confusion),
         ("sensitivity", sensitivity),
     )
-    figures = [
-        figure
+    drawn = [
+        pool.submit(draw, reduced[name], stem)
         for prefix, draw in drawings
         for name, stem in stems(prefix, reduced).items()
-        for figure in draw(reduced[name], stem)
     ]
-    return Section("Predictions", (), present(*figures))
+    return Section("Predictions", (), present(Drawings(tuple(drawn))))
 
 
-def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int]) -> tuple[Figure, ...]:
+def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int], pool: Pool = HERE) -> Drawings:
     """Score against trained parameters."""
-    return pareto(analysis, trained, "pareto")
+    return Drawings((pool.submit(pareto, analysis.primary, trained, "pareto"),))
 
 
 def supplement(analysis: Analysis) -> Section:
@@ -110,7 +114,7 @@ def present(*items: Item | None) -> tuple[Item, ...]:
     return tuple(item for item in items if item is not None and not (isinstance(item, Table) and item.empty))
 
 
-def _ranks(analysis: Analysis) -> Iterable[Figure]:
+def _ranks(analysis: Analysis) -> tuple[Figure, ...]:
     try:
         return critical_difference(analysis, "critical_difference")
     except Refused:

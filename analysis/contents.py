@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 NOT_AVAILABLE = "n/a"
@@ -93,7 +93,24 @@ class Facts:
     kind: str = field(default="facts", init=False)
 
 
-Item = Table | Figure | Picture | Facts
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """Figures that may still be in the making; ``settled`` puts them in the place of this."""
+
+    parts: tuple[Callable[[], Sequence[Figure]], ...]
+    """Each waits for its figures."""
+    stem: str = ""
+    """Where there is one, all figures are named after it, with a number from the second on."""
+
+    def figures(self) -> tuple[Figure, ...]:
+        """All of them, in order."""
+        drawn = [figure for part in self.parts for figure in part()]
+        if not self.stem:
+            return tuple(drawn)
+        return tuple(replace(one, stem=sheet_stem(self.stem, place)) for place, one in enumerate(drawn))
+
+
+Item = Table | Figure | Picture | Facts | Drawings
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,22 @@ class Section:
     title: str
     sentences: tuple[str, ...]
     items: tuple[Item, ...]
+
+
+def sheet_stem(stem: str, place: int) -> str:
+    """The file name of the sheet at a place, counted from 0; the first keeps the name."""
+    return stem if place == 0 else f"{stem}_{place + 1}"
+
+
+def settled(sections: Sequence[Section]) -> list[Section]:
+    """The sections with all figures drawn, without those that have nothing to show."""
+    result = []
+    for section in sections:
+        items = [(one.figures() if isinstance(one, Drawings) else (one,)) for one in section.items]
+        whole = replace(section, items=tuple(item for part in items for item in part))
+        if whole.sentences or whole.items:
+            result.append(whole)
+    return result
 
 
 def numbered(sections: Sequence[Section]) -> list[Section]:

@@ -8,18 +8,18 @@ gives the same bytes.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.parallel import HERE, Pool, cores
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
-    from analysis.comparison.compare import Analysis
+    from analysis.comparison.compare import Analysis, DatasetFindings
     from analysis.comparison.evidence import Evidence
     from analysis.contents import Section
     from analysis.figures.predictions import ReducedPredictions
@@ -29,6 +29,10 @@ PAPER_TABLES = (
     "main", "pairwise", "averages", "claims", "power", "search", "hyperparameters", "networks", "cost", "failures",
 )  # fmt: skip
 """Tables of ``paper.tex``, which is meant to be read; the others lie in ``tables/``."""
+MANY_TRIALS, MANY_CELLS = 4000, 16
+"""Trials, and methods times datasets, from which on starting more processes is worth their seconds."""
+MOST_WORKERS = 16
+"""What one process does alone leaves no more of them anything to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +59,21 @@ class Report:
     """What a click on a cell of the page shows."""
 
 
-def write_report(run: RunDirectory, out: Path | None = None) -> ReportPaths:
+def write_report(run: RunDirectory, out: Path | None = None, workers: int | None = None) -> ReportPaths:
     """Write the report of a run, finished or not, to ``out`` (by default the run's own report folder).
+
+    Args:
+        run: its directory.
+        out: a folder, made where there is none.
+        workers: processes that share the work, as ``parallel.Pool`` starts them; None for a core each where there is
+            much to do. The report is the same.
 
     Raises:
         RequestError: the run directory is none, one of its files is torn, or ``out`` is not a folder.
         OSError: ``out`` cannot be written.
     """
     run.require()
-    return _write(_of_runs([run]), out if out is not None else run.report)
+    return _write(_of_runs([run], workers), out if out is not None else run.report)
 
 
 def write_joint_report(runs: Sequence[RunDirectory], out: Path) -> ReportPaths:
@@ -87,10 +97,11 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
     """
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import findings, prediction_section, seed_section, supplement
+    from analysis.contents import settled
     from analysis.results import VERSION
     from analysis.words.appendix import appendix
 
-    analysis, reduced = _analysed(evidence)
+    analysis, reduced = _analysed(evidence, HERE)()
     sections = [
         *findings(analysis, None, None),
         seed_section(analysis),
@@ -103,18 +114,30 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
         title=evidence.name,
         lead=f"{methods} on {datasets}, from {evidence.source}.",
         flags=[caution.sentence for caution in analysis.cautions],
-        sections=[section for section in sections if section.sentences or section.items],
+        sections=settled(sections),
         paragraphs=[text for section in sections[:2] for text in section.sentences],
         results={"version": VERSION, "name": evidence.name, "comparison": comparison_records(analysis)},
     )
     return _write(report, out)
 
 
-def _of_runs(runs: Sequence[RunDirectory]) -> Report:
+def _of_runs(runs: Sequence[RunDirectory], workers: int | None = None) -> Report:
+    with Pool(_workers(runs) if workers is None else workers) as pool:
+        return _composed(runs, pool)
+
+
+def _workers(runs: Sequence[RunDirectory]) -> int:
+    from analysis.runs import frames
+
+    cells, trials = sum(len(run.studies()) for run in runs), sum(map(frames.declared, runs))
+    return min(cores(), MOST_WORKERS) if cells >= MANY_CELLS or trials >= MANY_TRIALS else 1
+
+
+def _composed(runs: Sequence[RunDirectory], pool: Pool) -> Report:
     # These take a second to import; `--help` and a mistyped path should not wait for them.
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
-    from analysis.contents import count
+    from analysis.contents import count, settled
     from analysis.results import VERSION, results
     from analysis.run_sections import RunFacts, early, late
     from analysis.runs import frames, trials_of
@@ -122,26 +145,31 @@ def _of_runs(runs: Sequence[RunDirectory]) -> Report:
     from analysis.runs.summary import summarise
     from analysis.words.flags import flags
 
-    records = [frames.read(run, os.cpu_count() or 1) for run in runs]
+    records = [frames.read(run, pool) for run in runs]
+    evidence = evidence_of(runs, records)
+    # Begun first, because it takes longest and much waits for it.
+    analysing = _analysed(evidence, pool)
     known = [
         RunFacts(run, summarise(run, own), own.trials, several=len(runs) > 1)
         for run, own in zip(runs, records, strict=True)
     ]
-    evidence = evidence_of(runs, records)
-    analysis, reduced = _analysed(evidence)
+    searches = [section for facts in known for section in early(facts, pool)]
+    analysis, reduced = analysing()
+    predicted = prediction_section(reduced, pool)
     studies = [study for facts in known for study in facts.summary.studies]
     parameters = {study.method: " / ".join(map(count, study.trainable)) for study in studies if study.trainable}
     trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
-    first = findings(analysis, known[0].summary.spec, parameters)
+    cost = cost_figures(analysis, trained, pool)
+    first = findings(analysis, known[0].summary.spec, parameters, pool)
     sections = [
         *first,
-        seed_section(analysis),
-        *(section for facts in known for section in early(facts)),
-        prediction_section(reduced),
+        seed_section(analysis, pool),
+        *searches,
+        predicted,
         *(
             section
             for place, facts in enumerate(known)
-            for section in late(facts, evidence, cost_figures(analysis, trained) if place == 0 else ())
+            for section in late(facts, evidence, (cost,) if place == 0 else ())
         ),
         supplement(analysis),
     ]
@@ -149,30 +177,44 @@ def _of_runs(runs: Sequence[RunDirectory]) -> Report:
     documents = [results(facts.summary, flags(facts.summary)) for facts in known]
     comparison = comparison_records(analysis)
     joint = {"version": VERSION, "name": evidence.name, "runs": documents, "comparison": comparison}
+    panels = {cell: panel for run in runs for cell, panel in trials_of.panels(run).items()}
     return Report(
         title=evidence.name,
         lead=_lead(known, evidence),
         flags=list(dict.fromkeys((*said, *(caution.sentence for caution in analysis.cautions)))),
-        sections=[section for section in sections if section.sentences or section.items],
+        sections=settled(sections),
         paragraphs=[text for section in first for text in section.sentences],
         results={**documents[0], "comparison": comparison} if len(known) == 1 else joint,
-        trials={cell: panel for run in runs for cell, panel in trials_of.panels(run).items()},
+        trials=panels,
     )
 
 
-def _analysed(evidence: Evidence) -> tuple[Analysis, dict[str, ReducedPredictions]]:
-    from analysis.comparison.compare import analyse
+def _analysed(evidence: Evidence, pool: Pool) -> Callable[[], tuple[Analysis, dict[str, ReducedPredictions]]]:
+    """Begin the comparison; what is returned waits for it."""
+    from analysis.comparison.compare import judged
+
+    begun = {dataset: pool.submit(_on, evidence, dataset) for dataset in evidence.datasets}
+
+    def finish() -> tuple[Analysis, dict[str, ReducedPredictions]]:
+        found = {dataset: part() for dataset, part in begun.items()}
+        reduced = {dataset: facts for dataset, (_, facts) in found.items() if facts is not None}
+        return judged(evidence, [part for part, _ in found.values()]), reduced
+
+    return finish
+
+
+def _on(evidence: Evidence, dataset: str) -> tuple[DatasetFindings, ReducedPredictions | None]:
+    """What one dataset says, and what the figures need of its predictions, which are large."""
+    from analysis.comparison.compare import findings_on
     from analysis.comparison.pairs import DatasetValues
     from analysis.figures.predictions import reduced
 
-    kept: dict[str, ReducedPredictions] = {}
+    kept: list[ReducedPredictions | None] = []
 
     def keep(values: DatasetValues) -> None:
-        facts = reduced(values)
-        if facts is not None:
-            kept[values.dataset] = facts
+        kept.append(reduced(values))
 
-    return analyse(evidence, keep), kept
+    return findings_on(evidence, dataset, keep), kept[0]
 
 
 def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:

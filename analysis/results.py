@@ -67,7 +67,7 @@ def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
 
 
 def _score(study: Study, score: Score) -> dict[str, Any]:
-    interval = score.interval
+    interval = score.over_seeds
     return {
         "dataset": study.dataset,
         "method": study.method,
@@ -77,8 +77,8 @@ def _score(study: Study, score: Score) -> dict[str, Any]:
         "values": {str(seed): value for seed, value in score.values.items()},
         "n": len(score.values) - score.undefined,
         "undefined": score.undefined,
-        "mean": interval.mean if interval else None,
-        "sd": interval.sd if interval else None,
+        "mean": score.mean,
+        "sd": score.sd,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "confidence": interval.confidence if interval else None,

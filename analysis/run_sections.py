@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -10,9 +10,10 @@ import polars as pl
 from analysis.cards import data_section, sample_picture
 from analysis.comparison.evidence import Evidence
 from analysis.comparison_sections import present
-from analysis.contents import Facts, Figure, Item, Section
+from analysis.contents import Drawings, Facts, Figure, Item, Section
 from analysis.figures.curves import learning_curves, stems
-from analysis.figures.search import budget, importance
+from analysis.figures.search import budget, importance, parts, share_panels
+from analysis.parallel import HERE, Pool
 from analysis.runs import frames
 from analysis.runs.summary import Summary
 from analysis.tables import run_tables as tables
@@ -45,26 +46,43 @@ class RunFacts:
         return f"{self.run.path.name}_{name}" if self.several else name
 
 
-def early(facts: RunFacts) -> list[Section]:
-    """How the configurations were chosen."""
+def early(facts: RunFacts, pool: Pool = HERE) -> list[Section]:
+    """How the configurations were chosen; ``pool`` draws the figures."""
     summary = facts.summary
-    names = stems(facts.stem("curves"), summary.datasets)
-    curves = frames.curves(facts.run, summary.metric)
-    drawn = [learning_curves(curves, name, summary.metric, names[name]) for name in summary.datasets]
     return [
         facts.section(
             "Search",
             ("The search saw training and validation data; the fresh seeds alone opened the test split.",),
             tables.search(summary),
             tables.hyperparameters(summary),
-            *budget(facts.trials, summary.metric, facts.stem("budget")),
-            *importance(facts.trials, summary.metric, facts.stem("importance")),
-            *drawn,
+            *_search_figures(facts, pool),
         )
     ]
 
 
-def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Figure] = ()) -> list[Section]:
+def _search_figures(facts: RunFacts, pool: Pool) -> Iterator[Drawings]:
+    metric, trials = facts.summary.metric, facts.trials
+    stem = facts.stem("budget")
+    if share_panels(trials, metric):
+        yield Drawings((pool.submit(budget, trials, metric, stem),))
+    else:
+        alone = [pool.submit(budget, part, metric, stem, 0.95, False) for part in parts(trials, metric)]
+        yield Drawings(tuple(alone), stem)
+    stem = facts.stem("importance")
+    yield Drawings(tuple(pool.submit(importance, part, metric, stem) for part in parts(trials, metric)), stem)
+    names = stems(facts.stem("curves"), facts.summary.datasets)
+    own = {name: trials.filter(pl.col("dataset") == name) for name in facts.summary.datasets}
+    yield Drawings(
+        tuple(pool.submit(_curves, facts.run, own[name], name, metric, names[name]) for name in facts.summary.datasets)
+    )
+
+
+def _curves(run: RunDirectory, trials: pl.DataFrame, dataset: str, metric: str, stem: str) -> tuple[Figure, ...]:
+    figure = learning_curves(frames.curves(run, metric, trials), dataset, metric, stem)
+    return () if figure is None else (figure,)
+
+
+def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list[Section]:
     """Cost, progress, failures, methods, data and settings."""
     summary = facts.summary
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]

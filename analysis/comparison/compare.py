@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.comparison.evidence import Evidence
+from analysis.comparison.evidence import Evidence, Predictions
 from analysis.comparison.pairs import DatasetValues, Pair, Score
 from analysis.comparison.robustness import Robustness, robustness
 from analysis.comparison.verdicts import Comparison, Role, average, judge
@@ -36,11 +36,34 @@ class Analysis:
         wanted = (dataset, method, metric or self.evidence.plan.metric)
         return next((one for one in self.scores if (one.dataset, one.method, one.metric) == wanted), None)
 
+    @property
+    def primary(self) -> Analysis:
+        """The scores and declared comparisons by the primary metric alone: what figures show, and little to send."""
+        metric = self.evidence.plan.metric
+        return replace(
+            self,
+            evidence=replace(self.evidence, predictions=_no_predictions),
+            scores=tuple(one for one in self.scores if one.metric == metric),
+            comparisons=tuple(self.of("primary")),
+            robustness=(),
+        )
+
     def of(self, role: Role, dataset: str | None = None) -> list[Comparison]:
         """The comparisons of a role, of one dataset or of all."""
         return [
             one for one in self.comparisons if one.role == role and (dataset is None or one.pair.dataset == dataset)
         ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFindings:
+    """What the data of one dataset say, before any correction for the number of comparisons."""
+
+    scores: tuple[Score, ...]
+    pairs: tuple[Pair, ...]
+    halves: tuple[tuple[Pair, ...], tuple[Pair, ...]]
+    """The pairs by the primary metric on the first and on the second half of the seeds."""
+    cautions: tuple[Caution, ...]
 
 
 def analyse(evidence: Evidence, each: Callable[[DatasetValues], None] | None = None) -> Analysis:
@@ -50,21 +73,40 @@ def analyse(evidence: Evidence, each: Callable[[DatasetValues], None] | None = N
         evidence: what is known.
         each: called once for each dataset while its predictions are at hand, for what else needs them.
     """
+    return judged(evidence, [findings_on(evidence, dataset, each) for dataset in evidence.datasets])
+
+
+def findings_on(
+    evidence: Evidence, dataset: str, each: Callable[[DatasetValues], None] | None = None
+) -> DatasetFindings:
+    """The part of ``analyse`` that needs the predictions of one dataset, and takes nearly all of the time."""
+    plan, values = evidence.plan, DatasetValues(evidence, dataset)
+    first, second = (tuple(values.pairs((plan.metric,), part)) for part in _halves(evidence, dataset))
+    said = [replace(one, sentence=f"{dataset}: {one.sentence}") for one in values.cautions]
+    if each is not None:
+        each(values)
+    return DatasetFindings(
+        scores=tuple(values.scores()),
+        pairs=tuple(values.pairs(plan.metrics)),
+        halves=(first, second),
+        cautions=(*said, *_of_cells(evidence, dataset)),
+    )
+
+
+def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
+    """The verdicts on what was found, corrected for the declared families.
+
+    Args:
+        evidence: what is known.
+        parts: what was found on each of its datasets, in their order.
+    """
     plan = evidence.plan
-    scores: list[Score] = []
-    pairs: list[Pair] = []
-    halves: dict[str, list[Pair]] = {"the first half of the seeds": [], "the second half of the seeds": []}
-    cautions: list[Caution] = list(evidence.cautions)
-    for dataset in evidence.datasets:
-        values = DatasetValues(evidence, dataset)
-        scores += values.scores()
-        pairs += values.pairs(plan.metrics)
-        for half, part in zip(halves.values(), _halves(evidence, dataset), strict=True):
-            half += values.pairs((plan.metric,), part)
-        cautions += [replace(one, sentence=f"{dataset}: {one.sentence}") for one in values.cautions]
-        cautions += _of_cells(evidence, dataset)
-        if each is not None:
-            each(values)
+    pairs = [one for part in parts for one in part.pairs]
+    halves = {
+        "the first half of the seeds": [one for part in parts for one in part.halves[0]],
+        "the second half of the seeds": [one for part in parts for one in part.halves[1]],
+    }
+    cautions = [*evidence.cautions, *(one for part in parts for one in part.cautions)]
     by_metric = {name: [one for one in pairs if one.metric == name] for name in plan.metrics}
     comparisons = [one for own in by_metric.values() for one in judge(own, evidence)]
     averages = average(by_metric[plan.metric], evidence)
@@ -73,12 +115,16 @@ def analyse(evidence: Evidence, each: Callable[[DatasetValues], None] | None = N
     floor = unreachable_floor(exact, declared, plan.alpha) if exact and declared else None
     return Analysis(
         evidence=evidence,
-        scores=tuple(scores),
+        scores=tuple(one for part in parts for one in part.scores),
         comparisons=tuple(comparisons),
         averages=tuple(averages),
         robustness=tuple(robustness(evidence, pairs, comparisons, averages, halves)),
         cautions=tuple(dict.fromkeys((*cautions, *(() if floor is None else (floor,))))),
     )
+
+
+def _no_predictions(dataset: str) -> Predictions | None:
+    return None
 
 
 def _halves(evidence: Evidence, dataset: str) -> tuple[slice, slice]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import Figure
+from analysis.contents import Figure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL, TINT
 from analysis.stats.decisions import Verdict
@@ -60,7 +60,7 @@ def forest(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
                         caption,
                         f"Differences of {drawing.metric_name(evidence.plan.metric)} with intervals: "
                         + "; ".join(_spoken(panel, rows) for panel in part),
-                        drawing.sheet_stem(stem, len(drawn)),
+                        sheet_stem(stem, len(drawn)),
                     )
                 )
     return tuple(drawn)

@@ -39,6 +39,7 @@ _STYLE: dict[str, Any] = {
     "axes.labelsize": 9.5,
     "axes.titlesize": SMALL,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # no panel has anything between itself and its title, which matplotlib would look for
     "figure.labelsize": 9.5,
     "legend.fontsize": SMALL,
     "legend.frameon": False,
@@ -138,11 +139,6 @@ def sheets(items: Sequence[T], most: int) -> list[Sequence[T]]:
     number = -(-len(items) // most)
     ends = [len(items) * part // number for part in range(number + 1)] if number else []
     return [items[start:end] for start, end in pairwise(ends)]
-
-
-def sheet_stem(stem: str, place: int) -> str:
-    """The file name of the sheet at a place, counted from 0; the first keeps the name."""
-    return stem if place == 0 else f"{stem}_{place + 1}"
 
 
 def short_names(labels: Sequence[str], most: int = 22) -> dict[str, str]:

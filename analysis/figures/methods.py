@@ -12,7 +12,7 @@ import numpy.typing as npt
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Plan
 from analysis.comparison.pairs import Score
-from analysis.contents import Figure
+from analysis.contents import Figure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL
 from analysis.stats.cautions import collapsed_seeds
@@ -67,7 +67,7 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
                     "data, scored on this test set. Whether two intervals overlap says nothing about a difference.",
                     f"{drawing.metric_name(plan.metric)} of each seed on {dataset}; means: "
                     + ", ".join(f"{one.method} {one.mean:.3f}" for one in part if one.mean is not None),
-                    drawing.sheet_stem(stem, len(drawn)),
+                    sheet_stem(stem, len(drawn)),
                 )
             )
     return tuple(drawn)
@@ -135,7 +135,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
                     canvas,
                     _pareto_caption(analysis, points, part),
                     "; ".join(_spoken(name, points[name]) for name in part),
-                    drawing.sheet_stem(stem, len(drawn)),
+                    sheet_stem(stem, len(drawn)),
                 )
             )
     return tuple(drawn)

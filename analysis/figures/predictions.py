@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.pairs import DatasetValues
-from analysis.contents import Figure
+from analysis.contents import Figure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, PAPER, SEED, TINT
 from analysis.stats.estimate import FloatArray, mean_over_seeds
@@ -157,7 +157,7 @@ def reliability(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
                     f"the bin; hollow: less than 1 % of the cases); bars: share of the {facts.cases:,} test cases in "
                     f"each bin; dashed: perfect calibration. {_SCOPE}; no interval is drawn.",
                     f"Reliability diagrams on {facts.dataset}: " + ", ".join(one.method for one in part),
-                    drawing.sheet_stem(stem, len(drawn)),
+                    sheet_stem(stem, len(drawn)),
                 )
             )
     return tuple(drawn)
@@ -187,7 +187,7 @@ def confusion(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
                     f"seed's own matrix; {facts.cases:,} test cases ({_listed(facts)}). {_SCOPE}.",
                     f"Confusion matrices on {facts.dataset}; shares of right cases by class: "
                     + "; ".join(f"{one.method} {_shares(np.diagonal(one.confusion))}" for one in part),
-                    drawing.sheet_stem(stem, len(drawn)),
+                    sheet_stem(stem, len(drawn)),
                 )
             )
     return tuple(drawn)
@@ -249,7 +249,7 @@ def sensitivity(facts: ReducedPredictions, stem: str, confidence: float = 0.95) 
                     f"{drawing.percent(confidence)} t interval, cut off at 0 and 1. {_SCOPE}.",
                     f"Sensitivity by class on {facts.dataset}: "
                     + "; ".join(f"{one.method} {_shares(one.sensitivity.mean(axis=0))}" for one in facts.methods),
-                    drawing.sheet_stem(stem, len(drawn)),
+                    sheet_stem(stem, len(drawn)),
                 )
             )
     return tuple(drawn)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.contents import Figure
+from analysis.contents import Figure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, SEED, SMALL, TINT
 from analysis.figures.importance import CHANCE, FEWEST_TRIALS, SearchImportance, importances, slot_scores
@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 _PANELS = 15
 
 
-def budget(trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.95) -> tuple[Figure, ...]:
+def parts(trials: pl.DataFrame, metric: str) -> list[pl.DataFrame]:
+    """The rows and columns of ``trials`` that the figures of each dataset need, by name of the dataset."""
+    columns = ["dataset", "method", "stage", "slot", "seed", "status", "chosen", f"val_{metric}", "hyperparameters"]
+    own = trials.select(columns).drop_nulls("dataset").partition_by("dataset", as_dict=True)
+    return [own[key] for key in sorted(own)]
+
+
+def share_panels(trials: pl.DataFrame, metric: str) -> bool:
+    """Whether so few methods were searched that one panel has room for all."""
+    return slot_scores(trials, metric)["method"].n_unique() <= len(drawing.LINES)
+
+
+def budget(
+    trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.95, shared: bool | None = None
+) -> tuple[Figure, ...]:
     """Expected best validation score of so many search trials, with the interval of the median best.
 
     Up to six methods share a panel, one a dataset; more have a panel each and a figure a dataset.
@@ -31,6 +45,7 @@ def budget(trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.9
         metric: that the search optimised, without its prefix.
         stem: file name without its suffix.
         confidence: of the intervals, at each single number of trials.
+        shared: whether methods share panels; what ``share_panels`` says of these trials if None.
     """
     curves: dict[str, dict[str, BudgetCurve]] = {}
     for (dataset, method), own in sorted(slot_scores(trials, metric).group_by(["dataset", "method"])):
@@ -38,7 +53,7 @@ def budget(trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.9
         curves.setdefault(str(dataset), {})[str(method)] = curve
     methods = sorted({method for own in curves.values() for method in own})
     drawn: list[Figure] = []
-    if len(methods) <= len(drawing.LINES):
+    if share_panels(trials, metric) if shared is None else shared:
         for part in drawing.sheets(list(curves), 5):
             with drawing.canvas_of(1.15 + 1.75 * len(part)) as canvas:
                 grid = drawing.grid(canvas, len(part), 1, sharex=True)
@@ -54,9 +69,7 @@ def budget(trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.9
                     [lines[method] for method in shown], [names[method] for method in shown],
                     loc="outside upper left", ncols=2, handlelength=3.2,
                 )  # fmt: skip
-                drawn.append(
-                    _budget_figure(canvas, curves, part, metric, drawing.sheet_stem(stem, len(drawn)), trials, False)
-                )
+                drawn.append(_budget_figure(canvas, curves, part, metric, sheet_stem(stem, len(drawn)), trials, False))
         return tuple(drawn)
     for dataset, known in curves.items():
         for part in drawing.sheets(list(known), _PANELS):
@@ -73,9 +86,7 @@ def budget(trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.9
                     axes.set_title(names[method])
                 shown_only = {dataset: {method: known[method] for method in part}}
                 drawn.append(
-                    _budget_figure(
-                        canvas, shown_only, [dataset], metric, drawing.sheet_stem(stem, len(drawn)), trials, True
-                    )
+                    _budget_figure(canvas, shown_only, [dataset], metric, sheet_stem(stem, len(drawn)), trials, True)
                 )
     return tuple(drawn)
 
@@ -164,7 +175,7 @@ def importance(trials: pl.DataFrame, metric: str, stem: str) -> tuple[Figure, ..
                         canvas,
                         _importance_caption(dataset, metric, [one.trials for one in own]),
                         f"Importance of hyperparameters on {dataset}: " + "; ".join(map(_spoken, part)),
-                        drawing.sheet_stem(stem, len(drawn)),
+                        sheet_stem(stem, len(drawn)),
                     )
                 )
     return tuple(drawn)

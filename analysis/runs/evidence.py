@@ -36,6 +36,18 @@ class _Run:
     """(dataset, method) that the sweep names and that was begun → description and choice."""
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredPredictions:
+    """Reads the predictions of one dataset from its trials' folders; unlike a closure it can go to another process."""
+
+    cells: Mapping[tuple[str, str], Cell]
+    base: Path
+    classes: Mapping[str, tuple[str, ...]]
+
+    def __call__(self, dataset: str) -> Predictions | None:
+        return read_predictions(list(_sources(self.cells, dataset, self.base)), self.classes.get(dataset))
+
+
 def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] | None = None) -> Evidence:
     """The evidence in run directories, finished or not.
 
@@ -63,9 +75,6 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     classes = {label: tuple(map(str, card["classes"])) for label, card in cards.items()}
     names = [part.run.path.name for part in parts]
 
-    def predictions(dataset: str) -> Predictions | None:
-        return read_predictions(list(_sources(cells, dataset, base)), classes.get(dataset))
-
     return Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
         source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
@@ -73,7 +82,7 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         datasets=tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"])),
         methods=tuple(dict.fromkeys(label for part in parts for label in part.spec["methods"])),
         cells=cells,
-        predictions=predictions,
+        predictions=_StoredPredictions(cells, base, classes),
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
         cautions=tuple(_trained_differently(parts)),
     )

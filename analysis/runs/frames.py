@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from analysis.parallel import HERE, Pool
 from analysis.runs import costs
 from harness.errors import RequestError
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
 """Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
-PARALLEL_FROM = 4000
-"""Trials from which on starting more processes is worth their second."""
 
 _PLACE: dict[str, DataTypeClass] = {
     "trial": pl.String,  # path inside the run directory
@@ -50,7 +47,8 @@ _TRIAL: dict[str, DataTypeClass] = {
     "threads": pl.Int64,
     **costs.COLUMNS,
 }
-_METRIC: dict[str, DataTypeClass] = {f"{side}_{name}": pl.Float64 for side in ("val", "test") for name in METRICS}
+_COLUMNS = [(side, name, f"{side}_{name}") for side in ("val", "test") for name in METRICS]
+_METRIC: dict[str, DataTypeClass] = {column: pl.Float64 for _, _, column in _COLUMNS}
 _ATTEMPT: dict[str, DataTypeClass] = {
     **_PLACE,
     "attempt": pl.Int64,
@@ -79,24 +77,19 @@ class Records:
     """One row an attempt, as ``attempts`` says."""
 
 
-def read(run: RunDirectory, workers: int = 1) -> Records:
+def read(run: RunDirectory, pool: Pool = HERE) -> Records:
     """Read every trial folder of a run once.
 
     Args:
         run: the run directory.
-        workers: processes that share the studies of a large run. They are spawned, so a script that asks for more than
-            one needs the usual ``if __name__ == "__main__":``.
+        pool: processes that share its studies.
 
     Raises:
         TornFileError: a file of the run directory is not readable.
         RequestError: the curve of a trial without a result is not readable.
     """
-    studies = run.studies()
-    if workers > 1 and sum(map(_declared, studies)) >= PARALLEL_FROM:
-        parts = _shared(run, studies, workers)
-    else:
-        parts = [_of_study(run, study) for study in studies]
-    return _joined([_records(run, run.sources(), "source", {}, None), *parts])
+    parts = [pool.submit(_of_study, run, study) for study in run.studies()]
+    return _joined([_records(run, run.sources(), "source", {}, None), *(part() for part in parts)])
 
 
 def trials(run: RunDirectory) -> pl.DataFrame:
@@ -123,19 +116,20 @@ def attempts(run: RunDirectory) -> pl.DataFrame:
     return read(run).attempts
 
 
-def curves(run: RunDirectory, metric: str, records: Records | None = None) -> pl.DataFrame:
+def curves(run: RunDirectory, metric: str, known: pl.DataFrame | None = None) -> pl.DataFrame:
     """Validation ``metric`` by epoch (from 1) of every confirm trial of a chosen configuration that is done.
 
     Args:
         run: the run directory.
         metric: name of a validation metric.
-        records: what ``read`` returned, if that is at hand.
+        known: what ``trials`` returned, or those of its rows that are of interest, if that is at hand.
 
     Raises:
         RequestError: a curve is not readable, or as for ``read``.
     """
-    known = (read(run) if records is None else records).trials
-    shown = known.filter((pl.col("stage") == "confirm") & pl.col("chosen") & (pl.col("status") == "done"))
+    shown = (trials(run) if known is None else known).filter(
+        (pl.col("stage") == "confirm") & pl.col("chosen") & (pl.col("status") == "done")
+    )
     columns: dict[str, list[Any]] = {name: [] for name in _EPOCH}
     for trial, *place in shown.select("trial", "method", "dataset", "seed").iter_rows():
         for number, line in enumerate(_curve(TrialFolder(run.path / trial, "confirm")), start=1):
@@ -144,24 +138,14 @@ def curves(run: RunDirectory, metric: str, records: Records | None = None) -> pl
     return pl.DataFrame(columns, schema=_EPOCH)
 
 
-def _declared(study: StudyFolder) -> int:
-    description = study.description()
-    return int(description["search_slots"]) * len(description["search_seeds"]) + len(description["confirm_seeds"])
+def declared(run: RunDirectory) -> int:
+    """Search and confirm trials that the studies of a run are to have.
 
-
-def _shared(run: RunDirectory, studies: Sequence[StudyFolder], workers: int) -> list[Records]:
-    """The records of each study, read by several processes."""
-    parts = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_of_study, run, study) for study in studies]
-        for study, future in zip(studies, futures, strict=True):
-            try:
-                parts.append(future.result())
-            except RequestError:
-                # On its way from the other process the error has lost its words; reading here gives it anew.
-                pool.shutdown(cancel_futures=True)
-                parts.append(_of_study(run, study))
-    return parts
+    Raises:
+        TornFileError: the description of a study is not readable.
+    """
+    described = [study.description() for study in run.studies()]
+    return sum(int(one["search_slots"]) * len(one["search_seeds"]) + len(one["confirm_seeds"]) for one in described)
 
 
 def _of_study(run: RunDirectory, study: StudyFolder) -> Records:
@@ -227,7 +211,6 @@ def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapp
     configuration = folder.name.rpartition("-s")[0] if stage in ("confirm", "repeat") else None
     parameters, device = result.get("parameters") or {}, result.get("device") or {}
     metrics = result.get("metrics") or {}
-    sides = [(side, metrics.get(side) or {}) for side in ("val", "test")]
     return {
         "slot": asked.get("slot"),
         "seed": asked.get("seed"),
@@ -248,7 +231,7 @@ def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapp
         "device": device.get("name"),
         "threads": device.get("threads"),
         **costs.recorded(result),
-        **{f"{side}_{name}": _finite(values.get(name)) for side, values in sides for name in METRICS},
+        **{column: _finite(metrics[side].get(name)) for side, name, column in _COLUMNS if metrics.get(side)},
     }
 
 
@@ -271,4 +254,4 @@ def _curve(folder: TrialFolder) -> list[dict[str, Any]]:
 
 
 def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analysis.runs import frames
 from analysis.runs.costs import StudyCost, reference_of, relative_step, study_cost
-from analysis.runs.intervals import Interval, t_interval
 from analysis.runs.ledger import Spent, ledger
+from analysis.stats.estimate import Estimate, mean_over_seeds
 from harness.errors import RequestError, suggestion
 from harness.store import RunDirectory, StudyFolder
 
@@ -30,8 +31,12 @@ class Score:
     metric: str
     values: dict[int, float | None]
     """Seed → value; None where the metric is undefined."""
-    interval: Interval | None
+    mean: float | None
     """None without a seed, or when one leaves the metric undefined: a mean of the others would hide that."""
+    sd: float | None
+    """Sample standard deviation; None with ``mean``, or for one seed."""
+    over_seeds: Estimate | None
+    """None with ``sd``; without an interval where all seeds agree."""
 
     @property
     def undefined(self) -> int:
@@ -276,14 +281,18 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _score(metric: str, done: pl.DataFrame) -> Score:
     values: dict[int, float | None] = dict(done.select("seed", f"test_{metric}").iter_rows())
     defined = [value for value in values.values() if value is not None]
-    complete = bool(values) and len(defined) == len(values)
-    return Score(metric, values, t_interval(defined) if complete else None)
+    if not defined or len(defined) < len(values):
+        return Score(metric, values, None, None, None)
+    mean = statistics.mean(defined)
+    if len(defined) == 1:
+        return Score(metric, values, mean, None, None)
+    return Score(metric, values, mean, statistics.stdev(defined), mean_over_seeds(np.array(defined)))
 
 
 def _mean(values: pl.Series, expected: int) -> float | None:
     if expected == 0 or len(values) != expected or values.null_count():
         return None
-    return t_interval(values.to_list()).mean
+    return float(statistics.mean(values.to_list()))
 
 
 def _distinct(values: pl.Series) -> tuple[int, ...]:
@@ -296,10 +305,10 @@ def optimism(study: Study, metric: str) -> float | None:
     Best validation score minus mean test score over the confirm seeds, with the sign turned where lower is
     better; None while either is unknown.
     """
-    interval = study.scores[metric].interval
-    if study.chosen is None or study.chosen.get("value") is None or interval is None:
+    mean = study.scores[metric].mean
+    if study.chosen is None or study.chosen.get("value") is None or mean is None:
         return None
-    difference = float(study.chosen["value"]) - interval.mean
+    difference = float(study.chosen["value"]) - mean
     return -difference if metric in LOWER_IS_BETTER else difference
 
 

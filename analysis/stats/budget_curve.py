@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,18 +46,26 @@ def budget_curve(scores: npt.ArrayLike, confidence: float = 0.95, higher_is_bett
     sign = 1.0 if higher_is_better else -1.0
     ordered = np.sort(sign * finite(scores, 1))
     count = len(ordered)
-    rank, trials = np.arange(1, count + 1), np.arange(1, count + 1)[:, None]
-    with_replacement = (rank / count) ** trials - ((rank - 1) / count) ** trials
     low, high = _median_bounds(ordered, 1 - confidence)
     return BudgetCurve(
         expected=sign * (_chance_of_best(count) @ ordered),
-        expected_with_replacement=sign * (with_replacement @ ordered),
+        expected_with_replacement=sign * (_with_replacement(count) @ ordered),
         low=low if higher_is_better else -high,
         high=high if higher_is_better else -low,
         confidence=confidence,
     )
 
 
+# The methods of a comparison have the same number of trials, and these tables cost more than all else.
+@lru_cache(maxsize=2)
+def _with_replacement(count: int) -> FloatArray:
+    """Chance that the best of m draws in rows has rank i in columns."""
+    rank, trials = np.arange(1, count + 1), np.arange(1, count + 1)[:, None]
+    result: FloatArray = (rank / count) ** trials - ((rank - 1) / count) ** trials
+    return result
+
+
+@lru_cache(maxsize=2)
 def _chance_of_best(count: int) -> FloatArray:
     """``C(i - 1, m - 1) / C(B, m)`` for m in rows and rank i in columns: i is the best of m of B."""
     rank, trials = np.arange(1, count + 1), np.arange(1, count + 1)[:, None]
@@ -73,11 +82,15 @@ def _chance_of_best(count: int) -> FloatArray:
 
 def _median_bounds(ordered: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
     """The median best of m is the quantile ``0.5 ** (1 / m)`` of a single score, bounded by order statistics."""
-    count = len(ordered)
     padded = np.concatenate([[-np.inf], ordered, [np.inf]])
+    lower_rank, upper_rank = _bounding_ranks(len(ordered), alpha)
+    return padded[lower_rank], padded[upper_rank]
+
+
+@lru_cache(maxsize=2)
+def _bounding_ranks(count: int, alpha: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Places of both bounds for m = 1 … B among the ordered scores; 0 and B + 1 where there is none."""
     quantile = 0.5 ** (1.0 / np.arange(1, count + 1))
     # below[r, m]: chance that at most r scores lie below the quantile.
     below = bdtr(np.arange(count)[:, None].astype(np.float64), count, quantile)
-    lower_rank = (below <= alpha / 2).sum(axis=0)
-    upper_rank = 1 + (below < 1 - alpha / 2).sum(axis=0)
-    return padded[lower_rank], padded[upper_rank]
+    return (below <= alpha / 2).sum(axis=0), 1 + (below < 1 - alpha / 2).sum(axis=0)

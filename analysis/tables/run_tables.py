@@ -7,9 +7,9 @@ from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, Table, count, number
 from analysis.runs.frames import METRICS
-from analysis.runs.intervals import Interval
 from analysis.runs.ledger import Spent
-from analysis.runs.summary import Study, Summary, optimism, shown_hyperparameters
+from analysis.runs.summary import Score, Study, Summary, optimism, shown_hyperparameters
+from analysis.stats.estimate import Estimate
 
 METRIC_NAMES = {
     "accuracy": "Accuracy",
@@ -33,12 +33,12 @@ def scores(summary: Summary) -> Table:
     """Primary metric: mean, standard deviation, interval, seeds and parameters of each study."""
 
     def row(study: Study) -> tuple[str, ...]:
-        interval = study.scores[summary.metric].interval
+        score = study.scores[summary.metric]
         return (
             study.method,
-            number(interval.mean if interval else None),
-            number(interval.sd if interval else None),
-            _span(interval),
+            number(score.mean),
+            number(score.sd),
+            _span(score.over_seeds),
             f"{len(study.seeds)} of {study.confirm.declared}",
             _counts(study.trainable),
             _counts(study.head),
@@ -59,7 +59,7 @@ def other_metrics(summary: Summary) -> Table:
     """Every metric: mean and standard deviation."""
 
     def row(study: Study) -> tuple[str, ...]:
-        return (study.method, *(_mean_sd(study.scores[name].interval) for name in METRICS))
+        return (study.method, *(_mean_sd(study.scores[name]) for name in METRICS))
 
     return Table(
         name="metrics",
@@ -77,14 +77,13 @@ def search(summary: Summary) -> Table:
 
     def row(study: Study) -> tuple[str, ...]:
         chosen = study.chosen or {}
-        interval = study.scores[summary.metric].interval
         return (
             study.method,
             str(chosen.get("slot", NOT_AVAILABLE)),
             number(study.default_value),
             number(chosen.get("value")),
             number(study.confirmed_value),
-            number(interval.mean if interval else None),
+            number(study.scores[summary.metric].mean),
             number(optimism(study, summary.metric)),
         )
 
@@ -291,16 +290,16 @@ def _by_dataset(
     return tuple(groups)
 
 
-def _span(interval: Interval | None) -> str:
-    if interval is None or interval.low is None:
+def _span(over_seeds: Estimate | None) -> str:
+    if over_seeds is None or over_seeds.low is None:
         return NOT_AVAILABLE
-    return f"[{number(interval.low)}, {number(interval.high)}]"
+    return f"[{number(over_seeds.low)}, {number(over_seeds.high)}]"
 
 
-def _mean_sd(interval: Interval | None) -> str:
-    if interval is None:
+def _mean_sd(score: Score) -> str:
+    if score.mean is None:
         return NOT_AVAILABLE
-    return f"{number(interval.mean, 3)} ({number(interval.sd, 3)})"
+    return f"{number(score.mean, 3)} ({number(score.sd, 3)})"
 
 
 def _counts(values: Iterable[float]) -> str:

@@ -80,11 +80,11 @@ def _of_study(study: Study, metric: str) -> Iterator[str]:
     for score in study.scores.values():
         if score.undefined:
             yield f"{score.metric} is undefined in {score.undefined} of {len(score.values)} seeds."
-    interval = study.scores[metric].interval
-    if interval is not None and interval.n == 1:
+    score = study.scores[metric]
+    if score.mean is not None and score.sd is None:
         yield "one seed only: neither a standard deviation nor an interval exists."
-    if interval is not None and interval.n > 1 and interval.sd == 0:
-        yield f"all {interval.n} seeds gave the same {metric}; the seed may not reach the training."
+    if score.sd == 0:
+        yield f"all {len(score.values)} seeds gave the same {metric}; the seed may not reach the training."
 
 
 def _trials(number: int) -> str:

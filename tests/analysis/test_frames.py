@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from analysis.parallel import Pool
 from analysis.runs import frames
 from analysis.runs.evidence import evidence_of
 from analysis.runs.summary import summarise
@@ -113,7 +114,7 @@ def test_a_repetition_is_a_row_of_its_own_stage_and_has_no_curve(builder: Callab
     assert repeat["test_balanced_accuracy"] == 0.7
     assert records.trials["stage"].to_list() == ["confirm", "confirm", "repeat"]
     assert records.attempts["stage"].to_list() == ["confirm", "confirm", "repeat"]
-    assert frames.curves(made.run, "balanced_accuracy", records).select("seed").unique().height == 2
+    assert frames.curves(made.run, "balanced_accuracy", records.trials).select("seed").unique().height == 2
 
 
 def test_a_request_is_read_where_the_result_does_not_repeat_it(builder: Callable[..., RunBuilder]) -> None:
@@ -140,21 +141,19 @@ def test_what_was_read_once_is_not_read_again(unfinished: RunBuilder, monkeypatc
 
     assert summarise(run, records) == fresh[0]
     assert evidence_of([run], [records]).cells == fresh[1]
-    assert_frame_equal(frames.curves(run, "balanced_accuracy", records), fresh[2])
+    assert_frame_equal(frames.curves(run, "balanced_accuracy", records.trials), fresh[2])
 
 
-def test_several_processes_read_the_same_and_say_the_same(
-    unfinished: RunBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frames, "PARALLEL_FROM", 1)
-    alone, together = frames.read(unfinished.run), frames.read(unfinished.run, workers=2)
+def test_several_processes_read_the_same_and_say_the_same(unfinished: RunBuilder) -> None:
+    with Pool(2) as pool:
+        alone, together = frames.read(unfinished.run), frames.read(unfinished.run, pool)
 
     assert_frame_equal(together.trials, alone.trials)
     assert_frame_equal(together.attempts, alone.attempts)
     unfinished.run.study("gpaf@beta").search_trial(1, 0).result_path.write_text('{"status": "do')
     messages = []
     for workers in (1, 2):
-        with pytest.raises(TornFileError) as caught:
-            frames.read(unfinished.run, workers=workers)
+        with Pool(workers) as pool, pytest.raises(TornFileError) as caught:
+            frames.read(unfinished.run, pool)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]

@@ -121,6 +121,28 @@ def test_the_same_run_gives_the_same_bytes_in_any_process(builder: Callable[...,
     assert {f"figures/{stem}.{kind}" for stem in ("forest", "seeds_alpha") for kind in ("pdf", "png", "svg")} <= names
 
 
+def test_processes_that_share_the_work_write_the_same_bytes(builder: Callable[..., RunBuilder], tmp_path: Path) -> None:
+    methods = [f"method_{number}" for number in range(8)]  # too many to share a panel
+    made = builder(methods, ["alpha", "beta"])
+    for dataset in ("alpha", "beta"):
+        made.card(dataset)
+        for number, method in enumerate(methods):
+            study = made.study(method, dataset, slots=9)
+            made.searched(study, [0.7 + 0.01 * slot for slot in range(9)])
+            made.choose(study, 1, 0.71)
+            made.confirmed(study, {seed: value + 0.01 * number for seed, value in made.known_seeds.items()})
+
+    reports = [write_report(made.run, tmp_path / str(workers), workers).html.parent for workers in (1, 2)]
+
+    first, second = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+        for folder in reports
+    )
+    names = {path.name for path in first}
+    assert {"budget.png", "budget_2.svg", "curves_beta.pdf", "seeds_alpha.png", "results.json"} <= names
+    assert first == second
+
+
 def test_nothing_that_a_user_wrote_becomes_markup(builder: Callable[..., RunBuilder]) -> None:
     hostile = "<script>alert('1')<b> a|b $x_1$ [y](z) `c` & ]]>"
     made = builder([hostile], ["alpha"])
