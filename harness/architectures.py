@@ -6,19 +6,17 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import IMAGENET, Normalisation
+from harness.backbones import IMAGENET, TIMM, Normalisation
 from harness.errors import RequestError, one_line, suggestion
 from harness.small_resnet import SmallResNet
 
 SMALL = "resnet20"
-TIMM = "timm:"
 
 
 class Extractor(NamedTuple):
@@ -95,9 +93,7 @@ def _weights_member(name: str, weights: str | None) -> Any:
     return members[weights]
 
 
-@lru_cache(maxsize=2)
 def _published_state(member: Any) -> Mapping[str, Tensor]:
-    # Cached because a worker trains many trials from the same weights.
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(member.url).name
     try:

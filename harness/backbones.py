@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,9 @@ class Normalisation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+
+TIMM = "timm:"
+"""What the name of a network from timm begins with."""
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -70,18 +75,28 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
     Raises:
         RequestError: unknown name or weights, a file that does not fit, or no network for a download.
     """
+    path, published = _split_weights(weights)
+    # A file that is written again under the same name is another one.
+    stamp = path.stat().st_mtime_ns if path is not None and path.is_file() else 0
+    drawn = weights is None or name.startswith(TIMM)
+    kept, features, normalisation = _extractor(name, published, path, stamp, seed if drawn else 0)
+    with _stream("head", seed, classes, features):
+        model = Model(copy.deepcopy(kept), features, classes, name, normalisation)
+    model.backbone.requires_grad_(False)
+    return model.eval(), normalisation
+
+
+@lru_cache(maxsize=2)
+def _extractor(
+    name: str, published: str | None, path: Path | None, stamp: int, seed: int
+) -> tuple[nn.Module, int, Normalisation]:
+    """A network, its features and its normalisation; kept, because a worker trains many trials from the same."""
     from harness.architectures import build_extractor
     from harness.weights_file import load_backbone
 
-    path, published = _split_weights(weights)
     with _stream("backbone", seed):
         backbone, features, normalisation = build_extractor(name, published)
-    if path is not None:
-        normalisation = load_backbone(backbone, name, path)
-    with _stream("head", seed, classes, features):
-        model = Model(backbone, features, classes, name, normalisation)
-    model.backbone.requires_grad_(False)
-    return model.eval(), normalisation
+    return backbone, features, normalisation if path is None else load_backbone(backbone, name, path)
 
 
 def check_backbone(name: str, weights: str | Path | None) -> None:
@@ -90,14 +105,15 @@ def check_backbone(name: str, weights: str | Path | None) -> None:
     Raises:
         RequestError: as ``build_model`` would, except for what only the weights themselves can tell.
     """
-    from harness.architectures import TIMM, build_extractor, check_names
+    from harness.architectures import SMALL, build_extractor, check_names
     from harness.weights_file import missing_file
 
     path, published = _split_weights(weights)
     check_names(name, published)
     if path is not None and not path.is_file():
         raise missing_file(path)
-    if not name.startswith(TIMM):
+    # Whether one of torchvision's ends in a classifier that can be replaced shows when it is built.
+    if name != SMALL and not name.startswith(TIMM):
         with torch.device("meta"):
             build_extractor(name, None)
 

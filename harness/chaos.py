@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.launch.starting import is_worker
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 
@@ -98,7 +99,7 @@ def run_disturbed(
 
 def _workers(sweep: subprocess.Popen[bytes]) -> list[psutil.Process]:
     try:
-        return [child for child in psutil.Process(sweep.pid).children() if "harness.worker" in child.cmdline()]
+        return [child for child in psutil.Process(sweep.pid).children() if is_worker(child)]
     except psutil.NoSuchProcess:
         return []
 

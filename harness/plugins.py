@@ -140,6 +140,12 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
     )
 
 
+def load_builtin() -> None:
+    """Load the built-in plugins, so that ``discover`` need not in this process and its forks."""
+    for folder in _builtin_folders():
+        _load_folder(folder, [], [], set())
+
+
 def _builtin_folders() -> list[Path]:
     package = Path(__file__).resolve().parent
     # A wheel has them inside the package, a checkout beside it.

@@ -260,11 +260,15 @@ class RunDirectory:
         """The folder of the report."""
         return self.path / "report"
 
+    @property
+    def workers(self) -> Path:
+        """The folder of what workers print, and of what they are at; ``worker_log`` makes it."""
+        return self.path / "workers"
+
     def worker_log(self, name: str) -> Path:
         """Where what a worker prints is kept."""
-        folder = self.path / "workers"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{name}.log"
+        self.workers.mkdir(exist_ok=True)
+        return self.workers / f"{name}.log"
 
     @property
     def report_page(self) -> Path:

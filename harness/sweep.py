@@ -22,6 +22,8 @@ from harness.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.launch.inline import InlineWorker
+    from harness.launch.pool import WorkerPool
     from harness.scheduler import Scheduler
     from harness.spec import SweepSpec
     from harness.store import RunDirectory
@@ -128,16 +130,22 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     run.create()
     submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
-    studies = plan_run(
-        run,
-        spec,
-        catalogue,
-        roots,
-        console,
-        rerun_stale=arguments.stale == "rerun",
-        repair=arguments.repair,
-        retry_failed=arguments.retry_failed,
-    )
+    workers = None if submit is not None else _workers(run, spec, roots)
+    try:
+        studies = plan_run(
+            run,
+            spec,
+            catalogue,
+            roots,
+            console,
+            rerun_stale=arguments.stale == "rerun",
+            repair=arguments.repair,
+            retry_failed=arguments.retry_failed,
+        )
+    except BaseException:
+        if workers is not None:
+            workers.stop(console.print)
+        raise
     run.write_environment(capture())
     scheduler = Scheduler(studies, spec.launch.retries, budget=Budget.of(run, spec))
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
@@ -146,7 +154,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
             code = submit(scheduler)
             if code is not None:
                 return code
-        elif _launch(run, spec, roots, scheduler, console):
+        elif workers is not None and _launch(workers, scheduler, console):
             console.print("interrupted; the same command goes on from here")
             return EXIT_INTERRUPTED
     page = refresh_report(run)
@@ -194,18 +202,28 @@ def same_command(arguments: argparse.Namespace) -> list[str]:
     return ["python", "-m", "harness.sweep", str(arguments.file), *(word for pair in given for word in pair)]
 
 
-def _launch(run: RunDirectory, spec: SweepSpec, roots: Roots, scheduler: Scheduler, console: Console) -> bool:
-    """Run workers until all is done; True when the user interrupted."""
+def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker | WorkerPool:
+    """The workers of this launch, which load their modules while the sweep is planned."""
     from harness.launch.inline import InlineWorker
     from harness.launch.local import local_workers
+
+    if spec.launch.kind == "inline":
+        return InlineWorker(run, spec.launch, roots)
+    workers = local_workers(run, spec.launch, roots)
+    # With a report the sweep is most likely complete.
+    if not run.report_state.exists():
+        workers.prepare()
+    return workers
+
+
+def _launch(workers: InlineWorker | WorkerPool, scheduler: Scheduler, console: Console) -> bool:
+    """Run workers until all is done; True when the user interrupted."""
     from harness.progress import Display
 
     # A scheduler or a closing terminal ends the sweep with SIGTERM: stop as on Ctrl-C. A shell that starts it in the
     # background makes it ignore SIGINT, which would leave no way to stop it in order.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    inline = spec.launch.kind == "inline"
-    workers = InlineWorker(run, spec.launch, roots) if inline else local_workers(run, spec.launch, roots)
     try:
         with Display(scheduler, workers.count, console) as display:
             workers.start()

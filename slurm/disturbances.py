@@ -12,6 +12,7 @@ import psutil
 
 from harness.errors import RequestError
 from harness.launch.slurm_files import SlurmFiles
+from harness.launch.starting import is_worker
 from harness.reporting import report_is_current
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster
@@ -136,16 +137,16 @@ class Chaos:
         return True
 
     def _kill_worker(self, number: str, node: str) -> bool:
-        return self._kill(node, "harness.worker")
+        return self._kill(node, is_worker)
 
     def _kill_job(self, number: str, node: str) -> bool:
-        return self._kill(node, "submitit.core._submit")
+        return self._kill(node, lambda process: "submitit.core._submit" in process.cmdline())
 
-    def _kill(self, node: str, module: str) -> bool:
+    def _kill(self, node: str, chosen: Callable[[psutil.Process], bool]) -> bool:
         found = []
         for process in self.cluster.processes(node):
             try:
-                if module in psutil.Process(process.pid).cmdline():
+                if chosen(psutil.Process(process.pid)):
                     found.append(process.pid)
             except psutil.NoSuchProcess:
                 continue

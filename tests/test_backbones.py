@@ -41,9 +41,9 @@ def refusal(name: str, weights: str | Path | None) -> str:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of downloaded weights, and no network."""
-    from harness.architectures import _published_state
+    from harness.backbones import _extractor
 
-    _published_state.cache_clear()
+    _extractor.cache_clear()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub_home"))
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")

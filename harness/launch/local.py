@@ -21,8 +21,7 @@ def local_workers(run: RunDirectory, launch: LaunchSpec, roots: Roots) -> Worker
     threads = max(1, cores // count) if launch.threads == "auto" else launch.threads
     name = str(os.getpid())
     share = ["--share", str(launch.trials_per_device)]
-    reports = run.worker_log(name).parent
-    return WorkerPool(run, roots, count, threads, devices, name, reports, share)
+    return WorkerPool(run, roots, count, threads, devices, name, run.workers, share)
 
 
 def available_devices() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from harness.errors import EXIT_BAD_REQUEST, RequestError
 from harness.launch.deaths import OutOfMemoryCounter, describe_death
+from harness.launch.starting import Starter, WorkerProcess, starter
 from harness.lease import record_death
 from harness.store import RunDirectory
 from harness.studies import Roots
@@ -29,7 +29,7 @@ MAX_FAST_DEATHS = 5
 class _Started:
     """A worker process."""
 
-    process: subprocess.Popen[bytes]
+    process: WorkerProcess
     log: Path
     report: Path
     at: float
@@ -63,6 +63,16 @@ class WorkerPool:
     _fast_deaths: int = 0
     _started: int = 0
     _memory: OutOfMemoryCounter = field(default_factory=OutOfMemoryCounter)
+    _starter: Starter = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Threads that spin while they wait bring a shared machine to a crawl: ten times slower steps were seen.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        self._starter = starter(environment)
+
+    def prepare(self) -> None:
+        """Begin to load what workers need; the pool must be stopped even if it is never started."""
+        self._starter.prepare()
 
     def start(self) -> None:
         """Start all workers."""
@@ -119,13 +129,14 @@ class WorkerPool:
                 process.kill()
             self.done = process.wait() == 0 or self.done
         self._workers.clear()
+        self._starter.close()
 
     def _start(self, place: int) -> None:
         self._started += 1
         name = f"{self.name}-{self._started}"
         log, report = self.run.worker_log(name), self.reports / f"{name}.json"
-        command = [
-            sys.executable, "-m", "harness.worker", str(self.run.path),
+        arguments = [
+            str(self.run.path),
             "--device", self.devices[place % len(self.devices)],
             "--threads", str(self.threads),
             "--parent", str(os.getpid()),
@@ -134,19 +145,7 @@ class WorkerPool:
             "--report", str(report),
             *self.arguments,
         ]  # fmt: skip
-        # Threads that spin while they wait bring a shared machine to a crawl: ten times slower steps were seen.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        with log.open("wb") as stream:
-            # A session of its own: Ctrl-C reaches the sweep alone, which then ends its workers in order.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                env=environment,
-                start_new_session=True,
-            )
-        self._workers[place] = _Started(process, log, report, time.monotonic())
+        self._workers[place] = _Started(self._starter.start(arguments, log), log, report, time.monotonic())
 
     def _record_death(self, worker: _Started, code: int) -> None:
         report = read_report(worker.report)

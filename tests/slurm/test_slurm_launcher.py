@@ -15,6 +15,7 @@ import pytest
 from tiny import ROOT, environment, run_sweep, sweep_command, tiny_sweep
 
 from harness.launch.slurm_files import SlurmFiles
+from harness.launch.starting import is_worker
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory, TrialFolder
 from slurm.cluster import LittleCluster, Settings, obstacle
@@ -159,7 +160,8 @@ def test_a_job_that_runs_twice_at_once(site: Site, tmp_path: Path) -> None:
     wait_for_epochs(trial, 2)
     (_, node) = site.jobs(tmp_path / "run")[0]
     # The first copy is stopped in its tracks, so that it wakes up in the middle of the second.
-    held = [psutil.Process(p.pid) for p in site.cluster.processes(node) if is_worker(p.pid)]
+    there = [psutil.Process(p.pid) for p in site.cluster.processes(node) if psutil.pid_exists(p.pid)]
+    held = [process for process in there if is_worker(process)]
     for process in held:
         process.suspend()
     site.cluster.lose(node)
@@ -173,13 +175,6 @@ def test_a_job_that_runs_twice_at_once(site: Site, tmp_path: Path) -> None:
     assert repeated_work(run) == []
     run_sweep(one_long_trial(tmp_path), tmp_path / "local", site.cache)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
-
-
-def is_worker(pid: int) -> bool:
-    try:
-        return "harness.worker" in psutil.Process(pid).cmdline()
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.large

@@ -1,0 +1,110 @@
+"""A process that has loaded all that workers need, and forks each of them from itself in milliseconds.
+
+Started by ``ForkStarter`` as ``python -m harness.launch.preloaded``. It runs no trial, opens no file of a run and uses
+no device: threads and what a GPU's driver keeps do not survive a fork. A worker is its grandchild, whose parent ends at
+once, so that Linux makes it the launcher's child (see ``harness.launch.starting``); neither dies with the other.
+
+It reads a request a line, ``{"log": FILE, "arguments": [...]}``, and answers each with the worker's process id.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+MODULES = (
+    "harness.worker",
+    "harness.train.run",
+    "harness.scheduler",
+    "optuna",
+    # Itself of a second, and torch's optimisers and torchvision load it at the first use.
+    "torch._dynamo",
+    "torchvision",
+)
+"""What a worker loads before its first step, whatever it trains."""
+
+READY = b"ready\n"
+WORKER_NAME = "gpaf-worker"
+"""What the system calls a forked worker, at most 15 characters: its command line is that of this process."""
+
+
+def main() -> int:
+    """Serve requests until the launcher closes its end; in each worker this returns the worker's exit code."""
+    requests, answers = os.dup(0), os.dup(1)
+    # Whatever the modules print is no answer.
+    os.dup2(2, 1)
+    for module in MODULES:
+        importlib.import_module(module)
+    from harness.plugins import load_builtin
+
+    load_builtin()
+    # The pages of what exists by now stay shared: the collector does not write into them any more.
+    gc.collect()
+    gc.freeze()
+    os.write(answers, READY)
+    arguments = _serve(requests, answers)
+    if arguments is None:
+        return 0
+    from harness.worker import main as work
+
+    return work(arguments)
+
+
+def _serve(requests: int, answers: int) -> Sequence[str] | None:
+    """Fork workers on request; their command line in each of them, None at the end."""
+    while line := _line(requests):
+        request = json.loads(line)
+        reading, writing = os.pipe()
+        between = os.fork()
+        if between == 0:
+            between = os.getpid()
+            if (worker := os.fork()) != 0:
+                os.write(writing, b"%d\n" % worker)
+                os._exit(0)
+            for descriptor in (requests, answers, reading, writing):
+                os.close(descriptor)
+            _become_worker(Path(request["log"]), between)
+            arguments: list[str] = request["arguments"]
+            return arguments
+        os.close(writing)
+        # Only once it has ended is the worker the launcher's.
+        os.waitpid(between, 0)
+        os.write(answers, os.read(reading, 32))
+        os.close(reading)
+    return None
+
+
+def _line(descriptor: int) -> bytes:
+    """The next line, unbuffered, because what is read too much would be lost in the forks; empty at the end."""
+    line = b""
+    while not line.endswith(b"\n") and (character := os.read(descriptor, 1)):
+        line += character
+    return line if line.endswith(b"\n") else b""
+
+
+def _become_worker(log: Path, between: int) -> None:
+    """Make this fork what a process started for a worker would be."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for source, target in ((output, 1), (output, 2), (nothing, 0)):
+        os.dup2(source, target)
+    os.close(output)
+    os.close(nothing)
+    Path("/proc/self/comm").write_text(WORKER_NAME)
+    # numpy's own generator, which plugins may use, would draw the same numbers in every fork.
+    import numpy as np
+
+    np.random.seed()
+    while os.getppid() == between:
+        time.sleep(0.001)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

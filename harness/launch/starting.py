@@ -1,0 +1,196 @@
+"""Starting worker processes: each from scratch, or as forks of one process that has loaded everything."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from harness.launch.preloaded import READY, WORKER_NAME
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class WorkerProcess(Protocol):
+    """A worker as its launcher sees it; ``subprocess.Popen`` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raises ``subprocess.TimeoutExpired``."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+class Starter(Protocol):
+    """Starts workers, in sessions of their own: Ctrl-C reaches the launcher alone, which ends them in order."""
+
+    def prepare(self) -> None:
+        """Get ready in the background."""
+
+    def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
+        """Start ``python -m harness.worker`` with these arguments; it prints into ``log``."""
+
+    def close(self) -> None:
+        """Nothing more will be started; what runs goes on."""
+
+
+class ProcessStarter:
+    """Starts each worker as a new interpreter, which takes seconds to load its modules.
+
+    Args:
+        environment: variables of every worker.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def prepare(self) -> None:
+        """Nothing can be done ahead."""
+
+    def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
+        """Start a worker."""
+        with log.open("wb") as stream:
+            return subprocess.Popen(
+                [sys.executable, "-m", "harness.worker", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ForkStarter:
+    """Starts workers as forks of ``harness.launch.preloaded``.
+
+    They are this process's own children all the same: ``starter`` has asked the system to give it what its descendants
+    leave behind. If the process that is forked cannot be used any more, the worker is started from scratch, so that an
+    error shows where it always does, and the next one gets a new such process.
+
+    Args:
+        environment: variables of every worker.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._server: subprocess.Popen[bytes] | None = None
+        self._ready = False
+
+    def prepare(self) -> None:
+        """Start loading modules, unless that has begun."""
+        if self._server is not None:
+            return
+        self._ready = False
+        # Where it fails, the worker that is then started from scratch says why.
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "harness.launch.preloaded"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
+            start_new_session=True,
+            bufsize=0,
+        )
+
+    def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
+        """Start a worker, as soon as the modules are loaded."""
+        # Made here, so that a full disk is this process's error.
+        log.open("wb").close()
+        self.prepare()
+        pid = self._ask({"arguments": list(arguments), "log": str(log)})
+        if pid is not None:
+            return _Adopted(pid)
+        self.close()
+        return ProcessStarter(self._environment).start(arguments, log)
+
+    def close(self) -> None:
+        """End the process that is forked; workers go on."""
+        if self._server is not None:
+            self._server.kill()
+            with self._server:
+                self._server = None
+
+    def _ask(self, request: Mapping[str, object]) -> int | None:
+        """The process id of a new worker; None where the server is gone."""
+        assert self._server is not None and self._server.stdin is not None and self._server.stdout is not None
+        # Nothing is asked of it before it is ready, so that Ctrl-C meanwhile leaves no worker behind.
+        if not self._ready and self._server.stdout.readline() != READY:
+            return None
+        self._ready = True
+        try:
+            self._server.stdin.write(json.dumps(request).encode() + b"\n")
+        except BrokenPipeError:
+            return None
+        answer = self._server.stdout.readline()
+        return int(answer) if answer.endswith(b"\n") else None
+
+
+class _Adopted:
+    """A child of this process that it did not start itself."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(WORKER_NAME, timeout or 0.0)
+            time.sleep(0.02)
+        return code
+
+    def terminate(self) -> None:
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        # Not after its end has been seen: the number may be another process's by then.
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def starter(environment: Mapping[str, str]) -> Starter:
+    """The fastest way to start workers that this system has."""
+    if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
+        return ForkStarter(environment)
+    return ProcessStarter(environment)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process is a worker, however it was started; False where it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.name() == WORKER_NAME or "harness.worker" in process.cmdline()
+    return False

@@ -1,0 +1,70 @@
+"""Workers that are forked from a process with everything loaded are what workers of their own would be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from home import Home
+from tiny import environment
+
+from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter
+from harness.lease import claim
+from harness.worker_report import EXIT_STOPPED, read_report
+from slurm.cluster.processes import wait_until
+
+
+@pytest.fixture
+def forks(home: Home) -> Iterator[ForkStarter]:
+    found = starter({**environment(home.cache), "OMP_NUM_THREADS": "1", "MARK": "mine"})
+    if not isinstance(found, ForkStarter):
+        pytest.skip("this system does not let a process adopt its descendants")
+    found.prepare()
+    yield found
+    found.close()
+
+
+def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> None:
+    # Somebody else runs the last trial, so that workers wait for as long as they are let.
+    spec = home.run / "spec.json"
+    spec.write_text(spec.read_text().replace(str(finished_home.path), str(home.path)))
+    (home.confirm_trial / "result.json").unlink()
+    assert claim(home.confirm_trial) is not None
+    arguments = [str(home.run), "--parent", str(os.getpid()), "--data-root", str(home.cache), "--cache-root"]
+
+    def start(name: str) -> tuple[WorkerProcess, Path]:
+        log, report = home.path / f"{name}.log", home.path / f"{name}.json"
+        worker = forks.start([*arguments, str(home.cache), "--report", str(report)], log)
+        assert wait_until(lambda: worker.poll() is not None or read_report(report) is not None, 120), log.read_text()
+        return worker, log
+
+    refused = forks.start([str(home.path)], home.path / "refused.log")
+    assert refused.wait(60) == 2 and refused.poll() == 2
+    assert "error: " in (home.path / "refused.log").read_text()
+
+    first, second = start("first")[0], start("second")[0]
+    (server,) = [child for child in psutil.Process().children() if "harness.launch.preloaded" in child.cmdline()
+                 and not is_worker(child)]  # fmt: skip
+    for worker in (first, second):
+        process = psutil.Process(worker.pid)
+        assert is_worker(process) and process.ppid() == os.getpid() and os.getsid(worker.pid) == worker.pid
+        assert process.environ()["MARK"] == "mine"
+        assert {Path(f"/proc/{worker.pid}/fd/{number}").readlink().suffix for number in (1, 2)} == {".log"}
+
+    # Killed, told to stop, and left alone: each for itself, and no death is another one's.
+    server.kill()
+    first.kill()
+    assert first.wait(60) == -9
+    second.terminate()
+    assert second.wait(60) == EXIT_STOPPED
+    third, log = start("third")
+    assert psutil.Process(third.pid).cmdline()[1:3] == ["-m", "harness.worker"], "from scratch, as the server is gone"
+    fourth, _ = start("fourth")
+    assert "harness.launch.preloaded" in psutil.Process(fourth.pid).cmdline()
+    for worker in (third, fourth):
+        worker.terminate()
+        assert worker.wait(60) == EXIT_STOPPED
+    assert log.read_text() == ""
