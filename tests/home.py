@@ -56,9 +56,11 @@ class Home:
         (found,) = (self.study / "confirm").iterdir()
         return found
 
-    def sweep(self, *extra: str, expect: int = 0, run: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def sweep(
+        self, *extra: str, expect: int = 0, run: Path | None = None, report: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run the sweep inside this process."""
-        return run_inline(self.file, run or self.run, self.cache, *extra, expect=expect)
+        return run_inline(self.file, run or self.run, self.cache, *extra, expect=expect, report=report)
 
     def sweep_with_workers(self, run: Path, expect: int) -> subprocess.CompletedProcess[str]:
         """Run the sweep in processes of its own, as a user does."""

@@ -243,7 +243,7 @@ def test_repair_gives_the_results_of_an_undisturbed_run(home: Home, finished_hom
     kept = {path: path.read_bytes() for path in damaged} | {
         path: path.read_bytes() for path in [home.search_trial / "result.json"]
     }
-    done = home.sweep("--repair")
+    done = home.sweep("--repair", report=False)
     for path, old in kept.items():
         aside = path.with_name(f"{path.name}.damaged1")
         assert f"set aside: {aside}" in done.stderr and aside.read_bytes() == old
@@ -255,7 +255,7 @@ def test_repair_of_predictions_result_and_curve(home: Home, finished_home: Home,
     refuses(sweep, [home.file, "--run-dir", home.run], "predictions.parquet: torn", "--repair")
     truncate(home.search_trial / "result.json")
     truncate(home.search_trial / "curve.jsonl")
-    home.sweep("--repair")
+    home.sweep("--repair", report=False)
     assert run_differences(RunDirectory(home.run), RunDirectory(finished_home.run)) == []
     assert len(list(home.run.rglob("*.damaged1"))) == 4
 
@@ -289,7 +289,7 @@ def test_stale_study_is_named_and_kept(home: Home) -> None:
     assert "stale: my_probe@zero_one: " in stopped.stderr
     assert "method.code: changed" in stopped.stderr and "0.001 → 0.002" in stopped.stderr
     assert content(home.study) == before
-    home.sweep("--stale", "rerun")
+    home.sweep("--stale", "rerun", report=False)
     assert content(home.run / "stale" / "my_probe@zero_one.1") == before
     (renewed,) = RunDirectory(home.run).study("my_probe@zero_one").trials("search")
     assert renewed.result()["hyperparameters"]["head_lr"] == 0.002

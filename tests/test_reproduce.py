@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Pa
         train={"epochs": 2, "batch_size": 32, "image_size": 8},
         search={"trials": 1, "seeds": [0]},
     )
-    run_inline(file, folder / "run", shared_cache)
+    run_inline(file, folder / "run", shared_cache, report=False)
     return folder / "run"
 
 

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from tiny import environment, run_inline, run_sweep, sweep_command, tiny_sweep
 
+from harness.replay import main as replay
 from harness.run_comparison import repeated_work, run_differences, trial_differences
 from harness.scheduler import Scheduler
 from harness.store import RunDirectory
 from harness.studies import Roots
+from harness.trial import main as trial_command
 from harness.worker import load_studies
 
 PLUGIN = '''"""A plugin of the user's own."""
@@ -110,7 +112,7 @@ def test_the_first_confirmed_training_is_repeated_from_scratch(
     assert "10 trials of at most 2 epochs" in run_inline(file, run.path, cache, *wanted, "--dry-run").stdout
 
     # Asked for only now: everything else is there already and stays as it is.
-    assert "10/10 trials done" in run_inline(file, run.path, cache, *wanted).stderr
+    assert "10/10 trials done" in run_inline(file, run.path, cache, *wanted, report=False).stderr
     after = snapshot(run.path / "studies")
     assert {name: after[name] for name in before} == before
     assert {name.split("/")[2].partition("-s")[2] for name in after.keys() - before.keys()} == {"1000-again"}
@@ -128,7 +130,7 @@ def test_the_first_confirmed_training_is_repeated_from_scratch(
     kept = snapshot(run.path, "lock", "report")
     (again.path / "predictions.parquet").write_bytes(b"torn")
     assert f"{again.name}/predictions.parquet" in run_inline(file, run.path, cache, *wanted, expect=2).stderr
-    run_inline(file, run.path, cache, *wanted, "--repair")
+    run_inline(file, run.path, cache, *wanted, "--repair", report=False)
     assert trial_differences(first, again) == ["requests"]
     assert snapshot(run.path, "lock", "report", again.name) == {
         name: value for name, value in kept.items() if again.name not in Path(name).parts
@@ -156,10 +158,8 @@ def test_a_failed_training_is_not_repeated(finished: tuple[Path, Path], cache: P
 
 def test_two_sweeps_at_once_share_the_work(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
     file, path = finished
-    sweeps = [
-        subprocess.Popen(sweep_command(file, tmp_path / "run"), env=environment(cache), stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
+    command = sweep_command(file, tmp_path / "run", "--workers", "1")
+    sweeps = [subprocess.Popen(command, env=environment(cache), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [sweep.wait(timeout=300) for sweep in sweeps] == [0, 0]
     run = RunDirectory(tmp_path / "run")
     assert repeated_work(run) == []
@@ -183,7 +183,7 @@ def test_ctrl_c_leaves_everything_resumable(finished: tuple[Path, Path], cache: 
     # Nobody holds anything any more: what was running is free, with its checkpoint.
     leases = [trial.lease() for trial in run.trials() if not trial.finished]
     assert all(lease is None or lease.content.get("released") for lease in leases)
-    run_sweep(file, run.path, cache)
+    run_inline(file, run.path, cache, report=False)
     assert repeated_work(run) == []
     assert run_differences(RunDirectory(path), run) == []
 
@@ -194,11 +194,11 @@ def test_a_comment_reruns_nothing_and_a_change_is_named(cache: Path, tmp_path: P
     (plugins / "mine.py").write_text(PLUGIN)
     file = tiny_sweep(tmp_path, methods=["mine"], plugins=["plugins"], confirm={"seeds": 1})
     path = tmp_path / "run"
-    run_inline(file, path, cache)
+    run_inline(file, path, cache, report=False)
     before = snapshot(path, "lock")
 
     (plugins / "mine.py").write_text(PLUGIN.replace("# only the last block", "# a better comment\n"))
-    run_inline(file, path, cache)
+    run_inline(file, path, cache, report=False)
     assert snapshot(path, "lock") == before
 
     (plugins / "mine.py").write_text(PLUGIN.replace("[-6:]", "[-3:]"))
@@ -209,7 +209,7 @@ def test_a_comment_reruns_nothing_and_a_change_is_named(cache: Path, tmp_path: P
     changed = run_inline(file, path, cache, "--set", "train.epochs=3", expect=2)
     assert "train.epochs: 2 → 3" in changed.stderr
 
-    run_inline(file, path, cache, "--stale", "rerun")
+    run_inline(file, path, cache, "--stale", "rerun", report=False)
     run = RunDirectory(path)
     assert repeated_work(run) == [] and len(list(run.trials())) == 3
     stale = {name: value for name, value in snapshot(path).items() if name.startswith("stale/")}
@@ -217,16 +217,14 @@ def test_a_comment_reruns_nothing_and_a_change_is_named(cache: Path, tmp_path: P
     assert kept == {n.removeprefix("studies/mine@small/"): v for n, v in before.items() if n.startswith("studies/")}
 
 
-def test_every_ask_of_a_parallel_search_can_be_replayed(cache: Path, tmp_path: Path) -> None:
+def test_every_ask_of_a_parallel_search_can_be_replayed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     search = {"trials": 7, "startup": 2, "concurrency": 2}
     file = tiny_sweep(tmp_path, methods=["lora_c"], search=search, train={"epochs": 1, "image_size": 8})
     run_sweep(file, tmp_path / "run", cache)
-    replayed = subprocess.run(
-        [sys.executable, "-m", "harness.replay", str(tmp_path / "run")],
-        env=environment(cache), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert replayed.returncode == 0, replayed.stderr
-    assert "7 asks replayed, 0 differ" in replayed.stdout
+    assert replay([str(tmp_path / "run")]) == 0
+    assert "7 asks replayed, 0 differ" in capsys.readouterr().out
     study = RunDirectory(tmp_path / "run").study("lora_c@small")
     assert study.search_trial(6, 0).request()["conditioned_on"] == [0, 1, 2, 3, 4]
 
@@ -234,16 +232,13 @@ def test_every_ask_of_a_parallel_search_can_be_replayed(cache: Path, tmp_path: P
     content = json.loads(request.read_text())
     content["hyperparameters"]["rank"] = 3
     request.write_text(json.dumps(content))
-    tampered = subprocess.run(
-        [sys.executable, "-m", "harness.replay", str(tmp_path / "run")],
-        env=environment(cache), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert tampered.returncode == 1 and "slot 5" in tampered.stdout
+    assert replay([str(tmp_path / "run")]) == 1
+    assert "slot 5" in capsys.readouterr().out
 
 
 def test_several_tuning_seeds_are_averaged(cache: Path, tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path, methods=["linear_probe"], search={"trials": 2, "seeds": [0, 3]}, confirm={"seeds": 1})
-    run_inline(file, tmp_path / "run", cache)
+    run_inline(file, tmp_path / "run", cache, report=False)
     study = RunDirectory(tmp_path / "run").study("linear_probe@small")
     means = []
     for slot in range(2):
@@ -285,12 +280,15 @@ def test_a_trial_that_kills_every_worker_is_given_up(cache: Path, tmp_path: Path
     assert "worker_died: 2 workers died at the same place" in done.stderr
 
 
-def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(cache: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "harness.trial", "--method", "lora_c", "--dataset", "digits", "--save-model",
-        "--out", str(tmp_path / "t"), "--set", "train.epochs=15", "--set", "train.image_size=8",
-        "--set", "backbone.name=resnet20",
+def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--method", "lora_c", "--dataset", "digits", "--save-model", "--out", str(tmp_path / "t"),
+        "--set", "train.epochs=15", "--set", "train.image_size=8", "--set", "backbone.name=resnet20",
+        "--set", "datasets.digits.classes=[0, 1, 2]",
     ]  # fmt: skip
+    command = [sys.executable, "-m", "harness.trial", *arguments]
     trial = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     curve = tmp_path / "t" / "curve.jsonl"
     deadline = time.monotonic() + 120
@@ -300,8 +298,10 @@ def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(cache: Path, tmp_
     trial.send_signal(signal.SIGINT)
     _, errors = trial.communicate(timeout=60)
     assert trial.returncode == 130 and "epoch 1/15: validation balanced_accuracy" in errors
-    again = subprocess.run(command, env=environment(cache), capture_output=True, text=True, timeout=200)
-    assert again.returncode == 0 and "val: accuracy" in again.stdout
+    for name, value in environment(cache).items():
+        monkeypatch.setenv(name, value)
+    assert trial_command(arguments) == 0
+    assert "val: accuracy" in capsys.readouterr().out
     log = (tmp_path / "t" / "log.txt").read_text()
     assert "resumed after epoch" in log
     assert (tmp_path / "t" / "model.safetensors").exists()

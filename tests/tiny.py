@@ -58,14 +58,20 @@ def run_sweep(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0) 
     return done
 
 
-def run_inline(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """The same inside this process, without workers of its own: for what processes make no difference to."""
+def run_inline(
+    file: Path, run: Path, cache: Path, *extra: str, expect: int = 0, report: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """The same inside this process, without workers of its own: for what processes make no difference to.
+
+    Without ``report`` nothing is drawn, which takes longer than the sweep: for what nobody looks at.
+    """
     from harness.sweep import main
 
     command = [str(file), "--run-dir", str(run), "--launcher", "inline", *extra]
     output, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment(cache)),
+        contextlib.nullcontext() if report else mock.patch("harness.reporting.refresh_report", return_value=""),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
     ):

@@ -34,7 +34,7 @@ def test_comparisons_that_were_declared_and_are_missing_still_count(p: list[floa
 def test_corrections_against_statsmodels() -> None:
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     rng = np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(20):
         p = rng.beta(0.3, 1.0, size=rng.integers(1, 50)).round(rng.integers(2, 8))
         for name in ("holm", "bonferroni"):
             assert adjust(p, name) == pytest.approx(multitest.multipletests(p, method=name)[1], abs=1e-12)  # type: ignore[arg-type]
