@@ -1,0 +1,1 @@
+"""What a sweep will cost and what it can show, before it runs: ``python -m harness.plan FILE``."""

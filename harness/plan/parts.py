@@ -1,0 +1,124 @@
+"""How long a trial takes, from the times of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.plan.shapes import Shape, StudyShape
+
+UNSEEN = 0.2
+"""What a probe of a few steps does not see of whole trials (a machine that heats up or is shared, longer files, other
+configurations): by this share the interval is wider than the probe's own extremes. ``benchmarks/plan.py``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Times of the parts of one trial, in seconds, as one configuration was measured on one device."""
+
+    start: float = 0.0
+    """Once a trial: build, adapt, load the data, look at training images beforehand, commit the result."""
+    step: float = 0.0
+    """An optimiser step."""
+    epoch: float = 0.0
+    """Once an epoch, beside steps and evaluation: its record, and what a checkpoint holds up."""
+    case: float = 0.0
+    """A case that is evaluated, its share of the metrics included."""
+    finish: float = 0.0
+    """A validation case, for what the method does after its best epoch."""
+    fit: float | None = None
+    """A training image, where the method trains in one go; None where it makes steps."""
+
+    def seconds(self, shape: Shape, confirm: bool, epochs: int | None = None) -> float:
+        """Device-seconds of a trial of that size, with fewer epochs where it stops early."""
+        epochs = shape.epochs if epochs is None else min(epochs, shape.epochs)
+        after = shape.val * self.finish + (shape.test * self.case if confirm else 0.0)
+        if self.fit is not None:
+            return self.start + shape.train * self.fit + shape.val * self.case + after
+        steps = shape.steps // shape.epochs * epochs
+        return self.start + steps * self.step + epochs * (self.epoch + shape.val * self.case) + after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured of one study."""
+
+    parts: tuple[Parts, ...]
+    """One entry a configuration or repetition."""
+    origin: str
+    """Where it comes from, in words."""
+    warm_up: float = 0.0
+    """Seconds that the first trial of a process takes longer."""
+    peak_bytes: int | None = None
+    checkpoint_bytes: int | None = None
+    epoch_bytes: float | None = None
+    """Of a line of the curve."""
+    result_bytes: int | None = None
+    """Of all that a search trial writes beside its curve."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A form that ``from_json`` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any], origin: str) -> Measured:
+        """What ``to_json`` wrote."""
+        parts = tuple(Parts(**entry) for entry in given["parts"])
+        return cls(**{**given, "parts": parts, "origin": origin})
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A number that is not known exactly."""
+
+    low: float
+    middle: float
+    high: float
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.low + other.low, self.middle + other.middle, self.high + other.high)
+
+    def __mul__(self, factor: float) -> Span:
+        return Span(self.low * factor, self.middle * factor, self.high * factor)
+
+
+def study_seconds(study: StudyShape, measured: Measured, fewest_epochs: int | None, pruned: bool) -> Span:
+    """Device-seconds of a study.
+
+    Its low end takes the fastest configuration, its high end the slowest, both wider by ``UNSEEN``. Where training may
+    stop early, the low end lets every trial do so as soon as it can.
+
+    Args:
+        fewest_epochs: after which a trial may stop by itself; None where it does not.
+        pruned: whether the search may stop trials after their first epoch.
+    """
+    total = Span(0.0, 0.0, 0.0)
+    for trials, confirm in ((study.search_trials, False), (study.confirm_trials + study.repeats, True)):
+        whole = [parts.seconds(study.shape, confirm) for parts in measured.parts]
+        fewest = 1 if pruned and not confirm else fewest_epochs
+        short = [parts.seconds(study.shape, confirm, fewest) for parts in measured.parts]
+        total += Span(min(short) * (1 - UNSEEN), sum(whole) / len(whole), max(whole) * (1 + UNSEEN)) * trials
+    return total
+
+
+def wall_seconds(studies: Sequence[tuple[StudyShape, Span]], workers: int) -> Span:
+    """Time until all is done, at least: the work divided among the workers, or the longest chain of trials that wait
+    for each other, whichever takes longer.
+
+    Args:
+        studies: with their device-seconds; backbones that are trained first among them.
+        workers: trials that run at the same time.
+    """
+    total = Span(0.0, 0.0, 0.0)
+    for _, span in studies:
+        total += span
+    first = [span for study, span in studies if study.slots == 0]
+    chains = [span * (study.waits / study.trials) for study, span in studies if study.slots > 0]
+
+    def longest(name: str) -> float:
+        return max((getattr(span, name) for span in first), default=0.0) + max(
+            (getattr(span, name) for span in chains), default=0.0
+        )
+
+    return Span(*(max(getattr(total, name) / workers, longest(name)) for name in ("low", "middle", "high")))

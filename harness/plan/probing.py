@@ -1,0 +1,125 @@
+"""Probes a sweep on this machine, with as many processes at a time as it will have workers here."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RequestError
+from harness.launch.local import places
+from harness.plan.parts import Measured, Parts
+from harness.plan.shapes import StudyShape
+from harness.spec import SweepSpec
+from harness.studies import Roots
+
+CONFIGURATIONS = 3
+"""So many of a study's slots are measured, from slot 0 on: some configurations are slower than others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe found."""
+
+    measured: dict[str, Measured]
+    """Study → times and sizes."""
+    failed: dict[str, str]
+    """Study → why its trials fail."""
+    device: str
+    processes: int
+    threads: int
+
+
+def probe(
+    spec: SweepSpec,
+    shapes: Sequence[StudyShape],
+    roots: Roots,
+    folder: Path,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Probed:
+    """Measure every study.
+
+    Args:
+        spec: of the sweep, as loaded.
+        shapes: the studies to measure.
+        roots: where the data lie.
+        folder: an existing folder on the file system of the run directory, for what the miniatures write.
+        progress: called with the name of a study whenever one configuration was measured.
+
+    Raises:
+        RequestError: a probing process ended early.
+    """
+    devices, workers, threads = places(spec.launch)
+    if spec.launch.kind == "inline":
+        workers, threads = 1, _all_threads() if spec.launch.threads == "auto" else spec.launch.threads
+    # Those that share one device, or this machine's cores, slow each other.
+    processes = workers if devices == ["cpu"] else min(workers, spec.launch.trials_per_device)
+    tasks = [(shape.name, slot) for slot in range(CONFIGURATIONS) for shape in shapes if slot < max(1, shape.slots)]
+    processes = max(1, min(processes, len(tasks)))
+    waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    hello = {
+        "spec": spec.model_dump(mode="json"), "threads": threads, "device": devices[0],
+        "data": str(roots.data), "cache": str(roots.cache), "folder": str(folder),
+    }  # fmt: skip
+    answers: dict[str, list[dict[str, Any]]] = {shape.name: [] for shape in shapes}
+    troubles: list[str] = []
+
+    def serve() -> None:
+        command = [sys.executable, "-m", "harness.plan.probe"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+            assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+            child.stdin.write(json.dumps(hello) + "\n")
+            while not troubles:
+                try:
+                    name, slot = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                try:
+                    print(json.dumps({"study": name, "configuration": slot}), file=child.stdin, flush=True)
+                    answers[name].append(json.loads(child.stdout.readline()))
+                except (BrokenPipeError, ValueError):
+                    said = child.stderr.read().strip().splitlines()
+                    troubles.append(f"{name}: the probe ended early: {said[-1] if said else 'killed'}")
+                    break
+                progress(name)
+            child.stdin.close()
+
+    servants = [threading.Thread(target=serve, name=f"probe {number}") for number in range(processes)]
+    for servant in servants:
+        servant.start()
+    for servant in servants:
+        servant.join()
+    if troubles:
+        raise RequestError(f"{troubles[0]}; --like or --seconds-per-step plan without a probe")
+    failed = {name: own[0]["failed"] for name, own in answers.items() if all("failed" in one for one in own)}
+    origin = f"probed on {devices[0]}, {processes} at a time with {threads} threads each"
+    measured = {name: _joined(own, origin) for name, own in answers.items() if name not in failed}
+    return Probed(measured, failed, devices[0], processes, threads)
+
+
+def _joined(answers: Sequence[dict[str, Any]], origin: str) -> Measured:
+    good = [answer for answer in answers if "failed" not in answer]
+    return Measured(
+        parts=tuple(Parts(**parts) for answer in good for parts in answer["parts"]),
+        origin=origin,
+        warm_up=max(answer["warm_up"] for answer in good),
+        peak_bytes=max(answer["peak_bytes"] for answer in good),
+        checkpoint_bytes=max(answer["checkpoint_bytes"] for answer in good),
+        epoch_bytes=sum(answer["epoch_bytes"] for answer in good) / len(good),
+        result_bytes=round(sum(answer["result_bytes"] for answer in good) / len(good)),
+    )
+
+
+def _all_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
