@@ -1,4 +1,4 @@
-"""What a sweep would run: studies, slots, trials, search spaces. Shown by ``--dry-run``."""
+"""What a sweep would run: studies, slots, trials, search spaces."""
 
 from __future__ import annotations
 
@@ -12,25 +12,46 @@ from harness.spec import SweepSpec
 
 
 def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
-    """Print a row for each study and the number of trials."""
+    """Print a row for each study and the number of trials, from the sweep file alone."""
+    console = Console()
+    table = spaces_table(spec, catalogue)
+    console.print(table)
+    each = len(spec.confirm.seed_list(spec.search.seeds)) + spec.confirm.repeat
+    total = sum(slots * len(spec.search.seeds) + each for slots in _slots(spec, catalogue))
+    console.print(f"{total} trials of at most {spec.train.epochs} epochs; nothing was started")
+
+
+def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
+    """A row for each study: its trials by stage, and what is searched."""
     confirm, repeats = len(spec.confirm.seed_list(spec.search.seeds)), int(spec.confirm.repeat)
     table = Table(box=None, pad_edge=False)
-    for column in ("study", "slots", "search trials", "confirm trials", "repeated", "searched"):
-        table.add_column(column, overflow="fold")
-    total = 0
+    table.add_column("study", overflow="fold")
+    for column in ("slots", "search", "confirm", "again"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("searched", overflow="fold")
+    slots = iter(_slots(spec, catalogue))
     for dataset in spec.datasets:
-        for label, entry in spec.methods.items():
-            plugin = catalogue.method(entry.method, f"methods.{label}")
-            space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
-            slots = make_engine(space, spec.search, f"{label}@{dataset}").slots
-            trials = slots * len(spec.search.seeds)
-            total += trials + confirm + repeats
+        for label in spec.methods:
+            space = _space(spec, catalogue, label)
             searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))
-            numbers = [str(number) for number in (slots, trials, confirm, repeats)]
-            table.add_row(f"{label}@{dataset}", *numbers, searched or "nothing")
-    console = Console()
-    console.print(table)
-    console.print(f"{total} trials of at most {spec.train.epochs} epochs; nothing was started")
+            number = next(slots)
+            trials = (number, number * len(spec.search.seeds), confirm, repeats)
+            table.add_row(f"{label}@{dataset}", *map(str, trials), searched or "nothing")
+    return table
+
+
+def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:
+    return [
+        make_engine(_space(spec, catalogue, label), spec.search, f"{label}@{dataset}").slots
+        for dataset in spec.datasets
+        for label in spec.methods
+    ]
+
+
+def _space(spec: SweepSpec, catalogue: Catalogue, label: str) -> dict[str, Parameter]:
+    entry = spec.methods[label]
+    plugin = catalogue.method(entry.method, f"methods.{label}")
+    return override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
 
 
 def _domain(parameter: Parameter) -> str:

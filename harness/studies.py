@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.cache import prepare
+from harness.data.cache import is_decoded, prepare
 from harness.data.card import make_card
 from harness.data.decoded import DecodedDataset
 from harness.data.leaks import Leaks, find_leaks
-from harness.data.near_clusters import join_near_duplicates
+from harness.data.near_clusters import are_joined, join_near_duplicates
 from harness.data.split import Split, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
@@ -173,6 +173,22 @@ class Planner:
                 )
         return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
 
+    def undecoded(self) -> list[str]:
+        """Datasets of the specification that ``studies`` would have to decode or look through first, by label."""
+        spec, roots = self._spec, self._roots
+        wanted = [(label, entry, spec.train) for label, entry in spec.datasets.items()]
+        wanted += [
+            (given.dataset.dataset, given.dataset, spec.train.merged(given.train)) for _, given in spec.sources()
+        ]
+        missing = []
+        for label, entry, train in wanted:
+            dataset, code = self._plugin(label, entry)
+            known = is_decoded(dataset, code, train.image_size, roots.data, roots.cache)
+            if known and spec.split.near_duplicates:
+                known = are_joined(prepare(dataset, code, train.image_size, roots.data, roots.cache), roots.cache)
+            missing += [] if known else [label]
+        return list(dict.fromkeys(missing))
+
     def card(self, prepared: PreparedDataset) -> dict[str, Any]:
         """Facts about a dataset for the report."""
         reason = self._spec.split.allow_leakage
@@ -256,15 +272,14 @@ class Planner:
 
     def _prepare(self, label: str, entry: DatasetSpec, train: TrainSpec) -> PreparedDataset:
         place, size = f"datasets.{label}", train.image_size
-        plugin = self._catalogue.dataset(entry.dataset, place)
-        options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
-        dataset = plugin.cls(options)
-        key = canonical_hash({"name": plugin.name, "options": options.model_dump(mode="json"), "size": size})
+        dataset, code = self._plugin(label, entry)
+        options = dataset.options.model_dump(mode="json")
+        key = canonical_hash({"name": dataset.name, "options": options, "size": size})
         report = self._progress
         if key not in self._decoded:
             self._decoded[key] = prepare(
                 dataset,
-                plugin.code,
+                code,
                 size,
                 self._roots.data,
                 self._roots.cache,
@@ -283,6 +298,13 @@ class Planner:
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
         return PreparedDataset(label, dataset, data, split, find_leaks(data, split))
+
+    def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
+        """A dataset with its options, and the hash of its code."""
+        place = f"datasets.{label}"
+        plugin = self._catalogue.dataset(entry.dataset, place)
+        options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
+        return plugin.cls(options), plugin.code
 
     def _weights(self, weights: str | None) -> str | None:
         if weights is None or not weights.endswith(".safetensors"):

@@ -16,6 +16,7 @@ from harness.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    RequestError,
     run_command,
 )
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness.launch.inline import InlineWorker
     from harness.launch.pool import WorkerPool
+    from harness.plugins import Catalogue
     from harness.scheduler import Scheduler
     from harness.spec import SweepSpec
     from harness.store import RunDirectory
@@ -50,6 +52,10 @@ def parser() -> argparse.ArgumentParser:
         help="override a key of the file, e.g. train.epochs=2; may be given again",
     )  # fmt: skip
     result.add_argument("--dry-run", action="store_true", help="check the file, say what would run, and stop")
+    result.add_argument(
+        "--probe", action="store_true",
+        help="with --dry-run: measure how long trials take here; python -m harness.plan has more options",
+    )  # fmt: skip
     result.add_argument("--run-dir", type=Path, metavar="DIR", help="run directory (default: runs/NAME)")
     result.add_argument("--launcher", metavar="KIND", help="launch.kind of the file, overridden")
     result.add_argument("--workers", metavar="N", help="launch.workers of the file, overridden")
@@ -102,15 +108,40 @@ def sweep(arguments: argparse.Namespace) -> int:
     check_against(loaded.spec, catalogue, loaded.place)
     check_backbones(loaded.spec, loaded.place)
     if arguments.dry_run:
-        from harness.preview import print_preview
-
         if loaded.spec.launch.kind == "slurm":
             from harness.launch.slurm import profile_of
 
             profile_of(loaded.spec)
-        print_preview(loaded.spec, catalogue)
-        return EXIT_DONE
+        return _preview(arguments, loaded.spec, catalogue, console)
+    if arguments.probe:
+        raise RequestError("--probe: belongs to --dry-run; a sweep needs no probe")
     return _run(arguments, loaded.spec, catalogue, console)
+
+
+def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console) -> int:
+    """Say what would run; what it costs and can show too, where no images have to be decoded for that."""
+    from rich.console import Console
+
+    from harness.data.cache import default_cache_root, default_data_root
+    from harness.plan.__main__ import defaults_of_means, planned
+    from harness.plan.page import page
+    from harness.preview import print_preview
+    from harness.store import RunDirectory
+    from harness.studies import Planner, Roots
+
+    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    missing = [] if arguments.probe else Planner(spec, catalogue, run, roots).undecoded()
+    out = Console()
+    if missing:
+        more = f"not decoded yet: {', '.join(missing)}; `python -m harness.plan {arguments.file}` does that, and says "
+        out.print(f"{more}what the sweep costs and what it can show", soft_wrap=True, highlight=False)
+    else:
+        means = argparse.Namespace(**vars(arguments), **defaults_of_means())
+        out.print(page(planned(means, spec, catalogue, console, probing=arguments.probe)), highlight=False)
+        out.print()
+    print_preview(spec, catalogue)
+    return EXIT_DONE
 
 
 def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:

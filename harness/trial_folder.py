@@ -168,6 +168,10 @@ class TrialFolder:
             return spent(self.attempts(), finished=False)
         return recorded(self.result()) or spent(self.attempts(), finished=True)
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file, by name."""
+        return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
+
     def damaged(self, thorough: bool = False) -> list[Path]:
         """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
         found = []

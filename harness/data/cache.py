@@ -73,7 +73,27 @@ def prepare(
     """
     if size < 1:
         raise RequestError(f"image size {size}: needs at least 1 pixel")
-    key = {
+    key = _key(dataset, code, size, data_root)
+    folder = cache_root / _folder_name(dataset, size, key)
+
+    def build(target: Path) -> None:
+        _build(dataset, data_root, size, key, target, progress)
+
+    if not folder.is_dir():
+        build_once(folder, build)
+    return open_decoded(folder, size)
+
+
+def is_decoded(dataset: Dataset, code: str, size: int, data_root: Path, cache_root: Path) -> bool:
+    """Whether ``prepare`` would only have to open what is there; False where the raw files are missing."""
+    try:
+        return (cache_root / _folder_name(dataset, size, _key(dataset, code, size, data_root))).is_dir()
+    except DataError:
+        return False
+
+
+def _key(dataset: Dataset, code: str, size: int, data_root: Path) -> dict[str, Any]:
+    return {
         "code": code,
         "dataset": dataset.name,
         "options": dataset.options.model_dump(mode="json"),
@@ -82,16 +102,12 @@ def prepare(
         "resize_version": RESIZE_VERSION,
         "files": _raw_files(dataset, data_root),
     }
+
+
+def _folder_name(dataset: Dataset, size: int, key: dict[str, Any]) -> str:
     # Escapes, so that a file name that is not UTF-8 is left for the plugin to report.
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    folder = cache_root / f"{dataset.name}-{size}px-{digest[:12]}"
-
-    def build(target: Path) -> None:
-        _build(dataset, data_root, size, key, target, progress)
-
-    if not folder.is_dir():
-        build_once(folder, build)
-    return open_decoded(folder, size)
+    return f"{dataset.name}-{size}px-{digest[:12]}"
 
 
 def _raw_files(dataset: Dataset, data_root: Path) -> list[list[Any]]:

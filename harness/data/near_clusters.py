@@ -16,6 +16,15 @@ from harness.data.near_duplicates import PASSES, VERSION, find_near, take_finger
 from harness.errors import RequestError
 
 
+def are_joined(data: DecodedDataset, cache_root: Path) -> bool:
+    """Whether ``join_near_duplicates`` would only have to open what is there."""
+    return _folder(data, cache_root).is_dir()
+
+
+def _folder(data: DecodedDataset, cache_root: Path) -> Path:
+    return cache_root / f"near-{data.fingerprint[:16]}-v{VERSION}"
+
+
 def join_near_duplicates(
     data: DecodedDataset, cache_root: Path, progress: Callable[[int, int], None] | None = None
 ) -> DecodedDataset:
@@ -31,7 +40,7 @@ def join_near_duplicates(
     Raises:
         RequestError: what the cache holds is damaged.
     """
-    folder = cache_root / f"near-{data.fingerprint[:16]}-v{VERSION}"
+    folder = _folder(data, cache_root)
     if not folder.is_dir():
         build_once(folder, lambda target: np.save(target / "clusters.npy", _clusters(data, progress)))
     try:

@@ -1,0 +1,225 @@
+"""What a sweep will cost and what it can show: ``python -m harness.plan FILE``. Nothing is started."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import EXIT_DONE, RequestError, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.plan.document import Plan
+    from harness.plugins import Catalogue
+    from harness.spec import SweepSpec
+
+DESCRIPTION = (
+    "Say what a sweep will cost (trials, device-hours, disk) and what it can show (the smallest differences that its "
+    "seeds and test cases would find), before it runs."
+)
+EPILOG = """
+Times come from a short probe on this machine, unless --like or --seconds-per-step gives them. The output of --json is
+itself something to be --like: probe where the GPUs are, plan anywhere.
+exit codes: 0 planned, 2 the request was wrong, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.plan``."""
+    result = argparse.ArgumentParser(
+        prog="python -m harness.plan",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("file", type=Path, metavar="FILE", help="sweep file (YAML)")
+    result.add_argument(
+        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
+        help="override a key of the file, e.g. confirm.seeds=20; may be given again",
+    )  # fmt: skip
+    result.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
+    result.add_argument("--run-dir", type=Path, metavar="DIR", help="run directory (default: runs/NAME)")
+    result.add_argument("--json", action="store_true", help="the plan as JSON")
+    add_means(result)
+    result.add_argument("--no-probe", action="store_true", help="measure nothing")
+    return result
+
+
+def add_means(result: argparse.ArgumentParser) -> None:
+    """Add the options that say what a plan rests on."""
+    group = result.add_argument_group("what the plan rests on")
+    group.add_argument(
+        "--like", type=Path, metavar="RUN",
+        help="take times and the spread over seeds from an earlier run, or times from the JSON of an earlier plan",
+    )  # fmt: skip
+    group.add_argument(
+        "--seconds-per-step", action="append", default=[], metavar="METHOD=S",
+        help="time of a step of a method (or of METHOD@DATASET), validation included; may be given again",
+    )  # fmt: skip
+    group.add_argument(
+        "--seed-sd", type=_positive, metavar="X",
+        help="standard deviation of a method's score over seeds (default: that of --like, else assumed to be 0.01)",
+    )  # fmt: skip
+    group.add_argument(
+        "--disagree", type=_positive, metavar="X",
+        help="share of the test cases on which two methods differ (default: that of --like, else assumed to be 0.1)",
+    )  # fmt: skip
+    group.add_argument("--want", type=_positive, metavar="X", help="the difference that the sweep is to find")
+    group.add_argument(
+        "--workers", dest="at_once", type=_count, metavar="N", help="trials at the same time (default: as launched)"
+    )
+
+
+def defaults_of_means() -> dict[str, Any]:
+    """The options of ``add_means`` where none is given."""
+    empty = argparse.ArgumentParser()
+    add_means(empty)
+    return vars(empty.parse_args([]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return run_command(lambda: plan(arguments))
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Carry out the command line."""
+    from rich.console import Console
+
+    from harness.plan.page import page
+    from harness.plugins import discover
+    from harness.preview import spaces_table
+    from harness.spec_loading import check_against, check_backbones, load_sweep
+
+    console = Console(stderr=True)
+    loaded = load_sweep(arguments.file, arguments.assignments)
+    with console.status("loading plugins"):
+        catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
+    check_against(loaded.spec, catalogue, loaded.place)
+    check_backbones(loaded.spec, loaded.place)
+    made = planned(arguments, loaded.spec, catalogue, console, probing=not arguments.no_probe)
+    if arguments.json:
+        print(json.dumps(made.to_json(), indent=2))
+        return EXIT_DONE
+    out = Console()
+    out.print(spaces_table(loaded.spec, catalogue))
+    out.print()
+    out.print(page(made), highlight=False)
+    return EXIT_DONE
+
+
+def planned(
+    arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console, probing: bool
+) -> Plan:
+    """The plan of a sweep.
+
+    Args:
+        arguments: with the options of ``add_means``, ``data_root`` and ``run_dir``.
+        probing: whether what nothing is known of is measured here.
+
+    Raises:
+        RequestError: an option is wrong, or something that the sweep names is missing.
+    """
+    from harness.data.cache import default_cache_root, default_data_root
+    from harness.launch.local import places
+    from harness.plan.detectable import DISAGREEMENT, SEED_SD, assumed, spreads_of
+    from harness.plan.document import Means, make_plan
+    from harness.plan.earlier import earlier_times, given_times
+    from harness.plan.shapes import study_shapes
+    from harness.planning import DecodingBar
+    from harness.store import RunDirectory
+    from harness.studies import Planner, Roots
+
+    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    folder = next(path for path in (run.path, *run.path.parents) if path.is_dir())
+    with DecodingBar(console) as bar:
+        studies = Planner(spec, catalogue, run, roots, bar.update).studies()
+    shapes = study_shapes(studies)
+    measured = given_times(_given(arguments.seconds_per_step), shapes)
+    spreads = {}
+    if arguments.like is not None:
+        measured = {**earlier_times(arguments.like, shapes), **measured}
+        if arguments.like.is_dir() and arguments.seed_sd is None and arguments.disagree is None:
+            spreads = spreads_of(RunDirectory(arguments.like), spec.search.metric)
+    failed: dict[str, str] = {}
+    unknown = [shape for shape in shapes if shape.name not in measured]
+    if probing and unknown:
+        from harness.plan.probing import probe
+
+        with console.status(f"probing {len(unknown)} studies") as status:
+            done: list[str] = []
+
+            def progress(name: str) -> None:
+                done.append(name)
+                status.update(f"probing: {name} ({len(set(done))} of {len(unknown)} studies)")
+
+            found = probe(spec, unknown, roots, folder, progress)
+        measured, failed = {**measured, **found.measured}, found.failed
+    sd, share = arguments.seed_sd or SEED_SD, arguments.disagree or DISAGREEMENT
+    known = "assumed" if arguments.seed_sd is None else "given"
+    origin = f"{known} SD of a score {100 * sd:.2g}, two methods differ on {100 * share:.2g} % of the cases"
+    launch = spec.launch
+    wanted = 1 if launch.kind == "inline" else places(launch)[1] if launch.kind == "local" else _jobs(spec)
+    return make_plan(
+        spec,
+        studies,
+        shapes,
+        Means(
+            measured=measured,
+            failed=failed,
+            spreads=spreads,
+            assumed=assumed(sd, share, spec.search.metric, origin),
+            wanted=arguments.want,
+            workers=arguments.at_once or wanted,
+            folder=folder,
+        ),
+    )
+
+
+def _jobs(spec: SweepSpec) -> int:
+    """Trials at the same time on a cluster: jobs times trials on each."""
+    from harness.launch.slurm_submit import MOST_WORKERS
+
+    jobs = MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers
+    return jobs * spec.launch.trials_per_device
+
+
+def _given(pairs: Sequence[str]) -> dict[str, float]:
+    given = {}
+    for pair in pairs:
+        name, _, text = pair.rpartition("=")
+        try:
+            given[name] = _positive(text)
+        except argparse.ArgumentTypeError as error:
+            raise RequestError(f"--seconds-per-step {pair}: {error}; write METHOD=SECONDS") from error
+        if not name:
+            raise RequestError(f"--seconds-per-step {pair}: write METHOD=SECONDS")
+    return given
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""What a comparison can show with the seeds and test cases that are planned, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.stats.cautions import unreachable_floor
+from analysis.stats.multiplicity import family_size
+from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
+from analysis.stats.twoway import Components
+from harness.declaration import ALPHA
+from harness.spec import ConfirmSpec
+
+if TYPE_CHECKING:
+    from harness.store import RunDirectory
+
+SEED_SD, DISAGREEMENT = 0.01, 0.1
+"""What is assumed where nothing is known: the standard deviation of a score over seeds, and on which share of the cases
+two methods differ."""
+MOST_SEEDS = 200
+AS_CASE_MEANS = frozenset({"accuracy", "balanced_accuracy", "auc"})
+"""Metrics whose paired differences the report analyses over seeds and cases; others by resampling, or over seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How paired differences between methods vary on a dataset."""
+
+    seed_sd: float
+    """Standard deviation of the difference over seeds, on one and the same test set."""
+    components: Components | None
+    """Variances of the difference between seeds, between cases, of the rest; None where it is no mean over cases."""
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detectable:
+    """The smallest true differences that a design finds on one dataset with 80 % power at the first step."""
+
+    dataset: str
+    seeds: int
+    cases: int
+    units: int
+    """Independent units among the cases: patients, lesions."""
+    seeds_only: float
+    """For the narrower claim: retraining, on this very test set."""
+    both: float | None
+    """For retraining and new cases, which is what the report claims; None where it claims the narrower thing."""
+    seeds_for_wanted: int | None
+    """Seeds that would find the wanted difference; None where none is wanted, or no number of seeds would."""
+    spread: Spread
+
+    @property
+    def decisive(self) -> float:
+        """The one of the claim that the report makes."""
+        return self.seeds_only if self.both is None else self.both
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The declared comparisons."""
+
+    size: int
+    level: float
+    """Of the correction's first step."""
+    floor: float
+    """Smallest corrected p value of an exact test over the planned seeds."""
+    reachable: bool
+    """Whether an exact test can reach significance at all."""
+    seeds_for_exact: int
+    """Seeds with which one could."""
+    caution: str | None
+
+
+def assumed(seed_sd: float, disagreement: float, metric: str, origin: str) -> Spread:
+    """The spread of differences of two methods that do not share their seeds' luck.
+
+    Each score has the variance ``seed_sd²`` over seeds, so their difference has twice that. Single cases differ on a
+    share of ``disagreement``; all of that is taken to stay the same from seed to seed, which is the careful end: more
+    seeds do not lower it.
+    """
+    variance = 2 * seed_sd**2
+    components = Components(seed=variance, case=disagreement, interaction=0.0) if metric in AS_CASE_MEANS else None
+    return Spread(math.sqrt(variance), components, origin)
+
+
+def family(confirm: ConfirmSpec, seeds: int, methods: int, datasets: int) -> Family | None:
+    """The declared family; None with a single method."""
+    if methods < 2:
+        return None
+    size = family_size(methods, confirm.family or "all_pairs", datasets)
+    corrected = 1 if confirm.correction == "none" else size
+    caution = unreachable_floor(seeds, corrected, ALPHA)
+    floor = min(1.0, 2.0 ** (1 - seeds) * corrected)
+    return Family(
+        size=size,
+        level=ALPHA / corrected,
+        floor=floor,
+        reachable=caution is None,
+        seeds_for_exact=1 + math.ceil(math.log2(corrected / ALPHA)),
+        caution=None if caution is None else caution.sentence,
+    )
+
+
+def detectable(
+    dataset: str, seeds: int, cases: int, units: int, level: float, spread: Spread, wanted: float | None
+) -> Detectable:
+    """What a design finds on one dataset.
+
+    Args:
+        level: of one test, after the correction.
+        wanted: a difference that the sweep is to find, in units of the metric.
+
+    Raises:
+        ValueError: fewer than two seeds or cases.
+    """
+    components = spread.components
+    both = None if components is None else plan_two_way(components, seeds, units, level).detectable
+    enough = None
+    if wanted is not None and components is None:
+        enough = seeds_needed(wanted / spread.seed_sd, level)
+    elif wanted is not None and components is not None:
+        enough = _fewest(components, units, level, wanted)
+    alone = detectable_dz(seeds, level) * spread.seed_sd
+    return Detectable(dataset, seeds, cases, units, alone, both, enough, spread)
+
+
+def _fewest(components: Components, units: int, level: float, wanted: float) -> int | None:
+    """The fewest seeds whose smallest detectable difference is the wanted one; None where cases alone forbid it."""
+
+    def finds(seeds: int) -> bool:
+        return plan_two_way(components, seeds, units, level).detectable <= wanted
+
+    if not finds(MOST_SEEDS):
+        return None
+    low, high = 1, MOST_SEEDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if finds(middle) else (middle, high)
+    return high
+
+
+def spreads_of(run: RunDirectory, metric: str) -> dict[str, Spread]:
+    """Dataset → the median spread over all pairs of methods of an earlier run; empty where nothing was compared."""
+    from dataclasses import replace
+    from statistics import median
+
+    from analysis.comparison.pairs import DatasetValues
+    from analysis.runs.evidence import evidence_of
+    from analysis.stats.twoway import TwoWay
+
+    evidence = evidence_of([run])
+    evidence = replace(evidence, plan=replace(evidence.plan, metric=metric, metrics=(metric,)))
+    found = {}
+    for dataset in evidence.datasets:
+        pairs = list(DatasetValues(evidence, dataset).pairs((metric,)))
+        tables = [one.estimate for one in pairs if isinstance(one.estimate, TwoWay)]
+        spread = [
+            one.over_seeds.standard_error * math.sqrt(len(one.seeds))
+            for one in pairs
+            if one.over_seeds is not None and one.over_seeds.standard_error is not None
+        ]
+        if not spread:
+            continue
+        components = None
+        if tables:
+            parts = [one.components for one in tables]
+            components = Components(
+                seed=max(0.0, median(part.seed for part in parts)),
+                case=max(0.0, median(part.case for part in parts)),
+                interaction=median(part.interaction for part in parts),
+            )
+        found[dataset] = Spread(median(spread), components, f"run {run.path.name}, median of {len(pairs)} pairs")
+    return found
+
+
+def spread_for(dataset: str, known: Mapping[str, Spread], fallback: Spread) -> Spread:
+    """The spread of a dataset: its own, else that of the earlier run's other datasets, else the assumption."""
+    if dataset in known:
+        return known[dataset]
+    others: Sequence[Spread] = sorted(known.values(), key=lambda spread: spread.seed_sd)
+    return others[len(others) // 2] if others else fallback

@@ -1,0 +1,105 @@
+"""How much room a run takes, and how many files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from harness.data.split import indices
+from harness.plan.parts import Measured
+from harness.plan.shapes import StudyShape
+from harness.studies import PreparedDataset, Study
+
+LEASE_AND_LOG = 900
+"""Bytes of a trial's lease and log."""
+TYPICAL = Measured(parts=(), origin="typical", epoch_bytes=340.0, result_bytes=3400)
+"""Sizes where nothing was measured."""
+SEARCH_FILES, CONFIRM_FILES = 5, 6
+"""Request, result, curve, lease and log; and the predictions."""
+STUDY_FILES, STUDY_BYTES = 2, 3600
+"""Description and choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes of the parts of a run directory, the report and copies of code left out."""
+
+    results: int
+    """Requests, results, leases, logs, descriptions of studies."""
+    curves: int
+    predictions: int
+    data: int
+    """Splits, cards."""
+    checkpoints: int
+    """At most at one time, one a worker; gone when the run is done."""
+    decoded: int
+    """Decoded images, outside of the run directory and shared by all runs."""
+    files: int
+    """That stay in the run directory."""
+
+    @property
+    def stays(self) -> int:
+        """Bytes of the run directory when the run is done."""
+        return self.results + self.curves + self.predictions + self.data
+
+
+def disk(
+    shapes: Sequence[StudyShape], studies: Sequence[Study], measured: Mapping[str, Measured], workers: int
+) -> Disk:
+    """What a run will take.
+
+    Args:
+        shapes: of the studies, backbones that are trained first among them.
+        studies: the same without these.
+        measured: by name; typical sizes stand in where something is missing.
+        workers: trials that run at the same time.
+    """
+    datasets = {study.dataset.label: study.dataset for study in studies}
+    rows = {label: predictions_bytes(dataset) for label, dataset in datasets.items()}
+    results = curves = predictions = files = 0
+    largest = 0
+    for shape in shapes:
+        sizes = measured.get(shape.name, TYPICAL)
+        confirmed = shape.confirm_trials + shape.repeats
+        epochs = 1 if any(parts.fit is not None for parts in sizes.parts) else shape.shape.epochs
+        results += shape.trials * ((sizes.result_bytes or TYPICAL.result_bytes or 0) + LEASE_AND_LOG)
+        curves += round(shape.trials * epochs * (sizes.epoch_bytes or TYPICAL.epoch_bytes or 0.0))
+        files += shape.search_trials * SEARCH_FILES + confirmed * CONFIRM_FILES
+        largest = max(largest, sizes.checkpoint_bytes or 0)
+        if shape.slots:
+            predictions += confirmed * rows[shape.dataset]
+            results, files = results + STUDY_BYTES, files + STUDY_FILES
+    sources = {study.source.identity: study.source.dataset for study in studies if study.source is not None}
+    decoded = {id(one.data): one.data.images.nbytes for one in (*datasets.values(), *sources.values())}
+    data = sum(_split_bytes(dataset) for dataset in datasets.values())
+    # A split, a card and its picture.
+    files += 3 * len(datasets)
+    return Disk(results, curves, predictions, data, workers * largest, sum(decoded.values()), files)
+
+
+def predictions_bytes(dataset: PreparedDataset) -> int:
+    """Bytes of a file of predictions of the test side: one is written in memory, with random logits."""
+    data = dataset.data
+    test = indices(dataset.split, data)[2]
+    draw = np.random.default_rng(0)
+    columns: dict[str, object] = {
+        "case_id": [data.case_ids[row] for row in test],
+        "group": [data.groups[row] for row in test],
+        "label": draw.integers(0, len(data.classes), len(test)),
+    }
+    # float32 networks: their logits fill half of a float64.
+    logits = draw.normal(size=(len(data.classes), len(test))).astype(np.float32).astype(np.float64)
+    columns |= {f"logit_{place}": own for place, own in enumerate(logits)}
+    stream = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(stream)
+    return len(stream.getvalue())
+
+
+def _split_bytes(dataset: PreparedDataset) -> int:
+    split = dataset.split
+    # As JSON with an indentation of four spaces, quotes, comma and end of line.
+    return sum(len(case.encode()) + 8 for side in (split.train, split.val, split.test) for case in side) + 20_000

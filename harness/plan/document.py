@@ -1,0 +1,208 @@
+"""A plan: everything that can be said of a sweep before it runs, as plain data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.stats.cautions import few_cases
+from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
+from harness.plan.disk import Disk, disk
+from harness.plan.parts import Measured, Span, study_seconds, wall_seconds
+from harness.plan.shapes import StudyShape, test_cases
+from harness.spec import SweepSpec
+from harness.studies import Study
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a plan knows beside the sweep file and the data."""
+
+    measured: Mapping[str, Measured]
+    """Study → times and sizes; those of which nothing is known are missing."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Study → why its trials fail."""
+    spreads: Mapping[str, Spread]
+    """Dataset → spread of the differences in an earlier run."""
+    assumed: Spread
+    wanted: float | None
+    workers: int
+    folder: Path
+    """An existing folder on the file system of the run directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that can be said of a sweep before it runs."""
+
+    name: str
+    metric: str
+    epochs: int
+    shapes: tuple[StudyShape, ...]
+    seconds: Mapping[str, Span]
+    """Study → device-seconds; those of which nothing is known are missing."""
+    measured: Mapping[str, Measured]
+    workers: int
+    stops_early: bool
+    total: Span | None
+    """Device-seconds of all; None where those of a study are missing."""
+    wall: Span | None
+    disk: Disk
+    seeds: int
+    margin: float
+    family: Family | None
+    detectable: tuple[Detectable, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; keys are added in later versions, never renamed."""
+        return {
+            "version": VERSION,
+            "name": self.name,
+            "studies": [
+                {
+                    "name": shape.name, "method": shape.method, "dataset": shape.dataset, "slots": shape.slots,
+                    "search_trials": shape.search_trials, "confirm_trials": shape.confirm_trials,
+                    "repeats": shape.repeats, "trials": shape.trials, "steps": shape.steps,
+                    "device_seconds": _span(self.seconds.get(shape.name)),
+                }
+                for shape in self.shapes
+            ],
+            "trials": sum(shape.trials for shape in self.shapes),
+            "steps": sum(shape.steps for shape in self.shapes),
+            "device_seconds": _span(self.total),
+            "wall_seconds": _span(self.wall),
+            "workers": self.workers,
+            "stops_early": self.stops_early,
+            "disk": {**asdict(self.disk), "stays": self.disk.stays},
+            "metric": self.metric,
+            "seeds": self.seeds,
+            "family": None if self.family is None else asdict(self.family),
+            "detectable": [asdict(one) for one in self.detectable],
+            "warnings": list(self.warnings),
+            "measured": {name: one.to_json() for name, one in self.measured.items()},
+        }  # fmt: skip
+
+
+def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyShape], means: Means) -> Plan:
+    """Plan a sweep.
+
+    Args:
+        spec: as loaded.
+        studies: of the sweep.
+        shapes: of the same, backbones that are trained first among them.
+        means: what else is known.
+    """
+    patience, pruned = spec.train.patience, spec.search.pruner != "none"
+    fewest = None if patience is None else patience + 1
+    seconds = {
+        shape.name: study_seconds(shape, means.measured[shape.name], fewest, pruned)
+        for shape in shapes
+        if shape.name in means.measured and means.measured[shape.name].parts
+    }
+    total = wall = None
+    if len(seconds) == len(shapes):
+        warm = max((one.warm_up for one in means.measured.values()), default=0.0) * means.workers
+        total = Span(0.0, warm, 2 * warm)
+        for span in seconds.values():
+            total += span
+        wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
+    seeds = len(spec.confirm.seed_list(spec.search.seeds))
+    declared = family(spec.confirm, seeds, len(spec.methods), len(spec.datasets))
+    room = disk(shapes, studies, means.measured, means.workers)
+    found = list(_detectable(spec, studies, seeds, declared, means))
+    warnings = [
+        *(f"{name} fails: {why}" for name, why in means.failed.items()),
+        *_of_comparison(spec, seeds, declared, found, means.wanted),
+        *_of_data(studies),
+        *_of_means(spec, total, room, means.folder),
+    ]
+    return Plan(
+        name=spec.name,
+        metric=spec.search.metric,
+        epochs=spec.train.epochs,
+        shapes=tuple(shapes),
+        seconds=seconds,
+        measured=means.measured,
+        workers=means.workers,
+        stops_early=fewest is not None or pruned,
+        total=total,
+        wall=wall,
+        disk=room,
+        seeds=seeds,
+        margin=spec.confirm.margin,
+        family=declared,
+        detectable=tuple(found),
+        warnings=tuple(warnings),
+    )
+
+
+def _detectable(
+    spec: SweepSpec, studies: Sequence[Study], seeds: int, declared: Family | None, means: Means
+) -> Iterator[Detectable]:
+    if declared is None or seeds < 2:
+        return
+    datasets = {study.dataset.label: study.dataset for study in studies}
+    for label, dataset in datasets.items():
+        cases, units, _ = test_cases(dataset)
+        spread = spread_for(label, means.spreads, means.assumed)
+        yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted)
+
+
+def _of_comparison(
+    spec: SweepSpec, seeds: int, declared: Family | None, found: Sequence[Detectable], wanted: float | None
+) -> Iterator[str]:
+    if declared is None:
+        yield "One method has nothing to be compared with."
+        return
+    if seeds < 2:
+        yield "One confirm seed shows no spread, so methods cannot be compared; give `confirm.seeds` more."
+    if declared.caution is not None:
+        yield declared.caution
+    for one in found:
+        size, margin = one.decisive, spec.confirm.margin
+        if size > margin:
+            yield (
+                f"{one.dataset}: a true difference is usually found from {100 * size:.2g} points on, which is more "
+                f"than the margin of {100 * margin:.2g} that counts as equal: differences that matter can be missed."
+            )
+        if wanted is not None and size > wanted:
+            remedy = (
+                f"{one.seeds_for_wanted} seeds would find it"
+                if one.seeds_for_wanted is not None
+                else "more seeds would not help, the test cases are too few for it"
+            )
+            yield f"{one.dataset}: a difference of {100 * wanted:.2g} points would usually be missed; {remedy}."
+
+
+def _of_data(studies: Sequence[Study]) -> Iterator[str]:
+    for label, dataset in {study.dataset.label: study.dataset for study in studies}.items():
+        _, _, support = test_cases(dataset)
+        absent = [name for name, number in support.items() if number == 0]
+        if absent:
+            yield f"{label}: no test case of {', '.join(absent)}, so a mean over all classes does not exist."
+        caution = few_cases(support)
+        if caution is not None:
+            yield f"{label}: {caution.sentence}"
+
+
+def _of_means(spec: SweepSpec, total: Span | None, room: Disk, folder: Path) -> Iterator[str]:
+    cap = spec.budget.seconds
+    if cap is not None and total is not None and cap < total.high:
+        certain = "does" if cap < total.low else "may"
+        yield (
+            f"The budget of {cap / 3600:.3g} device-hours {certain} not suffice: {total.low / 3600:.3g} to "
+            f"{total.high / 3600:.3g} are expected."
+        )
+    free = shutil.disk_usage(folder).free
+    if room.stays + room.checkpoints > free:
+        yield f"{folder}: {free / 1e9:.1f} GB are free, {(room.stays + room.checkpoints) / 1e9:.1f} GB are needed."
+
+
+def _span(span: Span | None) -> dict[str, float] | None:
+    return None if span is None else asdict(span)

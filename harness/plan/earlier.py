@@ -1,0 +1,115 @@
+"""Times, sizes and spreads from what was done before: a plan's own JSON, or a run directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from harness.errors import RequestError
+from harness.plan.parts import Measured, Parts
+from harness.plan.shapes import StudyShape
+from harness.store import RunDirectory, TrialFolder
+
+
+def earlier_times(path: Path, shapes: Sequence[StudyShape]) -> dict[str, Measured]:
+    """What an earlier plan or run says of the studies, by name; those of which it says nothing are left out.
+
+    A study of the same method on another dataset stands in where the run has no other: a step depends on the size of
+    images and batch, not on how many images there are.
+
+    Args:
+        path: a file that ``harness.plan --json`` wrote, or a run directory.
+        shapes: the studies that are planned.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    if path.is_dir():
+        run = RunDirectory(path)
+        run.require()
+        return _of_run(run, shapes)
+    return _of_plan(path, shapes)
+
+
+def given_times(given: Mapping[str, float], shapes: Sequence[StudyShape]) -> dict[str, Measured]:
+    """Times that somebody gave: seconds a step, its share of validation included, by method or by study.
+
+    Raises:
+        RequestError: no study has that name.
+    """
+    known = {shape.name for shape in shapes} | {shape.method for shape in shapes}
+    for name in given:
+        if name not in known:
+            from harness.errors import suggestion
+
+            raise RequestError(f"--seconds-per-step {name}: no method or study has this name{suggestion(name, known)}")
+    found = {}
+    for shape in shapes:
+        step = given.get(shape.name, given.get(shape.method))
+        if step is not None:
+            found[shape.name] = Measured(parts=(Parts(step=step),), origin="given")
+    return found
+
+
+def _of_plan(path: Path, shapes: Sequence[StudyShape]) -> dict[str, Measured]:
+    try:
+        document = json.loads(path.read_text())
+        measured = {str(name): dict(entry) for name, entry in document["measured"].items()}
+        own = {name: Measured.from_json(entry, f"{path.name}: {entry['origin']}") for name, entry in measured.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(
+            f"--like {path}: neither a run directory nor what `python -m harness.plan FILE --json` printed"
+        ) from error
+    return _matched(own, shapes)
+
+
+def _of_run(run: RunDirectory, shapes: Sequence[StudyShape]) -> dict[str, Measured]:
+    found = {}
+    for study in run.studies():
+        trials = [(trial, trial.result()) for trial in study.every_trial() if trial.finished]
+        done = [(trial, result) for trial, result in trials if result["status"] == "done"]
+        if done:
+            found[study.name] = _measured(run, done, study.description())
+    return _matched(found, shapes)
+
+
+def _measured(
+    run: RunDirectory, done: Sequence[tuple[TrialFolder, dict[str, Any]]], description: Mapping[str, Any]
+) -> Measured:
+    sizes = [trial.sizes() for trial, _ in done]
+    curves = [(own["curve.jsonl"], result["epochs"]) for own, (_, result) in zip(sizes, done, strict=True)]
+    images = len(run.split(str(description["dataset"]))["train"])
+    return Measured(
+        parts=tuple(_parts(trial, result, images) for trial, result in done),
+        origin=f"run {run.path.name}, {done[0][1]['device']['name']}",
+        peak_bytes=max(result["memory"]["peak_bytes"] for _, result in done),
+        checkpoint_bytes=None,
+        epoch_bytes=fmean(size / max(1, epochs) for size, epochs in curves),
+        result_bytes=round(fmean(own["trial.json"] + own["result.json"] for own in sizes)),
+    )
+
+
+def _parts(trial: TrialFolder, result: Mapping[str, Any], images: int) -> Parts:
+    trained, steps = float(result["time"]["train_seconds"]), int(result["steps"] or 0)
+    # What dead attempts did again would not be done again.
+    spent = trial.spent()
+    total = max(trained, spent.seconds - spent.lost_seconds)
+    if steps == 0:
+        return Parts(start=total - trained, fit=trained / images)
+    return Parts(start=total - trained, step=trained / steps)
+
+
+def _matched(own: Mapping[str, Measured], shapes: Sequence[StudyShape]) -> dict[str, Measured]:
+    def candidates(shape: StudyShape) -> Iterator[str]:
+        yield shape.name
+        yield from (name for name in own if name.partition("@")[0] == shape.method)
+
+    found = {}
+    for shape in shapes:
+        name = next((name for name in candidates(shape) if name in own), None)
+        if name is not None:
+            found[shape.name] = own[name]
+    return found
