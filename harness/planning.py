@@ -141,7 +141,7 @@ def _set_failed_aside(run: RunDirectory, console: Console) -> None:
     """Single trials are not run again: later asks were conditioned on their failure."""
     for folder in run.studies():
         finished = [trial for trial in folder.trials("search") if trial.finished]
-        if finished and all(trial.result()["status"] != "done" for trial in finished):
+        if finished and all(trial.result()["status"] == "failed" for trial in finished):
             console.print(f"set aside as failed: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
 
 

@@ -60,6 +60,8 @@ class Display:
         failed = sum(row.failed for row in rows)
         finished = failed + sum(row.done for row in rows)
         total = sum(row.total for row in rows)
+        pruned = sum(row.pruned for row in rows)
+        ended = f"{pruned} of them pruned, " if pruned else ""
         seconds = seconds_left(rows)
         left = f"about {duration(seconds)} left" if seconds else ""
         if self._live is not None:
@@ -68,7 +70,7 @@ class Display:
         elif last or time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()
             self._console.print(
-                f"{finished}/{total} trials done, {failed} failed, {len(running)} running{left and '; ' + left}"
+                f"{finished}/{total} trials done, {ended}{failed} failed, {len(running)} running{left and '; ' + left}"
             )
 
 

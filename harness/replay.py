@@ -1,68 +1,111 @@
-"""Ask every search slot of a run again, from the history that it was conditioned on: ``python -m harness.replay RUN``.
+"""Make every ask and decision of a run again, from what it was conditioned on: ``python -m harness.replay RUN``.
 
-An ask that comes out differently means that the history was edited, or that another version of Optuna now draws
-differently from the same history.
+One that comes out differently means that the history was edited, or that another version of Optuna now answers
+differently to the same history.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
-from harness.search import Asked, make_engine
-from harness.space import from_json
+from harness.search import Asked, Engine, make_engine
+from harness.search.rungs import Judge
+from harness.space import Value, from_json
 from harness.spec_search import SearchSpec
-from harness.store import RunDirectory, StudyFolder
-from harness.study_state import slot_score
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.study_state import finished_slot
 
 
-def replay(study: StudyFolder) -> tuple[int, list[int]]:
-    """Number of slots asked so far, and those whose replayed configuration differs from the recorded one.
+@dataclass
+class Replayed:
+    """What came of asking a study again."""
+
+    asks: int = 0
+    """Slots asked so far; a driver's asks cannot be made again."""
+    different: list[int] = field(default_factory=list)
+    """Slots whose recorded configuration does not follow from the history."""
+    decisions: int = 0
+    """Decisions at rungs so far."""
+    contradicted: list[tuple[int, int]] = field(default_factory=list)
+    """(slot, epoch) of decisions that do not follow from the curves."""
+
+
+def replay(study: StudyFolder) -> Replayed:
+    """Make the asks and decisions of a study again.
 
     Raises:
         RequestError: a file of the study is not readable.
     """
     description = study.description()
     search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
+    epochs = int(description["identity"]["train"]["epochs"])
     engine = make_engine(from_json(description["space"]), search, study.name)
-    history: list[Asked] = []
-    differ = []
+    found, history = Replayed(), list[Asked]()
     for slot in range(description["search_slots"]):
         trials = [study.search_trial(slot, seed) for seed in description["search_seeds"]]
-        if not all(trial.has_request() for trial in trials):
+        if not trials[0].has_request():
             break
         recorded = trials[0].request()["hyperparameters"]
-        try:
-            same = engine.ask(slot, history) == recorded
-        except ValueError:  # the history holds a value that is not in the search space
-            same = False
-        if not same:
-            differ.append(slot)
-        results = [trial.result() if trial.finished else None for trial in trials]
-        history.append(Asked(slot, recorded, slot_score(results, search.metric)))
-    return len(history), differ
+        if not engine.driven:
+            found.asks += 1
+            if not _asks(engine, slot, history, recorded):
+                found.different.append(slot)
+        known = [history[n] for n in engine.before(slot)]
+        for decision in trials[0].decisions():
+            found.decisions += 1
+            if _decide_again(Judge(search, study.name, slot, known), trials[0], decision, epochs, search) != decision:
+                found.contradicted.append((slot, decision["epoch"]))
+        if trials[0].finished and trials[0].result()["status"] == "pruned":
+            trials = trials[:1]
+        finished = all(trial.finished for trial in trials)
+        history.append(finished_slot(slot, trials, search) if finished else Asked(slot, recorded))
+    return found
+
+
+def _asks(engine: Engine, slot: int, history: Sequence[Asked], recorded: Mapping[str, Value]) -> bool:
+    try:
+        return engine.ask(slot, history) == recorded
+    except ValueError:  # the history holds a value that is not in the search space
+        return False
+
+
+def _decide_again(
+    judge: Judge, trial: TrialFolder, decision: Mapping[str, Any], epochs: int, search: SearchSpec
+) -> dict[str, Any] | None:
+    curve = trial.curve()[: decision["epoch"]]
+    if len(curve) < decision["epoch"]:
+        return None
+    sign = -1 if search.minimised else 1
+    made = judge(epochs, curve[-1]["step"], [sign * line["val"][search.metric] for line in curve])
+    return None if made is None else {**made.to_json(), "seconds": decision["seconds"]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; exit code 0 when every ask is the same again, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Ask every search slot again.")
+    """Entry point; exit code 0 when all come out the same, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Make every ask and decision again.")
     parser.add_argument("run", type=Path, help="the run directory")
     arguments = parser.parse_args(argv)
 
     def command() -> int:
         run = RunDirectory(arguments.run)
         run.require()
-        asked, different = 0, 0
+        asks, decisions, wrong = 0, 0, 0
         for study in run.studies():
-            slots, differ = replay(study)
-            asked, different = asked + slots, different + len(differ)
-            for slot in differ:
+            found = replay(study)
+            asks, decisions = asks + found.asks, decisions + found.decisions
+            wrong += len(found.different) + len(found.contradicted)
+            for slot in found.different:
                 print(f"{study.name}: slot {slot}: the recorded configuration does not follow from its history")
-        print(f"{asked} asks replayed, {different} differ")
-        return EXIT_SOME_FAILED if different else EXIT_DONE
+            for slot, epoch in found.contradicted:
+                print(f"{study.name}: slot {slot}: the decision after epoch {epoch} does not follow from the curves")
+        print(f"{asks} asks and {decisions} decisions replayed, {wrong} differ")
+        return EXIT_SOME_FAILED if wrong else EXIT_DONE
 
     return run_command(command)
 

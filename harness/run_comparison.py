@@ -33,6 +33,8 @@ def trial_differences(first: TrialFolder, second: TrialFolder) -> list[str]:
         parts.append("results")
     if first.curve() != second.curve():
         parts.append("curves")
+    if _decided(first) != _decided(second):
+        parts.append("decisions")
     confirmed = first.stage == "confirm" and first.result()["status"] == "done"
     if confirmed and not first.predictions().equals(second.predictions()):
         parts.append("predictions")
@@ -50,6 +52,10 @@ def repeated_work(run: RunDirectory) -> list[str]:
         if not trial.finished:
             lines.append(f"{name}: never finished")
     return lines
+
+
+def _decided(trial: TrialFolder) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in trial.decisions()]
 
 
 def _invariant(result: dict[str, Any]) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class StudyOverview:
     name: str
     total: int
     done: int
+    """Trials with a result that did not fail, those that the search ended early among them."""
     interrupted: int
     """Trials that were begun, are not finished, and that nobody runs now."""
     metric: str
@@ -81,6 +82,8 @@ class StudyOverview:
     """How long each trial took that is done."""
     damaged: tuple[str, ...]
     """Files that cannot be read."""
+    pruned: int = 0
+    """Those of ``done`` that the search ended at a rung."""
     source: str | None = None
     """Identity of the backbone that it waits for, where that is trained first."""
     ledger: Ledger = field(default_factory=Ledger)

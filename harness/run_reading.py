@@ -31,6 +31,7 @@ class _Finished:
     spent: Spent
     steps: int
     pruned: bool
+    """Ended by the search at a rung."""
 
 
 @dataclass
@@ -129,7 +130,7 @@ class _Trials:
         failure = score = None
         if result["status"] == "done":
             score = result["metrics"]["val"].get(metric)
-        else:
+        elif result["status"] == "failed":
             title = f"{self._study} {trial.stage} {trial.name}"
             failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
         return _Finished(failure, score, seconds, used, int(result.get("steps") or 0), result["status"] == "pruned")
@@ -174,6 +175,10 @@ class StudyReader:
         results = [
             [trials.result(existing[name], metric) if name in existing else None for name in slot] for slot in wanted
         ]
+        # Where the first seed was pruned, the slot has no other trials.
+        pruned = [slot[0] is not None and slot[0].pruned for slot in results]
+        results = [slot[:1] if ended else slot for slot, ended in zip(results, pruned, strict=True)]
+        wanted = [slot[:1] if ended else slot for slot, ended in zip(wanted, pruned, strict=True)]
         searched = all(result is not None for slot in results for result in slot)
         scores = [score for slot in results if (score := _mean_score(slot)) is not None]
         present = [existing[name] for slot in wanted for name in slot if name in existing]
@@ -183,12 +188,13 @@ class StudyReader:
         counted = {trial.path for trial in (*present, *confirm)}
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
         others = trials.tally((t for t in self.folder.every_trial() if t.path not in counted), metric, epochs, now)
-        total += slots * len(seeds)
+        total += sum(map(len, wanted))
         weights = description["backbone"]["weights"]
         return StudyOverview(
             name=self.folder.name,
             total=total,
             done=tally.done,
+            pruned=tally.pruned,
             interrupted=tally.interrupted,
             metric=metric,
             best=_best(scores, metric),

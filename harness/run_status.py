@@ -51,7 +51,7 @@ class RunStatus:
             "halted": overview.halted,
             "trials": {
                 key: sum(_counts(part)[key] for part in overview.parts)
-                for key in ("total", "done", "running", "failed", "interrupted", "left")
+                for key in ("total", "done", "pruned", "running", "failed", "interrupted", "left")
             },
             "studies": [{**_row(part), "blocked": part.name in overview.blocked} for part in overview.studies],
             "sources": [_row(part) for part in overview.sources],
@@ -113,6 +113,7 @@ def _counts(part: StudyOverview) -> dict[str, int]:
     return {
         "total": part.total,
         "done": part.done,
+        "pruned": part.pruned,
         "running": len(part.running),
         "failed": part.failed,
         "interrupted": part.interrupted,

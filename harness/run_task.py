@@ -41,7 +41,7 @@ def run_task(
     torch.set_num_threads(int(task.request["threads"]))
     with trial_log(task) as log, keep_alive(task.lease):
         log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
-        control = Control(stop=stop, guard=task.lease.check, log=log.info)
+        control = Control(stop=stop, guard=task.lease.check, log=log.info, judge=task.judge)
         try:
             result = run_trial(task.job, task.request, task.folder, device, control, resident)
         except Interrupted:

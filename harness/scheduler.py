@@ -22,7 +22,7 @@ from harness.space import Value, check_configuration
 from harness.store import TrialFolder
 from harness.studies import Source, Study
 from harness.study_state import StudyState
-from harness.train.job import TrialJob
+from harness.train.job import Judge, TrialJob
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Task:
     request: dict[str, Any]
     job: TrialJob
     title: str
+    judge: Judge | None = None
+    """Decides at the rungs of a search trial; None trains to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Scheduler:
         failed: dict[str, list[tuple[str, str]]] = {state.study.label: [] for state in self.states}
         for state in self.states:
             for result in state.results.values():
-                if result["status"] == "done":
+                if result["status"] != "failed":
                     return None
                 failed[state.study.label].append((str(result["cause"]), str(result["message"])))
         return halt_reason(failed)
@@ -218,7 +220,6 @@ class Scheduler:
         return study.source is not None and self._source_done(study.source) and not self._ready(study)
 
     def _candidates(self, state: StudyState) -> Iterator[_Candidate]:
-        study = state.study
         for slot in self._slots(state):
             if state.slot_finished(slot):
                 continue
@@ -227,9 +228,8 @@ class Scheduler:
                 return
             if not all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
                 return
-            for seed, folder in zip(study.search.seeds, state.slot_folders(slot), strict=True):
-                if state.result(folder) is None:
-                    yield _Candidate("search", slot, seed, folder)
+            for seed, folder in state.open_trials(slot):
+                yield _Candidate("search", slot, seed, folder)
         confirm = state.confirm_folders()
         for seed, folder in confirm:
             if state.result(folder) is None:
@@ -253,7 +253,7 @@ class Scheduler:
                 continue
             for slot in self._slots(state):
                 if all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
-                    yield from state.slot_folders(slot)
+                    yield from (folder for _, folder in state.open_trials(slot))
             yield from (folder for _, folder in state.confirm_folders())
             repeat = state.repeat_folder()
             if repeat is not None:
@@ -280,7 +280,8 @@ class Scheduler:
             metric=study.search.metric,
             seed=candidate.seed,
         )
-        task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}")
+        judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
+        task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
         return None if self._given_up(task) else task
 
     def _request(self, state: StudyState, candidate: _Candidate) -> dict[str, Any]:
@@ -294,7 +295,7 @@ class Scheduler:
         elif stage == "search":
             assert slot is not None
             hyperparameters = state.ask(slot)
-            conditioned = state.engine.prerequisites(slot)
+            conditioned = state.engine.conditioning(slot)
         else:
             chosen = state.chosen()
             assert chosen is not None

@@ -33,7 +33,9 @@ def summary(found: RunStatus) -> list[RenderableType]:
     parts = overview.parts
     done, failed = sum(part.done for part in parts), sum(part.failed for part in parts)
     waiting = sum(part.interrupted for part in parts)
-    counts = f"{done + failed}/{sum(part.total for part in parts)} trials done, {failed} failed"
+    pruned = sum(part.pruned for part in parts)
+    ended = f"{pruned} of them pruned, " if pruned else ""
+    counts = f"{done + failed}/{sum(part.total for part in parts)} trials done, {ended}{failed} failed"
     counts += f", {len(overview.running)} running" + (f", {waiting} interrupted" if waiting else "")
     lines = [f"{overview.name}: {counts}", *_failures(found)]
     for name in overview.blocked:

@@ -215,7 +215,7 @@ class Planner:
             },
             "dataset": dataset.identity(),
             "train": spec.train.model_dump(mode="json"),
-            "search": search.model_dump(mode="json", exclude={"trials"}),
+            "search": search.identity(),
         }
         return Study(
             label=label,

@@ -9,7 +9,9 @@ from typing import Any
 
 from harness.metrics import METRICS
 from harness.search import Asked, choose
+from harness.search.rungs import Judge
 from harness.space import Value
+from harness.spec_search import SearchSpec
 from harness.store import TrialFolder
 from harness.studies import Study, configuration_hash
 
@@ -37,27 +39,43 @@ class StudyState:
             self.results[key] = folder.result()
         return self.results[key]
 
-    def slot_folders(self, slot: int) -> list[TrialFolder]:
-        """The trials of a slot, one a tuning seed."""
-        return [self.study.folder.search_trial(slot, seed) for seed in self.study.search.seeds]
+    def slot_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
+        """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
+        first, *others = [(seed, self.study.folder.search_trial(slot, seed)) for seed in self.study.search.seeds]
+        result = self.result(first[1])
+        return [first] if result is not None and result["status"] == "pruned" else [first, *others]
+
+    def open_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
+        """Tuning seeds of a slot with their trials that may run now and have no result yet."""
+        first, *others = self.slot_trials(slot)
+        if self.study.search.pruner != "none" and self.result(first[1]) is None:
+            # The first seed decides at the rungs for the whole slot.
+            return [first]
+        return [(seed, folder) for seed, folder in (first, *others) if self.result(folder) is None]
 
     def slot_finished(self, slot: int) -> bool:
-        """Whether every seed of a slot has its result."""
-        return slot in self.known or all(self.result(folder) is not None for folder in self.slot_folders(slot))
+        """Whether every trial of a slot has its result."""
+        return slot in self.known or all(self.result(folder) is not None for _, folder in self.slot_trials(slot))
 
     def asked(self, slot: int) -> Asked | None:
         """What is known of a slot; None before it was asked."""
         if slot in self.known:
             return self.known[slot]
-        folder = next((folder for folder in self.slot_folders(slot) if folder.has_request()), None)
+        folder = next((folder for _, folder in self.slot_trials(slot) if folder.has_request()), None)
         if folder is None:
             return None
-        hyperparameters = folder.request()["hyperparameters"]
         if not self.slot_finished(slot):
-            return Asked(slot, hyperparameters)
-        results = [self.result(folder) for folder in self.slot_folders(slot)]
-        self.known[slot] = Asked(slot, hyperparameters, slot_score(results, self.study.search.metric))
+            return Asked(slot, folder.request()["hyperparameters"])
+        self.known[slot] = finished_slot(slot, [folder for _, folder in self.slot_trials(slot)], self.study.search)
         return self.known[slot]
+
+    def judge(self, slot: int, seed: int) -> Judge | None:
+        """What decides at the rungs of a search trial whose prerequisites are finished; None where nothing does."""
+        if self.study.search.pruner == "none" or seed != self.study.search.seeds[0] or self.engine.driven:
+            return None
+        before = self.engine.before(slot)
+        known = [asked for n in before if (asked := self.asked(n)) is not None]
+        return Judge(self.study.search, self.study.name, slot, known)
 
     def ask(self, slot: int) -> dict[str, Value]:
         """The configuration of a slot whose prerequisites are finished; as recorded, where it was asked before."""
@@ -89,7 +107,7 @@ class StudyState:
 
     def folders(self) -> list[TrialFolder]:
         """Every trial that the study is now known to have, begun or not, in the order in which they are to run."""
-        search = [folder for slot in range(self.study.slots) for folder in self.slot_folders(slot)]
+        search = [folder for slot in range(self.study.slots) for _, folder in self.slot_trials(slot)]
         repeat = self.repeat_folder()
         return [*search, *(folder for _, folder in self.confirm_folders()), *([] if repeat is None else [repeat])]
 
@@ -145,7 +163,7 @@ class StudyState:
         """Number of trials of the study: search, confirm, and the repetition unless what it repeats has failed."""
         study = self.study
         repeats = int(study.repeat and self._first_confirmed() in ("done", None))
-        return study.slots * len(study.search.seeds) + len(study.confirm_seeds) + repeats
+        return sum(len(self.slot_trials(slot)) for slot in range(study.slots)) + len(study.confirm_seeds) + repeats
 
     def finished(self) -> list[dict[str, Any]]:
         """Results so far, search first."""
@@ -156,6 +174,22 @@ class StudyState:
         folders = self.confirm_folders()
         result = self.result(folders[0][1]) if folders else None
         return None if result is None else str(result["status"])
+
+
+def finished_slot(slot: int, trials: Sequence[TrialFolder], search: SearchSpec) -> Asked:
+    """What a slot taught whose trials are finished.
+
+    Args:
+        slot: its number.
+        trials: one a tuning seed, in their order; the first one alone where that was pruned.
+        search: how the study is searched.
+    """
+    results = [trial.result() for trial in trials]
+    curve: tuple[float, ...] = ()
+    if search.pruner != "none" and results[0]["status"] != "failed":
+        curve = tuple(_sign(search.metric) * line["val"][search.metric] for line in trials[0].curve())
+    pruned = results[0]["status"] == "pruned"
+    return Asked(slot, trials[0].request()["hyperparameters"], slot_score(results, search.metric), pruned, curve)
 
 
 def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float | None:

@@ -286,7 +286,7 @@ def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -
         failed += 1
     for state in scheduler.states:
         for result in state.finished():
-            if result["status"] != "done":
+            if result["status"] == "failed":
                 failed += 1
                 where = f"{state.study.name} {result['stage']} slot {result['slot']} seed {result['seed']}"
                 console.print(

@@ -1,6 +1,7 @@
 """A trial's folder: what to run, who runs it, how far it is, what came out.
 
 It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
+``decisions.jsonl`` (a line a rung of the search),
 ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means finished),
 ``log.txt`` and, where it was asked for, ``model.safetensors``. This module alone knows these names.
 """
@@ -91,12 +92,20 @@ class TrialFolder:
 
     def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replace the curve: one JSON object a line, one line an epoch."""
-        content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-        write_atomic(self.path / "curve.jsonl", content.encode())
+        write_atomic(self.path / "curve.jsonl", _lines(lines))
 
     def curve(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first ends."""
         path = self.path / "curve.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the decisions of the search: one JSON object a line, one line a rung."""
+        write_atomic(self.path / "decisions.jsonl", _lines(decisions))
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
+        path = self.path / "decisions.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @property
@@ -175,7 +184,13 @@ class TrialFolder:
     def damaged(self, thorough: bool = False) -> list[Path]:
         """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
         found = []
-        for name, read in (("trial.json", self.request), ("result.json", self.result), ("curve.jsonl", self.curve)):
+        readers = {
+            "trial.json": self.request,
+            "result.json": self.result,
+            "curve.jsonl": self.curve,
+            "decisions.jsonl": self.decisions,
+        }
+        for name, read in readers.items():
             try:
                 read()
             except FileNotFoundError:
@@ -190,3 +205,7 @@ class TrialFolder:
         if path.exists() and not is_checkpoint(path, thorough) and path.exists():
             found.append(path)
         return found
+
+
+def _lines(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries).encode()

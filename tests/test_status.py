@@ -117,7 +117,8 @@ def test_studies_failures_and_running_trials(tmp_path: Path, capsys: pytest.Capt
         ["first@small", 5, 2, 1, 1, 1, 2, 0.4],
         ["second@small", 5, 0, 1, 2, 0, 3, None],
     ]
-    assert found["trials"] == {"total": 10, "done": 2, "running": 2, "failed": 3, "interrupted": 1, "left": 5}
+    trials = {"total": 10, "done": 2, "pruned": 0, "running": 2, "failed": 3, "interrupted": 1, "left": 5}
+    assert found["trials"] == trials
     assert [(entry["cause"], entry["count"]) for entry in found["failures"]] == [("nan", 2), ("oom", 1)]
     held = found["running"][0]
     assert (held["trial"], held["epoch"], held["epochs"], held["host"]) == ("c0ffee-s1000", 5, EPOCHS, "node7")

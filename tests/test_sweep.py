@@ -224,7 +224,7 @@ def test_every_ask_of_a_parallel_search_can_be_replayed(
     file = tiny_sweep(tmp_path, methods=["lora_c"], search=search, train={"epochs": 1, "image_size": 8})
     run_sweep(file, tmp_path / "run", cache)
     assert replay([str(tmp_path / "run")]) == 0
-    assert "7 asks replayed, 0 differ" in capsys.readouterr().out
+    assert "7 asks and 0 decisions replayed, 0 differ" in capsys.readouterr().out
     study = RunDirectory(tmp_path / "run").study("lora_c@small")
     assert study.search_trial(6, 0).request()["conditioned_on"] == [0, 1, 2, 3, 4]
 

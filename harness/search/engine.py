@@ -25,7 +25,11 @@ class Asked:
     slot: int
     hyperparameters: Mapping[str, Value]
     score: float | None = None
-    """Validation score, higher is better; None when the slot failed or is not finished."""
+    """Validation score, higher is better; None when the slot failed, was pruned or is not finished."""
+    pruned: bool = False
+    """Whether its trial was ended at a rung."""
+    curve: Sequence[float] = ()
+    """Validation score after each epoch on the first tuning seed, higher is better; where trials are pruned."""
 
 
 class Engine(ABC):
@@ -51,9 +55,17 @@ class Engine(ABC):
         """Number of slots of the study: ``search.trials``, or fewer where the space has fewer configurations."""
         return self.search.trials if searched(self.space) else 1
 
-    def prerequisites(self, slot: int) -> range:
-        """The slots that must be finished before ``slot`` begins; its ask is conditioned on exactly these."""
+    def conditioning(self, slot: int) -> range:
+        """The slots, from 0 on, whose results the configuration of ``slot`` depends on; the others' do not matter."""
         return range(0)
+
+    def prerequisites(self, slot: int) -> range:
+        """The slots, from 0 on, that must be finished before ``slot`` begins: for its ask or for its rungs."""
+        return self.conditioning(slot) if self.search.pruner == "none" else self.before(slot)
+
+    def before(self, slot: int) -> range:
+        """All slots up to ``slot - concurrency``."""
+        return range(max(0, slot - self.search.concurrency + 1))
 
     @abstractmethod
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
@@ -61,7 +73,7 @@ class Engine(ABC):
 
         Args:
             slot: its number; slot 0 is the default configuration.
-            history: the slots before ``slot``, in any order; only its prerequisites count as finished.
+            history: the slots before ``slot``, in any order; only those of ``conditioning`` count as finished.
         """
 
 

@@ -32,6 +32,8 @@ class Mirror:
         return (
             len(self._held) <= len(history)
             and self._learned <= learned
+            # What a trial reported before it was pruned can only be given when it is added.
+            and not any(entry.pruned for entry in history[self._learned : min(learned, len(self._held))])
             and all(
                 self._params(held) == self._params(entry) and (held.score == entry.score or held.slot >= self._learned)
                 for held, entry in zip(self._held, history, strict=False)
@@ -56,7 +58,11 @@ class Mirror:
             state, value = _outcome(entry) if entry.slot < learned else (optuna.trial.TrialState.RUNNING, None)
             trials.append(
                 optuna.trial.create_trial(
-                    state=state, params=self._params(entry), distributions=self._distributions, value=value
+                    state=state,
+                    params=self._params(entry),
+                    distributions=self._distributions,
+                    value=value,
+                    intermediate_values={len(entry.curve): max(entry.curve)} if entry.curve and entry.pruned else None,
                 )
             )
             self._held.append(entry)
@@ -77,6 +83,8 @@ class Mirror:
 def _outcome(entry: Asked) -> tuple[optuna.trial.TrialState, float | None]:
     from optuna.trial import TrialState
 
+    if entry.pruned:
+        return TrialState.PRUNED, None
     return (TrialState.FAIL, None) if entry.score is None else (TrialState.COMPLETE, entry.score)
 
 

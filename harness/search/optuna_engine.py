@@ -34,11 +34,11 @@ class OptunaEngine(Engine):
         self._mirror: Mirror | None = None
         self._sequence: optuna.Study | None = None
 
-    def prerequisites(self, slot: int) -> range:
+    def conditioning(self, slot: int) -> range:
         """All slots up to ``slot - concurrency`` where the sampler learns; else none."""
         if self.search.sampler != "tpe" or slot < max(1, self.search.startup):
             return range(0)
-        return range(max(0, slot - self.search.concurrency + 1))
+        return self.before(slot)
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
         """The configuration of a slot; see ``Engine.ask``."""
@@ -46,7 +46,7 @@ class OptunaEngine(Engine):
             return dict(self._fixed)
         if self.search.sampler == "qmc":
             return {**self._fixed, **self._quasi_random(slot)}
-        learned = len(self.prerequisites(slot))
+        learned = len(self.conditioning(slot))
         seed = derive_seed("ask", self.study, slot) % 2**32
         space = distributions(self._varied)
         if not learned:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method
 from harness.metrics import METRICS
+from harness.search.rungs import Decision
 from harness.spec import TrainSpec
 
 
@@ -59,8 +60,25 @@ class Interrupted(Exception):
     """The trial was asked to stop; its checkpoint is written."""
 
 
+class Pruned(Exception):
+    """The search has ended the trial at a rung; the decision is recorded."""
+
+
 class NotFiniteError(Exception):
     """The loss or a metric is not a number, or the trial has no defined score."""
+
+
+class Judge(Protocol):
+    """Decides after an epoch whether a search trial goes on."""
+
+    def __call__(self, epochs: int, step: int, scores: Sequence[float]) -> Decision | None:
+        """The decision; None where nothing is to be decided.
+
+        Args:
+            epochs: of a whole training.
+            step: training steps so far.
+            scores: validation score after each epoch so far, signed so that higher is better.
+        """
 
 
 @dataclass
@@ -73,3 +91,5 @@ class Control:
     log: Callable[[str], None] = lambda line: None
     progress: Callable[[dict[str, Any]], None] = lambda facts: None
     """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""
+    judge: Judge | None = None
+    """Decides at the rungs of a search; None trains to the end."""

@@ -25,7 +25,7 @@ from harness.train.checkpoint import CheckpointWriter, changing_tensors, load_ch
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
-from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
+from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
 from harness.train.step import (
     StepContext,
     autocast_dtype,
@@ -109,6 +109,7 @@ class Training:
 
         Raises:
             Interrupted: stopped from outside, with a checkpoint written.
+            Pruned: ended at a rung.
             NotFiniteError: the loss or the validation score is not a number.
         """
         progress, train = self.progress, self.job.train
@@ -127,6 +128,7 @@ class Training:
                 self.folder.write_curve(progress.curve)
                 if progress.epoch == train.epochs or self._out_of_patience():
                     break
+                self._meet_rung()
                 stopped = self.control.stop.is_set()
                 if stopped or self.writer.due:
                     self.writer.submit(self._state)
@@ -213,6 +215,24 @@ class Training:
             if self.control.stop.is_set() and index + 1 < self.steps_per_epoch:
                 self._interrupt(index + 1, losses, clock)
         self._finish_epoch(losses)
+
+    def _meet_rung(self) -> None:
+        """Let the search decide whether to go on; a decision is recorded before it takes effect, and stands."""
+        progress, job = self.progress, self.job
+        if self.control.judge is None:
+            return
+        recorded = self.folder.decisions()
+        decision = next((one for one in recorded if one["epoch"] == progress.epoch), None)
+        if decision is None:
+            scores = [job.sign * line["val"][job.metric] for line in progress.curve]
+            made = self.control.judge(job.train.epochs, progress.curve[-1]["step"], scores)
+            if made is None:
+                return
+            decision = {**made.to_json(), "seconds": progress.seconds}
+            self.control.guard()
+            self.folder.write_decisions([*recorded, decision])
+        if decision["prune"]:
+            raise Pruned
 
     def _interrupt(self, step_in_epoch: int, losses: list[Tensor], clock: float) -> None:
         self._add_losses(losses)

@@ -19,7 +19,7 @@ from harness.costs import cost, pretrained
 from harness.errors import DataError, RequestError, one_line
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
-from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
+from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
 from harness.train.loop import Training
 
 # What these raise is not the trial's fault: the worker stops and the trial stays to be done.
@@ -59,14 +59,19 @@ def run_trial(
     started = time.time()
     clock = time.perf_counter()
     training: Training | None = None
-    outcome: dict[str, Any]
+    outcome: dict[str, Any] | None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        training = Training(job, folder, device, control, resident)
-        outcome = _train_and_evaluate(training)
+        outcome = _pruned(job, folder)
+        if outcome is None:
+            training = Training(job, folder, device, control, resident)
+            outcome = _train_and_evaluate(training)
     except (Interrupted, LeaseLost):
         raise
+    except Pruned:
+        outcome = _pruned(job, folder)
+        assert outcome is not None
     except Exception as error:
         if isinstance(error, RequestError) and not isinstance(error, DataError):
             raise
@@ -78,6 +83,10 @@ def run_trial(
         curve = training.progress.curve if training else []
         steps = curve[-1]["step"] if curve else 0
         outcome = {"status": "failed", "cause": cause_of(error), "message": describe(error), "steps": steps}
+    if training is not None:
+        seconds = training.progress.seconds
+    else:
+        seconds = sum(decision["seconds"] for decision in folder.decisions()[-1:])
     result = {
         **{key: request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")},
         **outcome,
@@ -85,7 +94,7 @@ def run_trial(
             "started": started,
             "ended": time.time(),
             "attempt_seconds": time.perf_counter() - clock,
-            "train_seconds": training.progress.seconds if training else 0.0,
+            "train_seconds": seconds,
         },
         "memory": {"peak_bytes": _peak_bytes(device)},
         "device": {"name": _device_name(device), "threads": torch.get_num_threads()},
@@ -113,6 +122,27 @@ def describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return one_line(f"{type(error).__name__}: {error}{place}")[:500]
+
+
+def _pruned(job: TrialJob, folder: TrialFolder) -> dict[str, Any] | None:
+    """The result of a trial that the search has ended, from its decisions and its curve; None where it goes on."""
+    decision = next((one for one in folder.decisions() if one["prune"]), None)
+    if decision is None:
+        return None
+    curve = folder.curve()
+    # Without its curve, which somebody may have set aside, it trains to that rung again.
+    if len(curve) < decision["epoch"]:
+        return None
+    best = max(curve, key=lambda line: (job.sign * line["val"][job.metric], -line["epoch"]))
+    return {
+        "status": "pruned",
+        "cause": None,
+        "message": decision["reason"],
+        "metrics": {"val": best["val"]},
+        "best_epoch": best["epoch"],
+        "epochs": decision["epoch"],
+        "steps": decision["step"],
+    }
 
 
 def _train_and_evaluate(training: Training) -> dict[str, Any]:

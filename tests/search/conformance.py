@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from tiny import run_inline, run_sweep, tiny_sweep
 
-from harness.replay import replay
+from harness.replay import Replayed, replay
 from harness.search import engine_class
 from harness.space import check_configuration, defaults, from_json
 from harness.spec_search import SearchSpec
@@ -71,7 +71,7 @@ class EngineConformance:
         if engine_class(SearchSpec.model_validate(self.search)).driven:
             pytest.skip("a driver's asks depend on time; what they were conditioned on is in trial.json")
         (study,) = RunDirectory(finished).studies()
-        assert replay(study) == (study.description()["search_slots"], [])
+        assert replay(study) == Replayed(asks=study.description()["search_slots"])
 
     def test_a_search_goes_on_from_its_folders(self, finished: Path, tmp_path: Path, shared_cache: Path) -> None:
         run = tmp_path / "run"

@@ -37,7 +37,7 @@ def slot_count(space: Space, search: SearchSpec) -> int:
 
 
 def prerequisites(slot: int, search: SearchSpec) -> range:
-    return make_engine(SPACE, search, "m@d").prerequisites(slot)
+    return make_engine(SPACE, search, "m@d").conditioning(slot)
 
 
 def quality(hyperparameters: dict[str, object]) -> float:

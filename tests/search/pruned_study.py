@@ -1,0 +1,49 @@
+"""A study whose trials are pruned, run in this process without the rest of a sweep."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import tiny_sweep
+
+from harness.plugins import discover
+from harness.run_task import run_task
+from harness.scheduler import Scheduler
+from harness.spec_loading import load_sweep
+from harness.store import RunDirectory
+from harness.studies import Planner, Roots, Study
+
+CPU = torch.device("cpu")
+
+
+def planned(folder: Path, cache: Path, search: dict[str, Any], epochs: int = 9) -> tuple[RunDirectory, Study]:
+    """The only study of a small sweep, planned in ``folder``."""
+    folder.mkdir(exist_ok=True)
+    file = tiny_sweep(
+        folder,
+        methods=[{"linear_probe": {"head_lr": {"log": [0.0001, 1.0], "default": 0.1}, "weight_decay": 0.0}}],
+        train={"epochs": epochs, "batch_size": 32, "image_size": 8, "augment": False},
+        search={"startup": 3, "concurrency": 2, "anchors": 4, **search},
+        confirm={"seeds": 1},
+    )
+    run = RunDirectory(folder / "run")
+    run.create()
+    spec = load_sweep(file).spec
+    (study,) = Planner(spec, discover(), run, Roots(cache, cache)).studies()
+    run.write_spec(spec.model_dump(mode="json"))
+    study.folder.describe(study.description())
+    return run, study
+
+
+def search_through(study: Study) -> Scheduler:
+    """Run all search trials that are left, one after the other."""
+    scheduler = Scheduler([study], retries=1000)
+    (state,) = scheduler.states
+    while not state.searched():
+        task = scheduler.claim_next()
+        assert task is not None
+        run_task(task, CPU, threading.Event())
+    return scheduler
