@@ -24,7 +24,7 @@ def planned(folder: Path, cache: Path, search: dict[str, Any], epochs: int = 9) 
     folder.mkdir(exist_ok=True)
     file = tiny_sweep(
         folder,
-        methods=[{"linear_probe": {"head_lr": {"log": [0.0001, 1.0], "default": 0.1}, "weight_decay": 0.0}}],
+        methods=[{"linear_probe": {"head_lr": {"log": [0.0002, 0.1], "default": 0.05}, "weight_decay": 0.0}}],
         train={"epochs": epochs, "batch_size": 32, "image_size": 8, "augment": False},
         search={"startup": 3, "concurrency": 2, "anchors": 4, **search},
         confirm={"seeds": 1},

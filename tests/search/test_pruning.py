@@ -93,14 +93,19 @@ def test_a_killed_search_prunes_what_an_undisturbed_one_prunes(tmp_path: Path, s
 
 
 def test_where_the_first_seed_is_pruned_the_others_are_not_trained(tmp_path: Path, shared_cache: Path) -> None:
-    run, study = planned(tmp_path / "seeds", shared_cache, {**SEARCH, "pruner": "asha", "seeds": [0, 3]}, epochs=3)
+    run, study = planned(
+        tmp_path / "seeds",
+        shared_cache,
+        {**SEARCH, "pruner": "asha", "seeds": [0, 3], "trials": 6, "anchors": 0},
+        epochs=3,
+    )
     scheduler = search_through(study)
     (state,) = scheduler.states
     names = {trial.name for trial in study.folder.trials("search")}
     ended = pruned(run)
     assert ended and all(name.endswith("-s0") for name in ended)
     expected = {
-        f"{slot:04d}-s{seed}" for slot in range(10) for seed in (0, 3) if seed == 0 or f"{slot:04d}-s0" not in ended
+        f"{slot:04d}-s{seed}" for slot in range(6) for seed in (0, 3) if seed == 0 or f"{slot:04d}-s0" not in ended
     }
     assert names == expected and state.total() == len(expected) + 1
     chosen = state.chosen()
@@ -113,7 +118,7 @@ def test_a_search_under_chaos_prunes_the_same_trials(pruner: str, tmp_path: Path
     """With four workers and SIGKILLs at random moments; every decision follows from the curves on disk."""
     file = tiny_sweep(
         tmp_path,
-        methods=[{"linear_probe": {"head_lr": {"log": [0.0001, 1.0], "default": 0.1}, "weight_decay": 0.0}}],
+        methods=[{"linear_probe": {"head_lr": {"log": [0.0002, 0.1], "default": 0.05}, "weight_decay": 0.0}}],
         train={"epochs": 9, "batch_size": 64, "image_size": 8},
         search={**SEARCH, "pruner": pruner, "trials": 16, "startup": 4, "concurrency": 4, "anchors": 4},
         confirm={"seeds": 1},
@@ -154,7 +159,7 @@ def searched(search: SearchSpec, curves: Sequence[list[float]]) -> dict[int, int
 
 @pytest.mark.parametrize("pruner", ["median", "asha", "hyperband"])
 def test_early_ranks_that_mislead_prune_nothing(pruner: str) -> None:
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(0)
     finals = rng.uniform(0.5, 1.0, 30)
     # The better a configuration is in the end, the slower it starts.
     slow_starters = [rising(final, 40 * (final - 0.5)) for final in finals]
