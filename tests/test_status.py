@@ -247,7 +247,7 @@ def test_a_thousand_trials_are_read_in_a_second_and_once(tmp_path: Path, monkeyp
         found = reader.read().to_json()
         durations.append(time.process_time() - started)
         assert found["trials"] == {
-            "total": 1000, "done": 980, "running": 10, "failed": 0, "interrupted": 0, "left": 20
+            "total": 1000, "done": 980, "pruned": 0, "running": 10, "failed": 0, "interrupted": 0, "left": 20
         }  # fmt: skip
     assert durations[0] < 1.0 and min(durations[1:]) < durations[0]
     finished = [path for path in reads if (path / "result.json").exists()]
