@@ -95,7 +95,8 @@ def claims_table(analysis: Analysis) -> Table:
     for one in claims(analysis):
         pair = one.comparison.pair
         place = pair.dataset or f"Average over these {len(pair.datasets)} datasets"
-        row = (f"{pair.first} is better than {pair.second}", one.status, one.evidence)
+        status = one.status if one.comparison.declared else f"exploratory: {one.status}"
+        row = (f"{pair.first} is better than {pair.second}", status, one.evidence)
         groups.setdefault(place, []).append(row)
     metric = metric_name(analysis.evidence.plan.metric)
     return Table(
@@ -104,7 +105,8 @@ def claims_table(analysis: Analysis) -> Table:
         align="lll",
         groups=tuple((place, tuple(rows)) for place, rows in groups.items()),
         note="Contradicted: the opposite was shown, or that the difference is within the declared margin. "
-        "Inconclusive: neither was shown; that is no evidence that the methods perform alike.",
+        "Inconclusive: neither was shown; that is no evidence that the methods perform alike. Exploratory: it rests on "
+        "something that was changed after the declaration, and supports no claim.",
         name="claims",
     )
 

@@ -139,6 +139,9 @@ class ComparisonRecord(Record):
     a: str
     b: str = Field(description="The control where the family has one.")
     role: Role
+    declared: bool = Field(
+        description="Whether it was declared and rests on nothing that was changed later; all else is exploratory."
+    )
     scope: Scope | None = Field(description="What varies behind the interval; null where no comparison was possible.")
     interval: Interval | None = Field(description="How it was computed.")
     seeds: list[int] = Field(description="Seeds by which both are paired; empty for an average.")
@@ -221,6 +224,7 @@ class ClaimRecord(Record):
     a: str
     b: str
     statement: str
+    declared: bool = Field(description="Otherwise the claim is exploratory: it rests on a later change.")
     status: Status
     evidence: str
     flags: list[Flag]

@@ -25,8 +25,9 @@ The document is an object with these members; a number that does not exist is nu
     only ``dataset``, ``method``, ``state`` and ``missing``.
 ``ledger``
     a list, one object a study and one (``method`` null) for backbones that were trained first:
-    ``slots_declared``, ``slots``, ``trials``, ``attempts``, ``attempts_without_result``, ``epochs``,
-    ``seconds`` (stage → device-seconds).
+    ``slots_declared``, ``slots``, ``trials``, ``failed``, ``pruned``, ``steps``, ``attempts``,
+    ``attempts_without_result``, ``interrupted``, ``died``, ``lost_seconds``, ``epochs``, ``seconds``
+    (stage → device-seconds).
 ``failures``
     a list, one object a failed trial: ``trial``, ``dataset``, ``method``, ``stage``, ``cause``,
     ``message``, ``attempts``.

@@ -15,8 +15,11 @@ from analysis.figures.curves import learning_curves, stems
 from analysis.figures.search import budget, importance, parts, share_panels
 from analysis.parallel import HERE, Pool
 from analysis.runs import frames
+from analysis.runs.declared import declaration_section
 from analysis.runs.summary import Summary
 from analysis.tables import run_tables as tables
+from analysis.tables.ledger import cost as cost_table
+from analysis.tables.ledger import ledger
 from analysis.words.appendix import appendix
 from analysis.words.phrases import network_phrase
 from harness.store import RunDirectory
@@ -88,10 +91,11 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]
     settings = appendix(evidence, summary.spec, summary.environment, summary.cards, studies)
     return [
-        facts.section("Cost", (), *cost, tables.networks(summary), tables.cost(summary)),
+        facts.section("Cost", (), *cost, tables.networks(summary), cost_table(summary), ledger(summary)),
         facts.section("Scores", (), tables.scores(summary), tables.other_metrics(summary)),
         facts.section("Progress", (), tables.progress(summary)),
         facts.section("Failures", () if summary.failures else ("No trial has failed.",), tables.failures(summary)),
+        *map(facts.titled, declaration_section(facts.run)),
         facts.section("Methods", (), Facts(_method_facts(summary))),
         *map(facts.titled, _data_sections(facts.run, summary, facts.stem("sample"))),
         *map(facts.titled, settings),

@@ -61,6 +61,21 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Undeclared:
+    """Something that comparisons rest on and that was not declared before there were results."""
+
+    sentence: str
+    dataset: str | None = None
+    """Only comparisons on this one rest on it; None where it concerns every dataset."""
+    method: str | None = None
+    """Only comparisons with this one."""
+
+    def reaches(self, datasets: Sequence[str], methods: Sequence[str]) -> bool:
+        """Whether a comparison of some methods, on a dataset or on average over several, rests on it."""
+        return (self.dataset is None or self.dataset in datasets) and (self.method is None or self.method in methods)
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """One confirm trial that was run again with the same seed on the same kind of device."""
 
@@ -148,6 +163,10 @@ class Evidence:
     """Dataset → its classes, where an image has one of them."""
     cautions: tuple[Caution, ...] = ()
     """Reservations about the whole."""
+    undeclared: tuple[Undeclared, ...] = ()
+    """What was changed after the declaration; comparisons that rest on it are exploratory."""
+    declared_size: int | None = None
+    """Comparisons of the family as it was declared; None where it is that of these methods and datasets."""
 
     @property
     def ordered(self) -> tuple[str, ...]:

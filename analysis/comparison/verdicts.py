@@ -37,6 +37,8 @@ class Comparison:
     """Smallest true difference that this design finds with 80 % power at the family's first step."""
     outcome: Verdict = "inconclusive"
     """Of the first method against the second."""
+    declared: bool = True
+    """Whether it is a declared comparison that rests on nothing that was changed later; all else is exploratory."""
     cautions: tuple[Caution, ...] = ()
 
 
@@ -55,14 +57,16 @@ def judge(pairs: Sequence[Pair], evidence: Evidence, detectable: bool = True) ->
     everything = len(methods) * (len(methods) - 1) // 2 * len(evidence.datasets)
     p_all = _adjusted([_p(one) for one in pairs], plan, everything)
     result: dict[int, Comparison] = {}
-    for inside in (True, False):
-        places = [place for place, one in enumerate(pairs) if ((one.first, one.second) in wanted) == inside]
-        family = plan.size(len(methods), len(evidence.datasets)) if inside else everything
+    size = evidence.declared_size or plan.size(len(methods), len(evidence.datasets))
+    kinds = [((one.first, one.second) in wanted, _unchanged(one, evidence)) for one in pairs]
+    for inside, unchanged in dict.fromkeys(sorted(kinds, reverse=True)):
+        places = [place for place, kind in enumerate(kinds) if kind == (inside, unchanged)]
+        family = size if inside and unchanged else everything
         for place, one in zip(
             places, _family([pairs[place] for place in places], plan, family, detectable), strict=True
         ):
             role: Role = ("primary" if one.pair.metric == plan.metric else "secondary") if inside else "exploratory"
-            result[place] = replace(one, role=role, p_all_pairs=p_all[place])
+            result[place] = replace(one, role=role, p_all_pairs=p_all[place], declared=inside and unchanged)
     return [result[place] for place in sorted(result)]
 
 
@@ -102,7 +106,15 @@ def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = Non
                 cautions=(missing,) if mean is None else (*narrow, *mean.cautions),
             )
         )
-    return [replace(one, role="average") for one in _family(means, plan, len(wanted), without is None)]
+    return [
+        replace(one, role="average", declared=_unchanged(one.pair, evidence))
+        for one in _family(means, plan, len(wanted), without is None)
+    ]
+
+
+def _unchanged(pair: Pair, evidence: Evidence) -> bool:
+    datasets = pair.datasets if pair.dataset is None else (pair.dataset,)
+    return not any(one.reaches(datasets, (pair.first, pair.second)) for one in evidence.undeclared)
 
 
 def _family(pairs: Sequence[Pair], plan: Plan, family: int, with_detectable: bool) -> list[Comparison]:

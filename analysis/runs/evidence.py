@@ -12,10 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from analysis.comparison.evidence import Cell, Evidence, Family, Plan, Predictions, Repeat
+from analysis.comparison.evidence import Cell, Evidence, Family, Plan, Predictions, Repeat, Undeclared
 from analysis.runs import frames
+from analysis.runs.declared import sentence, undeclared
 from analysis.runs.predictions import Source, read_predictions
 from analysis.stats.cautions import Caution
+from harness.declaration import ALPHA, Locked, locked
 from harness.errors import RequestError, suggestion
 from harness.store import RunDirectory, TrialFolder
 
@@ -34,6 +36,8 @@ class _Run:
     cards: dict[str, dict[str, Any]]
     studies: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any] | None]]
     """(dataset, method) that the sweep names and that was begun → description and choice."""
+    locked: Locked | None
+    """What was declared at the first launch; None in runs from before that was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,9 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         cells=cells,
         predictions=_StoredPredictions(cells, base, classes),
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
-        cautions=tuple(_trained_differently(parts)),
+        cautions=(*_trained_differently(parts), *(c for part in parts for c in _changed(part))),
+        undeclared=tuple(one for part in parts for one in _undeclared(part)),
+        declared_size=_declared_size(parts[0]) if len(parts) == 1 else None,
     )
 
 
@@ -93,11 +99,16 @@ def _open(run: RunDirectory, records: frames.Records) -> _Run:
     described = ((study.description(), study.chosen()) for study in run.studies())
     studies = {(str(one["dataset"]), str(one["label"])): (one, chosen) for one, chosen in described}
     named = {key: one for key, one in studies.items() if key[0] in spec["datasets"] and key[1] in spec["methods"]}
-    return _Run(run, records, spec, _plan(run, spec), run.cards(), named)
+    declared = locked(run)
+    return _Run(run, records, spec, _plan(run, spec, declared), run.cards(), named, declared)
 
 
-def _plan(run: RunDirectory, spec: Mapping[str, Any]) -> Plan:
+def _plan(run: RunDirectory, spec: Mapping[str, Any], declared: Locked | None) -> Plan:
     metric, confirm = str(spec["search"]["metric"]), spec["confirm"]
+    kept = None if declared is None else declared.declared["comparison"]
+    if kept is not None and (kept["control"] is None or kept["control"] in spec["methods"]):
+        # What was locked counts, whatever the sweep file says now.
+        metric, confirm = str(kept["metric"]), kept
     if metric not in frames.METRICS:
         raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
     control = confirm.get("control")
@@ -117,7 +128,38 @@ def _plan(run: RunDirectory, spec: Mapping[str, Any]) -> Plan:
         correction=confirm.get("correction", "holm"),
         margin=confirm.get("margin"),
         looks=tuple(confirm.get("looks") or ()),
+        alpha=confirm.get("alpha", ALPHA),
+        beforehand=declared is None or declared.confirmed == 0,
     )
+
+
+def _undeclared(part: _Run) -> Iterator[Undeclared]:
+    """What comparisons of a run rest on that was not declared."""
+    if part.locked is None:
+        return
+    yield from undeclared(part.locked)
+    control = part.locked.declared["comparison"]["control"]
+    if control is not None and control not in part.spec["methods"]:
+        yield Undeclared(
+            f"The declared control {control} was taken out of the sweep file; the comparisons with another one are "
+            "exploratory."
+        )
+
+
+def _changed(part: _Run) -> Iterator[Caution]:
+    """One reservation for each change that some comparison rests on, and for those that the report does not follow."""
+    sentences = [one.sentence for one in _undeclared(part)]
+    sentences += [] if part.locked is None else [sentence(change) for change in part.locked.changes]
+    for said in dict.fromkeys(sentences):
+        yield Caution("not_declared", said)
+
+
+def _declared_size(part: _Run) -> int | None:
+    """Comparisons of the locked family, those with methods that were taken out included."""
+    if part.locked is None:
+        return None
+    declared = part.locked.declared
+    return part.plan.size(len(declared["methods"]), len(declared["datasets"]))
 
 
 def _check_together(first: _Run, second: _Run) -> None:

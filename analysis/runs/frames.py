@@ -14,6 +14,7 @@ from polars.datatypes import DataTypeClass
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
 from harness.errors import RequestError
+from harness.spent import judged
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
@@ -57,6 +58,8 @@ _ATTEMPT: dict[str, DataTypeClass] = {
     "last_seen": pl.Float64,
     "seconds": pl.Float64,
     "has_result": pl.Boolean,  # the last attempt of a finished trial
+    "outcome": pl.String,  # finished, interrupted, died, open
+    "lost_seconds": pl.Float64,  # of one that died: work after its last checkpoint
 }
 _EPOCH: dict[str, DataTypeClass] = {
     "method": pl.String,
@@ -192,7 +195,7 @@ def _result(folder: TrialFolder) -> dict[str, Any] | None:
 
 def _attempts(folder: TrialFolder, finished: bool) -> Iterator[dict[str, Any]]:
     history = folder.attempts()
-    for number, attempt in enumerate(history, start=1):
+    for number, (attempt, used) in enumerate(zip(history, judged(history, finished), strict=True), start=1):
         claimed, last_seen = attempt.get("claimed"), float(attempt["last_seen"])
         yield {
             "attempt": number,
@@ -201,6 +204,8 @@ def _attempts(folder: TrialFolder, finished: bool) -> Iterator[dict[str, Any]]:
             "last_seen": last_seen,
             "seconds": None if claimed is None else max(0.0, last_seen - float(claimed)),
             "has_result": finished and number == len(history),
+            "outcome": used.outcome,
+            "lost_seconds": used.lost_seconds,
         }
 
 

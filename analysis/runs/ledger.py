@@ -21,6 +21,15 @@ class Spent:
     attempts: int
     attempts_without_result: int
     """Attempts that died, and those that still run."""
+    failed: int
+    pruned: int
+    steps: int
+    """Optimiser steps of finished trials, without those that were done again."""
+    interrupted: int
+    """Attempts that were told to stop and wrote a checkpoint."""
+    died: int
+    lost_seconds: float
+    """Of dead attempts, after their last checkpoints."""
     epochs: int
     """Epochs that are recorded: those that a dead attempt ran after its last checkpoint are not known."""
     seconds: dict[str, float]
@@ -57,6 +66,12 @@ def _spent(own: pl.DataFrame, tried: pl.DataFrame, dataset: str | None, method: 
         trials=own.height,
         attempts=tried.height,
         attempts_without_result=tried.filter(~pl.col("has_result")).height,
+        failed=own.filter(pl.col("status") == "failed").height,
+        pruned=own.filter(pl.col("status") == "pruned").height,
+        steps=int(own["steps"].sum()),
+        interrupted=tried.filter(pl.col("outcome") == "interrupted").height,
+        died=tried.filter(pl.col("outcome") == "died").height,
+        lost_seconds=float(tried["lost_seconds"].sum()),
         epochs=int(own["epochs"].sum()),
         seconds=dict(sorted(seconds.iter_rows())),
     )

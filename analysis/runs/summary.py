@@ -119,6 +119,8 @@ class Summary:
     outside: int
     """Confirm trials and repetitions with a result that ran another configuration or an undeclared seed."""
     devices: tuple[str, ...]
+    exhausted: bool
+    """Whether the run ended because its budget was used up."""
 
     def of(self, dataset: str) -> list[Study]:
         """The studies of a dataset, by method."""
@@ -182,6 +184,7 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
         untimed_attempts=attempts["seconds"].null_count(),
         outside=trials.filter((pl.col("stage") == "other") & (pl.col("status") != "unfinished")).height,
         devices=tuple(sorted(trials["device"].drop_nulls().unique())),
+        exhausted=_exhausted(run, spec),
     )
 
 
@@ -192,6 +195,11 @@ def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, dict[str, Any]]
 
 def _key(description: Mapping[str, Any]) -> tuple[str, str]:
     return str(description["dataset"]), str(description["label"])
+
+
+def _exhausted(run: RunDirectory, spec: Mapping[str, Any]) -> bool:
+    cap, ended = (spec.get("budget") or {}).get("device_hours"), run.exhausted()
+    return cap is not None and ended is not None and float(ended["cap"]) == 3600.0 * float(cap)
 
 
 def _environment(run: RunDirectory) -> dict[str, Any]:

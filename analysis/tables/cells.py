@@ -69,6 +69,12 @@ def in_text(metric: str) -> str:
     return name if metric == "brier" or name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
+def named(one: Comparison) -> str:
+    """The pair, with a word where a declared comparison rests on something that was not declared."""
+    changed = one.role != "exploratory" and not one.declared
+    return f"{versus(one.pair)} (exploratory)" if changed else versus(one.pair)
+
+
 def versus(pair: Pair) -> str:
     """The two methods in their order."""
     return f"{pair.first} vs {pair.second}"

@@ -10,7 +10,7 @@ from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, Marked, Row, Table, count, number
 from analysis.stats.paired import seeds_for_exact_test, smallest_p
-from analysis.tables.cells import by_dataset, in_text, listed, metric_name, outcome, p_text, versus
+from analysis.tables.cells import by_dataset, in_text, listed, metric_name, named, outcome, p_text
 
 
 def power(analysis: Analysis) -> Table:
@@ -21,7 +21,7 @@ def power(analysis: Analysis) -> Table:
         tests = one.family if plan.correction != "none" else 1
         floor = smallest_p(len(one.pair.seeds))
         return (
-            versus(one.pair),
+            named(one),
             count(len(one.pair.seeds)),
             count(one.pair.cases),
             p_text(floor),
@@ -156,7 +156,7 @@ def _checked(groups: Sequence[tuple[str, list[Robustness]]], caption: str, note:
     def row(one: Robustness) -> Row:
         found = {check.what: outcome(check.comparison) for check in one.checks}
         return (
-            versus(one.comparison.pair),
+            named(one.comparison),
             outcome(one.comparison),
             _result(one),
             *(found.get(what, NOT_AVAILABLE) for what in names),

@@ -138,7 +138,7 @@ def all_p_values(analysis: Analysis) -> Table:
         exact = (one.pair.sign_flip, one.pair.wilcoxon)
         return (
             versus(one.pair),
-            one.role,
+            one.role if one.declared or one.role == "exploratory" else f"exploratory ({one.role})",
             str(one.family),
             *(p_text(p, 6) for p in (one.p, one.p_adjusted, one.p_all_pairs)),
             *(p_text(p, 6) for p in (one.equivalence_p, one.equivalence_p_adjusted)),
@@ -171,7 +171,7 @@ def all_p_values(analysis: Analysis) -> Table:
         groups=tuple((name, tuple(map(row, own))) for name, own in groups),
         note=f"Two-sided, except TOST. Adjusted: {CORRECTIONS[plan.correction]}, with the family as printed; all "
         "pairs: the same over all pairs of methods on all datasets. Role: primary (declared, primary metric), "
-        "secondary (declared, another metric), exploratory (not declared), average (over the datasets, by Student's "
-        f"t). Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected. {TWO_WAY_P}",
+        "secondary (declared, another metric), exploratory (not declared, or resting on a later change), average (over "
+        f"the datasets, by Student's t). Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected. {TWO_WAY_P}",
         name="p_values",
     )

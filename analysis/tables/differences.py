@@ -15,11 +15,11 @@ from analysis.tables.cells import (
     in_text,
     listed,
     metric_name,
+    named,
     outcome,
     p_text,
     sizes,
     span,
-    versus,
 )
 
 _Column = tuple[str, str, Callable[[Comparison], str]]
@@ -64,7 +64,7 @@ def _columns(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes) ->
         return scopes.mark(kinds[-1]) if kinds else ""
 
     columns: list[_Column] = [
-        ("Comparison", "l", lambda one: versus(one.pair)),
+        ("Comparison", "l", named),
         ("Outcome", "l", outcome),
         ("Difference", "r", lambda one: number(one.pair.estimate.estimate if one.pair.estimate else None)),
         (

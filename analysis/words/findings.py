@@ -37,8 +37,8 @@ def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
     average = f"On average over these {len(evidence.datasets)} datasets"
     parts = [
         list(_opening(analysis)),
-        *(_told(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),
-        _told(average, analysis.averages, evidence.plan),
+        *(_both(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),
+        _both(average, analysis.averages, evidence.plan),
         list(_reversals(analysis)),
     ]
     return tuple(" ".join(part) for part in parts if part)
@@ -83,6 +83,15 @@ def _where(analysis: Analysis, kind: str) -> str:
         elif own:
             parts.append(f"on {dataset} for {listed([f'{pair.first} and {pair.second}' for pair in own])}")
     return ", ".join(parts)
+
+
+def _both(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]:
+    """What was declared, then what rests on a later change."""
+    later = f"{lead}, exploratory because of a change after the declaration"
+    return [
+        *_told(lead, [one for one in comparisons if one.declared], plan),
+        *_told(later, [one for one in comparisons if not one.declared], plan),
+    ]
 
 
 def _told(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]:

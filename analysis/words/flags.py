@@ -23,6 +23,9 @@ def flags(summary: Summary) -> list[str]:
 def _general(summary: Summary) -> Iterator[str]:
     open_studies = len(summary.absent) + sum(1 for study in summary.studies if study.missing)
     total = len(summary.absent) + len(summary.studies)
+    if open_studies and summary.exhausted:
+        hours = float(summary.spec["budget"]["device_hours"])
+        yield f"The budget of {hours:g} device-hours is used up; the run ended before everything was done."
     if open_studies:
         yield f"The run is not finished: {open_studies} of {total} studies miss something (see Progress)."
     if summary.failures:
@@ -58,6 +61,10 @@ def _of_dataset(summary: Summary, dataset: str) -> Iterator[str]:
     if len(set(budgets.values())) > 1:
         sets = "; ".join(f"{method}: {trials}" for method, trials in budgets.items())
         yield f"{dataset}: the methods were given different numbers of search trials ({sets})."
+    begun = {spent.method: spent.slots for spent in summary.ledger if spent.dataset == dataset}
+    if summary.exhausted and len(set(begun.values())) > 1:
+        sets = "; ".join(f"{method}: {slots}" for method, slots in begun.items())
+        yield f"{dataset}: the budget ended while the methods had unequal numbers of search slots ({sets})."
     card = summary.cards.get(dataset)
     if card is not None:
         if card.get("leaks", {}).get("any"):

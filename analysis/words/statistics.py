@@ -63,7 +63,8 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
 def _tests(analysis: Analysis) -> Iterator[str]:
     plan = analysis.evidence.plan
     primary = analysis.of("primary")
-    family = counted(primary[0].family, "declared comparison") if primary else "the declared comparisons"
+    declared = [one for one in primary if one.declared]
+    family = counted(declared[0].family, "declared comparison") if declared else "the declared comparisons"
     stated = (
         "was declared before there were results" if plan.beforehand else "was stated with the analysis, not beforehand"
     )
@@ -78,6 +79,11 @@ def _tests(analysis: Analysis) -> Iterator[str]:
         yield "Each other metric is secondary and a family of its own."
     if any(one.role == "exploratory" for one in analysis.comparisons):
         yield "Pairs outside the family are exploratory."
+    if len(declared) < len(primary):
+        yield (
+            f"{counted(len(primary) - len(declared), 'comparison')} of the family rest on something that was changed "
+            "after the declaration; these are exploratory and corrected for all pairs of methods on all datasets."
+        )
     exact = [one.pair for one in analysis.comparisons if one.pair.sign_flip is not None]
     few = any(2 <= len(one.pair.seeds) < EXACT_TEST_SEEDS for one in analysis.comparisons)
     if exact:

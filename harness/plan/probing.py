@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -75,7 +76,9 @@ def probe(
     def serve() -> None:
         command = [sys.executable, "-m", "harness.plan.probe"]
         pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        # As workers have it.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(threads)}
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment) as child:
             assert child.stdin is not None and child.stdout is not None and child.stderr is not None
             child.stdin.write(json.dumps(hello) + "\n")
             while not troubles:
