@@ -99,7 +99,7 @@ class Place:
         return file
 
     def first_step(self, action: Callable[[], subprocess.Popen[bytes] | WorkerProcess]) -> float:
-        """Seconds from an action until something trains; what it started is then killed."""
+        """Seconds from an action until something trains; what it started is then told to stop."""
         self.stamps.unlink(missing_ok=True)
         started = time.time()
         process = action()
@@ -107,7 +107,8 @@ class Place:
             if process.poll() is not None or time.time() - started > WAIT_SECONDS:
                 raise RuntimeError(f"nothing trained; what was started ended with {process.poll()}")
             time.sleep(0.005)
-        process.kill()
+        # Told to stop, not killed: after a death a trial waits before it is taken up again.
+        process.terminate()
         process.wait()
         return float(self.stamps.read_text().split()[0]) - started
 
@@ -119,10 +120,7 @@ def measure_sweep(place: Place, pairs: int) -> list[dict[str, Any]]:
 
     def command(words: Sequence[str], number: int) -> Callable[[], subprocess.Popen[bytes]]:
         call = [sys.executable, *words, str(file), "--run-dir", str(run / str(number))]
-        # The sweep is killed hard, so that its own group has to take its workers along.
-        return lambda: subprocess.Popen(
-            call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        return lambda: subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     place.first_step(command(["-m", "harness.sweep"], -1))
     forked, fresh = [], []

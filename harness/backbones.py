@@ -79,7 +79,8 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
     # A file that is written again under the same name is another one.
     stamp = path.stat().st_mtime_ns if path is not None and path.is_file() else 0
     drawn = weights is None or name.startswith(TIMM)
-    kept, features, normalisation = _extractor(name, published, path, stamp, seed if drawn else 0)
+    place = str(torch.get_default_device())
+    kept, features, normalisation = _extractor(name, published, path, stamp, seed if drawn else 0, place)
     with _stream("head", seed, classes, features):
         model = Model(copy.deepcopy(kept), features, classes, name, normalisation)
     model.backbone.requires_grad_(False)
@@ -88,9 +89,12 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
 
 @lru_cache(maxsize=2)
 def _extractor(
-    name: str, published: str | None, path: Path | None, stamp: int, seed: int
+    name: str, published: str | None, path: Path | None, stamp: int, seed: int, place: str
 ) -> tuple[nn.Module, int, Normalisation]:
-    """A network, its features and its normalisation; kept, because a worker trains many trials from the same."""
+    """A network, its features and its normalisation; kept, because a worker trains many trials from the same.
+
+    ``place`` is torch's default device, on which it is built.
+    """
     from harness.architectures import build_extractor
     from harness.weights_file import load_backbone
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from tiny import ROOT, environment
 
+from harness.sweep import main as sweep
+from harness.trial import main as trial
+
 GUIDES = ("writing-a-method.md", "writing-a-dataset.md")
 
 
@@ -50,16 +53,25 @@ def test_the_guides_own_tests_pass(workplace: Path) -> None:
     assert "2 passed" in done.stdout
 
 
+@pytest.fixture
+def there(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are given in that folder."""
+    monkeypatch.chdir(workplace)
+    for name, value in environment(workplace / "cache").items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("there")
 @pytest.mark.parametrize("guide", GUIDES)
-def test_the_guides_trial_trains(workplace: Path, guide: str) -> None:
-    (command,) = commands(guide, "harness.trial")
-    done = run(workplace, *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "balanced_accuracy" in done.stdout
+def test_the_guides_trial_trains(guide: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ((_, _, *arguments),) = commands(guide, "harness.trial")
+    assert trial(arguments) == 0
+    assert "balanced_accuracy" in capsys.readouterr().out
 
 
-def test_the_guides_sweep_is_valid_and_is_the_one_that_is_killed(workplace: Path) -> None:
+@pytest.mark.usefixtures("there")
+def test_the_guides_sweep_is_valid_and_is_the_one_that_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
     ((_, _, file, *_),) = commands(GUIDES[0], "harness.chaos")
-    done = run(workplace, "-m", "harness.sweep", file, "--dry-run")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "norm_bias" in done.stdout + done.stderr
+    assert sweep([file, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "norm_bias" in said.out + said.err

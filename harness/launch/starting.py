@@ -86,8 +86,8 @@ class ProcessStarter:
 class ForkStarter:
     """Starts workers as forks of ``harness.launch.preloaded``.
 
-    They are this process's own children all the same: ``starter`` has asked the system to give it what its descendants
-    leave behind. If the process that is forked cannot be used any more, the worker is started from scratch, so that an
+    They are this process's own children all the same: meanwhile the system gives it what its descendants leave behind.
+    If the process that is forked cannot be used any more, the worker is started from scratch, so that an
     error shows where it always does, and the next one gets a new such process.
 
     Args:
@@ -104,6 +104,7 @@ class ForkStarter:
         if self._server is not None:
             return
         self._ready = False
+        _adopt_descendants(True)
         # Where it fails, the worker that is then started from scratch says why.
         self._server = subprocess.Popen(
             [sys.executable, "-m", "harness.launch.preloaded"],
@@ -132,6 +133,7 @@ class ForkStarter:
             self._server.kill()
             with self._server:
                 self._server = None
+            _adopt_descendants(False)
 
     def _ask(self, request: Mapping[str, object]) -> int | None:
         """The process id of a new worker; None where the server is gone."""
@@ -184,9 +186,13 @@ class _Adopted:
 
 def starter(environment: Mapping[str, str]) -> Starter:
     """The fastest way to start workers that this system has."""
-    if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
-        return ForkStarter(environment)
-    return ProcessStarter(environment)
+    can_fork = sys.platform == "linux" and _adopt_descendants(False)
+    return ForkStarter(environment) if can_fork else ProcessStarter(environment)
+
+
+def _adopt_descendants(wanted: bool) -> bool:
+    """Whether what this process's descendants leave behind becomes its own; False where the system cannot do that."""
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0) == 0)
 
 
 def is_worker(process: psutil.Process) -> bool:

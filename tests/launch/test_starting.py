@@ -46,8 +46,9 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
     assert "error: " in (home.path / "refused.log").read_text()
 
     first, second = start("first")[0], start("second")[0]
-    (server,) = [child for child in psutil.Process().children() if "harness.launch.preloaded" in child.cmdline()
-                 and not is_worker(child)]  # fmt: skip
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    forked = [child for child in living if "harness.launch.preloaded" in child.cmdline()]
+    (server,) = [child for child in forked if not is_worker(child)]
     for worker in (first, second):
         process = psutil.Process(worker.pid)
         assert is_worker(process) and process.ppid() == os.getpid() and os.getsid(worker.pid) == worker.pid
