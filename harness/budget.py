@@ -109,7 +109,8 @@ class Budget:
                 if result is not None:
                     known = recorded(result)
                     seconds = self._finished.setdefault(folder.path, known.seconds if known else folder.spent().seconds)
-                    times[name].append(seconds)
+                    # Confirm trials are neither pruned nor expected to fail.
+                    times[name] += [seconds] if result["status"] == "done" else []
                     spent += seconds
                 else:
                     seconds, alive = self._of_unfinished(folder)

@@ -11,7 +11,7 @@ from typing import Any
 from analysis.stats.cautions import few_cases
 from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
-from harness.plan.parts import Measured, Span, study_seconds, wall_seconds
+from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
 from harness.plan.shapes import StudyShape, test_cases
 from harness.spec import SweepSpec
 from harness.studies import Study
@@ -49,6 +49,9 @@ class Plan:
     measured: Mapping[str, Measured]
     workers: int
     stops_early: bool
+    """Whether steps and times are upper bounds."""
+    fewer_trials: bool
+    """Whether trials are one: of a slot whose first seed is pruned, the other seeds are not trained."""
     total: Span | None
     """Device-seconds of all; None where those of a study are missing."""
     wall: Span | None
@@ -79,6 +82,7 @@ class Plan:
             "wall_seconds": _span(self.wall),
             "workers": self.workers,
             "stops_early": self.stops_early,
+            "fewer_trials": self.fewer_trials,
             "disk": {**asdict(self.disk), "stays": self.disk.stays},
             "metric": self.metric,
             "seeds": self.seeds,
@@ -98,10 +102,11 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         shapes: of the same, backbones that are trained first among them.
         means: what else is known.
     """
-    patience, pruned = spec.train.patience, spec.search.pruner != "none"
-    fewest = None if patience is None else patience + 1
+    patience, search = spec.train.patience, spec.search
+    rung = None if search.pruner == "none" else search.first_rung
+    stops = Stops(None if patience is None else patience + 1, rung, search.anchors)
     seconds = {
-        shape.name: study_seconds(shape, means.measured[shape.name], fewest, pruned)
+        shape.name: study_seconds(shape, means.measured[shape.name], stops)
         for shape in shapes
         if shape.name in means.measured and means.measured[shape.name].parts
     }
@@ -130,7 +135,8 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         seconds=seconds,
         measured=means.measured,
         workers=means.workers,
-        stops_early=fewest is not None or pruned,
+        stops_early=stops.any,
+        fewer_trials=rung is not None and len(search.seeds) > 1,
         total=total,
         wall=wall,
         disk=room,

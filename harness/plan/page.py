@@ -56,7 +56,10 @@ def _totals(plan: Plan) -> Iterator[Text]:
     listed = [f"{search:,} search", f"{confirm:,} confirm", f"{repeats:,} repeated"]
     listed += [f"{first:,} for backbones that are trained first"] if first else []
     trials, steps = sum(shape.trials for shape in plan.shapes), sum(shape.steps for shape in plan.shapes)
-    yield Text(f"{trials:,} trials ({', '.join(listed)}), {'at most ' if plan.stops_early else ''}{steps:,} steps")
+    most = "at most " if plan.fewer_trials else ""
+    yield Text(
+        f"{most}{trials:,} trials ({', '.join(listed)}), {'at most ' if plan.stops_early else ''}{steps:,} steps"
+    )
     if plan.total is None:
         missing = [shape.name for shape in plan.shapes if shape.name not in plan.seconds]
         named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")

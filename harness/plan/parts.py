@@ -83,20 +83,44 @@ class Span:
         return Span(self.low * factor, self.middle * factor, self.high * factor)
 
 
-def study_seconds(study: StudyShape, measured: Measured, fewest_epochs: int | None, pruned: bool) -> Span:
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Where trials may end before their last epoch."""
+
+    patience: int | None = None
+    """Fewest epochs of any trial; None where training does not stop by itself."""
+    rung: int | None = None
+    """Epochs after which a search trial may be pruned; None where none is."""
+    anchors: int = 0
+    """First slots that are never pruned."""
+
+    @property
+    def any(self) -> bool:
+        """Whether the numbers of a plan are upper bounds."""
+        return self.patience is not None or self.rung is not None
+
+
+def study_seconds(study: StudyShape, measured: Measured, stops: Stops) -> Span:
     """Device-seconds of a study.
 
     Its low end takes the fastest configuration, its high end the slowest, both wider by ``UNSEEN``. Where training may
     stop early, the low end lets every trial do so as soon as it can.
 
-    Args:
-        fewest_epochs: after which a trial may stop by itself; None where it does not.
-        pruned: whether the search may stop trials after their first epoch.
     """
     total = Span(0.0, 0.0, 0.0)
-    for trials, confirm in ((study.search_trials, False), (study.confirm_trials + study.repeats, True)):
+    seeds = study.search_trials // max(1, study.slots)
+    kept = study.search_trials if stops.rung is None else min(study.search_trials, stops.anchors * seeds)
+    stages = (
+        (kept, False, stops.patience),
+        (
+            study.search_trials - kept,
+            False,
+            min(stops.rung or study.shape.epochs, stops.patience or study.shape.epochs),
+        ),
+        (study.confirm_trials + study.repeats, True, stops.patience),
+    )
+    for trials, confirm, fewest in stages:
         whole = [parts.seconds(study.shape, confirm) for parts in measured.parts]
-        fewest = 1 if pruned and not confirm else fewest_epochs
         short = [parts.seconds(study.shape, confirm, fewest) for parts in measured.parts]
         total += Span(min(short) * (1 - UNSEEN), sum(whole) / len(whole), max(whole) * (1 + UNSEEN)) * trials
     return total

@@ -14,7 +14,7 @@ from tiny import environment, run_inline, tiny_sweep
 from analysis.stats.twoway import two_way
 from harness.plan import __main__ as command
 from harness.plan.detectable import Spread, assumed, detectable, family
-from harness.plan.parts import Measured, Parts, Span, study_seconds, wall_seconds
+from harness.plan.parts import Measured, Parts, Span, Stops, study_seconds, wall_seconds
 from harness.plan.shapes import Shape, StudyShape
 from harness.spec import ConfirmSpec
 from harness.store import RunDirectory
@@ -162,8 +162,12 @@ def test_time_is_put_together_from_its_parts() -> None:
     assert slow.seconds(shape, confirm=True, epochs=3) == pytest.approx(2 + 3 + 3 * 1.5 + 2 + 0.5)
     assert Parts(start=1.0, case=0.01, fit=0.1).seconds(shape, confirm=True) == pytest.approx(1 + 64 + 1 + 0.5)
     study = StudyShape("m@d", "m", "d", shape, 4, 4, 2, 0, waits=3)
-    span = study_seconds(study, Measured(parts=(slow, slow), origin="x"), None, pruned=False)
+    measured = Measured(parts=(slow, slow), origin="x")
+    span = study_seconds(study, measured, Stops())
     assert span.low < span.middle < span.high and span.middle == pytest.approx(6 * 29 + 2 * 0.5)
+    # One slot is never pruned, and three may end after an epoch.
+    pruned = study_seconds(study, measured, Stops(rung=1, anchors=1))
+    assert pruned.high == span.high and span.low - pruned.low == pytest.approx(0.8 * 3 * 9 * 2.5)
     # Six trials of ten seconds, three of which wait for each other.
     assert wall_seconds([(study, Span(60, 60, 60))], workers=2).middle == 30
     assert wall_seconds([(study, Span(60, 60, 60))], workers=6).middle == 30
