@@ -10,6 +10,7 @@ from harness.errors import EXIT_BAD_REQUEST, EXIT_DONE, suggestion
 COMMANDS = {
     "sweep": ("harness.sweep", "run a sweep, or go on with it"),
     "trial": ("harness.trial", "run one trial here and now, for debugging"),
+    "plan": ("harness.plan.__main__", "say what a sweep costs and what it can show, before it runs"),
     "data": ("harness.data.__main__", "prepare a dataset, look at it, audit its split"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
     "check-methods": ("harness.check_methods", "run what every method promises, your own included"),

@@ -58,9 +58,11 @@ def judged(history: Sequence[Mapping[str, Any]], finished: bool) -> list[Attempt
         outcome = _outcome(lease.get("released"), last, finished)
         lost = 0.0
         if outcome == "died":
-            # The next attempt noted when the checkpoint that it found was written, in nanoseconds; 0 for none.
+            # The next attempt noted when the checkpoint that it found was written, in nanoseconds; 0 for none. It may
+            # be younger than the last renewal of the lease.
             checkpoint = 0.0 if last else int(history[place + 1].get("progress") or 0) / 1e9
-            lost = max(0.0, seen - max(began, checkpoint))
+            seen = max(seen, checkpoint)
+            lost = seen - min(seen, max(began, checkpoint))
         result.append(Attempt(outcome, max(0.0, seen - began), lost))
     return result
 

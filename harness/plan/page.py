@@ -65,9 +65,13 @@ def _totals(plan: Plan) -> Iterator[Text]:
         named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         yield Text(f"device time: not known for {named}; a probe (--probe), --like or --seconds-per-step gives it")
         return
-    yield Text(f"device time: {_span(plan.total)}, most likely {duration(plan.total.middle)}")
+    middle = duration(plan.total.middle)
     if plan.stops_early:
-        yield Text("early stopping: the upper end is if no trial stops, the lower if each does at once")
+        yield Text(
+            f"device time: {_span(plan.total)}; {middle} if no trial stops early, the low end if each does at once"
+        )
+    else:
+        yield Text(f"device time: {_span(plan.total)}, most likely {middle}")
     assert plan.wall is not None
     yield Text(f"with {plan.workers} worker{'s' if plan.workers > 1 else ''}: at least {_span(plan.wall)}")
     for origin in dict.fromkeys(one.origin for one in plan.measured.values()):
