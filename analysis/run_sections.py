@@ -20,6 +20,7 @@ from analysis.runs.summary import Summary
 from analysis.tables import run_tables as tables
 from analysis.tables.ledger import cost as cost_table
 from analysis.tables.ledger import ledger
+from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.phrases import network_phrase
 from harness.store import RunDirectory
@@ -57,6 +58,7 @@ def early(facts: RunFacts, pool: Pool = HERE) -> list[Section]:
             "Search",
             ("The search saw training and validation data; the fresh seeds alone opened the test split.",),
             tables.search(summary),
+            pruning(facts.run),
             tables.hyperparameters(summary),
             *_search_figures(facts, pool),
         )

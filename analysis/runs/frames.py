@@ -32,7 +32,7 @@ _TRIAL: dict[str, DataTypeClass] = {
     "seed": pl.Int64,
     "configuration": pl.String,  # hash of the hyperparameters (confirm, repeat)
     "chosen": pl.Boolean,  # whether it ran the configuration that the search chose
-    "status": pl.String,  # done, failed, unfinished
+    "status": pl.String,  # done, pruned, failed, unfinished
     "cause": pl.String,
     "message": pl.String,
     "hyperparameters": pl.String,  # JSON, sorted keys

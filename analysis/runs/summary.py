@@ -52,11 +52,13 @@ class Stage:
     done: int
     failed: int
     causes: dict[str, int]
+    pruned: int = 0
+    """Trials that the search ended at a rung."""
 
     @property
     def missing(self) -> int:
         """Declared trials without a result."""
-        return max(0, self.declared - self.done - self.failed)
+        return max(0, self.declared - self.done - self.failed - self.pruned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Study:
         if not self.missing:
             return "complete"
         if self.search.missing:
-            return "search unfinished" if self.search.done + self.search.failed else "not begun"
+            return "search unfinished" if self.search.done + self.search.failed + self.search.pruned else "not begun"
         return "confirmation unfinished" if self.chosen is not None else "nothing chosen"
 
 
@@ -234,7 +236,9 @@ def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFram
     slots, search_seeds = int(description["search_slots"]), list(description["search_seeds"])
     confirm_seeds = [int(seed) for seed in description["confirm_seeds"]]
     done = confirmed.filter(pl.col("status") == "done").sort("seed")
-    search = _stage(searched, slots * len(search_seeds))
+    # Where the first tuning seed was pruned, the slot has no other trials.
+    unneeded = searched.filter(pl.col("status") == "pruned").height * (len(search_seeds) - 1)
+    search = _stage(searched, slots * len(search_seeds) - unneeded)
     confirm = _stage(confirmed, len(confirm_seeds))
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
@@ -268,7 +272,8 @@ def _stage(trials: pl.DataFrame, declared: int) -> Stage:
     failed = trials.filter(pl.col("status") == "failed")
     causes = failed.select(pl.col("cause").fill_null("unknown")).group_by("cause").len().sort("cause")
     done = trials.filter(pl.col("status") == "done").height
-    return Stage(declared, done, failed.height, dict(causes.iter_rows()))
+    pruned = trials.filter(pl.col("status") == "pruned").height
+    return Stage(declared, done, failed.height, dict(causes.iter_rows()), pruned)
 
 
 def _missing(search: Stage, chosen: Mapping[str, Any] | None, waiting: Sequence[int]) -> list[str]:

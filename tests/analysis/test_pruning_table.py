@@ -1,0 +1,49 @@
+"""The report says what was pruned, and where it was not because early ranks mislead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conftest import RunBuilder
+
+from analysis.runs.summary import summarise
+from analysis.tables.pruning import pruning
+
+
+def decision(epoch: int, prune: bool, tau: float | None, mean: float | None) -> dict[str, Any]:
+    return {
+        "epoch": epoch, "step": 10 * epoch, "value": 0.5, "prune": prune, "reason": "made up", "known": 3,
+        "agreement": tau, "mean_agreement": mean, "seconds": 1.0,
+    }  # fmt: skip
+
+
+def test_pruned_trials_are_counted_by_rung_and_are_not_missing(tmp_path: Path) -> None:
+    builder = RunBuilder(tmp_path / "run", ["gpaf", "slow"], ["alpha"], "balanced_accuracy")
+    for method, tau in (("gpaf", 0.8), ("slow", -0.4)):
+        study = builder.study(method, "alpha", slots=3)
+        for slot in range(3):
+            trial = study.search_trial(slot, 0)
+            trial.create()
+            ended = method == "gpaf" and slot == 2
+            known = None if slot == 0 else tau
+            trial.write_decisions([decision(1, ended, known, known), decision(3, False, 0.1, known)][: 2 - ended])
+            metrics = {"val": builder.scalars(0.8, slot)}
+            status = "pruned" if ended else "done"
+            trial.finish({"status": status, "slot": slot, "seed": 0, "hyperparameters": {}, "metrics": metrics})
+    table = pruning(builder.run)
+    assert table is not None
+    ((dataset, rows),) = table.groups
+    assert dataset == "alpha"
+    assert [(row[0], row[1], row[2], row[3], row[4]) for row in rows] == [
+        ("gpaf", "1", "10", "3", "1"), ("gpaf", "3", "30", "2", "0"),
+        ("slow", "1", "10", "3", "0"), ("slow", "3", "30", "3", "0"),
+    ]  # fmt: skip
+    assert [row[-1] for row in rows] == ["yes", "no, its ranks mislead"] + ["pruning is off in this study"] * 2
+
+    summary = summarise(builder.run)
+    assert [(study.search.done, study.search.pruned, study.search.missing) for study in summary.studies] == [
+        (2, 1, 0),
+        (3, 0, 0),
+    ]
+    assert [spent.pruned for spent in summary.ledger] == [1, 0]
