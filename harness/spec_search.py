@@ -21,7 +21,9 @@ class SearchSpec(Section):
     """How hyperparameters are tuned, with the same budget for every method."""
 
     engine: Literal["optuna"] = Field("optuna", description="The search library.")
-    sampler: Literal["tpe", "random", "grid", "qmc"] = Field("tpe", description="How configurations are proposed.")
+    sampler: Literal["tpe", "gp", "random", "grid", "qmc"] = Field(
+        "tpe", description="How configurations are proposed."
+    )
     pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience"] = Field(
         "none", description="How unpromising trials are ended at a rung, before their last epoch."
     )
@@ -40,7 +42,7 @@ class SearchSpec(Section):
     trials: int = Field(30, ge=1, description="Configurations (slots) a study; slot 0 is the method's default.")
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
     metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
-    startup: int = Field(10, ge=1, description="Configurations proposed at random before TPE models the history.")
+    startup: int = Field(10, ge=1, description="Configurations proposed at random before tpe or gp models the history.")
     concurrency: int = Field(
         4,
         ge=1,

@@ -13,9 +13,17 @@ from analysis.words.statistics import statistics_sentences
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",
+    "gp": "a Gaussian process",
     "random": "random search",
     "grid": "grid search",
     "qmc": "quasi-random search",
+}
+_PRUNERS = {
+    "median": "the median rule",
+    "percentile": "the percentile rule",
+    "asha": "asynchronous successive halving",
+    "hyperband": "Hyperband",
+    "patience": "a limit on rungs without a better score",
 }
 _SPLITS = {
     "grouped": "into 64 % training, 16 % validation and 20 % test images, all images of a patient, lesion or duplicate "
@@ -107,6 +115,9 @@ def _tuning(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]
         how = f" by {_SAMPLERS[search['sampler']]}" if search.get("sampler") in _SAMPLERS else ""
         how += f" on validation {metric_phrase(search['metric'])}, the default configuration among the candidates"
     yield f"Hyperparameters were tuned with {budget}{how}."
+    pruner = None if spec is None else spec["search"].get("pruner", "none")
+    if pruner in _PRUNERS:
+        yield f"Unpromising search trials were ended early by {_PRUNERS[pruner]}."
     if spec is not None:
         yield "The chosen configurations were trained again on fresh seeds, and only these were scored on the test set."
 

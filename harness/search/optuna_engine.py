@@ -9,11 +9,12 @@ was not. The first ``startup`` slots, and every slot of a sampler that does not 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from harness.search.draws import random_configuration
 from harness.search.engine import Asked, Engine
-from harness.search.mirror import Mirror, distributions, new_study
+from harness.search.mirror import Mirror, distributions
 from harness.seeds import derive_seed
 from harness.space import Space, Value, defaults, searched
 from harness.spec_search import SearchSpec
@@ -36,7 +37,7 @@ class OptunaEngine(Engine):
 
     def conditioning(self, slot: int) -> range:
         """All slots up to ``slot - concurrency`` where the sampler learns; else none."""
-        if self.search.sampler != "tpe" or slot < max(1, self.search.startup):
+        if self.search.sampler not in _SAMPLERS or slot < max(1, self.search.startup):
             return range(0)
         return self.before(slot)
 
@@ -50,15 +51,12 @@ class OptunaEngine(Engine):
         seed = derive_seed("ask", self.study, slot) % 2**32
         space = distributions(self._varied)
         if not learned:
-            import optuna
-
-            drawn = new_study(optuna.samplers.RandomSampler(seed=seed)).ask(fixed_distributions=space)
-            return {**self._fixed, **drawn.params}
+            return {**self._fixed, **random_configuration(self._varied, self.study, slot)}
         before = sorted((entry for entry in history if entry.slot < slot), key=lambda entry: entry.slot)
         if self._mirror is None or not self._mirror.precedes(before, learned):
             self._mirror = Mirror(space)
         self._mirror.follow(before, learned)
-        return {**self._fixed, **self._mirror.ask(_tree_parzen(space, seed))}
+        return {**self._fixed, **self._mirror.ask(_SAMPLERS[self.search.sampler](space, seed))}
 
     def _quasi_random(self, slot: int) -> dict[str, Value]:
         import optuna
@@ -94,3 +92,21 @@ def _tree_parzen(space: dict[str, optuna.distributions.BaseDistribution], seed: 
             return relative
 
     return TreeParzen(seed=seed, n_startup_trials=1, constant_liar=True)
+
+
+def _gaussian_process(
+    space: dict[str, optuna.distributions.BaseDistribution], seed: int
+) -> optuna.samplers.BaseSampler:
+    """A sampler that fits a Gaussian process to the scores of finished slots; it learns nothing from pruned ones."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
+
+
+_SAMPLERS: dict[str, Callable[[dict[str, optuna.distributions.BaseDistribution], int], optuna.samplers.BaseSampler]] = {
+    "tpe": _tree_parzen,
+    "gp": _gaussian_process,
+}
+"""Those that learn."""

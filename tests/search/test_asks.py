@@ -59,19 +59,20 @@ def simulate(search: SearchSpec, study: str, slots: int) -> list[Asked]:
     return history
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "qmc", "grid"])
 def test_slot_0_is_the_default_and_asks_can_be_replayed(sampler: str) -> None:
     search = spec(sampler=sampler, trials=12, startup=3, concurrency=2)
     space = DISCRETE if sampler == "grid" else SPACE
+    slots = 5 if sampler == "gp" else 12  # fitting takes a second
     history: list[Asked] = []
-    for slot in range(12):
+    for slot in range(slots):
         hyperparameters = ask(space, search, "m@d", slot, history)
         history.append(Asked(slot, hyperparameters, float(slot)))
         assert hyperparameters.keys() == space.keys() and hyperparameters["optimizer"] == "adamw"
     assert history[0].hyperparameters == defaults(space)
-    again = [ask(space, search, "m@d", slot, history) for slot in reversed(range(12))][::-1]
+    again = [ask(space, search, "m@d", slot, history) for slot in reversed(range(slots))][::-1]
     assert again == [asked.hyperparameters for asked in history]
-    other = [ask(space, search, "m@other", slot, history) for slot in range(12)]
+    other = [ask(space, search, "m@other", slot, history) for slot in range(slots)]
     assert other != again
 
 
@@ -95,6 +96,35 @@ def test_tpe_learns_more_than_random() -> None:
 
     studies = [f"study{n}" for n in range(8)]
     assert np.mean([best("tpe", s) for s in studies]) > np.mean([best("random", s) for s in studies])
+
+
+def test_a_new_hyperparameter_shifts_no_other() -> None:
+    larger: Space = {"alpha": Float(0.5, 0.0, 1.0), **SPACE, "zeta": Int(2, 1, 1000, log=True)}
+    for sampler, slots in (("random", 200), ("tpe", 10), ("gp", 10)):
+        search = spec(sampler=sampler, trials=200)
+        for slot in range(slots):
+            asked = ask(larger, search, "m@d", slot, ())
+            assert {name: asked[name] for name in SPACE} == ask(SPACE, search, "m@d", slot, ())
+
+
+def test_random_values_cover_each_scale_evenly() -> None:
+    space: Space = {
+        "x": Float(0.5, 0.0, 1.0),
+        "lr": Float(1e-3, 1e-4, 1.0, log=True),
+        "n": Int(2, 1, 4),
+        "width": Int(2, 1, 64, log=True),
+        "kind": Choice("a", ("a", "b")),
+    }
+    asked = [ask(space, spec(sampler="random", trials=2001), "m@d", slot, ()) for slot in range(1, 2001)]
+    shares = {
+        "x": np.mean([0.25 <= float(one["x"]) < 0.5 for one in asked]),
+        "lr": np.mean([1e-3 <= float(one["lr"]) < 1e-2 for one in asked]),
+        "n": np.mean([one["n"] == 4 for one in asked]),
+        "width": np.mean([int(one["width"]) <= 8 for one in asked]),
+        "kind": np.mean([one["kind"] == "b" for one in asked]),
+    }
+    expected = {"x": 0.25, "lr": 0.25, "n": 0.25, "width": np.log(8.5 / 0.5) / np.log(64.5 / 0.5), "kind": 0.5}
+    assert shares == pytest.approx(expected, abs=0.04)
 
 
 def test_failed_slots_teach_nothing_but_do_not_stop_the_search() -> None:
