@@ -171,13 +171,13 @@ def measure_coordination(work: Path, studies: int, finished: int, samples: int) 
             _synthetic_trial(study, slot, rng)
     scheduler = Scheduler(plans, retries=5)
     while len(plans) > 1 and scheduler.states[-2].complete() is False:
-        _coordinate(scheduler, rng)
+        coordinate(scheduler, rng)
     scheduler = Scheduler(plans, retries=5)
-    first = 1000 * _seconds(lambda: _coordinate(scheduler, rng))
+    first = 1000 * _seconds(lambda: coordinate(scheduler, rng))
     times, cpu_times = [], []
     for _ in range(samples):
         cpu = time.process_time()
-        times.append(1000 * _seconds(lambda: _coordinate(scheduler, rng)))
+        times.append(1000 * _seconds(lambda: coordinate(scheduler, rng)))
         cpu_times.append(1000 * (time.process_time() - cpu))
     what = f"{studies} studies × {finished} finished trials, TPE" if studies > 1 else f"1 study, {finished}, TPE"
     return [
@@ -216,7 +216,8 @@ def _draw(space: Space, rng: random.Random) -> dict[str, Value]:
     return drawn
 
 
-def _coordinate(scheduler: Scheduler, rng: random.Random) -> None:
+def coordinate(scheduler: Scheduler, rng: random.Random) -> None:
+    """All that a worker does for a trial but the training."""
     task = claimed(scheduler)
 
     def commit(control: Control) -> Mapping[str, Any]:

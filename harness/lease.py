@@ -19,7 +19,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ class LeaseView:
             return True
         if _is_earlier_start(self.content):
             return True
-        return self.content.get("host") == host_identity() and not _process_lives(self.content)
+        return self.content.get("host") == host_identity() and not process_lives(self.content)
 
 
 @dataclass
@@ -231,7 +231,8 @@ def _temporary(path: Path, content: dict[str, Any]) -> Path:
     return temporary
 
 
-def _process_lives(content: dict[str, Any]) -> bool:
+def process_lives(content: Mapping[str, Any]) -> bool:
+    """Whether the process of this host that wrote its ``pid`` and ``process_started`` still runs."""
     try:
         process = psutil.Process(int(content["pid"]))
         # A recycled process id has another start time.

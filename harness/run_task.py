@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 
 def run_task(
-    task: Task, device: torch.device, stop: threading.Event, resident: torch.Tensor | None = None
+    task: Task,
+    device: torch.device,
+    stop: threading.Event,
+    resident: torch.Tensor | None = None,
+    checkpoint_each_epoch: bool = False,
 ) -> dict[str, Any] | None:
     """Run a claimed trial to its end and commit its result.
 
     Args:
         stop: asks for a checkpoint and an orderly end.
         resident: the dataset's images already on the device, if they are.
+        checkpoint_each_epoch: whether the checkpoint is on the disk before the task's judge is asked.
 
     Returns:
         What is in ``result.json``; None when it was interrupted, or another worker has taken it over.
@@ -41,7 +46,13 @@ def run_task(
     torch.set_num_threads(int(task.request["threads"]))
     with trial_log(task) as log, keep_alive(task.lease):
         log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
-        control = Control(stop=stop, guard=task.lease.check, log=log.info, judge=task.judge)
+        control = Control(
+            stop=stop,
+            guard=task.lease.check,
+            log=log.info,
+            judge=task.judge,
+            checkpoint_each_epoch=checkpoint_each_epoch,
+        )
         try:
             result = run_trial(task.job, task.request, task.folder, device, control, resident)
         except Interrupted:

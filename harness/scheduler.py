@@ -115,8 +115,8 @@ class Scheduler:
         Raises:
             ValueError: there is no such study, slot or seed, or the configuration is not of the study's space.
         """
-        state = next((state for state in self.states if state.study.name == study), None)
-        if state is None or slot not in range(state.study.slots) or seed not in state.study.search.seeds:
+        state = self.state(study)
+        if slot not in range(state.study.slots) or seed not in state.study.search.seeds:
             raise ValueError(f"{study}: no search trial of slot {slot} with seed {seed}")
         check_configuration(state.study.space, proposal.hyperparameters)
         if not self._affords("search", study):
@@ -126,6 +126,25 @@ class Scheduler:
             proposal = replace(proposal, hyperparameters=already.hyperparameters)
         folder = state.study.folder.search_trial(slot, seed)
         return self._claim(state, _Candidate("search", slot, seed, folder, proposal=proposal))
+
+    def state(self, study: str) -> StudyState:
+        """A study by its name; raises ValueError where there is none."""
+        found = next((state for state in self.states if state.study.name == study), None)
+        if found is None:
+            raise ValueError(f"{study}: no such study")
+        return found
+
+    def open_sources(self) -> bool:
+        """Whether a backbone is still to be trained."""
+        return self.halted() is None and next(self._open_sources(), None) is not None
+
+    def to_be_driven(self) -> list[StudyState]:
+        """The studies that a driver has to search now."""
+        left = self.states if self.halted() is None else []
+        return [state for state in left if self._driven(state) and self._affords("search", state.study.name)]
+
+    def _driven(self, state: StudyState) -> bool:
+        return state.engine.driven and self._ready(state.study) and not state.searched()
 
     def claimable(self, most: int = 64) -> int:
         """How many trials could be claimed now; counted up to ``most``."""
@@ -174,6 +193,8 @@ class Scheduler:
             if self._ready(state.study):
                 candidate = next(self._candidates(state), None)
                 if candidate is not None and self._affords(candidate.stage, state.study.name):
+                    return True
+                if self._driven(state) and self._affords("search", state.study.name):
                     return True
         return False
 
@@ -279,6 +300,7 @@ class Scheduler:
             train=study.train,
             metric=study.search.metric,
             seed=candidate.seed,
+            schedule=tuple(request.get("schedule", ())),
         )
         judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
         task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
@@ -300,6 +322,7 @@ class Scheduler:
             chosen = state.chosen()
             assert chosen is not None
             hyperparameters = chosen
+        schedule = [] if stage == "search" else list(state.schedule())
         return {
             "stage": stage,
             "study": study.name,
@@ -308,7 +331,8 @@ class Scheduler:
             "hyperparameters": hyperparameters,
             "conditioned_on": list(conditioned),
             "threads": self._threads,
-            "identity": study.trial_identity(stage, hyperparameters, seed),
+            "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
+            **({"schedule": schedule} if schedule else {}),
         }
 
     def _claim_source(self, source: Source) -> Task | None:

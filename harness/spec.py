@@ -299,6 +299,9 @@ class SweepSpec(Section):
                 "no method has this label",
                 {"keys": ["confirm", "control"], "word": self.confirm.control, "known": list(self.methods)},
             )
+        if self.search.engine == "ray" and self.launch.kind != "local":
+            remedy = "take local; inside of a Slurm allocation that uses all of its nodes (docs/ray.md)"
+            raise fault(["launch", "kind"], f"the engine ray starts processes of its own; {remedy}")
         if self.confirm.family == "vs_control" and self.confirm.control is None:
             raise fault(
                 ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"

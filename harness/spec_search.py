@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.spec_forms import Section, Seeds, fault
 
@@ -14,18 +14,26 @@ MINIMISED = frozenset({"nll", "brier", "ece"})
 LEAST_ANCHORS = 4
 """Fewer anchors with a score do not tell how well ranks agree."""
 
+OWN_PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patience")
+RAY_PRUNERS = ("none", "asha", "hyperband", "pbt")
+RAY_SAMPLERS = ("tpe", "random")
+
 Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
 
 
 class SearchSpec(Section):
     """How hyperparameters are tuned, with the same budget for every method."""
 
-    engine: Literal["optuna"] = Field("optuna", description="The search library.")
+    engine: Literal["optuna", "ray"] = Field(
+        "optuna", description="Who hands slots out: this program with Optuna's samplers, or Ray Tune."
+    )
     sampler: Literal["tpe", "gp", "random", "grid", "qmc"] = Field(
         "tpe", description="How configurations are proposed."
     )
-    pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience"] = Field(
-        "none", description="How unpromising trials are ended at a rung, before their last epoch."
+    pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience", "pbt"] = Field(
+        "none",
+        description="How unpromising trials are ended at a rung, before their last epoch. pbt, with the engine ray "
+        "alone: they go on from a better one's state, with other hyperparameters.",
     )
     first_rung: int = Field(1, ge=1, description="Epochs before the first rung.")
     reduction: int = Field(
@@ -55,6 +63,17 @@ class SearchSpec(Section):
         if 0 < anchors < LEAST_ANCHORS:
             raise fault([], f"{anchors} do not tell how well ranks agree; take at least {LEAST_ANCHORS}, or 0")
         return anchors
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> SearchSpec:
+        known = RAY_PRUNERS if self.engine == "ray" else OWN_PRUNERS
+        if self.pruner not in known:
+            raise fault(["pruner"], f"the engine {self.engine} has no {self.pruner}; known: {', '.join(known)}")
+        if self.engine == "ray" and self.sampler not in RAY_SAMPLERS:
+            raise fault(["sampler"], f"the engine ray has no {self.sampler}; known: {', '.join(RAY_SAMPLERS)}")
+        if self.pruner == "pbt" and len(self.seeds) > 1:
+            raise fault(["seeds"], "population-based training tunes on one seed; give one")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What of it decides the trials of a study; the number of slots may grow."""

@@ -15,6 +15,7 @@
     RUN/sources/HASH/                              a backbone that was trained here first
     RUN/stale/METHOD@DATASET.1/                    a study that was set aside
     RUN/workers/                                   what workers printed
+    RUN/ray/                                       who drives the search engine ``ray``, and what it has running
     RUN/report/                                    what ``analysis`` made of it
 
 This module alone knows these names; those inside a trial's folder are known to ``harness.trial_folder``.
@@ -269,6 +270,12 @@ class RunDirectory:
         """Where what a worker prints is kept."""
         self.workers.mkdir(exist_ok=True)
         return self.workers / f"{name}.log"
+
+    def engine_folder(self, study: str = "") -> Path:
+        """A folder for what drives an engine: the processes of the run, or the driver of one study."""
+        folder = self.path / "ray" / study
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @property
     def report_page(self) -> Path:

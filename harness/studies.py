@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.data.cache import is_decoded, prepare
 from harness.data.card import make_card
@@ -25,6 +25,9 @@ from harness.spec import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, Train
 from harness.spec_loading import read_options
 from harness.spec_search import SearchSpec
 from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+Schedule: TypeAlias = Sequence[Mapping[str, Any]]
+"""Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
 PROTOCOL = 2
 """Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
@@ -104,7 +107,9 @@ class Study:
         """A new engine that asks this study's slots."""
         return make_engine(self.space, self.search, self.name)
 
-    def trial_identity(self, stage: str, hyperparameters: Mapping[str, Value], seed: int) -> str:
+    def trial_identity(
+        self, stage: str, hyperparameters: Mapping[str, Value], seed: int, schedule: Schedule = ()
+    ) -> str:
         """Hash of everything that determines the result of one trial."""
         return canonical_hash(
             {
@@ -112,6 +117,7 @@ class Study:
                 "stage": stage,
                 "hyperparameters": dict(hyperparameters),
                 "seed": seed,
+                **({"schedule": list(schedule)} if schedule else {}),
             }
         )
 
@@ -134,9 +140,10 @@ class Study:
         }
 
 
-def configuration_hash(hyperparameters: Mapping[str, Value]) -> str:
-    """Short name of a configuration."""
-    return canonical_hash(dict(hyperparameters))[:10]
+def configuration_hash(hyperparameters: Mapping[str, Value], schedule: Schedule = ()) -> str:
+    """Short name of a configuration, with the changes that it makes on the way."""
+    whole: Any = [dict(hyperparameters), list(schedule)] if schedule else dict(hyperparameters)
+    return canonical_hash(whole)[:10]
 
 
 class Planner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -13,7 +13,7 @@ from harness.search.rungs import Judge
 from harness.space import Value
 from harness.spec_search import SearchSpec
 from harness.store import TrialFolder
-from harness.studies import Study, configuration_hash
+from harness.studies import Schedule, Study, configuration_hash
 
 
 @dataclass
@@ -29,6 +29,7 @@ class StudyState:
     def __post_init__(self) -> None:
         self.engine = self.study.engine()
         self._chosen: dict[str, Value] | None = None
+        self._schedule: Schedule = ()
 
     def result(self, folder: TrialFolder) -> dict[str, Any] | None:
         """The result of a trial, None while it is not finished."""
@@ -95,7 +96,7 @@ class StudyState:
         hyperparameters = self.chosen()
         if hyperparameters is None:
             return []
-        name = configuration_hash(hyperparameters)
+        name = configuration_hash(hyperparameters, self.schedule())
         return [(seed, self.study.folder.confirm_trial(name, seed)) for seed in self.study.confirm_seeds]
 
     def repeat_folder(self) -> TrialFolder | None:
@@ -103,7 +104,8 @@ class StudyState:
         hyperparameters = self.chosen() if self.study.repeat else None
         if hyperparameters is None or self._first_confirmed() != "done":
             return None
-        return self.study.folder.repeat_trial(configuration_hash(hyperparameters), self.study.confirm_seeds[0])
+        name = configuration_hash(hyperparameters, self.schedule())
+        return self.study.folder.repeat_trial(name, self.study.confirm_seeds[0])
 
     def folders(self) -> list[TrialFolder]:
         """Every trial that the study is now known to have, begun or not, in the order in which they are to run."""
@@ -121,18 +123,26 @@ class StudyState:
         if best is None:
             return None
         assert best.score is not None
+        schedule = (self.result(self.slot_trials(best.slot)[0][1]) or {}).get("schedule", [])
+        begins_with = schedule[0]["hyperparameters"] if schedule else dict(best.hyperparameters)
         choice = {
             "slot": best.slot,
             "metric": self.study.search.metric,
             "value": _sign(self.study.search.metric) * best.score,
-            "hyperparameters": dict(best.hyperparameters),
-            "configuration": configuration_hash(best.hyperparameters),
+            "hyperparameters": begins_with,
+            "configuration": configuration_hash(begins_with, schedule),
             "of": self.study.slots,
+            **({"schedule": schedule} if schedule else {}),
         }
         if self.study.folder.chosen() != choice:
             self.study.folder.choose(choice)
-        self._chosen = dict(best.hyperparameters)
-        return dict(self._chosen)
+        self._chosen, self._schedule = begins_with, schedule
+        return dict(begins_with)
+
+    def schedule(self) -> Schedule:
+        """The changes of hyperparameters that the chosen configuration makes on the way; empty where it makes none."""
+        self.chosen()
+        return self._schedule
 
     def begun(self) -> int:
         """How many trials of its present stage were begun: slots that were asked, then confirm trials."""
@@ -201,6 +211,11 @@ def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float |
     if len(values) < len(results) or any(value is None for value in values):
         return None
     return _sign(metric) * fmean(values)
+
+
+def epoch_score(line: Mapping[str, Any], metric: str) -> float:
+    """The validation score of one line of a curve, signed so that higher is better."""
+    return _sign(metric) * float(line["val"][metric])
 
 
 def _sign(metric: str) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness.launch.inline import InlineWorker
     from harness.launch.pool import WorkerPool
+    from harness.launch.ray import RayWorkers
     from harness.plugins import Catalogue
     from harness.scheduler import Scheduler
     from harness.spec import SweepSpec
@@ -233,13 +234,18 @@ def same_command(arguments: argparse.Namespace) -> list[str]:
     return ["python", "-m", "harness.sweep", str(arguments.file), *(word for pair in given for word in pair)]
 
 
-def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker | WorkerPool:
+def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker | WorkerPool | RayWorkers:
     """The workers of this launch, which load their modules while the sweep is planned."""
     from harness.launch.inline import InlineWorker
     from harness.launch.local import local_workers
+    from harness.search import engine_class
 
     if spec.launch.kind == "inline":
         return InlineWorker(run, spec.launch, roots)
+    if engine_class(spec.search).driven:
+        from harness.launch.ray import RayWorkers, nodes_of_allocation
+
+        return RayWorkers(run, spec.launch, roots, *nodes_of_allocation())
     workers = local_workers(run, spec.launch, roots)
     # With a report the sweep is most likely complete.
     if not run.report_state.exists():
@@ -247,7 +253,7 @@ def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker |
     return workers
 
 
-def _launch(workers: InlineWorker | WorkerPool, scheduler: Scheduler, console: Console) -> bool:
+def _launch(workers: InlineWorker | WorkerPool | RayWorkers, scheduler: Scheduler, console: Console) -> bool:
     """Run workers until all is done; True when the user interrupted."""
     from harness.progress import Display
 

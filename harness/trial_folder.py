@@ -1,9 +1,9 @@
 """A trial's folder: what to run, who runs it, how far it is, what came out.
 
 It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
-``decisions.jsonl`` (a line a rung of the search),
-``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means finished),
-``log.txt`` and, where it was asked for, ``model.safetensors``. This module alone knows these names.
+``decisions.jsonl`` (a line a rung of the search), ``schedule.jsonl`` (where hyperparameters changed on the way: a line
+a change), ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means
+finished), ``log.txt`` and, where it was asked for, ``model.safetensors``. This module alone knows these names.
 """
 
 from __future__ import annotations
@@ -108,6 +108,15 @@ class TrialFolder:
         path = self.path / "decisions.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
+        write_atomic(self.path / "schedule.jsonl", _lines(changes))
+
+    def schedule(self) -> list[dict[str, Any]]:
+        """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
+        path = self.path / "schedule.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
     @property
     def checkpoint_path(self) -> Path:
         """Where the checkpoint lies while the trial runs."""
@@ -189,6 +198,7 @@ class TrialFolder:
             "result.json": self.result,
             "curve.jsonl": self.curve,
             "decisions.jsonl": self.decisions,
+            "schedule.jsonl": self.schedule,
         }
         for name, read in readers.items():
             try:

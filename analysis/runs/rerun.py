@@ -142,6 +142,7 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
         train=study.train,
         metric=study.search.metric,
         seed=int(request["seed"]),
+        schedule=tuple(request.get("schedule", ())),
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(int(recorded.result()["device"]["threads"]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from harness.launch.pool import WorkerPool
+from harness.launch.pool import WorkerPool, worker_environment
+from harness.launch.starting import ProcessStarter, starter
 from harness.spec import LaunchSpec
 from harness.store import RunDirectory
 from harness.studies import Roots
@@ -12,12 +14,19 @@ from harness.studies import Roots
 MOST_ON_CPU = 8
 
 
-def local_workers(run: RunDirectory, launch: LaunchSpec, roots: Roots) -> WorkerPool:
-    """The workers of one launch on this machine, not yet started."""
+def local_workers(
+    run: RunDirectory, launch: LaunchSpec, roots: Roots, further: Sequence[Sequence[str]] = ()
+) -> WorkerPool:
+    """The workers of one launch on this machine, not yet started.
+
+    Args:
+        further: for each further node, which is like this one, the beginning of a command that runs the rest there.
+    """
     devices, count, threads = places(launch)
-    name = str(os.getpid())
     share = ["--share", str(launch.trials_per_device)]
-    return WorkerPool(run, roots, count, threads, devices, name, run.workers, share)
+    environment = worker_environment(threads)
+    starters = [starter(environment), *(ProcessStarter(environment, prefix=prefix) for prefix in further)]
+    return WorkerPool(run, roots, count, threads, devices, str(os.getpid()), run.workers, share, starters)
 
 
 def places(launch: LaunchSpec) -> tuple[list[str], int, int]:

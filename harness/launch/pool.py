@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.errors import EXIT_BAD_REQUEST, RequestError
 from harness.launch.deaths import OutOfMemoryCounter, describe_death
-from harness.launch.starting import Starter, WorkerProcess, starter
+from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter
 from harness.lease import record_death
 from harness.store import RunDirectory
 from harness.studies import Roots
@@ -41,12 +41,13 @@ class WorkerPool:
     """Worker processes that run trials of one run directory.
 
     Attributes:
-        count: how many at a time.
+        count: how many at a time on each node.
         threads: CPU threads of each.
-        devices: what they run on, taken in turn.
+        devices: what they run on, taken in turn; none for processes that train nothing.
         name: the first part of their logs' names, unique in the run directory.
         reports: a folder for what they are at.
         arguments: further words of their command lines.
+        starters: one for each node; None for the fastest way to start workers on this machine.
     """
 
     run: RunDirectory
@@ -57,26 +58,26 @@ class WorkerPool:
     name: str
     reports: Path
     arguments: Sequence[str] = ()
+    starters: Sequence[Starter] | None = None
     done: bool = False
     """Whether a worker found nothing left to do."""
     _workers: dict[int, _Started] = field(default_factory=dict)
     _fast_deaths: int = 0
     _started: int = 0
     _memory: OutOfMemoryCounter = field(default_factory=OutOfMemoryCounter)
-    _starter: Starter = field(init=False)
+    _starters: Sequence[Starter] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Threads that spin while they wait bring a shared machine to a crawl: ten times slower steps were seen.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        self._starter = starter(environment)
+        self._starters = [starter(worker_environment(self.threads))] if self.starters is None else self.starters
 
     def prepare(self) -> None:
         """Begin to load what workers need; the pool must be stopped even if it is never started."""
-        self._starter.prepare()
+        for one in self._starters:
+            one.prepare()
 
     def start(self) -> None:
         """Start all workers."""
-        for place in range(self.count):
+        for place in range(self.count * len(self._starters)):
             self._start(place)
 
     def poll(self) -> bool:
@@ -129,23 +130,27 @@ class WorkerPool:
                 process.kill()
             self.done = process.wait() == 0 or self.done
         self._workers.clear()
-        self._starter.close()
+        for one in self._starters:
+            one.close()
 
     def _start(self, place: int) -> None:
         self._started += 1
         name = f"{self.name}-{self._started}"
         log, report = self.run.worker_log(name), self.reports / f"{name}.json"
+        by = self._starters[place // self.count]
+        # On another node the number of this process means nothing; Slurm ends what it has started there.
+        elsewhere = isinstance(by, ProcessStarter) and by.prefix
         arguments = [
             str(self.run.path),
-            "--device", self.devices[place % len(self.devices)],
+            *(["--device", self.devices[place % len(self.devices)]] if self.devices else []),
             "--threads", str(self.threads),
-            "--parent", str(os.getpid()),
+            *([] if elsewhere else ["--parent", str(os.getpid())]),
             "--data-root", str(self.roots.data),
             "--cache-root", str(self.roots.cache),
             "--report", str(report),
             *self.arguments,
         ]  # fmt: skip
-        self._workers[place] = _Started(self._starter.start(arguments, log), log, report, time.monotonic())
+        self._workers[place] = _Started(by.start(arguments, log), log, report, time.monotonic())
 
     def _record_death(self, worker: _Started, code: int) -> None:
         report = read_report(worker.report)
@@ -159,6 +164,12 @@ class WorkerPool:
         self._fast_deaths = self._fast_deaths + 1 if fast else 0
         if self._fast_deaths >= MAX_FAST_DEATHS:
             raise RequestError(f"{MAX_FAST_DEATHS} workers in a row died (exit code {code}): {_last_error(worker.log)}")
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a worker with so many CPU threads."""
+    # Threads that spin while they wait bring a shared machine to a crawl: ten times slower steps were seen.
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
 def _refusal(log: Path) -> str:

@@ -59,10 +59,14 @@ class ProcessStarter:
 
     Args:
         environment: variables of every worker.
+        module: what it runs.
+        prefix: the beginning of a command that runs the rest on another node; empty for this machine.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(
+        self, environment: Mapping[str, str], module: str = "harness.worker", prefix: Sequence[str] = ()
+    ) -> None:
+        self._environment, self._module, self.prefix = environment, module, prefix
 
     def prepare(self) -> None:
         """Nothing can be done ahead."""
@@ -70,17 +74,41 @@ class ProcessStarter:
     def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
         """Start a worker."""
         with log.open("wb") as stream:
-            return subprocess.Popen(
-                [sys.executable, "-m", "harness.worker", *arguments],
+            process = subprocess.Popen(
+                [*self.prefix, sys.executable, "-m", self._module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
                 env=self._environment,
                 start_new_session=True,
             )
+        return OnAnotherNode(process) if self.prefix else process
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class OnAnotherNode:
+    """A process that ``srun`` has started on another node."""
+
+    def __init__(self, srun: subprocess.Popen[bytes]) -> None:
+        self._srun, self.pid = srun, srun.pid
+
+    def poll(self) -> int | None:
+        """Its exit code."""
+        return self._srun.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        return self._srun.wait(timeout)
+
+    def terminate(self) -> None:
+        """Ask it to end: srun hands USR2 on, and kills what it has started when it is itself terminated."""
+        self._srun.send_signal(signal.SIGUSR2)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._srun.kill()
 
 
 class ForkStarter:

@@ -80,6 +80,7 @@ class Engine(ABC):
 _ENGINES = {
     "optuna": "harness.search.optuna_engine:OptunaEngine",
     "grid": "harness.search.grid:GridEngine",
+    "ray": "harness.search.ray_engine:RayEngine",
 }
 """Where each engine is; imported when it is used."""
 

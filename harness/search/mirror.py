@@ -50,12 +50,12 @@ class Mirror:
         import optuna
 
         for entry in history[self._learned : min(learned, len(self._held))]:
-            state, value = _outcome(entry)
+            state, value = outcome(entry)
             self.study.tell(entry.slot, value, state)
             self._held[entry.slot] = entry
         trials = []
         for entry in history[len(self._held) :]:
-            state, value = _outcome(entry) if entry.slot < learned else (optuna.trial.TrialState.RUNNING, None)
+            state, value = outcome(entry) if entry.slot < learned else (optuna.trial.TrialState.RUNNING, None)
             trials.append(
                 optuna.trial.create_trial(
                     state=state,
@@ -80,7 +80,8 @@ class Mirror:
         return {name: entry.hyperparameters[name] for name in self._distributions}
 
 
-def _outcome(entry: Asked) -> tuple[optuna.trial.TrialState, float | None]:
+def outcome(entry: Asked) -> tuple[optuna.trial.TrialState, float | None]:
+    """How Optuna is told of a finished slot: state and value."""
     from optuna.trial import TrialState
 
     if entry.pruned:

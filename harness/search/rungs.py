@@ -53,7 +53,7 @@ class Decision:
 
 def rung_epochs(search: SearchSpec, epochs: int) -> list[int]:
     """After which of its epochs a trial meets a rung, ascending; the last epoch is none."""
-    if search.pruner == "none":
+    if search.pruner in ("none", "pbt"):
         return []
     if search.pruner not in ("asha", "hyperband"):
         return list(range(search.first_rung, epochs))
@@ -111,11 +111,8 @@ class Judge:
         rungs = rung_epochs(search, epochs)
         if epoch not in rungs:
             return None
-        if self._agreements is None:
-            self._agreements = self._compared(rungs)
-        taus = self._agreements
-        tau, mean = taus.get(epoch), round(fmean(taus.values()), 12) if taus else None
-        reason, prune = self._untrusted(tau, mean), False
+        reason, tau, mean = self.distrust(epochs, epoch)
+        prune = False
         if reason is None:
             if self._pruning is None:
                 steps = step // epoch
@@ -123,6 +120,14 @@ class Judge:
             prune = self._pruning.verdict(scores)
             reason = f"{search.pruner}: {'worse than others at this rung' if prune else 'goes on'}"
         return Decision(epoch, step, max(scores), prune, reason, len(self._known), tau, mean)
+
+    def distrust(self, epochs: int, epoch: int) -> tuple[str | None, float | None, float | None]:
+        """Why a rung may not decide, None where it may; its agreement, and the mean over all rungs."""
+        if self._agreements is None:
+            self._agreements = self._compared(rung_epochs(self._search, epochs))
+        taus = self._agreements
+        tau, mean = taus.get(epoch), round(fmean(taus.values()), 12) if taus else None
+        return self._untrusted(tau, mean), tau, mean
 
     def _compared(self, rungs: Sequence[int]) -> dict[int, float]:
         """Rung → agreement; empty before the anchors are finished, or where too few have a score."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,6 +69,11 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Replace a checkpoint, atomically."""
+    write_atomic_by(path, lambda stream: _save({"format": FORMAT, **state}, stream))
+
+
 class DamagedCheckpointError(TornFileError):
     """A checkpoint cannot be read."""
 
@@ -116,7 +121,7 @@ class CheckpointWriter:
     def _write(self, state: dict[str, Any], gathering: float) -> None:
         try:
             self._guard()
-            write_atomic_by(self._path, lambda stream: _save({"format": FORMAT, **state}, stream))
+            write_checkpoint(self._path, state)
         except BaseException as error:  # noqa: BLE001  (re-raised by wait in the training thread)
             self._error = error
         # Processor time: waiting for the disk costs the training nothing.

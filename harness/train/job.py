@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -33,6 +33,8 @@ class TrialJob:
     metric: str
     seed: int
     save_model: bool = False
+    schedule: Sequence[Mapping[str, Any]] = ()
+    """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
 
     @property
     def opens_test(self) -> bool:
@@ -93,3 +95,5 @@ class Control:
     """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""
     judge: Judge | None = None
     """Decides at the rungs of a search; None trains to the end."""
+    checkpoint_each_epoch: bool = False
+    """Whether the checkpoint of an epoch is on the disk before ``judge`` is asked."""

@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harness.backbones import Model, build_model, set_training_mode
 from harness.data.normalisation import training_normalisation
-from harness.method import Method
+from harness.method import Hyperparameters, Method
 from harness.metrics import evaluate
 from harness.seeds import derive_seed
 from harness.store import TrialFolder
@@ -53,6 +53,8 @@ class Progress:
     """Best validation score so far, signed so that higher is better."""
     best_tensors: dict[str, Tensor] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
+    schedule: list[dict[str, Any]] = field(default_factory=list)
+    """Changes of the hyperparameters so far, beginning with those of epoch 0; empty while nothing has changed."""
     seconds: float = 0.0
     """Training time of all attempts up to here."""
 
@@ -73,16 +75,36 @@ class Training:
         resident: Tensor | None = None,
     ) -> None:
         self.job, self.folder, self.device, self.control = job, folder, device, control
+        self._resident = resident
+        self.augmentation = job.augmentation()
+        self.progress = Progress(schedule=[dict(change) for change in job.schedule[:1]])
+        self._best_logits: npt.NDArray[np.float64] | None = None
+        self._at_best = False
+        self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
+        state = load_checkpoint(folder.checkpoint_path)
+        if state is None:
+            self._assemble(job.hyperparameters)
+            self.model.eval()
+            images = (batch for batch, _ in self.context.batches.all(job.train.eval_batch_size))
+            self.method.prepare(self.model, itertools.islice(images, PREPARE_BATCHES))
+        else:
+            self._assemble(in_force(state["progress"].get("schedule", []), math.inf) or job.hyperparameters)
+            self._take_up(state)
+            self.control.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step_in_epoch}")
+
+    def _assemble(self, hyperparameters: Hyperparameters) -> None:
+        """Build the network, and all that trains it, for these hyperparameters."""
+        job, device = self.job, self.device
         self.method = job.method()
-        self.model = self._build(resident)
+        self.model = self._build(hyperparameters)
         self.steps_per_epoch = max(1, self.data.count("train") // job.train.batch_size)
         self.total_steps = self.steps_per_epoch * job.train.epochs
         precision = autocast_dtype(job.train, device)
         self.context = StepContext(
             model=self.model,
             optimizer=build_optimizer(
-                str(job.hyperparameters.get("optimizer", "adamw")),
-                self.method.param_groups(self.model, job.hyperparameters),
+                str(hyperparameters.get("optimizer", "adamw")),
+                self.method.param_groups(self.model, hyperparameters),
                 device,
             ),
             criterion=self._criterion(),
@@ -94,15 +116,6 @@ class Training:
             steps_per_epoch=self.steps_per_epoch,
             total_steps=self.total_steps,
         )
-        self.augmentation = job.augmentation()
-        self.progress = Progress()
-        self._best_logits: npt.NDArray[np.float64] | None = None
-        self._at_best = False
-        self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
-        if not self._resume():
-            self.model.eval()
-            images = (batch for batch, _ in self.context.batches.all(job.train.eval_batch_size))
-            self.method.prepare(self.model, itertools.islice(images, PREPARE_BATCHES))
 
     def run(self) -> Progress:
         """Train to the end.
@@ -112,7 +125,7 @@ class Training:
             Pruned: ended at a rung.
             NotFiniteError: the loss or the validation score is not a number.
         """
-        progress, train = self.progress, self.job.train
+        progress, train, control = self.progress, self.job.train, self.control
         clock = time.perf_counter()
         if progress.epoch == 0 and progress.step_in_epoch == 0 and self.method.fit(self.context):
             self._evaluate(step=0, train_loss=None)
@@ -121,6 +134,8 @@ class Training:
             self.folder.write_curve(progress.curve)
         try:
             while progress.epoch < train.epochs and not self._out_of_patience():
+                self._change_hyperparameters()
+                progress = self.progress
                 self._epoch(clock)
                 now = time.perf_counter()
                 progress.seconds += now - clock
@@ -128,14 +143,22 @@ class Training:
                 self.folder.write_curve(progress.curve)
                 if progress.epoch == train.epochs or self._out_of_patience():
                     break
+                if control.checkpoint_each_epoch:
+                    self.writer.submit(self._state)
+                    self.writer.wait()
                 self._meet_rung()
-                stopped = self.control.stop.is_set()
+                stopped = control.stop.is_set()
                 if stopped or self.writer.due:
                     self.writer.submit(self._state)
                 if stopped:
                     raise Interrupted
         finally:
             self.writer.wait()
+        best = in_force(progress.schedule, progress.best_epoch)
+        if best is not None and best != in_force(progress.schedule, math.inf):
+            # The best epoch was trained under earlier hyperparameters, which may be part of the network's function.
+            self._rebuild(best, progress.schedule)
+            progress = self.progress
         restore(self.model, progress.best_tensors)
         # What the method changes now has to be evaluated again.
         self._at_best = type(self.method).finish is Method.finish
@@ -175,12 +198,12 @@ class Training:
             raise NotFiniteError(f"{side} logits are not finite")
         return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal)
 
-    def _build(self, resident: Tensor | None) -> Model:
+    def _build(self, hyperparameters: Hyperparameters) -> Model:
         job = self.job
         # One stream for the head, which is the same for all methods, and one for what the method adds.
         model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
         torch.manual_seed(derive_seed("adapt", job.seed))
-        self.method.adapt(model, job.hyperparameters)
+        self.method.adapt(model, hyperparameters)
         if job.weights is None:
             # Pretrained weights expect the normalisation that they were trained with; random ones expect none.
             model.normalisation = normalisation = training_normalisation(job.data, job.split)
@@ -190,9 +213,9 @@ class Training:
             with_test=job.opens_test,
             normalisation=normalisation,
             device=self.device,
-            resident=resident,
+            resident=self._resident,
             balanced=job.train.sampling == "balanced",
-            meta_fraction=self.method.meta_fraction(job.hyperparameters),
+            meta_fraction=self.method.meta_fraction(hyperparameters),
         )
         if job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
@@ -308,19 +331,40 @@ class Training:
             "method": _to_cpu(self.method.state()),
         }
 
-    def _resume(self) -> bool:
-        state = load_checkpoint(self.folder.checkpoint_path)
-        if state is None:
-            return False
+    def _take_up(self, state: dict[str, Any]) -> None:
+        """Go on from a state, under the hyperparameters that this was assembled for."""
         self.progress = Progress(**state["progress"])
         restore(self.model, state["tensors"])
+        groups = self.context.optimizer.param_groups
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         self.context.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.context.optimizer.param_groups, settings, strict=True):
+            group.update(own)
         if self.context.scaler is not None:
             self.context.scaler.load_state_dict(state["scaler"])
         self.method.load_state(state["method"])
         self.folder.write_curve(self.progress.curve)
-        self.control.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step_in_epoch}")
-        return True
+        if self.progress.schedule:
+            self.folder.write_schedule(self.progress.schedule)
+
+    def _change_hyperparameters(self) -> None:
+        """Make the change that is due before the next epoch, if one is: the tensors stay, all else is built anew."""
+        made = self.progress.schedule
+        due = [dict(change) for change in self.job.schedule[len(made) :] if change["epoch"] <= self.progress.epoch]
+        if self.progress.step_in_epoch == 0 and due:
+            self._rebuild(due[-1]["hyperparameters"], [*made, *due])
+
+    def _rebuild(self, hyperparameters: Hyperparameters, schedule: list[dict[str, Any]]) -> None:
+        state = self._state()
+        state["progress"]["schedule"] = schedule
+        self._assemble(hyperparameters)
+        self._take_up(state)
+
+
+def in_force(schedule: Sequence[Mapping[str, Any]], epoch: float) -> dict[str, Any] | None:
+    """The hyperparameters that a schedule has in an epoch (from 0); None where it has none."""
+    made = [change["hyperparameters"] for change in schedule if change["epoch"] <= epoch]
+    return dict(made[-1]) if made else None
 
 
 def _to_cpu(value: Any) -> Any:

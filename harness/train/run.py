@@ -181,6 +181,7 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         "steps": progress.curve[-1]["step"],
         "parameters": {"trainable": trained - trained_head, "head": head, "total": total},
         "cost": costs,
+        **({"schedule": progress.schedule} if progress.schedule else {}),
     }
 
 

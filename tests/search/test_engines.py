@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,12 @@ from harness.studies import Planner, Roots
 
 class TestOptuna(EngineConformance):
     search: ClassVar[dict[str, Any]] = {"engine": "optuna", "sampler": "tpe", "trials": 4}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the engine ray needs the extra of that name")
+class TestRay(EngineConformance):
+    search: ClassVar[dict[str, Any]] = {"engine": "ray", "trials": 4, "pruner": "asha", "anchors": 0}
+    launcher: ClassVar[str] = "local"
 
 
 class TestGrid(EngineConformance):

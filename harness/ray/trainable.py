@@ -1,0 +1,152 @@
+"""What runs in Ray's worker processes: a slot of a study, by the harness's own training code."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from harness.budget import Budget
+from harness.errors import RequestError, one_line
+from harness.ray.inheritance import give, inherit
+from harness.ray.slot_run import POLL_SECONDS, Left, SeedRun, SlotRun
+from harness.scheduler import Proposal, Scheduler, Task
+from harness.store import RunDirectory
+from harness.studies import Roots
+from harness.train.data import resident_images
+from harness.worker import load_studies
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all trials of a driver need to know; small and plain, because Ray carries it to other machines."""
+
+    run: str
+    study: str
+    data_root: str
+    cache_root: str
+    home: str
+    """The user's own home; Ray's processes have another one."""
+    threads: int
+    """CPU threads of a trial."""
+    share: int
+    """Trials that share one accelerator."""
+    leave: str
+    """A file whose presence tells the trials to give themselves back."""
+    population: bool
+    """Whether trials may go on from each other's state."""
+
+
+def configuration(place: Place, slot: int, proposal: Proposal) -> dict[str, Any]:
+    """What Tune hands to ``SlotTrainable``."""
+    return {"member": {"place": asdict(place), "slot": slot, "proposal": asdict(proposal)}}
+
+
+def decision_file(place: Place, slot: int) -> Path:
+    """Where the driver leaves what was decided at a rung of a slot."""
+    return Path(place.leave).with_name(f"slot-{slot:04d}.json")
+
+
+class SlotTrainable(tune.Trainable):
+    """One slot after the other: Tune keeps the process and gives it the next one (``reuse_actors``)."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Prepare the process, whose driver has one study."""
+        self._place = place = Place(**config["member"]["place"])
+        os.environ["HOME"] = place.home
+        self._device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        if self._device.type == "cuda" and place.share > 1:
+            # So that a trial that wants too much runs out of memory itself, and not its neighbours.
+            torch.cuda.set_per_process_memory_fraction(1.0 / place.share, self._device)
+        self._scheduler: Scheduler | None = None
+        self._resident: torch.Tensor | None = None
+        self._slot_run: SlotRun | None = None
+        self._next(config)
+
+    def step(self) -> dict[str, Any]:
+        """Train an epoch of the slot."""
+        try:
+            if self._slot_run is None:
+                self._slot_run = self._take_up(None)
+            return self._slot_run.step(self._check)
+        except Left:
+            self._give_back()
+            return {"epoch": 0, "score": math.nan, "done": True, "status": "left"}
+        except (RequestError, OSError) as error:
+            self._give_back()
+            message = one_line(f"{error}")
+            return {"epoch": 0, "score": math.nan, "done": True, "status": "refused", "message": message}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Put the state of the slot where another one can go on from it."""
+        assert self._slot_run is not None
+        give(self._slot_run.first.folder, self._slot, Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Go on from what ``save_checkpoint`` has put there, under the hyperparameters that this slot now has."""
+        self._slot_run = self._take_up(Path(checkpoint))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Give the slot back and take another one, or the same with other hyperparameters."""
+        self._give_back()
+        self._next(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Give the slot back."""
+        self._give_back()
+
+    def _next(self, config: dict[str, Any]) -> None:
+        self._slot = int(config["member"]["slot"])
+        self._proposal = Proposal(**config["member"]["proposal"])
+
+    def _take_up(self, inherited: Path | None) -> SlotRun:
+        """Claim the slot, waiting for whoever may still have it, and make it ready."""
+        place = self._place
+        if self._scheduler is None:
+            run, roots = RunDirectory(Path(place.run)), Roots(Path(place.data_root), Path(place.cache_root))
+            spec, studies = load_studies(run, roots)
+            self._scheduler = Scheduler(studies, spec.launch.retries, place.threads, Budget.of(run, spec))
+        study = self._scheduler.state(place.study).study
+        if self._resident is None:
+            self._resident = resident_images(study.dataset.data, self._device)
+        first_seed, *others = study.search.seeds
+        first = self._claim(self._scheduler, first_seed)
+        if inherited is not None and first.task is not None:
+            inherit(first.task, self._slot, self._proposal.hyperparameters, inherited)
+        first.start(self._device, self._resident, waits=True, checkpoint_each_epoch=place.population)
+        return SlotRun(first, [partial(self._other, seed) for seed in others], study.search.metric)
+
+    def _other(self, seed: int) -> SeedRun:
+        assert self._scheduler is not None and self._resident is not None
+        run = self._claim(self._scheduler, seed)
+        run.start(self._device, self._resident, waits=False)
+        return run
+
+    def _claim(self, scheduler: Scheduler, seed: int) -> SeedRun:
+        folder = scheduler.state(self._place.study).study.folder.search_trial(self._slot, seed)
+        task: Task | None = None
+        while not folder.finished and task is None:
+            self._check()
+            task = scheduler.claim_slot(self._place.study, self._slot, seed, self._proposal)
+            if task is None and not folder.finished:
+                if scheduler.exhausted() is not None:
+                    raise Left
+                time.sleep(POLL_SECONDS)
+        return SeedRun(folder, task, decision_file(self._place, self._slot))
+
+    def _check(self) -> None:
+        if Path(self._place.leave).exists():
+            raise Left
+
+    def _give_back(self) -> None:
+        if self._slot_run is not None:
+            self._slot_run.leave()
+            self._slot_run = None
