@@ -1,8 +1,8 @@
-"""What `harness.plan` says of a sweep before it runs, beside what the sweep then takes: ``python benchmarks/plan.py``.
+"""What `harness.plan` says of a sweep before it runs, beside what the sweep then takes: ``python -m benchmarks.plan``.
 
 Five small sweeps that differ in methods, datasets, image sizes, early stopping, workers and backbone; each is planned
 with a probe on this machine and then run on it, so give both the machine to themselves. Real archives are looked for as
-``harness.sweep`` does; sweeps that lack theirs are skipped, and said so. What to expect: trials exactly as predicted,
+``harness.sweep`` does. What to expect: trials exactly as predicted,
 device-seconds inside the interval, bytes and files within a few per cent.
 """
 
@@ -23,6 +23,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from harness.errors import EXIT_DONE, EXIT_SOME_FAILED
 from harness.store import RunDirectory
 
 DIGITS = {"small": {"dataset": "digits", "classes": [7, 8, 9]}}
@@ -79,6 +80,7 @@ SWEEPS: Mapping[str, Mapping[str, Any]] = {
         "launch": {"kind": "inline", "threads": 2},
     },
 }
+BYTES_WITHIN = 0.2
 COUNTED = ("studies", "sources", "splits", "cards")
 """Folders of a run directory that a plan speaks of."""
 
@@ -173,7 +175,7 @@ def _run(module: str, file: Path, run: RunDirectory, *extra: str) -> str:
 
 def main() -> int:
     """Plan and run what is named."""
-    parser = argparse.ArgumentParser(prog="python benchmarks/plan.py", description="Plans beside what sweeps take.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description="Plans beside what sweeps take.")
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=f"some of {', '.join(SWEEPS)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add what was found to this file")
     arguments = parser.parse_args()
@@ -188,7 +190,10 @@ def main() -> int:
         names = {one.sweep for one in found}
         rows = [row for row in before if row["sweep"] not in names] + [asdict(one) for one in found]
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0
+    good = sum(one.inside for one in found) >= 0.8 * len(found) and all(
+        one.trials == one.trials_planned and abs(one.bytes_planned / one.bytes - 1) <= BYTES_WITHIN for one in found
+    )
+    return EXIT_DONE if good else EXIT_SOME_FAILED
 
 
 if __name__ == "__main__":
