@@ -21,9 +21,9 @@ from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_comman
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
-from slurm.disturbances import KINDS, Chaos
+from slurm.disturbances import KINDS, MINUTES, Chaos
 
-PROFILE = "partition: low\ncpus: 1\ntime: 30\ngrace: 10\ndevice: cpu\noptions: {exclusive: true}\n"
+PROFILE = f"partition: low\ncpus: 1\ntime: {MINUTES}\ngrace: 10\ndevice: cpu\noptions: {{exclusive: true}}\n"
 """Of the jobs: on a partition that is preempted by another one, each on a node of its own."""
 
 

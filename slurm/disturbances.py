@@ -17,6 +17,8 @@ from harness.reporting import report_is_current
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster
 
+MINUTES = 30
+"""Time limit of the jobs."""
 BLIND_SECONDS = 8.0
 """How long a node or the controller stays away."""
 KINDS = {
@@ -36,6 +38,8 @@ GONE_SECONDS = 15.0
 """How long no job may be in the queue before the sweep command is given again."""
 COMMAND_SECONDS = 1800.0
 """What the sweep command may take; where nothing but the report is left, it writes that itself."""
+LIMIT_SECONDS = 45.0
+"""How long a shortened time limit stands: Slurm looks at limits every 30 s."""
 SERVICE_SECONDS = 10.0
 """How often nodes and jobs are looked at that Slurm keeps out of service."""
 
@@ -55,6 +59,7 @@ class Chaos:
 
     def __post_init__(self) -> None:
         self._lost: list[tuple[str, float]] = []
+        self._limited: list[tuple[str, float]] = []
         self._controller_back: float | None = None
         self._serviced = time.monotonic()
         self._acts: dict[str, Callable[[str, str], bool]] = {
@@ -159,6 +164,7 @@ class Chaos:
         return True
 
     def _end_time(self, number: str, node: str) -> bool:
+        self._limited.append((number, time.monotonic() + LIMIT_SECONDS))
         return self._control("scontrol", "update", f"jobid={number}", "TimeLimit=1")
 
     def _requeue(self, number: str, node: str) -> bool:
@@ -205,6 +211,11 @@ class Chaos:
         for node, state in self.cluster.node_states().items():
             if node not in away and state.startswith(("down", "drain")) and not state.endswith("*"):
                 self._control("scontrol", "update", f"nodename={node}", "state=resume")
+        for number, due in list(self._limited):
+            # Else each later start of the job would have a minute as well.
+            if time.monotonic() > due:
+                self._limited.remove((number, due))
+                self._control("scontrol", "update", f"jobid={number}", f"TimeLimit={MINUTES}")
         for number, reason in self._jobs("PD", "%A %r"):
             if "held" in reason:
                 self._control("scontrol", "release", number)

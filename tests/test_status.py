@@ -340,7 +340,11 @@ def test_a_run_without_jobs_names_the_command_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path / "run", ["m"], slots=1)
-    files = slurm(run, {"7_0": {"state": "stopped", "reason": "ended by Slurm"}}, tasks=1)
+    files = slurm(run, {"7_0": {"state": "stopped", "reason": "ended by Slurm", "restart": 1}}, tasks=1)
+    # The node of its first start died a moment before.
+    earlier = {"job": "7_0", "restart": 0, "started": time.time() - 60, "state": "running"}
+    files.write_job(files.job_path("7_0", 0), earlier)
+    assert [record.content["restart"] for record in files.latest_starts()] == [1]
     files.write_launch({**files.launch(), "command": "cd here && python -m harness.sweep it.yaml"})
     commands(tmp_path / "queued", monkeypatch, squeue="echo '7_0|PENDING||BeginTime'", sacct="true")
     assert not facts(run)["no_job_left"]

@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import EXIT_BAD_REQUEST, RequestError
 from harness.launch.deaths import OutOfMemoryCounter, describe_death
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter
 from harness.lease import record_death
 from harness.store import RunDirectory
-from harness.studies import Roots
 from harness.worker_report import EXIT_STOPPED, WorkerReport, read_report
+
+if TYPE_CHECKING:
+    from harness.studies import Roots
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 60.0

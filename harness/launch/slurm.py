@@ -152,7 +152,7 @@ def decoded_folders(studies: list[Study]) -> list[str]:
 
 
 def _anybody_left(name: str, files: SlurmFiles) -> bool:
-    if any(record.running for record in files.jobs()):
+    if any(record.running for record in files.latest_starts()):
         return True
     try:
         return any(job.living for job in queue(name))

@@ -118,6 +118,13 @@ class SlurmFiles:
         now = server_now(self.root / "jobs") if paths else 0.0
         return [JobRecord(path, read_json(path), now - path.stat().st_mtime) for path in paths]
 
+    def latest_starts(self) -> list[JobRecord]:
+        """The newest start of every job: what an earlier one said last is history, however fresh."""
+        found = {}
+        for record in sorted(self.jobs(), key=lambda r: (int(r.content.get("restart", 0)), r.content["started"])):
+            found[record.content["job"]] = record
+        return list(found.values())
+
     def reports(self, job: Path) -> Path:
         """Where the workers of one start of a job tell what they are at."""
         folder = job.with_suffix(".reports")

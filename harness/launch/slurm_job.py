@@ -7,6 +7,7 @@ is in what was submitted.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -17,16 +18,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, one_line
 from harness.launch.pool import WorkerPool
 from harness.launch.slurm_commands import SlurmError, call, own_state
 from harness.launch.slurm_files import RENEW_SECONDS, SlurmFiles
-from harness.launch.slurm_submit import places_in_a_job, top_up
 from harness.lease import slurm_start
 from harness.store import RunDirectory
-from harness.studies import Roots
+
+if TYPE_CHECKING:
+    from harness.studies import Roots
 
 LEAVE_SECONDS = 120.0
 """A job without work gives its place back after so long, if another one stays to see what happens."""
@@ -96,14 +98,16 @@ class SlurmJob:
     def run(self) -> str:
         """Run workers until an end; returns it."""
         self._say("running")
+        pool = self._pool()
         try:
-            pool = self._pool()
-        except KeyboardInterrupt:
-            return self._start_again()
-        try:
+            # Workers' modules are loaded while this process looks after the data.
+            pool.prepare()
+            pool.roots = self._staged(pool.roots)
             if not self._told.is_set():
                 pool.start()
             outcome = self._watch(pool)
+        except KeyboardInterrupt:
+            outcome = "told"
         except RequestError as error:
             self._say("refused", one_line(str(error)))
             raise
@@ -151,7 +155,7 @@ class SlurmJob:
         since = self._content.get("idle_since")
         if since is None or time.time() - since < LEAVE_SECONDS:
             return False
-        others = [record for record in self._files.jobs() if record.running and record.idle_since is not None]
+        others = [record for record in self._files.latest_starts() if record.running and record.idle_since is not None]
         return any(record.name < self._path.stem for record in others)
 
     def _start_again(self) -> str:
@@ -170,6 +174,8 @@ class SlurmJob:
         except SlurmError as error:
             _print(f"not requeued ({error}); submitting another job instead")
             self._say("stopped", one_line(str(error)))
+            from harness.launch.slurm_submit import places_in_a_job
+
             self._top_up(places_in_a_job(self._launch))
             return "stopped"
         # An exit now could be taken for the job's own end.
@@ -179,6 +185,8 @@ class SlurmJob:
         return "requeued"
 
     def _top_up(self, claimable: int) -> None:
+        from harness.launch.slurm_submit import top_up
+
         try:
             submission = top_up(self.store, claimable)
         except SlurmError as error:
@@ -212,7 +220,16 @@ class SlurmJob:
         return [f"cuda:{index}" for index in range(len(visible) or max(1, gpus))]
 
     def _roots(self) -> Roots:
-        roots = Roots(Path(self._launch["roots"]["data"]), Path(self._launch["roots"]["cache"]))
+        from harness.studies import Roots
+
+        return Roots(Path(self._launch["roots"]["data"]), Path(self._launch["roots"]["cache"]))
+
+    def _staged(self, roots: Roots) -> Roots:
+        """Where workers find data: on the node's own disk, if the profile names one.
+
+        Raises:
+            KeyboardInterrupt: the job was told to end.
+        """
         scratch = self._profile.get("scratch")
         if not scratch:
             return roots
@@ -225,7 +242,7 @@ class SlurmJob:
         try:
             if self._told.is_set():
                 raise KeyboardInterrupt
-            return Roots(roots.data, stage(datasets, roots.cache, folder, _print))
+            return dataclasses.replace(roots, cache=stage(datasets, roots.cache, folder, _print))
         finally:
             self._staging = False
 

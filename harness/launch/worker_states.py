@@ -100,7 +100,7 @@ class WorkerReader:
             return Workers(tuple(own), None, self._files.cancelled, (str(error.path),))
         holding = Counter(trial.job for trial in running if trial.job is not None)
         jobs = list(dict.fromkeys([*jobs, *records, *holding]))
-        silent = [job for job in jobs if job not in holding and not any(r.running for r in records.get(job, ()))]
+        silent = [job for job in jobs if job not in holding and not (job in records and records[job][-1].running)]
         self._slurm.ask(str(launch["job_name"]), [] if complete else silent)
         states = [self._state(job, records.get(job, ()), holding[job]) for job in jobs]
         # What a job said last is not enough: one that was stopped may be about to start again.
@@ -137,7 +137,8 @@ class WorkerReader:
         """State and reason."""
         queued = self._slurm.queued.get(job)
         said = records[-1].content if records else {}
-        if trials or any(record.running for record in records):
+        # What an earlier start said last is history: its node may have died with it a moment ago.
+        if trials or (records and records[-1].running):
             return "running", "" if trials else "nothing to do" if records[-1].idle_since is not None else ""
         if queued is not None and queued.state in _WAITING:
             return "queued", queued.reason or queued.state

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from slow_method import slow_method
 from tiny import environment, tiny_sweep
 
 from slurm.chaos import main
@@ -21,16 +22,19 @@ TOO_LONG = ("job killed", "cancelled by hand")
 def test_ten_disturbances_change_nothing(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    slow_method(tmp_path, 0.05)
     file = tiny_sweep(
         tmp_path,
-        methods=["linear_probe", "bn_affine", "bitfit", "lora_c"],
+        plugins=["plugins"],
+        methods=[{label: {"method": "slow"}} for label in ("first", "second", "third", "fourth")],
         train={"epochs": 3, "batch_size": 64, "image_size": 8},
         search={"trials": 7, "startup": 7, "concurrency": 7, "seeds": [0]},
         confirm={"seeds": 3},
+        launch={"kind": "local", "workers": 6, "threads": 1},
     )
     for name, value in environment(shared_cache).items():
         monkeypatch.setenv(name, value)
-    words = [str(file), "--disturbances", "10", "--pause", "4", "--workers", "3", "--work-dir", str(tmp_path / "chaos")]
+    words = [str(file), "--disturbances", "10", "--pause", "2", "--workers", "3", "--work-dir", str(tmp_path / "chaos")]
     code = main([*words, *(word for kind in TOO_LONG for word in ("--without", kind))])
     said = capsys.readouterr()
     assert code == 0, said.out + said.err

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tiny import ROOT, environment, run_sweep, sweep_command, tiny_sweep
+from slow_method import slow_method
+from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
 
 from harness.launch.slurm_files import SlurmFiles
 from harness.launch.starting import is_worker
@@ -87,10 +88,13 @@ def hosts(trial: TrialFolder) -> list[str]:
     return [attempt["hostname"] for attempt in trial.attempts()]
 
 
-def one_long_trial(folder: Path) -> Path:
+def one_long_trial(folder: Path, rest: float = 0.02) -> Path:
+    """20 epochs of 43 steps; of any machine's time it takes at least that of the rests."""
+    slow_method(folder, rest)
     return tiny_sweep(
         folder,
-        methods=["full_finetune"],
+        plugins=["plugins"],
+        methods=["slow"],
         train=LONG,
         search={"trials": 1},
         confirm={"seeds": 1},
@@ -109,7 +113,7 @@ def test_submitted_and_left_alone_it_ends_as_a_local_run(site: Site, tmp_path: P
     again = site.sweep(file, odd / "run", environment={"ODD": "$(touch owned) '\" ü"})
     assert "submitted 2 jobs" not in again and "2 were there before" in again
     run = site.finish(odd / "run")
-    run_sweep(file, tmp_path / "local", site.cache)
+    run_inline(file, tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
     assert repeated_work(run) == []
     assert {record.content["state"] for record in SlurmFiles(run).jobs()} == {"done"}
@@ -148,7 +152,7 @@ def test_a_preempted_trial_goes_on_in_its_epoch_on_another_node(site: Site, tmp_
     assert 9 <= epochs < 20
     log = trial.log_path.read_text()
     assert "interrupted; checkpoint written" in log and f"resumed after epoch {epochs}" in log
-    run_sweep(one_long_trial(tmp_path), tmp_path / "local", site.cache)
+    run_inline(one_long_trial(tmp_path), tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
 
@@ -173,13 +177,14 @@ def test_a_job_that_runs_twice_at_once(site: Site, tmp_path: Path) -> None:
     assert hosts(trial)[0] == node and trial.attempts()[1]["slurm_restart"] == 1
     assert trial.attempts()[0]["slurm_job"] == trial.attempts()[1]["slurm_job"]
     assert repeated_work(run) == []
-    run_sweep(one_long_trial(tmp_path), tmp_path / "local", site.cache)
+    run_inline(one_long_trial(tmp_path), tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
 
 @pytest.mark.large
 def test_time_limit_and_a_finished_job_that_runs_again(site: Site, tmp_path: Path) -> None:
-    site.sweep(one_long_trial(tmp_path), tmp_path / "run")
+    # Slurm looks at time limits every 30 s.
+    site.sweep(one_long_trial(tmp_path, rest=0.06), tmp_path / "run")
     trial = only_trial(tmp_path / "run")
     wait_for_epochs(trial, 2)
     (number, _) = site.jobs(tmp_path / "run")[0]
@@ -300,7 +305,7 @@ def test_clocks_ten_minutes_apart(site: Site, tmp_path: Path) -> None:
     assert repeated_work(run) == []
     assert {name for trial in run.trials() for name in hosts(trial)} == {"n1", "n2"}
     assert all(len(trial.attempts()) == 1 for trial in run.trials())
-    run_sweep(file, tmp_path / "local", site.cache)
+    run_inline(file, tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from test_slurm_launcher import Site, is_worker, one_long_trial, only_trial, wait_for_epochs
-from tiny import environment, run_sweep
+from test_slurm_launcher import Site, one_long_trial, only_trial, wait_for_epochs
+from tiny import environment, run_inline
 
+from harness.launch.starting import is_worker
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
@@ -55,7 +57,7 @@ def test_without_accounting_status_and_resume_are_right(site: Site, tmp_path: Pa
     wait_for_epochs(trial, epochs + 1)
     ((number, _),) = site.jobs(tmp_path / "run")
     site.cluster.run(["scancel", number], check=True)
-    assert wait_until(lambda: status(site, tmp_path / "run")["no_job_left"], 60)
+    assert wait_until(lambda: status(site, tmp_path / "run")["no_job_left"], 90), status(site, tmp_path / "run")
     found = status(site, tmp_path / "run")
     assert found["slurm_trouble"] is None and not found["complete"]
     # The command that status names is the right one.
@@ -64,7 +66,7 @@ def test_without_accounting_status_and_resume_are_right(site: Site, tmp_path: Pa
     run = site.finish(tmp_path / "run")
     assert trial.log_path.read_text().count("resumed after epoch") == 2
     assert repeated_work(run) == []
-    run_sweep(one_long_trial(tmp_path), tmp_path / "local", site.cache)
+    run_inline(one_long_trial(tmp_path), tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
 
@@ -79,16 +81,17 @@ def test_a_job_works_on_its_nodes_own_copy_of_the_images(site: Site, tmp_path: P
     site.sweep(one_long_trial(tmp_path), tmp_path / "run", scratch=str(scratch))
     wait_for_epochs(only_trial(tmp_path / "run"), 1)
     ((_, node),) = site.jobs(tmp_path / "run")
-    workers = [process.pid for process in site.cluster.processes(node) if is_worker(process.pid)]
+    there = [psutil.Process(process.pid) for process in site.cluster.processes(node) if psutil.pid_exists(process.pid)]
+    workers = [process.pid for process in there if is_worker(process)]
     mapped = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in workers)
     assert str(scratch / "gpaf-bench-0") in mapped and str(site.cache) not in mapped
     run = site.finish(tmp_path / "run")
     # One node has it, and neither the other one nor the login node.
-    copies = {name: list(site.cluster.layout.node_scratch(name).glob("gpaf-bench-0/*")) for name in ("n1", "n2")}
+    copies = {name: list(site.cluster.layout.node_scratch(name).glob("gpaf-bench-0/digits-*")) for name in ("n1", "n2")}
     assert [name for name, found in copies.items() if found] == [node]
     assert [path.name for path in copies[node]] == [path.name for path in site.cache.glob("digits-8px-*")]
     assert subprocess.run(["ls", str(scratch)], capture_output=True, text=True, check=True).stdout == ""
     log = "".join(path.read_text() for path in (run.path / "slurm" / "log").glob("*.out"))
     assert f"of decoded images to {scratch}" in log and "using the shared cache" not in log
-    run_sweep(one_long_trial(tmp_path), tmp_path / "local", site.cache)
+    run_inline(one_long_trial(tmp_path), tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from stand_in import StandIn
-from tiny import ROOT, environment, run_sweep, sweep_command, tiny_sweep
+from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
 
 from harness.launch.profile import Profile
 from harness.launch.slurm_commands import SlurmError
@@ -68,7 +68,7 @@ def test_a_sweep_is_preempted_doubled_and_run_again(
     stand_in_slurm.finish_twice(job)
     assert wait_until(lambda: len(SlurmFiles(run).jobs()) == 4, 60)
     assert repeated_work(run) == []
-    run_sweep(file, tmp_path / "local", shared_cache)
+    run_inline(file, tmp_path / "local", shared_cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
 
