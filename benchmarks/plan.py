@@ -38,17 +38,17 @@ SWEEPS: Mapping[str, Mapping[str, Any]] = {
         "backbone": {"name": "resnet20", "weights": None},
         "datasets": DIGITS,
         "methods": ["linear_probe", "lora_c", "bn_affine", "gpaf"],
-        "train": {"epochs": 6, "batch_size": 32, "image_size": 16},
-        "search": {"trials": 4},
-        "confirm": {"seeds": 4},
+        "train": {"epochs": 5, "batch_size": 32, "image_size": 16},
+        "search": {"trials": 3},
+        "confirm": {"seeds": 3},
         "launch": {"workers": 2, "threads": 1},
     },
     "digits_transfer": {
         "backbone": {"name": "resnet20", "weights": TEACHER},
         "datasets": {**DIGITS, "few": {"dataset": "digits", "classes": [3, 5]}},
-        "methods": ["full_finetune", "conv_adapter", "wise_ft"],
-        "train": {"epochs": 5, "batch_size": 32, "image_size": 16},
-        "search": {"trials": 3},
+        "methods": ["full_finetune", "bitfit", "wise_ft"],
+        "train": {"epochs": 4, "batch_size": 32, "image_size": 16},
+        "search": {"trials": 2},
         "confirm": {"seeds": 3, "repeat": False},
         "launch": {"workers": 2, "threads": 1},
     },
@@ -65,9 +65,9 @@ SWEEPS: Mapping[str, Mapping[str, Any]] = {
         "backbone": {"name": "resnet20", "weights": None},
         "datasets": ["breastmnist"],
         "methods": ["full_finetune", "lora_c"],
-        "train": {"epochs": 12, "batch_size": 32, "image_size": 28, "patience": 2},
-        "search": {"trials": 4},
-        "confirm": {"seeds": 4},
+        "train": {"epochs": 10, "batch_size": 32, "image_size": 28, "patience": 2},
+        "search": {"trials": 2},
+        "confirm": {"seeds": 3},
         "launch": {"workers": 1, "threads": 2},
     },
     "brain_mri_resnet18": {
@@ -184,7 +184,9 @@ def main() -> int:
         for name in arguments.sweeps or SWEEPS:
             found.append(outcome(name, Path(folder)))
             console.print(table(found[-1:]))
-    console.print(table(found))
+            sys.stdout.flush()
+    if len(found) > 1:
+        console.print(table(found))
     if arguments.json is not None:
         before = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
         names = {one.sweep for one in found}
