@@ -141,8 +141,8 @@ def measure_worker(place: Place, pairs: int) -> list[dict[str, Any]]:
     sweep.send_signal(signal.SIGINT)
     sweep.wait()
     arguments = [
-        str(run), "--parent", str(os.getpid()), "--threads", str(place.threads), "--data-root", str(default_data_root()),
-        "--cache-root", str(default_cache_root()),
+        str(run), "--parent", str(os.getpid()), "--threads", str(place.threads),
+        "--data-root", str(default_data_root()), "--cache-root", str(default_cache_root()),
     ]  # fmt: skip
     log = place.folder / "worker.log"
     environment = {**os.environ, "OMP_NUM_THREADS": str(place.threads)}
