@@ -13,6 +13,7 @@ from typing import Any
 from analysis.comparison.claims import Claim, claims
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, Evidence
+from analysis.comparison.new_datasets import on_new_datasets
 from analysis.comparison.pairs import Pair, Score
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
@@ -29,13 +30,14 @@ from analysis.result_models import (
     ExactTestRecord,
     Flag,
     IntervalRecord,
+    NewDatasetsRecord,
     PlanRecord,
     RepeatRecord,
     RobustnessRecord,
     ScoreRecord,
     SpreadRecord,
 )
-from analysis.stats.cautions import Caution
+from analysis.stats.cautions import Caution, Refused
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ExactTest
 from analysis.stats.twoway import TwoWay
@@ -71,6 +73,7 @@ def comparison_records(analysis: Analysis) -> dict[str, Any]:
         scores=[_score(one, evidence) for one in analysis.scores],
         robustness=[_robustness(one) for one in analysis.robustness],
         claims=[_claim(one) for one in claims(analysis)],
+        new_datasets=_new_datasets(analysis),
         cautions=_flags(analysis.cautions),
     )
     return document.model_dump(mode="json")
@@ -150,6 +153,24 @@ def _comparison(one: Comparison) -> ComparisonRecord:
         outcome=one.outcome,
         flags=_flags((*one.cautions, *(caution for test in exact for caution in test.cautions))),
     )
+
+
+def _new_datasets(analysis: Analysis) -> list[NewDatasetsRecord]:
+    try:
+        found = on_new_datasets(analysis)
+    except Refused:
+        return []
+    return [
+        NewDatasetsRecord(
+            a=one.first,
+            b=one.second,
+            difference=_interval(one.difference),
+            p_adjusted=one.p_adjusted,
+            family=one.family,
+            nemenyi_p=one.nemenyi_p,
+        )
+        for one in found
+    ]
 
 
 def _units(pair: Pair) -> int | None:

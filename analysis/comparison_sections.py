@@ -18,6 +18,7 @@ from analysis.tables.cells import metric_name
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.tables.main_table import main
+from analysis.tables.new_datasets import new_datasets
 from analysis.words.findings import results_paragraphs
 from analysis.words.methods import methods_paragraph
 
@@ -44,7 +45,7 @@ def findings(
             "Comparisons",
             (),
             present(
-                pairwise(analysis), averages(analysis), not_compared(analysis), ranks,
+                pairwise(analysis), averages(analysis), new_datasets(analysis), ranks, not_compared(analysis),
                 robustness(analysis), robustness_of_averages(analysis),
             ),
         ),
@@ -67,12 +68,19 @@ def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = H
         ("confusion", confusion),
         ("sensitivity", sensitivity),
     )
+    exclusive = {name: facts for name, facts in reduced.items() if facts.methods}
     drawn = [
-        pool.submit(draw, reduced[name], stem)
+        pool.submit(draw, exclusive[name], stem)
         for prefix, draw in drawings
-        for name, stem in stems(prefix, reduced).items()
+        for name, stem in stems(prefix, exclusive).items()
     ]
-    return Section("Predictions", (), present(Drawings(tuple(drawn))))
+    several = tuple(
+        f"{name}: an image may bear several labels, so that no single predicted class exists whose calibration or "
+        "confusion could be drawn; the scores of each class are in the trials' results."
+        for name, facts in reduced.items()
+        if not facts.methods
+    )
+    return Section("Predictions", several, present(Drawings(tuple(drawn))))
 
 
 def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int], pool: Pool = HERE) -> Drawings:

@@ -230,6 +230,17 @@ class ClaimRecord(Record):
     flags: list[Flag]
 
 
+class NewDatasetsRecord(Record):
+    """A declared comparison by the primary metric as a claim about new datasets: each dataset is one observation."""
+
+    a: str
+    b: str
+    difference: IntervalRecord | None = Field(description="Null where a dataset lacks one of the two.")
+    p_adjusted: Number
+    family: int
+    nemenyi_p: Number = Field(description="Of the mean ranks, corrected for all pairs; null below three methods.")
+
+
 class ComparisonDocument(Record):
     """The member ``comparison`` of results.json; an absent number is null."""
 
@@ -241,4 +252,5 @@ class ComparisonDocument(Record):
     scores: list[ScoreRecord]
     robustness: list[RobustnessRecord]
     claims: list[ClaimRecord]
+    new_datasets: list[NewDatasetsRecord] = Field(description="Empty below six datasets.")
     cautions: list[Flag] = Field(description="Reservations about the whole.")

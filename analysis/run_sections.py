@@ -11,8 +11,9 @@ from analysis.cards import data_section, sample_picture
 from analysis.comparison.evidence import Evidence
 from analysis.comparison_sections import present
 from analysis.contents import Drawings, Facts, Figure, Item, Section
+from analysis.figures.budget import budget, parts, share_panels
 from analysis.figures.curves import learning_curves, stems
-from analysis.figures.search import budget, importance, parts, share_panels
+from analysis.figures.search import importance
 from analysis.parallel import HERE, Pool
 from analysis.runs import frames
 from analysis.runs.declared import declaration_section

@@ -89,9 +89,11 @@ def importances(trials: pl.DataFrame, metric: str) -> list[SearchImportance]:
 
 
 def slot_scores(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """The finished search slots: ``dataset``, ``method``, ``slot``, ``score``, ``seeds``, ``hyperparameters``.
+    """The finished search slots: ``dataset``, ``method``, ``slot``, ``score``, ``seconds``, ``seeds`` and their
+    ``hyperparameters``.
 
-    ``score`` is the mean over the search seeds; a slot that lacks one of them is not finished.
+    ``score`` is the mean over the search seeds; a slot that lacks one of them is not finished. ``seconds`` of training
+    are the sum over them, null where one recorded none.
     """
     import polars as pl
 
@@ -99,7 +101,13 @@ def slot_scores(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     study = ["dataset", "method"]
     wanted = search.group_by(study).agg(pl.col("seed").n_unique().alias("wanted"))
     own = search.filter((pl.col("status") == "done") & value.is_not_null()).group_by([*study, "slot"])
-    table = own.agg(value.mean().alias("score"), pl.len().alias("seeds"), pl.col("hyperparameters").first())
+    time = pl.col("train_seconds")
+    table = own.agg(
+        value.mean().alias("score"),
+        pl.when(time.null_count() == 0).then(time.sum()).alias("seconds"),
+        pl.len().alias("seeds"),
+        pl.col("hyperparameters").first(),
+    )
     return table.join(wanted, on=study).filter(pl.col("seeds") == pl.col("wanted")).sort([*study, "slot"])
 
 

@@ -55,6 +55,8 @@ class ReducedPredictions:
     support: tuple[int, ...]
     """Test cases of each class."""
     methods: tuple[MethodPredictions, ...]
+    """Empty where an image may bear several labels: its classes do not exclude each other, so that there is no
+    predicted class whose confidence or confusion could be drawn."""
 
     @property
     def cases(self) -> int:
@@ -72,14 +74,13 @@ class ReducedPredictions:
 
 
 def reduced(values: DatasetValues) -> ReducedPredictions | None:
-    """The facts behind the figures, for ``compare.analyse``'s hook.
-
-    None without predictions, and where an image may bear several labels: there the classes do not exclude each other.
-    """
+    """The facts behind the figures, for ``compare.analyse``'s hook; None without predictions."""
     predictions = values.predictions
-    if predictions is None or predictions.labels.ndim != 1 or not predictions.cases:
+    if predictions is None or not predictions.cases:
         return None
     support = tuple(predictions.support.values())
+    if predictions.labels.ndim == 2:
+        return ReducedPredictions(values.dataset, predictions.classes, support, ())
     methods = [
         _of_method(method, [own[seed] for seed in sorted(own)], predictions.labels)
         for method in values.methods

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from analysis.comparison.compare import Analysis
+from analysis.comparison.new_datasets import ranks_of
 from analysis.contents import Figure
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, SEED, SMALL
-from analysis.stats.cautions import MANY_DATASETS, few_datasets_for_population, refuse
+from analysis.stats.cautions import MANY_DATASETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,20 +30,13 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
 
     evidence = analysis.evidence
     datasets, plan = evidence.datasets, evidence.plan
-    refuse(few_datasets_for_population(len(datasets)))
-    means = {
-        method: [None if (score := analysis.score(name, method)) is None else score.mean for name in datasets]
-        for method in evidence.methods
-    }
-    complete = {method: values for method, values in means.items() if None not in values}
-    if len(complete) < 3:
+    found = ranks_of(analysis)
+    if found is None:
         return ()
-    higher = plan.higher_is_better(plan.metric)
-    table = np.array(list(complete.values()), dtype=np.float64).T
-    test = ranks.friedman(table, datasets, higher)
+    complete, test = found.methods, found.test
     width = ranks.critical_difference(len(complete), len(datasets), plan.alpha)
     order = sorted(range(len(complete)), key=lambda place: test.mean_ranks[place])
-    methods, mean_ranks = [list(complete)[place] for place in order], [test.mean_ranks[place] for place in order]
+    methods, mean_ranks = [complete[place] for place in order], [test.mean_ranks[place] for place in order]
     groups = cliques(mean_ranks, width)
     few = len(datasets) < MANY_DATASETS
     omitted = [method for method in evidence.methods if method not in complete]

@@ -68,8 +68,3 @@ def a12(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """
     a, b = finite(first, 1), finite(second, 1)
     return float(np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)))
-
-
-def cliffs_delta(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """``2 A12 - 1`` (Cliff 1993), in [-1, 1]; pairing ignored."""
-    return 2.0 * a12(first, second) - 1.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from analysis.comparison.compare import Analysis
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import Row, Table
@@ -17,33 +15,7 @@ from analysis.tables.cells import (
     p_text,
     versus,
 )
-from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.tables.differences import difference_table
-from analysis.tables.main_table import main
-
-
-def all_tables(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> list[Table]:
-    """Every table that has something to show, in the order of a report.
-
-    Args:
-        analysis: of the comparison.
-        parameters: as for ``analysis.tables.main_table.main``.
-    """
-    made = [
-        main(analysis, parameters),
-        pairwise(analysis),
-        averages(analysis),
-        secondary(analysis),
-        exploratory(analysis),
-        power(analysis),
-        seed_sensitivity(analysis),
-        robustness(analysis),
-        robustness_of_averages(analysis),
-        nondeterminism(analysis),
-        not_compared(analysis),
-        all_p_values(analysis),
-    ]
-    return [table for table in made if not table.empty]
 
 
 def pairwise(analysis: Analysis) -> Table:

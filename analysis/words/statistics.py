@@ -127,3 +127,8 @@ def _across(analysis: Analysis) -> Iterator[str]:
             f"No ranks over the datasets, no Friedman test and no critical-difference diagram are given: with fewer "
             f"than {POPULATION_DATASETS} datasets they have next to no power and speak for no population."
         )
+    else:
+        yield (
+            f"Claims about new datasets rest on the {datasets} mean differences alone (Student's t, a family of their "
+            "own) and on mean ranks (Friedman 1937; Nemenyi's critical difference, Demsar 2006)."
+        )

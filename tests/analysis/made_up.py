@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, Evidence, Plan, Predictions, Repeat
+from analysis.contents import Table
 from analysis.runs.frames import METRICS
+from analysis.tables import checks, comparisons
+from analysis.tables.main_table import main
+from analysis.tables.new_datasets import new_datasets
 from harness.metrics import evaluate
 
 CLASSES = ("nevus", "melanoma", "keratosis")
@@ -79,3 +84,14 @@ def made_up(
         name="made up", source="nothing real", plan=Plan(**chosen), datasets=tuple(datasets), methods=tuple(levels),
         cells=cells, predictions=predictions, classes=dict.fromkeys(datasets, CLASSES),
     )  # fmt: skip
+
+
+def every_table(analysis: Analysis) -> list[Table]:
+    """Every table of a comparison that has something to show, in the order of a report."""
+    made = (
+        main(analysis, None), comparisons.pairwise(analysis), comparisons.averages(analysis), new_datasets(analysis),
+        comparisons.secondary(analysis), comparisons.exploratory(analysis), checks.power(analysis),
+        checks.seed_sensitivity(analysis), checks.robustness(analysis), checks.robustness_of_averages(analysis),
+        checks.nondeterminism(analysis), comparisons.not_compared(analysis), comparisons.all_p_values(analysis),
+    )  # fmt: skip
+    return [table for table in made if table is not None and not table.empty]

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from analysis.comparison.compare import Analysis, analyse
 from analysis.contents import Figure
+from analysis.figures import budget as budget_figures
 from analysis.figures import comparisons as comparison_figures
 from analysis.figures import drawing
 from analysis.figures import methods as method_figures
 from analysis.figures import predictions as prediction_figures
 from analysis.figures import search as search_figures
-from analysis.figures.importance import FEWEST_TRIALS, importances, of_settings
+from analysis.figures.importance import FEWEST_TRIALS, importances, of_settings, slot_scores
 from analysis.figures.ranks import cliques, critical_difference
 from analysis.stats.cautions import Refused
 from harness.metrics import evaluate
@@ -63,13 +64,14 @@ def searched(methods: Sequence[str], slots: int = 20, datasets: Sequence[str] = 
                         "dataset": dataset, "method": method, "stage": "search", "slot": slot, "seed": 0,
                         "status": "done" if score else "failed", "chosen": slot == 0, "val_balanced_accuracy": score,
                         "hyperparameters": json.dumps({"lr": 10**lr, "width": width, "constant": 3}),
+                        "train_seconds": None if score is None else 60.0 * width, "device": "NVIDIA H100",
                     }
                 )  # fmt: skip
             rows += [
                 {
                     "dataset": dataset, "method": method, "stage": "confirm", "slot": None, "seed": seed,
                     "status": "done", "chosen": True, "val_balanced_accuracy": 0.7 + 0.01 * float(rng.normal()),
-                    "hyperparameters": "{}",
+                    "hyperparameters": "{}", "train_seconds": 60.0, "device": "NVIDIA H100",
                 }
                 for seed in range(1000, 1005)
             ]  # fmt: skip
@@ -110,7 +112,7 @@ def every_figure(
         comparison_figures.forest(analysis, "forest"),
         method_figures.pareto(analysis, trained, "pareto"),
         method_figures.seeds(analysis, evidence.datasets[0], "seeds"),
-        search_figures.budget(trials, "balanced_accuracy", "budget"),
+        budget_figures.budget(trials, "balanced_accuracy", "budget"),
         search_figures.importance(trials, "balanced_accuracy", "importance"),
     ]
     for one in reduced[:1]:
@@ -241,13 +243,26 @@ def test_importance_does_not_depend_on_the_scale(scores: list[float], shift: flo
 
 
 def test_a_budget_curve_counts_finished_slots_and_panels_follow_the_methods() -> None:
-    (shared,) = search_figures.budget(searched(["a", "b"], datasets=("x", "y")), ONE[0], "budget")
+    (shared,) = budget_figures.budget(searched(["a", "b"], datasets=("x", "y")), ONE[0], "budget")
     assert "19 search trials" in shared.caption and "4 trials" in shared.caption
-    apart = search_figures.budget(
+    apart = budget_figures.budget(
         searched([f"m{number}" for number in range(7)], datasets=("x", "y")), ONE[0], "budget"
     )
     assert [figure.stem for figure in apart] == ["budget", "budget_2"] and "grey: the other" in apart[0].caption
-    assert_whole((shared, *apart))
+    assert all("GPU-hours of training: trials times" in one.caption for one in (shared, *apart))
+    unknown = searched(["a"]).with_columns(train_seconds=pl.lit(None, pl.Float64), device=pl.lit(None, pl.String))
+    (by_trials,) = budget_figures.budget(unknown, ONE[0], "budget")
+    assert "hours" not in by_trials.caption
+    assert_whole((shared, *apart, by_trials))
+
+
+def test_hours_of_a_slot_are_those_of_all_its_seeds() -> None:
+    rows = [
+        {"dataset": "x", "method": "a", "stage": "search", "slot": slot, "seed": seed, "status": "done",
+         "val_auc": 0.5, "hyperparameters": "{}", "train_seconds": seconds}
+        for slot, seed, seconds in ((0, 0, 30.0), (0, 1, 12.0), (1, 0, 5.0), (1, 1, None), (2, 0, 9.0))
+    ]  # fmt: skip
+    assert slot_scores(pl.DataFrame(rows), "auc")["seconds"].to_list() == [42.0, None]
 
 
 @given(st.lists(st.floats(0, 1), max_size=30), st.floats(0, 0.3))

@@ -6,26 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Cell
-from analysis.contents import Marked, Row, Table
-from analysis.tables.comparisons import (
-    all_p_values,
-    all_tables,
-    averages,
-    exploratory,
-    main,
-    nondeterminism,
-    not_compared,
-    pairwise,
-    power,
-    robustness,
-    robustness_of_averages,
-    secondary,
-    seed_sensitivity,
-)
-from tests.analysis.made_up import made_up
+from analysis.contents import NOT_AVAILABLE, Marked, Row, Table
+from analysis.tables.cells import p_text
+from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
+from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
+from analysis.tables.main_table import main
+from analysis.tables.new_datasets import new_datasets
+from tests.analysis.made_up import every_table, made_up
 
 LEVELS = {"control": 1.5, "gpaf": 2.2, "twin": 2.19, "lora": 1.55}
 CONTROL: dict[str, Any] = {"family": "vs_control", "control": "control", "metrics": ("balanced_accuracy", "nll")}
@@ -254,7 +245,7 @@ def test_every_p_value_is_listed_once(whole: Analysis) -> None:
 
 
 def test_every_table_is_named_states_its_scope_and_calls_nothing_equal(whole: Analysis) -> None:
-    made = all_tables(whole)
+    made = every_table(whole)
 
     names = [table.name for table in made]
     assert len(set(names)) == len(names) == 10
@@ -279,3 +270,43 @@ def test_with_one_seed_there_are_scores_without_intervals_and_reasons() -> None:
     assert "without a second one" in column(not_compared(alone), "Why")["gpaf vs control"]
     assert column(pairwise(alone), "Outcome") == {"gpaf vs control": "not compared"}
     assert column(robustness(alone), "Result") == {"gpaf vs control": "not compared"}
+
+
+def test_claims_about_new_datasets_count_each_dataset_once_and_need_six() -> None:
+    names = list("abcdef")
+    levels = {"control": 1.5, "gpaf": 2.2, "lora": 1.55}
+    assert new_datasets(analysed(levels, datasets=names[:5], cases=30, seeds=range(2))) is None
+
+    whole = analysed(levels, datasets=names, cases=30, seeds=range(2))
+    table = new_datasets(whole)
+    assert table is not None
+    ((_, rows),) = table.groups
+    assert [row[0] for row in rows] == ["gpaf vs control", "lora vs control"]
+    p_values = []
+    for method, row in zip(("gpaf", "lora"), rows, strict=True):
+        gaps = [
+            np.mean([scores[method][name][seed] - scores["control"][name][seed] for seed in range(2)])
+            for scores in [means(whole)]
+            for name in names
+        ]
+        test = stats.ttest_1samp(gaps, 0.0)
+        low, high = test.confidence_interval()
+        assert row[1:3] == (f"{np.mean(gaps):.4f}", f"[{low:.4f}, {high:.4f}]")
+        p_values.append(test.pvalue)
+    # Holm: the smaller of two is doubled.
+    assert rows[0][4] == p_text(min(1.0, 2 * p_values[0])) and p_values[0] < p_values[1]
+    assert "6 datasets are few" in table.note and "Friedman p = " in table.note
+    # Without one of its scores a pair stays in the family and has no estimate.
+    cells = {key: cell for key, cell in whole.evidence.cells.items() if key != ("f", "lora")}
+    part = new_datasets(analyse(replace(whole.evidence, cells=cells)))
+    assert part is not None and part.groups[0][1][1][1] == NOT_AVAILABLE and part.groups[0][1][0][4] == rows[0][4]
+    assert part.groups[0][1][0][6] == NOT_AVAILABLE  # two complete methods have no ranks
+
+
+def means(analysis: Analysis) -> dict[str, dict[str, dict[int, float]]]:
+    """Method → dataset → seed → score by the primary metric."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for one in analysis.scores:
+        if one.metric == analysis.evidence.plan.metric:
+            found.setdefault(one.method, {})[one.dataset] = dict(zip(one.seeds, one.values, strict=True))
+    return found

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from analysis.comparison.compare import analyse
 from analysis.contents import Figure, Marked, Table
 from analysis.tables import latex
-from analysis.tables.comparisons import all_tables
 from analysis.tables.files import comma_separated, markdown, write_tables
 from analysis.tables.latex_layout import LONG_TEXT
 from analysis.tables.latex_text import escape
 from harness.errors import RequestError
-from tests.analysis.made_up import made_up
+from tests.analysis.made_up import every_table, made_up
 
 pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 NASTY = (
@@ -110,7 +109,7 @@ def test_a_page_of_a_paper_compiles_and_nothing_runs_off_it(tmp_path: Path) -> N
         Figure("Not drawn for paper.", "", "missing", b"", b""),
     ]
 
-    log = compiled(latex.document([*all_tables(analysis), failed], figures, "A & B", ["Methods."]), tmp_path)
+    log = compiled(latex.document([*every_table(analysis), failed], figures, "A & B", ["Methods."]), tmp_path)
 
     assert not re.findall(r"Overfull|Float too large|Too many unprocessed", log)
     assert "seeds_a.pdf" in log

@@ -11,6 +11,9 @@ import pytest
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Predictions
 from analysis.comparison.pairs import DatasetValues
+from analysis.comparison_sections import prediction_section
+from analysis.contents import settled
+from analysis.figures.predictions import reduced
 from analysis.runs.evidence import evidence_of
 from harness.errors import RequestError
 from tests.analysis.made_up import logits
@@ -257,6 +260,9 @@ def test_several_labels_an_image_are_read_as_a_table(builder: Build) -> None:
     np.testing.assert_array_equal(predictions.labels, labels)
     assert predictions.support == {"disc": labels[:, 0].sum(), "square": labels[:, 1].sum()}
     assert evidence.classes == {}
+    facts = known(reduced(DatasetValues(evidence, "alpha")))
+    (section,) = settled([prediction_section({"alpha": facts})])
+    assert section.items == () and "several labels" in section.sentences[0]
 
 
 def test_two_sweeps_are_one_comparison_where_they_fit(builder: Build) -> None:

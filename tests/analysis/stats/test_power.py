@@ -18,7 +18,7 @@ from analysis.stats.power import (
     seeds_needed,
 )
 from analysis.stats.twoway import Components, two_way
-from analysis.stats.variance import seed_reliability, split_variance
+from analysis.stats.variance import split_variance
 
 
 def test_power_is_that_of_the_noncentral_t_where_scipy_has_one() -> None:
@@ -103,17 +103,3 @@ def test_more_seeds_do_not_lower_what_the_cases_leave_open() -> None:
     )
     with pytest.raises(ValueError, match="nothing to split"):
         split_variance(Components(-1.0, 0.0, -0.1), 5, 5)
-
-
-def test_reliability_is_the_agreement_of_two_sets_of_seeds() -> None:
-    # The coefficient is the expected correlation between the methods' means over one set of seeds and another.
-    rng = np.random.default_rng(4)
-    methods = rng.normal(0.0, 0.02, size=(4000, 1))
-    scores = methods + rng.normal(0.0, 0.5, size=(1, 10)) + rng.normal(0.0, 0.03, size=(4000, 10))
-
-    found = seed_reliability(scores[:, :5])
-    repeated = np.corrcoef(scores[:, :5].mean(axis=1), scores[:, 5:].mean(axis=1))[0, 1]
-
-    assert found.reliability == pytest.approx(repeated, abs=0.04)
-    assert found.reliability == pytest.approx(0.0004 / (0.0004 + 0.0009 / 5), abs=0.03)
-    assert found.with_seeds(1) < found.reliability < found.with_seeds(20)
