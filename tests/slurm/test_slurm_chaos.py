@@ -18,7 +18,6 @@ TOO_LONG = ("job killed", "cancelled by hand")
 
 
 @pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}")
-@pytest.mark.large
 def test_ten_disturbances_change_nothing(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
