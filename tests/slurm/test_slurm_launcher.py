@@ -56,7 +56,7 @@ class Site:
         rows = [(line + " ").split(" ") for line in listed.stdout.splitlines() if line]
         return [(row[0], row[1]) for row in rows]
 
-    def finish(self, run: Path, seconds: float = 240.0) -> RunDirectory:
+    def finish(self, run: Path, seconds: float = 480.0) -> RunDirectory:
         """Wait for the report that the last job writes."""
         directory = RunDirectory(run)
         logs = SlurmFiles(directory).log

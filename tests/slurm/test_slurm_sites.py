@@ -24,6 +24,7 @@ OBSTACLE = obstacle()
 pytestmark = [
     pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}"),
     pytest.mark.large,
+    pytest.mark.timeout(1200),
 ]
 
 
