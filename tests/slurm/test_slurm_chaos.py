@@ -18,6 +18,7 @@ TOO_LONG = ("job killed", "cancelled by hand")
 
 
 @pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}")
+@pytest.mark.timeout(900)
 def test_ten_disturbances_change_nothing(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
