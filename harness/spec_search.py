@@ -57,6 +57,12 @@ class SearchSpec(Section):
         description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
     )
 
+    choose: Literal["best", "surrogate_mean"] = Field(
+        "best",
+        description="Which slot is confirmed: that with the best score, or that of which a model of all scores "
+        "expects most.",
+    )
+
     @field_validator("anchors")
     @classmethod
     def _enough_anchors(cls, anchors: int) -> int:
@@ -76,8 +82,8 @@ class SearchSpec(Section):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What of it decides the trials of a study; the number of slots may grow."""
-        return self.model_dump(mode="json", exclude={"trials"})
+        """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
+        return self.model_dump(mode="json", exclude={"trials", "choose"})
 
     @property
     def minimised(self) -> bool:

@@ -119,21 +119,25 @@ class StudyState:
             return dict(self._chosen)
         if not self.searched():
             return None
-        best = choose([asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None])
-        if best is None:
+        history = [asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None]
+        found = choose(history, self.study.space, self.study.search)
+        if found is None:
             return None
+        best, sign = found.slot, _sign(self.study.search.metric)
         assert best.score is not None
         schedule = (self.result(self.slot_trials(best.slot)[0][1]) or {}).get("schedule", [])
         begins_with = schedule[0]["hyperparameters"] if schedule else dict(best.hyperparameters)
-        choice = {
+        choice: dict[str, Any] = {
             "slot": best.slot,
             "metric": self.study.search.metric,
-            "value": _sign(self.study.search.metric) * best.score,
+            "value": sign * best.score,
             "hyperparameters": begins_with,
             "configuration": configuration_hash(begins_with, schedule),
             "of": self.study.slots,
             **({"schedule": schedule} if schedule else {}),
         }
+        if found.expected is not None:
+            choice.update(rule=self.study.search.choose, expected=sign * found.expected)
         if self.study.folder.chosen() != choice:
             self.study.folder.choose(choice)
         self._chosen, self._schedule = begins_with, schedule

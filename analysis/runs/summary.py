@@ -315,13 +315,13 @@ def _distinct(values: pl.Series) -> tuple[int, ...]:
 def optimism(study: Study, metric: str) -> float | None:
     """By how much the chosen configuration looked better in the search than it is on the test split.
 
-    Best validation score minus mean test score over the confirm seeds, with the sign turned where lower is
-    better; None while either is unknown.
+    What the search promised (the best validation score, or what its model expected) minus the mean test score over
+    the confirm seeds, with the sign turned where lower is better; None while either is unknown.
     """
     mean = study.scores[metric].mean
     if study.chosen is None or study.chosen.get("value") is None or mean is None:
         return None
-    difference = float(study.chosen["value"]) - mean
+    difference = float(study.chosen.get("expected", study.chosen["value"])) - mean
     return -difference if metric in LOWER_IS_BETTER else difference
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, Table, count, number
-from harness.search.rungs import LEAST_AGREEMENT
 from harness.store import RunDirectory, StudyFolder
 
 Decisions = Mapping[int, list[Mapping[str, Any]]]
@@ -24,6 +23,7 @@ def pruning(run: RunDirectory) -> Table | None:
                 groups.setdefault(str(description["dataset"]), []).extend(rows)
     if not groups:
         return None
+    least = next(one["least_agreement"] for s in run.studies() for made in _decisions(s).values() for one in made)
     return Table(
         name="pruning",
         caption="Search trials that were ended early, by rung.",
@@ -31,8 +31,8 @@ def pruning(run: RunDirectory) -> Table | None:
         align="lrrrrrrl",
         groups=tuple((dataset, tuple(rows)) for dataset, rows in sorted(groups.items())),
         note="Agreement: Kendall's tau between the ranks that the study's first slots have at the rung and at the end, "
-        f"when they are trained to the end. A rung below {LEAST_AGREEMENT} decides nothing; where the mean over all "
-        "rungs is below, pruning is off in this study.",
+        f"when they are trained to the end. A rung below {least} decides nothing; where the mean over all rungs is "
+        "below, pruning is off in this study.",
     )
 
 
@@ -57,13 +57,13 @@ def _rows(method: str, decisions: Decisions) -> Iterator[tuple[str, ...]]:
             count(sum(one["prune"] for one in made)),
             NOT_AVAILABLE if tau is None else number(tau, 2),
             NOT_AVAILABLE if mean is None else number(mean, 2),
-            _decides(tau, mean),
+            _decides(tau, mean, made[0]["least_agreement"]),
         )
 
 
-def _decides(tau: float | None, mean: float | None) -> str:
+def _decides(tau: float | None, mean: float | None, least: float) -> str:
     if tau is None or mean is None:
         return "agreement not known"
-    if mean < LEAST_AGREEMENT:
+    if mean < least:
         return "pruning is off in this study"
-    return "yes" if tau >= LEAST_AGREEMENT else "no, its ranks mislead"
+    return "yes" if tau >= least else "no, its ranks mislead"

@@ -48,7 +48,7 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the trial's folder."""
-        return asdict(self)
+        return {**asdict(self), "least_agreement": LEAST_AGREEMENT}
 
 
 def rung_epochs(search: SearchSpec, epochs: int) -> list[int]:

@@ -14,7 +14,7 @@ from analysis.tables.pruning import pruning
 def decision(epoch: int, prune: bool, tau: float | None, mean: float | None) -> dict[str, Any]:
     return {
         "epoch": epoch, "step": 10 * epoch, "value": 0.5, "prune": prune, "reason": "made up", "known": 3,
-        "agreement": tau, "mean_agreement": mean, "seconds": 1.0,
+        "agreement": tau, "mean_agreement": mean, "seconds": 1.0, "least_agreement": 0.4,
     }  # fmt: skip
 
 
