@@ -203,7 +203,7 @@ class Node:
 
     def _command(self) -> list[str]:
         plan = self._plan
-        where = ["--head", "--port=0"] if plan.join is None else [f"--address={plan.join}"]
+        where = ["--head", "--port=0", "--include-dashboard=false"] if plan.join is None else [f"--address={plan.join}"]
         own = _own_address() if plan.address == AUTO else plan.address
         if own is not None:
             where.append(f"--node-ip-address={own}")
@@ -213,7 +213,6 @@ class Node:
             f"--num-cpus={plan.cpus}",
             f"--num-gpus={plan.gpus}",
             f"--object-store-memory={OBJECT_STORE_BYTES}",
-            "--include-dashboard=false",
             "--include-log-monitor=false",
             "--disable-usage-stats",
         ]  # fmt: skip
