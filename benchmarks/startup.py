@@ -39,16 +39,18 @@ from harness.space import Float
 
 
 class Stamped(Method):
-    """Trains the head, and notes when the first step begins."""
+    """Trains the head, and notes when its first step begins, be it of a training that goes on."""
 
     name = "stamped"
     space = optimiser_space(Float(1e-3, 1e-4, 1e-1, log=True))
+    begun = False
 
     def adapt(self, model, hp):
         pass
 
     def training_step(self, context, images, labels):
-        if context.step == 0:
+        if not self.begun:
+            self.begun = True
             with Path({stamps!r}).open("a") as stream:
                 stream.write(f"{{time.time()}}\\n")
         return super().training_step(context, images, labels)
