@@ -31,7 +31,6 @@ def bare_training(job: TrialJob) -> list[Logits]:
     torch.manual_seed(derive_seed("adapt", job.seed))
     method, train = job.method(), job.train
     method.adapt(model, job.hyperparameters)
-    model = model.to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (normalisation.mean, normalisation.std))
     pixels, labels = torch.from_numpy(np.array(job.data.images)), torch.from_numpy(np.array(job.data.labels))
     training, validation, _ = (torch.from_numpy(side) for side in indices(job.split, job.data))
@@ -46,12 +45,15 @@ def bare_training(job: TrialJob) -> list[Logits]:
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
     groups = method.param_groups(model, job.hyperparameters)
-    optimizer = torch.optim.AdamW([{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups])
+    optimizer = torch.optim.AdamW(
+        [{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups], fused=True
+    )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     criterion = nn.CrossEntropyLoss(label_smoothing=train.label_smoothing)
 
     def images(positions: torch.Tensor) -> torch.Tensor:
-        return pixels[positions].permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        scaled = pixels[positions].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        return scaled.div_(255)
 
     history: list[Logits] = []
     best_score, best = -math.inf, {}

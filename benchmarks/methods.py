@@ -96,7 +96,7 @@ class Side:
         kind, groups = str(hp.get("optimizer", "adamw")), self._method.param_groups(self.model, hp)
         self.context = StepContext(
             model=self.model,
-            optimizer=build_optimizer(kind, groups, images.device),
+            optimizer=build_optimizer(kind, groups),
             criterion=nn.CrossEntropyLoss(),
             device=images.device,
             precision=precision,

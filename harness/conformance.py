@@ -135,7 +135,7 @@ class _Run:
         groups = self.method.param_groups(self.model, self.hp)
         self.context = StepContext(
             model=self.model,
-            optimizer=build_optimizer(str(self.hp.get("optimizer", "adamw")), groups, device),
+            optimizer=build_optimizer(str(self.hp.get("optimizer", "adamw")), groups),
             criterion=nn.CrossEntropyLoss(),
             device=device,
             precision=None,

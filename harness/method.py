@@ -57,6 +57,11 @@ class Method(ABC):
     preserves_function: ClassVar[bool] = True
     """Whether the adapted network computes exactly the pretrained features before its first step."""
 
+    capturable: ClassVar[bool] = True
+    """Whether the ``training_step`` of the same class does the same operations at every step and never looks at a
+    tensor's values, so that a GPU may record it once and replay it. A class that has its own ``training_step`` and does
+    not say so is not recorded."""
+
     @abstractmethod
     def adapt(self, model: Model, hp: Hyperparameters) -> None:
         """Change ``model.backbone`` in place and leave ``requires_grad`` on exactly the tensors that train.

@@ -104,6 +104,10 @@ class TrainSpec(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest gradient norm; null clips none.")
+    graphs: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; off: never.",
+    )
     augment: Annotated[
         Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
         by_kind({bool: "<switch>", Mapping: "<overrides>"}, "true, false or a mapping of augmentation settings"),

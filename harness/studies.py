@@ -29,7 +29,7 @@ from harness.store import RunDirectory, StudyFolder, TrialFolder
 Schedule: TypeAlias = Sequence[Mapping[str, Any]]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
 
 

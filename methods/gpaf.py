@@ -66,6 +66,8 @@ class Gpaf(Method):
         **optimiser_space(Float(1e-2, 1e-3, 1e-1, log=True)),
     }
 
+    capturable = True
+
     def __init__(self) -> None:
         self._placed: list[Placed] = []
         self._scale = "norm"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,44 @@ class LowRankUpdate(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The adapted weight, of the same shape."""
-        up: Tensor = self.B
-        if self.training and self.dropout > 0:
-            # A column of B stands for the row of A that it meets.
-            kept = torch.rand(up.shape[1], device=up.device) >= self.dropout
-            up = up * (kept / (1 - self.dropout)).to(up.dtype)
-        return weight + self.scale * (up @ self.A).view(weight.shape)
+        return weight + self.scale * (self._kept() @ self.A).view(weight.shape)
+
+    def branch(self, kernel: int) -> tuple[Tensor, Tensor]:
+        """Weights of two convolutions of which the second after the first is the update.
+
+        Their shapes are (kernel r, ci, kernel, kernel) and (co, kernel r, 1, 1), r being the rows of A. A row of BA,
+        read as (co, ci, k, k), is a ``kernel``-th part of an output's weights, so the parts of A that belong to it are
+        filters that are zero elsewhere.
+        """
+        rank, columns = self.A.shape
+        parts = torch.eye(kernel, dtype=self.A.dtype, device=self.A.device)
+        down = parts[:, None, :, None] * self.A[None, :, None, :]
+        up = self.scale * self._kept().view(-1, kernel * rank, 1, 1)
+        return down.reshape(kernel * rank, columns // kernel, kernel, kernel), up
+
+    def _kept(self) -> Tensor:
+        """B, in training with dropped columns, each of which stands for the row of A that it meets."""
+        if not (self.training and self.dropout > 0):
+            return self.B
+        kept = torch.rand(self.B.shape[1], device=self.B.device) >= self.dropout
+        return self.B * (kept / (1 - self.dropout)).to(self.B.dtype)
+
+
+def _two_branches(self: Any, images: Tensor) -> Tensor:
+    """What an adapted convolution computes, without the gradient of its whole weight where that costs more."""
+    update = self.parametrizations.weight[0]
+    if not (torch.is_grad_enabled() and images.device.type == "cpu" and _branch_is_cheaper(self, update.A.shape[0])):
+        return self._conv_forward(images, self.weight, self.bias)  # type: ignore[no-any-return]
+    down, up = update.branch(self.kernel_size[0])
+    plain: Tensor = self._conv_forward(images, self.parametrizations.weight.original, self.bias)
+    return plain + nn.functional.conv2d(self._conv_forward(images, down, None), up)
+
+
+def _branch_is_cheaper(convolution: nn.Conv2d, rank: int) -> bool:
+    """Whether three passes through the branch take fewer multiplications than one gradient of the weight."""
+    channels_in, channels_out, kernel = convolution.in_channels, convolution.out_channels, convolution.kernel_size[0]
+    area = channels_in * kernel * kernel
+    return 3 * kernel * rank * (area + channels_out) < channels_out * area
 
 
 class LoraC(Method):
@@ -98,6 +130,8 @@ class LoraC(Method):
             weight = site.module.weight
             update = LowRankUpdate(weight, _inner_rank(site, hp), float(hp["scale"]), dropout)
             parametrize.register_parametrization(site.module, "weight", update)
+            # The class is this module's own: torch makes one for each.
+            setattr(type(site.module), "forward", _two_branches)  # noqa: B010  (mypy knows the method that it replaces)
 
     def merge(self, model: Model) -> None:
         """Replace each W0 by W and make the convolutions plain again; a second call finds nothing to do."""

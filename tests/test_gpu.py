@@ -9,10 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from jobs import Digits, job
 from tiny import environment, run_sweep, sweep_command, tiny_sweep
 
 from harness.run_comparison import repeated_work
 from harness.store import RunDirectory, TrialFolder
+from harness.train.job import Control
+from harness.train.loop import Training
 
 METHODS = ["full_finetune", "lora_c", {"kernel": {"method": "gpaf", "execution": "triton"}}]
 
@@ -52,3 +56,22 @@ def a_running_trial(run: RunDirectory, sweep: subprocess.Popen[str], without: se
                 return trial
         time.sleep(0.02)
     raise AssertionError(f"no trial was seen running; the sweep's exit code is {sweep.poll()}")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("method", ["full_finetune", "lora_c", "gpaf"])
+def test_recorded_steps_train_as_plain_ones(digits: Digits, tmp_path: Path, method: str) -> None:
+    hp = {"execution": "triton"} if method == "gpaf" else {}
+    ends, lines = [], []
+    for graphs in ("auto", "off"):
+        made = job(digits, method, hp=hp, train={"graphs": graphs, "epochs": 2, "precision": "fp32"})
+        folder = TrialFolder(tmp_path / graphs, "search")
+        folder.create()
+        training = Training(made, folder, torch.device("cuda:0"), Control(log=lines.append))
+        curve = training.run().curve
+        assert (training.graph is not None and training.graph.recorded) == (graphs == "auto"), lines
+        ends.append((curve[-1]["train_loss"], [p.detach().cpu() for p in training.model.parameters()]))
+    (loss, tensors), (plain_loss, plain_tensors) = ends
+    assert loss == pytest.approx(plain_loss, rel=1e-3)
+    for tensor, plain in zip(tensors, plain_tensors, strict=True):
+        assert (tensor - plain).norm() <= 1e-2 * plain.norm() + 1e-4

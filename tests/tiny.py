@@ -40,7 +40,8 @@ def tiny_sweep(folder: Path, **changes: Any) -> Path:
 
 def environment(cache: Path) -> dict[str, str]:
     """The environment of a command: nothing is read from or written to the user's own folders."""
-    own = {"GPAF_BENCH_CACHE": str(cache), "GPAF_BENCH_DATA": str(cache / "none"), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {"GPAF_BENCH_CACHE": str(cache), "GPAF_BENCH_DATA": str(cache / "none"), "PYTHONPATH": path}
     return {**os.environ, **own}
 
 

@@ -131,10 +131,12 @@ class PreservingActivation(nn.Module):
         return f"{self.base}, channels={self.channels}, coefficients={tuple(self.coefficients.shape)}"
 
     def _per_channel(self) -> Tensor:
-        return self.coefficients.repeat_interleave(self.channels // self.coefficients.shape[1], dim=1)
+        repeats = self.channels // self.coefficients.shape[1]
+        return self.coefficients if repeats == 1 else self.coefficients.repeat_interleave(repeats, dim=1)
 
     def _constants(self) -> Tensor:
-        return torch.stack([self.get_buffer(name) for name in self.formula.constants])
+        buffers = [self.get_buffer(name) for name in self.formula.constants]
+        return buffers[0][None] if len(buffers) == 1 else torch.stack(buffers)
 
 
 def mean_deviation(activations: list[PreservingActivation]) -> Tensor:

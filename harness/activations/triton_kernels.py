@@ -76,9 +76,10 @@ def _like(tensor: Tensor | None, x: Tensor) -> Tensor:
 
 def _rows(formula: Window, coefficients: Tensor) -> Tensor:
     """The coefficients as float32 (5, C) in the kernel's order, 0 where the formula has none."""
-    rows = coefficients.new_zeros((len(_NAMES), coefficients.shape[1]), dtype=torch.float32)
-    rows[[_NAMES.index(name) for name in formula.names]] = coefficients.float()
-    return rows
+    # Indexing by a list would copy the list to the device, and wait for everything before it.
+    given = dict(zip(formula.names, coefficients.float().unbind(), strict=True))
+    missing = coefficients.new_zeros(coefficients.shape[1], dtype=torch.float32)
+    return torch.stack([given.get(name, missing) for name in _NAMES])
 
 
 def _check(x: Tensor) -> None:
@@ -122,7 +123,8 @@ def _gradients(
         rows, channels, positions, layout.channel, layout.position, -(-tiles // splits),
         RELU=base_gradient is None, REACH=REACH, TILE_P=layout.tile_positions, TILE_C=layout.tile_channels,
     )  # fmt: skip
-    return to_x, partial.sum(0)[[_NAMES.index(name) for name in formula.names]]
+    sums = dict(zip(_NAMES, partial.sum(0).unbind(), strict=True))
+    return to_x, torch.stack([sums[name] for name in formula.names])
 
 
 def _jit(function: Callable[..., None]) -> Any:

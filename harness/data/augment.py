@@ -32,25 +32,30 @@ def augment(images: Tensor, policy: Augmentation, generator: torch.Generator) ->
         Same shape, dtype, device and memory format.
     """
     draws = torch.rand((len(images), _DRAWS), generator=generator)
+    scale = 1 + policy.contrast * _either_way(draws[:, 7])
+    offset = 0.5 * (1 - scale) + policy.brightness * _either_way(draws[:, 6])
+    maps = _affine(draws, policy, images.shape[3] / images.shape[2])
+    # One transfer for all.
+    factors = upload(torch.cat((maps.flatten(1), scale[:, None], offset[:, None]), dim=1), images.device)
     result = images
     if _moves(policy):
         # Coordinates lose whole pixels in half precision, which autocast would choose here.
         with torch.autocast(images.device.type, enabled=False):
-            maps = _affine(draws, policy, images.shape[3] / images.shape[2]).to(images.device, non_blocking=True)
-            grid = affine_grid(maps, list(images.shape), align_corners=False)
+            grid = affine_grid(factors[:, :6].view(-1, 2, 3), list(images.shape), align_corners=False)
             sampled = grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
             result = sampled.to(images.dtype)
     if policy.brightness or policy.contrast:
-        scale = 1 + policy.contrast * _either_way(draws[:, 7])
-        offset = 0.5 * (1 - scale) + policy.brightness * _either_way(draws[:, 6])
-        scale, offset = (
-            factor.to(images.device, images.dtype, non_blocking=True).view(-1, 1, 1, 1) for factor in (scale, offset)
-        )
+        scale, offset = (factors[:, column].to(images.dtype).view(-1, 1, 1, 1) for column in (6, 7))
         result = torch.addcmul(offset, result, scale).clamp_(0, 1)
     if result is images:
         return images
     channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
     return result.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on a device; on a GPU without waiting for what it is at, which a copy of pageable memory would."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _moves(policy: Augmentation) -> bool:

@@ -25,6 +25,7 @@ from harness.train.checkpoint import CheckpointWriter, changing_tensors, load_ch
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
+from harness.train.graph import GraphedStep, records_steps
 from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
 from harness.train.step import (
     StepContext,
@@ -100,13 +101,11 @@ class Training:
         self.steps_per_epoch = max(1, self.data.count("train") // job.train.batch_size)
         self.total_steps = self.steps_per_epoch * job.train.epochs
         precision = autocast_dtype(job.train, device)
+        kind = str(hyperparameters.get("optimizer", "adamw"))
+        graphed = records_steps(job.train, self.method, kind, precision, device)
         self.context = StepContext(
             model=self.model,
-            optimizer=build_optimizer(
-                str(hyperparameters.get("optimizer", "adamw")),
-                self.method.param_groups(self.model, hyperparameters),
-                device,
-            ),
+            optimizer=build_optimizer(kind, self.method.param_groups(self.model, hyperparameters), graphed),
             criterion=self._criterion(),
             device=device,
             precision=precision,
@@ -116,6 +115,7 @@ class Training:
             steps_per_epoch=self.steps_per_epoch,
             total_steps=self.total_steps,
         )
+        self.graph = GraphedStep(self.method, self.context, self.control.log) if graphed else None
 
     def run(self) -> Progress:
         """Train to the end.
@@ -175,6 +175,8 @@ class Training:
         images, labels = self.data.training_batch(positions, self.augmentation, job.seed, number)
         torch.manual_seed(derive_seed("step", job.seed, number))
         self.context.step = number
+        if self.graph is not None:
+            return self.graph(images, labels)
         return self.method.training_step(self.context, images, labels)
 
     def logits(self, side: Side) -> npt.NDArray[np.float64]:
@@ -219,7 +221,7 @@ class Training:
         )
         if job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
-        return model.to(self.device).to(memory_format=torch.channels_last)
+        return model.to(self.device).to(memory_format=self.data.layout)
 
     def _criterion(self) -> nn.Module:
         train, labels = self.job.train, self.data.targets("train")

@@ -57,7 +57,7 @@ class Run:
         self.method.adapt(self.model, self.hp)
         self.context = StepContext(
             model=self.model,
-            optimizer=build_optimizer(self.hp["optimizer"], self.method.param_groups(self.model, self.hp), CPU),
+            optimizer=build_optimizer(self.hp["optimizer"], self.method.param_groups(self.model, self.hp)),
             criterion=nn.CrossEntropyLoss(),
             device=CPU,
             precision=None,

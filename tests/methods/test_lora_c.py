@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from functools import cache
 from typing import Any
 
@@ -260,3 +261,26 @@ def test_rank_dropout_leaves_out_rows_of_a_in_training_only() -> None:
 
 def test_with_dropout_and_by_stage_it_keeps_its_promises() -> None:
     assert violations(LoraC, hp={"rank_dropout": 0.5, "targets": "stage3"}) == []
+
+
+@pytest.mark.parametrize("setting", [1, 2])
+def test_the_branch_has_the_gradients_of_the_composed_weight(setting: int) -> None:
+    _, model = adapted(random_network("resnet18"), setting=setting, rank=1, rank_dropout=0.5)
+    fill(model)
+    images = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    found = []
+    for composed in (False, True):
+        network = copy.deepcopy(model).train()
+        for site in conv_sites(network.backbone):
+            if composed and not site.stem:
+                site.module.forward = functools.partial(nn.Conv2d.forward, site.module)  # type: ignore[method-assign]
+        network.eval()
+        for site in conv_sites(network.backbone):
+            site.module.train()
+        torch.manual_seed(0)
+        value = network(images)
+        value.square().sum().backward()
+        found.append([value.detach(), *(p.grad for p in network.parameters() if p.requires_grad)])
+    for ours, reference in zip(*found, strict=True):
+        assert (ours - reference).norm() <= 1e-4 * reference.norm()
+    assert not torch.equal(found[0][0], found[1][0])  # another order of additions: the branch was taken

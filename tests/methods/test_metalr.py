@@ -79,9 +79,7 @@ class Run:
         self.method.adapt(self.model, self.hp)
         self.context = (DoubleContext if dtype == torch.float64 else StepContext)(
             model=self.model,
-            optimizer=build_optimizer(
-                self.hp["optimizer"], self.method.param_groups(self.model, self.hp), torch.device("cpu")
-            ),
+            optimizer=build_optimizer(self.hp["optimizer"], self.method.param_groups(self.model, self.hp)),
             criterion=nn.CrossEntropyLoss(),
             device=torch.device("cpu"),
             precision=None,
@@ -107,7 +105,7 @@ class Run:
 def loss_after(run: Run, images: Tensor, labels: Tensor, group: int, change: float, ascend: bool = False) -> float:
     """L_V, with batch statistics, after the optimiser itself has stepped with one rate changed."""
     model, optimizer, context = copy.deepcopy((run.model, run.context.optimizer, run.context))
-    optimizer = build_optimizer(run.hp["optimizer"], run.method.param_groups(model, run.hp), torch.device("cpu"))
+    optimizer = build_optimizer(run.hp["optimizer"], run.method.param_groups(model, run.hp))
     optimizer.load_state_dict(copy.deepcopy(run.context.optimizer.state_dict()))
     if run.hp["inner"] == "sgd" or ascend:
         plain = [{key: entry[key] for key in ("params", "peak_lr")} for entry in optimizer.param_groups]
