@@ -54,8 +54,10 @@ def augment(images: Tensor, policy: Augmentation, generator: torch.Generator) ->
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on a device; on a GPU without waiting for what it is at, which a copy of pageable memory would."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    """A tensor on a device; from a CPU to a GPU without waiting for it, which a copy of pageable memory would."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _moves(policy: Augmentation) -> bool:

@@ -340,8 +340,11 @@ class Training:
         groups = self.context.optimizer.param_groups
         settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         self.context.optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self.context.optimizer.param_groups, settings, strict=True):
-            group.update(own)
+        changes = self.progress.schedule
+        if changes and changes[-1]["epoch"] == self.progress.epoch and self.progress.step_in_epoch == 0:
+            # The state's settings are those before the change; at other times they may be what the method made of them.
+            for group, own in zip(self.context.optimizer.param_groups, settings, strict=True):
+                group.update(own)
         if self.context.scaler is not None:
             self.context.scaler.load_state_dict(state["scaler"])
         self.method.load_state(state["method"])
