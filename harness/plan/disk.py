@@ -12,7 +12,7 @@ import polars as pl
 from harness.data.split import indices
 from harness.plan.parts import Measured
 from harness.plan.shapes import StudyShape
-from harness.studies import PreparedDataset, Study
+from harness.studies import PreparedDataset, Source, Study
 
 LEASE_AND_LOG = 900
 """Bytes of a trial's lease and log."""
@@ -34,6 +34,8 @@ class Disk:
     predictions: int
     data: int
     """Splits, cards."""
+    backbones: int
+    """Networks that are trained first."""
     checkpoints: int
     """At most at one time, one a worker; gone when the run is done."""
     decoded: int
@@ -44,7 +46,7 @@ class Disk:
     @property
     def stays(self) -> int:
         """Bytes of the run directory when the run is done."""
-        return self.results + self.curves + self.predictions + self.data
+        return self.results + self.curves + self.predictions + self.data + self.backbones
 
 
 def disk(
@@ -73,12 +75,14 @@ def disk(
         if shape.slots:
             predictions += confirmed * rows[shape.dataset]
             results, files = results + STUDY_BYTES, files + STUDY_FILES
-    sources = {study.source.identity: study.source.dataset for study in studies if study.source is not None}
-    decoded = {id(one.data): one.data.images.nbytes for one in (*datasets.values(), *sources.values())}
+    sources = {study.source.identity: study.source for study in studies if study.source is not None}
+    used = (*datasets.values(), *(source.dataset for source in sources.values()))
+    decoded = {id(one.data): one.data.images.nbytes for one in used}
+    backbones = sum(_model_bytes(source) for source in sources.values())
     data = sum(_split_bytes(dataset) for dataset in datasets.values())
-    # A split, a card and its picture.
-    files += 3 * len(datasets)
-    return Disk(results, curves, predictions, data, workers * largest, sum(decoded.values()), files)
+    # A split, a card and its picture; the trained network.
+    files += 3 * len(datasets) + len(sources)
+    return Disk(results, curves, predictions, data, backbones, workers * largest, sum(decoded.values()), files)
 
 
 def predictions_bytes(dataset: PreparedDataset) -> int:
@@ -97,6 +101,14 @@ def predictions_bytes(dataset: PreparedDataset) -> int:
     stream = io.BytesIO()
     pl.DataFrame(columns).write_parquet(stream)
     return len(stream.getvalue())
+
+
+def _model_bytes(source: Source) -> int:
+    """Bytes of the tensors of a network; its head is of no account."""
+    from harness.backbones import build_model
+
+    model, _ = build_model(source.backbone, None, classes=2, seed=0)
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def _split_bytes(dataset: PreparedDataset) -> int:
