@@ -1,0 +1,75 @@
+"""Export a run to other tools: ``python -m harness.export RUN --to TARGET DEST``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.export import targets
+
+EPILOG = """
+csv, parquet    one row a trial
+optuna          a storage with a study for each method and dataset: a journal file, or SQLite where DEST ends in .db
+tensorboard     event files, a folder for each trial
+mlflow          an SQLite file for `mlflow ui --backend-store-uri sqlite:///DEST`
+wandb           offline runs for `wandb sync`
+
+exit codes: 0 done, 2 the request was wrong, 130 interrupted
+"""
+
+
+def names() -> list[str]:
+    """Every target."""
+    return [module.name for module in pkgutil.iter_modules(targets.__path__)]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.export``."""
+    result = argparse.ArgumentParser(
+        prog="python -m harness.export",
+        description="Write a run's trials in the format of another tool. The run directory is only read.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("run", type=Path, metavar="RUN", help="run directory of a sweep")
+    result.add_argument("--to", required=True, choices=names(), metavar="TARGET", help=", ".join(names()))
+    result.add_argument("destination", type=Path, metavar="DEST", help="file or folder that does not exist yet")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return run_command(lambda: export(arguments))
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Carry out the command line."""
+    from harness.store import RunDirectory
+
+    run, destination = RunDirectory(arguments.run), arguments.destination.absolute()
+    run.require()
+    if destination.exists():
+        raise RequestError(f"{destination}: exists already; an export is written anew, so choose another place")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RequestError(f"{destination.parent}: not a folder; choose another place") from error
+    target = importlib.import_module(f"{targets.__name__}.{arguments.to}")
+    try:
+        print(target.export(run, destination))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("harness", "analysis"):
+            raise
+        needed = f"needs the package {error.name}; pip install 'gpaf-bench[export]'"
+        raise RequestError(f"--to {arguments.to}: {needed}") from error
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

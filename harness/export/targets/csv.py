@@ -1,0 +1,15 @@
+"""One row a trial, as a CSV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.export.table import table
+from harness.store import RunDirectory
+
+
+def export(run: RunDirectory, destination: Path) -> str:
+    """Write the table; says where and how many rows."""
+    frame = table(run)
+    frame.write_csv(destination)
+    return f"{destination}: {len(frame)} trials"

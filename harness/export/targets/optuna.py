@@ -1,0 +1,125 @@
+"""An Optuna storage, for optuna-dashboard and Optuna's own analyses.
+
+A study for each method and dataset, with its searched slots as trials. The storage is a copy for looking at: the run
+directory stays the truth, and a sweep never reads a storage.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
+
+from harness.export.trials import ExportedTrial, trials_of
+from harness.metrics import METRICS
+from harness.space import Choice, Float, Int, Parameter, from_json, searched
+from harness.store import RunDirectory, StudyFolder
+
+if TYPE_CHECKING:
+    import optuna
+
+SQLITE = (".db", ".sqlite", ".sqlite3")
+
+
+def export(run: RunDirectory, destination: Path) -> str:
+    """Write the storage; says how to look at it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if destination.suffix in SQLITE:
+        storage: optuna.storages.BaseStorage = optuna.storages.RDBStorage(f"sqlite:///{destination}")
+        place = f"sqlite:///{destination}"
+    else:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(destination)))
+        place = str(destination)
+    count = 0
+    studies = run.studies()
+    for folder in track(studies, "studies", console=Console(stderr=True), transient=True):
+        count += _study(storage, folder)
+    return f"{destination}: {count} trials in {len(studies)} studies; optuna-dashboard {place}"
+
+
+def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:
+    import optuna
+
+    description = folder.description()
+    metric, space = str(description["identity"]["search"]["metric"]), from_json(description["space"])
+    direction = "maximize" if METRICS[metric] else "minimize"
+    study = optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([f"validation {metric}"])
+    chosen = folder.chosen() or {}
+    facts = {"method": description["method"], "dataset": description["dataset"], "chosen slot": chosen.get("slot")}
+    for name, value in facts.items():
+        study.set_user_attr(name, value)
+    slots: dict[int, list[ExportedTrial]] = {}
+    for trial in trials_of(folder):
+        if trial.stage == "search":
+            slots.setdefault(int(trial.request["slot"]), []).append(trial)
+    seeds = len(description["search_seeds"])
+    study.add_trials([_slot(number, slots[number], seeds, space, metric) for number in sorted(slots)])
+    return len(slots)
+
+
+def _slot(
+    number: int, trials: Sequence[ExportedTrial], seeds: int, space: dict[str, Parameter], metric: str
+) -> optuna.trial.FrozenTrial:
+    """A slot as a trial of Optuna: the mean over its tuning seeds."""
+    from optuna.trial import FrozenTrial, TrialState
+
+    varied = searched(space)
+    asked = trials[0].request["hyperparameters"]
+    results = [trial.result for trial in trials if trial.result is not None]
+    statuses = {str(result["status"]) for result in results}
+    value = None
+    state = TrialState.RUNNING
+    if len(results) == seeds:
+        scores = [result["metrics"]["val"].get(metric) for result in results if result["status"] == "done"]
+        scored = len(scores) == seeds and None not in scores
+        value = fmean(scores) if scored else None
+        state = TrialState.COMPLETE if scored else TrialState.PRUNED if "pruned" in statuses else TrialState.FAIL
+    started = [trial.started for trial in trials if trial.started is not None]
+    ended = [trial.ended for trial in trials if trial.ended is not None]
+    fixed = {name: chosen for name, chosen in asked.items() if name not in varied}
+    seeds_of = [trial.request["seed"] for trial in trials]
+    causes = [f"{result['cause']}: {result['message']}" for result in results if result["status"] == "failed"]
+    return FrozenTrial(
+        number=number, trial_id=number, state=state, value=value,
+        datetime_start=datetime.fromtimestamp(min(started)) if started else datetime.now(),
+        datetime_complete=_end(ended) if state.is_finished() else None,
+        params={name: asked[name] for name in varied},
+        distributions={name: _distribution(parameter) for name, parameter in varied.items()},
+        user_attrs={"slot": number, "fixed": fixed, "seeds": seeds_of, "causes": causes},
+        system_attrs={},
+        intermediate_values=dict(_by_epoch(trials, metric)),
+    )  # fmt: skip
+
+
+def _end(ended: Sequence[float]) -> datetime:
+    return datetime.fromtimestamp(max(ended)) if ended else datetime.now()
+
+
+def _by_epoch(trials: Sequence[ExportedTrial], metric: str) -> Iterator[tuple[int, float]]:
+    """The metric by epoch, as far as every seed got."""
+    curves = [[line["val"].get(metric) for line in trial.curve] for trial in trials]
+    for epoch, values in enumerate(zip(*curves, strict=False)):
+        if None not in values:
+            yield epoch, fmean(values)
+
+
+def _distribution(parameter: Parameter) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(parameter, Float):
+        return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+    if isinstance(parameter, Int):
+        return IntDistribution(parameter.low, parameter.high, log=parameter.log)
+    assert isinstance(parameter, Choice)
+    return CategoricalDistribution(parameter.options)

@@ -1,0 +1,35 @@
+"""TensorBoard's event files: ``DEST/STUDY/STAGE/TRIAL/``, with curves by step, final scores and hyperparameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.export.trials import ExportedTrial, all_trials
+from harness.store import RunDirectory
+
+
+def export(run: RunDirectory, destination: Path) -> str:
+    """Write the files; says how to look at them."""
+    import tensorboard  # noqa: F401  (torch's own message names it less clearly)
+
+    count = 0
+    for trial in all_trials(run):
+        _write(trial, destination / trial.study / trial.stage / trial.name)
+        count += 1
+    return f"{destination}: {count} trials; tensorboard --logdir {destination}"
+
+
+def _write(trial: ExportedTrial, folder: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    with SummaryWriter(str(folder)) as writer:
+        for step, scalars in trial.epochs():
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, step)
+        scores = {f"final/{name}": value for name, value in trial.scores().items()}
+        asked = {name: value for name, value in trial.request["hyperparameters"].items() if value is not None}
+        for summary in hparams({**asked, "study": trial.study, "stage": trial.stage}, scores):
+            writer._get_file_writer().add_summary(summary)
+        for name, value in scores.items():
+            writer.add_scalar(name, value, 0)

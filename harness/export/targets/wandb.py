@@ -1,0 +1,34 @@
+"""Offline runs of Weights & Biases: nothing is sent anywhere until the user gives ``wandb sync``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.export.trials import ExportedTrial, all_trials
+from harness.store import RunDirectory
+
+
+def export(run: RunDirectory, destination: Path) -> str:
+    """Write the runs; says how to send them."""
+    import wandb  # noqa: F401  (before the folder is made)
+
+    destination.mkdir()
+    count = 0
+    for trial in all_trials(run):
+        _write(run.path.name, destination, trial)
+        count += 1
+    return f"{destination}: {count} trials; wandb sync {destination}/wandb/offline-run-*"
+
+
+def _write(project: str, destination: Path, trial: ExportedTrial) -> None:
+    import wandb
+
+    config = {**trial.request["hyperparameters"], "trial": trial.facts}
+    with wandb.init(
+        project=project, dir=str(destination), mode="offline", group=trial.study, job_type=trial.stage,
+        name=f"{trial.study} {trial.name}", config=config, settings=wandb.Settings(silent=True, disable_git=True),
+    ) as made:  # fmt: skip
+        for step, scalars in trial.epochs():
+            made.log(scalars, step=step)
+        made.summary.update({f"final/{name}": value for name, value in trial.scores().items()})
+        made.summary["status"] = "unfinished" if trial.result is None else trial.result["status"]

@@ -1,0 +1,87 @@
+"""The trials of a run as the targets need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTrial:
+    """A trial that was begun."""
+
+    study: str
+    """``METHOD@DATASET``."""
+    stage: str
+    """search, confirm or repeat."""
+    name: str
+    """Name of its folder."""
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+    """None while it is not finished."""
+    curve: list[dict[str, Any]]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What names it beside its hyperparameters."""
+        keys = ("slot", "seed", "identity")
+        return {"study": self.study, "stage": self.stage, **{key: self.request.get(key) for key in keys}}
+
+    @property
+    def started(self) -> float | None:
+        """When its last attempt began, seconds since the epoch."""
+        return None if self.result is None else self.result.get("time", {}).get("started")
+
+    @property
+    def ended(self) -> float | None:
+        """When it ended."""
+        return None if self.result is None else self.result.get("time", {}).get("ended")
+
+    def scores(self) -> dict[str, float]:
+        """Scalar metrics of the result as ``val/NAME`` and, after confirm, ``test/NAME``; empty unless it is done."""
+        metrics = (self.result or {}).get("metrics") or {}
+        return {f"{side}/{name}": value for side, scores in metrics.items() for name, value in _numbers(scores)}
+
+    def epochs(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Each epoch's step and scalars: ``train/loss`` and ``val/NAME``."""
+        for line in self.curve:
+            loss = [("train/loss", line["train_loss"])] if isinstance(line.get("train_loss"), int | float) else []
+            yield int(line["step"]), dict([*loss, *((f"val/{name}", value) for name, value in _numbers(line["val"]))])
+
+
+def trials_of(study: StudyFolder) -> Iterator[ExportedTrial]:
+    """The begun trials of a study: search, confirm, repetitions.
+
+    Raises:
+        TornFileError: a file of a trial is not readable.
+    """
+    stages = {"search": study.trials("search"), "confirm": study.trials("confirm"), "repeat": study.repeats()}
+    for stage, folders in stages.items():
+        for folder in folders:
+            if folder.has_request():
+                yield _read(study, stage, folder)
+
+
+def all_trials(run: RunDirectory) -> Iterator[ExportedTrial]:
+    """The begun trials of all studies, with a progress bar.
+
+    Raises:
+        TornFileError: a file of a trial is not readable.
+    """
+    for study in track(run.studies(), "studies", console=Console(stderr=True), transient=True):
+        yield from trials_of(study)
+
+
+def _read(study: StudyFolder, stage: str, folder: TrialFolder) -> ExportedTrial:
+    result = folder.result() if folder.finished else None
+    return ExportedTrial(study.name, stage, folder.name, folder.request(), result, folder.curve())
+
+
+def _numbers(scores: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    return ((name, float(value)) for name, value in scores.items() if isinstance(value, int | float))
