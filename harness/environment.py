@@ -1,11 +1,12 @@
-"""What a run was made with: commit, versions, machine. No environment variables: they may hold secrets."""
+"""What a run was made with: commit, changes, versions, machine. No environment variables: they may hold secrets."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,13 @@ PACKAGES = (
     "polars",
     "medmnist",
     "scikit-learn",
+    "timm",
+    "submitit",
 )
+
+MOST_PATCH_BYTES = 1 << 20
+SECRETS = ("*.env", ".env*", "*.pem", "*.key", "*secret*", "*credential*", "*password*", "*token*", ".netrc", "*.npmrc")
+"""Files whose changes are left out, wherever they lie."""
 
 
 def capture() -> dict[str, Any]:
@@ -40,11 +47,44 @@ def capture() -> dict[str, Any]:
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
+            "cpu": _cpu(),
             "cores": os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
             "gpus": _gpus(),
         },
+        "slurm": _slurm(),
+        "installed": dict(sorted((found.name, found.version) for found in distributions())),
+        **accelerator(),
     }
+
+
+def uncommitted_changes() -> bytes | None:
+    """What the files that git tracks differ in from the commit, as a patch; None where nothing does or git is not used.
+
+    Longer than ``MOST_PATCH_BYTES`` it is cut off and says so. Files that may hold secrets are left out.
+    """
+    folder = Path(__file__).parent
+    if not _is_tracked(folder):
+        return None
+    excluded = [f":(top,exclude,icase,glob)**/{pattern}" for pattern in SECRETS]
+    patch = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", ":(top)", *excluded)
+    content = f"{patch}\n".encode() if patch else b""
+    if len(content) > MOST_PATCH_BYTES:
+        content = content[:MOST_PATCH_BYTES] + b"\n(cut off here: the changes are longer)\n"
+    return content or None
+
+
+def accelerator() -> dict[str, str]:
+    """Versions of CUDA and of the driver, as far as there are any."""
+    import torch
+
+    found = {}
+    if torch.version.cuda is not None:
+        found["cuda"] = str(torch.version.cuda)
+    driver = Path("/proc/driver/nvidia/version")
+    if driver.exists() and (version := re.search(r"\b\d+\.\d+(\.\d+)?\b", driver.read_text())):
+        found["driver"] = version.group()
+    return found
 
 
 def usable_device(name: str) -> torch.device:
@@ -74,15 +114,38 @@ def _version(name: str) -> str | None:
 
 
 def _commit(folder: Path) -> tuple[str | None, bool | None]:
-    def git(*words: str) -> str | None:
-        try:
-            answer = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)  # noqa: S607
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return answer.stdout.strip() if answer.returncode == 0 else None
+    if not _is_tracked(folder):
+        return None, None
+    status = _git(folder, "status", "--porcelain")
+    return _git(folder, "rev-parse", "HEAD"), None if status is None else bool(status)
 
-    status = git("status", "--porcelain")
-    return git("rev-parse", "HEAD"), None if status is None else bool(status)
+
+def _is_tracked(folder: Path) -> bool:
+    """Whether this very file is git's: an installed package may lie inside a repository of something else."""
+    return _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is not None
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, errors="replace", timeout=10  # noqa: S607
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip("\n") if answer.returncode == 0 else None
+
+
+def _cpu() -> str | None:
+    """The processor's name, where the system tells."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _slurm() -> dict[str, str]:
+    """The Slurm job in which the sweep command was given; these variables alone, because others may hold secrets."""
+    names = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_JOB_PARTITION", "SLURMD_NODENAME")
+    return {name.lower(): os.environ[name] for name in names if name in os.environ}
 
 
 def _gpus() -> list[str]:

@@ -147,7 +147,7 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
 
 def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
     from harness.budget import Budget
-    from harness.environment import capture
+    from harness.environment import capture, uncommitted_changes
     from harness.planning import plan_run
     from harness.plugins import Catalogue
     from harness.reporting import refresh_report
@@ -178,7 +178,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
         if workers is not None:
             workers.stop(console.print)
         raise
-    run.write_environment(capture())
+    run.write_environment(capture(), uncommitted_changes())
     scheduler = Scheduler(studies, spec.launch.retries, budget=Budget.of(run, spec))
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
     if not scheduler.complete():

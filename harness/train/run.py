@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 import resource
 import time
 import traceback
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from harness.backbones import save_model
 from harness.costs import cost, pretrained
+from harness.environment import accelerator
 from harness.errors import DataError, RequestError, one_line
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
@@ -97,7 +99,13 @@ def run_trial(
             "train_seconds": seconds,
         },
         "memory": {"peak_bytes": _peak_bytes(device)},
-        "device": {"name": _device_name(device), "threads": torch.get_num_threads()},
+        "device": {
+            "name": _device_name(device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "host": platform.node(),
+            **accelerator(),
+        },
     }
     control.guard()
     folder.finish(result)
