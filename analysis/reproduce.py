@@ -54,6 +54,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from analysis.runs.rerun import compare, planned, repeat, what_changed
     from analysis.runs.trials_of import device_in_words
     from harness.data.cache import default_cache_root, default_data_root
+    from harness.doctor.trial_files import examine
     from harness.files import TornFileError
     from harness.store import RunDirectory, TrialFolder
     from harness.studies import Roots
@@ -62,8 +63,8 @@ def reproduce(options: argparse.Namespace) -> int:
     cell = _one_cell(parse_cell(run, options.cell), options.seed)
     wanted = _wanted(run, cell)
     for _, recorded in wanted:
-        for path in recorded.damaged():
-            raise TornFileError(path)
+        for finding in examine(recorded, thorough=False):
+            raise TornFileError(finding.place)
     devices = {seed: recorded.result()["device"] for seed, recorded in wanted}
     device = _device(options.device, {facts["name"] for facts in devices.values()})
     roots = Roots((options.data_root or default_data_root()).absolute(), default_cache_root().absolute())

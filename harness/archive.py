@@ -77,10 +77,12 @@ def pack(run: RunDirectory, out: Path) -> tuple[int, int]:
     Raises:
         RequestError: no run there, an unknown ending, or the archive exists already.
     """
+    from harness.run_files import artefact
+
     run.require()
     if out.exists():
         raise RequestError(f"{out}: exists already; choose another name with --out")
-    files = run.artefact()
+    files = artefact(run)
     digests = {name: _digest(path) for name, path in files.items()}
     facts = {"format": FORMAT, "run": run.path.name, "files": digests}
     temporary = out.with_name(f".{out.name}.tmp")

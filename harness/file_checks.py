@@ -1,7 +1,8 @@
-"""Whether a file is whole, seen without what reads it: no torch, no polars."""
+"""Whether a file is whole, seen without what reads it: no torch, no polars, no pillow."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -30,3 +31,21 @@ def is_checkpoint(path: Path, thorough: bool) -> bool:
             return not thorough or archive.testzip() is None
     except (BadZipFile, FileNotFoundError):
         return False
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is as long as its header says that its tensors are."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        try:
+            header = json.loads(stream.read(min(length, 1 << 27)))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return False
+        return stream.seek(0, os.SEEK_END) == 8 + length + max(ends, default=0)
+
+
+def is_png(path: Path) -> bool:
+    """Whether a file begins as a picture does and has its end."""
+    content = path.read_bytes()
+    return content.startswith(b"\x89PNG") and content[-8:-4] == b"IEND"

@@ -96,14 +96,6 @@ def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     return dict(value)
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that it no longer counts; returns its new place."""
-    number = sum(1 for _ in path.parent.glob(f"{path.name}.damaged*")) + 1
-    target = path.with_name(f"{path.name}.damaged{number}")
-    path.rename(target)
-    return target
-
-
 class TornFileError(RequestError):
     """A file of the run directory does not hold what its name promises."""
 

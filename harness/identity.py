@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,39 @@ def canonical_hash(value: Any) -> str:
         TypeError: the value holds something that JSON does not know.
     """
     return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def configuration_hash(hyperparameters: Mapping[str, Any], schedule: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Short name of a configuration, with the changes that it makes on the way."""
+    whole: Any = [dict(hyperparameters), list(schedule)] if schedule else dict(hyperparameters)
+    return canonical_hash(whole)[:10]
+
+
+def trial_identity(
+    study: Mapping[str, Any],
+    stage: str,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    schedule: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Hash of everything that determines the result of one trial.
+
+    Args:
+        study: the identity of its study, part by part.
+        stage: search or confirm; a repetition is what it repeats.
+        hyperparameters: its configuration.
+        seed: its seed.
+        schedule: how its hyperparameters change on the way.
+    """
+    return canonical_hash(
+        {
+            **{part: value for part, value in study.items() if part not in ("search", "space")},
+            "stage": stage,
+            "hyperparameters": dict(hyperparameters),
+            "seed": seed,
+            **({"schedule": list(schedule)} if schedule else {}),
+        }
+    )
 
 
 BUILDING_BLOCKS = ("harness.activations", "harness.activation_sites", "harness.activation_calls", "harness.sites")

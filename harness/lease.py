@@ -172,8 +172,37 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 def latest_number(folder: Path) -> int:
     """Number of the current lease, 0 when there is none."""
+    return max(lease_files(folder), default=0)
+
+
+def lease_files(folder: Path) -> dict[int, Path]:
+    """The files of all leases of a folder, by number."""
     names = (entry.name for entry in os.scandir(folder))
-    return max((int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit()), default=0)
+    numbers = sorted(int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit())
+    return {number: folder / f"lease.{number:04d}" for number in numbers}
+
+
+def expire(path: Path) -> None:
+    """Let a lease that nobody renews look as old as it is; an owner that lives on renews it again."""
+    long_ago = server_now(path.parent) - EXPIRY_SECONDS - 1
+    os.utime(path, (long_ago, long_ago))
+
+
+def record_loss(path: Path) -> None:
+    """Put a lease in the place of one that was lost or cannot be read, as of an owner that gave its folder back.
+
+    Only for one that is dead or succeeded already: who owns the folder depends on the highest number alone.
+    """
+    there = path.exists()
+    seen = path.stat().st_mtime if there else server_now(path.parent) - EXPIRY_SECONDS - 1
+    temporary = _temporary(path, {"released": "record lost"})
+    os.utime(temporary, (seen, seen))
+    if there:
+        temporary.replace(path)
+        return
+    with suppress(FileExistsError):  # a claimant that was faster has the number now
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 def slurm_start() -> dict[str, Any]:

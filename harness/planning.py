@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -13,8 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from harness.backbones import build_model
 from harness.data.pictures import sample_grid
 from harness.declaration import declaration, lock
+from harness.doctor import mending
+from harness.doctor.examination import damage
 from harness.errors import RequestError, one_line
-from harness.files import TornFileError, read_json, set_aside
+from harness.files import TornFileError
 from harness.identity import differences
 from harness.lease import hold
 from harness.plugins import Catalogue
@@ -89,30 +90,15 @@ def _check_networks(studies: Sequence[Study], console: Console) -> None:
 
 
 def mend(run: RunDirectory, repair: bool, console: Console) -> None:
-    """Look for damaged files; set them aside with ``repair``.
-
-    A finished trial of which anything is damaged loses its result too, so that it runs again.
+    """Look for damaged files; set them aside with ``repair``, as ``harness.doctor`` does.
 
     Raises:
-        TornFileError: a file is damaged and ``repair`` is off.
+        TornFileError: a file is damaged and ``repair`` is off, or a living worker has its trial.
     """
-    for trial in run.trials():
-        damaged = trial.damaged(thorough=repair)
-        if damaged and trial.finished and trial.result_path not in damaged:
-            damaged.append(trial.result_path)
-        _set_aside(damaged, repair, console)
-    for path in run.documents():
-        try:
-            read_json(path, ("identity", "search_slots") if path.name == "study.json" else ())
-        except TornFileError:
-            _set_aside([path], repair, console)
-
-
-def _set_aside(damaged: Sequence[Path], repair: bool, console: Console) -> None:
-    for path in damaged:
-        if not repair:
-            raise DamagedCheckpointError(path) if path.suffix == ".pt" else TornFileError(path)
-        console.print(f"set aside: {set_aside(path)}", soft_wrap=True, highlight=False, markup=False)
+    found = damage(run, thorough=repair)
+    left = mending.mend(run, found, lambda line: _print(console, line)) if repair else found
+    for finding in left:
+        raise DamagedCheckpointError(finding.place) if finding.place.suffix == ".pt" else TornFileError(finding.place)
 
 
 def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, console: Console) -> None:
@@ -170,6 +156,10 @@ def _name_leftovers(run: RunDirectory, studies: Sequence[Study], console: Consol
     for folder in run.studies():
         if folder.name not in current:
             console.print(f"note: {folder.name} is not in the sweep file any more; its results stay in the report")
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 class DecodingBar:

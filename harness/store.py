@@ -5,6 +5,8 @@
     RUN/declaration.json                           what was declared at the first launch; written once
     RUN/amendments/0001.json                       what a later launch declared instead, and when
     RUN/exhausted.json                             that the budget was used up, and which
+    RUN/environment.patch                          what differs from the commit, in files that git tracks
+    RUN/code/HASH/, current                        the code that workers run, and which of the copies new ones take
     RUN/splits/DATASET.json                        case ids of each side
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
@@ -13,9 +15,10 @@
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
     RUN/sources/HASH/                              a backbone that was trained here first
-    RUN/stale/METHOD@DATASET.1/                    a study that was set aside
     RUN/workers/                                   what workers printed
     RUN/ray/                                       who drives the search engine ``ray``, and what it has running
+    RUN/stale/METHOD@DATASET.1/                    a study that was set aside
+    RUN/set_aside/                                 damaged files, under the paths that they had, with a number
     RUN/report/                                    what ``analysis`` made of it
 
 This module alone knows these names; those inside a trial's folder are known to ``harness.trial_folder``.
@@ -23,7 +26,9 @@ This module alone knows these names; those inside a trial's folder are known to 
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,14 +56,24 @@ class StudyFolder:
         return self.path.name
 
     @property
+    def description_path(self) -> Path:
+        """Where it lies what the study is."""
+        return self.path / "study.json"
+
+    @property
+    def chosen_path(self) -> Path:
+        """Where the configuration lies that the search chose."""
+        return self.path / "chosen.json"
+
+    @property
     def exists(self) -> bool:
         """Whether the study was begun."""
-        return (self.path / "study.json").exists()
+        return self.description_path.exists()
 
     def describe(self, description: Mapping[str, Any]) -> None:
         """Record what the study is."""
         self.path.mkdir(parents=True, exist_ok=True)
-        update_json(self.path / "study.json", dict(description))
+        update_json(self.description_path, dict(description))
 
     def description(self) -> dict[str, Any]:
         """What the study is: label, method, dataset, search space, identity.
@@ -66,7 +81,7 @@ class StudyFolder:
         Raises:
             TornFileError: the file is not readable.
         """
-        return read_json(self.path / "study.json", ("identity", "search_slots"))
+        return read_json(self.description_path, ("identity", "search_slots"))
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
@@ -96,12 +111,11 @@ class StudyFolder:
 
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""
-        update_json(self.path / "chosen.json", dict(choice))
+        update_json(self.chosen_path, dict(choice))
 
     def chosen(self) -> dict[str, Any] | None:
         """The configuration that the search chose; None while the search goes on."""
-        path = self.path / "chosen.json"
-        return read_json(path) if path.exists() else None
+        return read_json(self.chosen_path) if self.chosen_path.exists() else None
 
 
 class RunDirectory:
@@ -122,22 +136,23 @@ class RunDirectory:
             raise RequestError(f"{self.path}: not a folder; choose another with --run-dir") from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise RequestError(f"{self.path}: cannot be read and written; change its permissions or use --run-dir")
-        # The lock is made first of all: a sweep that was killed, or met a full disk, after that may go on.
-        begun = self.exists() or (self.path / "studies").exists() or (self.path / "lock").is_dir()
-        if not begun and next(self.path.iterdir(), None) is not None:
+        # A sweep that was killed, or met a full disk, at its beginning may go on.
+        if not self.begun() and next(self.path.iterdir(), None) is not None:
             raise RequestError(f"{self.path}: holds other files and no run; choose an empty folder with --run-dir")
+
+    @property
+    def spec_path(self) -> Path:
+        """Where the resolved sweep specification lies."""
+        return self.path / "spec.json"
+
+    def begun(self) -> bool:
+        """Whether a sweep was begun here, even if it was killed, or lost its specification, since."""
+        # The lock is made first of all.
+        return self.exists() or (self.path / "studies").exists() or (self.path / "lock").is_dir()
 
     def exists(self) -> bool:
         """Whether a sweep was begun here."""
-        return (self.path / "spec.json").exists()
-
-    def documents(self) -> list[Path]:
-        """The JSON files that say what the run and its studies are; those of trials are not among them."""
-        facts = [path for folder in ("splits", "cards") for path in sorted((self.path / folder).glob("*.json"))]
-        # The description of a study comes after the rest of it: without one it is not looked into.
-        studies = [study.path / name for study in self.studies() for name in ("chosen.json", "study.json")]
-        own = [self.path / name for name in ("declaration.json", "exhausted.json", "environment.json", "spec.json")]
-        return [path for path in (*facts, *studies, *self._amended(), *own) if path.exists()]
+        return self.spec_path.exists()
 
     def require(self) -> None:
         """Raise RequestError unless a sweep was begun here."""
@@ -146,21 +161,23 @@ class RunDirectory:
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Replace the resolved sweep specification."""
-        update_json(self.path / "spec.json", dict(spec))
+        update_json(self.spec_path, dict(spec))
 
     def spec(self) -> dict[str, Any]:
         """The resolved sweep specification."""
         self.require()
-        return read_json(self.path / "spec.json")
+        return read_json(self.spec_path)
 
     def spec_stamp(self) -> tuple[int, int]:
         """Changes whenever the specification is replaced."""
-        status = (self.path / "spec.json").stat()
+        status = self.spec_path.stat()
         return status.st_mtime_ns, status.st_ino
 
-    def write_environment(self, environment: Mapping[str, Any]) -> None:
-        """Record the environment of the first launch."""
-        write_exclusive(self.path / "environment.json", encode_json(dict(environment)))
+    def write_environment(self, environment: Mapping[str, Any], patch: bytes | None = None) -> None:
+        """Record the environment of the first launch, and what its code differs in from the commit."""
+        first = write_exclusive(self.path / "environment.json", encode_json(dict(environment)))
+        if first and patch is not None:
+            update(self.path / "environment.patch", patch)
 
     def environment(self) -> dict[str, Any]:
         """The environment of the first launch."""
@@ -179,13 +196,14 @@ class RunDirectory:
         """Record that a launch declared something else than the one before; the caller holds the run's lock."""
         folder = self.path / "amendments"
         folder.mkdir(exist_ok=True)
-        write_exclusive(folder / f"{len(self._amended()) + 1:04d}.json", encode_json(dict(amendment)))
+        write_exclusive(folder / f"{len(self.amendment_paths()) + 1:04d}.json", encode_json(dict(amendment)))
 
     def amendments(self) -> list[dict[str, Any]]:
         """Everything that was declared after the first launch, oldest first."""
-        return [read_json(path, ("time", "declared")) for path in self._amended()]
+        return [read_json(path, ("time", "declared")) for path in self.amendment_paths()]
 
-    def _amended(self) -> list[Path]:
+    def amendment_paths(self) -> list[Path]:
+        """Where what was declared later lies, oldest first."""
         return sorted((self.path / "amendments").glob("[0-9][0-9][0-9][0-9].json"))
 
     def write_exhausted(self, facts: Mapping[str, Any]) -> None:
@@ -196,6 +214,23 @@ class RunDirectory:
         """The last record of a budget that was used up; None where there is none."""
         path = self.path / "exhausted.json"
         return read_json(path, ("cap", "used")) if path.exists() else None
+
+    @property
+    def code_folder(self) -> Path:
+        """Where copies of the code lie, each under its hash."""
+        return self.path / "code"
+
+    def set_current_code(self, digest: str) -> None:
+        """Say which copy of the code workers take that are started from now on."""
+        self.code_folder.mkdir(exist_ok=True)
+        update(self.code_folder / "current", f"{digest}\n".encode())
+
+    def current_code(self) -> str | None:
+        """The copy of the code that workers take; None where none was made."""
+        try:
+            return (self.code_folder / "current").read_text().strip()
+        except FileNotFoundError:
+            return None
 
     def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
         """Record the case ids of each side of a dataset's split."""
@@ -226,7 +261,11 @@ class RunDirectory:
 
     def studies(self) -> list[StudyFolder]:
         """Every study that was ever begun here, by name."""
-        return [StudyFolder(path) for path in _folders(self.path / "studies") if StudyFolder(path).exists]
+        return [study for study in self.study_folders() if study.exists]
+
+    def study_folders(self) -> list[StudyFolder]:
+        """Every folder of a study, those too that lost their description."""
+        return [StudyFolder(path) for path in _folders(self.path / "studies")]
 
     def source(self, identity: str) -> TrialFolder:
         """The folder of a backbone that is trained here first."""
@@ -236,10 +275,14 @@ class RunDirectory:
         """Every backbone that was trained here."""
         return [TrialFolder(path, "source") for path in _folders(self.path / "sources")]
 
-    def trials(self) -> Iterator[TrialFolder]:
-        """Every trial folder: sources, then studies by name, search before confirm before its repetitions."""
+    def trials(self, described: bool = True) -> Iterator[TrialFolder]:
+        """Every trial folder: sources, then studies by name, search before confirm before its repetitions.
+
+        Args:
+            described: leave out studies that lost their description.
+        """
         yield from self.sources()
-        for study in self.studies():
+        for study in self.studies() if described else self.study_folders():
             yield from study.every_trial()
 
     def trials_set_aside(self) -> Iterator[TrialFolder]:
@@ -255,6 +298,14 @@ class RunDirectory:
         target = folder / f"{study.name}.{number}"
         study.path.rename(target)
         return target
+
+    def set_aside(self, path: Path, copied: bool = False) -> Path:
+        """Move, or copy, a file of the run to where it no longer counts, losing nothing; returns its new place."""
+        target = self.path / "set_aside" / path.relative_to(self.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = sum(1 for _ in target.parent.glob(f"{glob.escape(target.name)}.*")) + 1
+        place = target.with_name(f"{target.name}.{number}")
+        return Path(shutil.copy2(path, place)) if copied else path.rename(place)
 
     @property
     def report(self) -> Path:

@@ -16,7 +16,7 @@ from harness.data.split import Split, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.errors import RequestError
-from harness.identity import canonical_hash
+from harness.identity import canonical_hash, trial_identity
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
 from harness.search import Engine, make_engine
@@ -111,15 +111,7 @@ class Study:
         self, stage: str, hyperparameters: Mapping[str, Value], seed: int, schedule: Schedule = ()
     ) -> str:
         """Hash of everything that determines the result of one trial."""
-        return canonical_hash(
-            {
-                **{part: value for part, value in self.identity.items() if part not in ("search", "space")},
-                "stage": stage,
-                "hyperparameters": dict(hyperparameters),
-                "seed": seed,
-                **({"schedule": list(schedule)} if schedule else {}),
-            }
-        )
+        return trial_identity(self.identity, stage, hyperparameters, seed, schedule)
 
     def description(self) -> dict[str, Any]:
         """The content of ``study.json``."""
@@ -140,10 +132,15 @@ class Study:
         }
 
 
-def configuration_hash(hyperparameters: Mapping[str, Value], schedule: Schedule = ()) -> str:
-    """Short name of a configuration, with the changes that it makes on the way."""
-    whole: Any = [dict(hyperparameters), list(schedule)] if schedule else dict(hyperparameters)
-    return canonical_hash(whole)[:10]
+def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The parts of a study's identity that need no data: protocol, code, search space and settings."""
+    return {
+        "protocol": PROTOCOL,
+        "method": {"name": plugin.name, "code": plugin.code},
+        "space": to_json(space),
+        "train": spec.train.model_dump(mode="json"),
+        "search": spec.search.identity(),
+    }
 
 
 class Planner:
@@ -213,16 +210,12 @@ class Planner:
         folder = self._run.study(f"{label}@{dataset.label}")
         search = spec.search
         identity = {
-            "protocol": PROTOCOL,
-            "method": {"name": plugin.name, "code": plugin.code},
-            "space": to_json(space),
+            **settings_identity(spec, plugin, space),
             "backbone": {
                 "name": backbone.name,
                 "weights": source.identity if source else self._weights(weights),
             },
             "dataset": dataset.identity(),
-            "train": spec.train.model_dump(mode="json"),
-            "search": search.identity(),
         }
         return Study(
             label=label,

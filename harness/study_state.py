@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from harness.identity import configuration_hash
 from harness.metrics import METRICS
 from harness.search import Asked, choose
 from harness.search.rungs import Judge
 from harness.space import Value
 from harness.spec_search import SearchSpec
 from harness.store import TrialFolder
-from harness.studies import Schedule, Study, configuration_hash
+from harness.studies import Schedule, Study
 
 
 @dataclass

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
-from harness.file_checks import is_checkpoint, is_parquet
-from harness.files import TornFileError, encode_json, read_json, write_atomic, write_exclusive
+from harness.files import encode_json, read_json, write_atomic, write_exclusive
 from harness.spent import Spent, recorded, spent
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class TrialFolder:
     @property
     def finished(self) -> bool:
         """Whether the result is in."""
-        return (self.path / "result.json").exists()
+        return self.result_path.exists()
 
     @property
     def claimed(self) -> bool:
@@ -75,7 +74,12 @@ class TrialFolder:
 
     def write_request(self, request: Mapping[str, Any]) -> None:
         """Record what is to run, once; a later attempt runs the same."""
-        write_exclusive(self.path / "trial.json", encode_json(dict(request)))
+        write_exclusive(self.request_path, encode_json(dict(request)))
+
+    @property
+    def request_path(self) -> Path:
+        """Where it lies what is to run."""
+        return self.path / "trial.json"
 
     def request(self) -> dict[str, Any]:
         """What is to run.
@@ -84,38 +88,53 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: nothing was asked yet.
         """
-        return read_json(self.path / "trial.json", ("hyperparameters", "seed"))
+        return read_json(self.request_path, ("hyperparameters", "seed"))
 
     def has_request(self) -> bool:
         """Whether ``trial.json`` exists."""
-        return (self.path / "trial.json").exists()
+        return self.request_path.exists()
 
     def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replace the curve: one JSON object a line, one line an epoch."""
-        write_atomic(self.path / "curve.jsonl", _lines(lines))
+        write_atomic(self.curve_path, _lines(lines))
 
     def curve(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first ends."""
-        path = self.path / "curve.jsonl"
+        path = self.curve_path
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
-        write_atomic(self.path / "decisions.jsonl", _lines(decisions))
+        write_atomic(self.decisions_path, _lines(decisions))
 
     def decisions(self) -> list[dict[str, Any]]:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
-        path = self.path / "decisions.jsonl"
+        path = self.decisions_path
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
-        write_atomic(self.path / "schedule.jsonl", _lines(changes))
+        write_atomic(self.schedule_path, _lines(changes))
 
     def schedule(self) -> list[dict[str, Any]]:
         """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
-        path = self.path / "schedule.jsonl"
+        path = self.schedule_path
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def decisions_path(self) -> Path:
+        """Where the decisions of the search lie."""
+        return self.path / "decisions.jsonl"
+
+    @property
+    def schedule_path(self) -> Path:
+        """Where the changes of hyperparameters on the way lie."""
+        return self.path / "schedule.jsonl"
+
+    @property
+    def curve_path(self) -> Path:
+        """Where the curve lies."""
+        return self.path / "curve.jsonl"
 
     @property
     def checkpoint_path(self) -> Path:
@@ -144,7 +163,12 @@ class TrialFolder:
         """
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
-        write_atomic(self.path / "predictions.parquet", buffer.getvalue())
+        write_atomic(self.predictions_path, buffer.getvalue())
+
+    @property
+    def predictions_path(self) -> Path:
+        """Where the test predictions lie."""
+        return self.path / "predictions.parquet"
 
     def predictions(self) -> pl.DataFrame:
         """The test predictions of a confirm trial.
@@ -154,7 +178,7 @@ class TrialFolder:
         """
         import polars as pl
 
-        return pl.read_parquet(self.path / "predictions.parquet")
+        return pl.read_parquet(self.predictions_path)
 
     def finish(self, result: Mapping[str, Any]) -> bool:
         """Commit the result, with what all attempts cost under ``spent``; False when another process did so before."""
@@ -163,7 +187,7 @@ class TrialFolder:
             # The lease of the attempt that ends now was renewed up to ten seconds ago.
             history[-1]["last_seen"] = max(time.time(), history[-1]["last_seen"])
         whole = {**result, "spent": asdict(spent(history, finished=True))}
-        first = write_exclusive(self.path / "result.json", encode_json(whole))
+        first = write_exclusive(self.result_path, encode_json(whole))
         self.checkpoint_path.unlink(missing_ok=True)
         return first
 
@@ -174,7 +198,7 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: the trial is not finished.
         """
-        return read_json(self.path / "result.json", ("status",))
+        return read_json(self.result_path, ("status",))
 
     def spent(self) -> Spent:
         """What the attempts so far cost; of a finished trial as its result says, without looking at leases.
@@ -189,32 +213,6 @@ class TrialFolder:
     def sizes(self) -> dict[str, int]:
         """Bytes of each file, by name."""
         return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
-
-    def damaged(self, thorough: bool = False) -> list[Path]:
-        """The files that do not hold what their names promise; ``thorough`` reads the whole checkpoint."""
-        found = []
-        readers = {
-            "trial.json": self.request,
-            "result.json": self.result,
-            "curve.jsonl": self.curve,
-            "decisions.jsonl": self.decisions,
-            "schedule.jsonl": self.schedule,
-        }
-        for name, read in readers.items():
-            try:
-                read()
-            except FileNotFoundError:
-                continue
-            except (TornFileError, ValueError):
-                found.append(self.path / name)
-        predictions = self.path / "predictions.parquet"
-        if self.finished and predictions.exists() and not is_parquet(predictions):
-            found.append(predictions)
-        path = self.checkpoint_path
-        # Looked at twice, because a trial that finishes meanwhile removes it.
-        if path.exists() and not is_checkpoint(path, thorough) and path.exists():
-            found.append(path)
-        return found
 
 
 def _lines(entries: Sequence[Mapping[str, Any]]) -> bytes:

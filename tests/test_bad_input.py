@@ -14,6 +14,7 @@ from home import Home, content, one_error, truncate
 from tiny import ROOT, environment
 
 from analysis.report import main as report
+from harness.doctor.trial_files import examine
 from harness.plugins import main as plugins
 from harness.run_comparison import run_differences
 from harness.store import RunDirectory
@@ -245,7 +246,7 @@ def test_repair_gives_the_results_of_an_undisturbed_run(home: Home, finished_hom
     }
     done = home.sweep("--repair", report=False)
     for path, old in kept.items():
-        aside = path.with_name(f"{path.name}.damaged1")
+        aside = home.run / "set_aside" / f"{path.relative_to(home.run)}.1"
         assert f"set aside: {aside}" in done.stderr and aside.read_bytes() == old
     assert run_differences(RunDirectory(home.run), RunDirectory(finished_home.run)) == []
 
@@ -257,7 +258,10 @@ def test_repair_of_predictions_result_and_curve(home: Home, finished_home: Home,
     truncate(home.search_trial / "curve.jsonl")
     home.sweep("--repair", report=False)
     assert run_differences(RunDirectory(home.run), RunDirectory(finished_home.run)) == []
-    assert len(list(home.run.rglob("*.damaged1"))) == 4
+    aside = sorted(path.name for path in (home.run / "set_aside").rglob("*") if path.is_file())
+    assert aside == [
+        "curve.jsonl.1", "curve.jsonl.1", "predictions.parquet.1", "result.json.1", "result.json.1"
+    ]  # fmt: skip
 
 
 def test_checkpoint_with_changed_bytes_is_found_by_repair(home: Home, refuses: Refusals) -> None:
@@ -270,7 +274,8 @@ def test_checkpoint_with_changed_bytes_is_found_by_repair(home: Home, refuses: R
     home.file.write_text(home.file.read_text().replace("trials: 1", "trials: 0"))
     refuses(sweep, [home.file, "--run-dir", home.run, "--repair"], "search.trials")
     assert path.exists(), "nothing is mended for a request that is wrong"
-    assert RunDirectory(home.run).study("my_probe@zero_one").trials("confirm")[0].damaged(thorough=True) == [path]
+    (stopped,) = RunDirectory(home.run).study("my_probe@zero_one").trials("confirm")
+    assert [finding.place for finding in examine(stopped, thorough=True)] == [path]
 
 
 def test_lost_description_does_not_hide_that_a_study_is_stale(home: Home, refuses: Refusals) -> None:

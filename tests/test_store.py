@@ -16,7 +16,7 @@ import pytest
 
 from harness import lease
 from harness.errors import RequestError
-from harness.files import TornFileError, set_aside, write_exclusive, write_json
+from harness.files import TornFileError, write_exclusive, write_json
 from harness.store import RunDirectory, TrialFolder
 
 SLOTS = 40
@@ -148,7 +148,7 @@ def test_a_torn_result_is_named_with_its_remedy(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5])
     with pytest.raises(TornFileError, match=r"result\.json: .*--repair"):
         trial.result()
-    assert set_aside(path).exists() and not trial.finished
+    assert RunDirectory(tmp_path).set_aside(path).exists() and not trial.finished
 
 
 def test_a_run_directory_does_not_take_over_a_folder_of_other_files(tmp_path: Path) -> None:

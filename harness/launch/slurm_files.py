@@ -77,6 +77,13 @@ class SlurmFiles:
         """
         return read_json(self.root / "launch.json", ("job_name", "profile", "workers"))
 
+    def documents(self) -> list[tuple[Path, tuple[str, ...]]]:
+        """Every JSON file with the keys that it must have."""
+        found: list[tuple[Path, tuple[str, ...]]] = [(self.root / "launch.json", ("job_name", "profile", "workers"))]
+        for folder, required in (("submitted", ("job", "tasks", "submitted")), ("jobs", ("job", "state"))):
+            found += [(path, required) for path in sorted((self.root / folder).glob("*.json"))]
+        return found
+
     @property
     def log(self) -> Path:
         """Folder of what jobs print."""

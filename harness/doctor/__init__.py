@@ -1,0 +1,5 @@
+"""What is wrong with a run directory, and mending it: ``python -m harness.doctor RUN``.
+
+Each module finds faults of one kind; ``examination`` asks them all and ``mending`` carries out what they advise. The
+sweep's ``--repair`` is the part of it that concerns damaged files.
+"""

@@ -1,0 +1,96 @@
+"""Find what is wrong with a run directory, and mend it: ``python -m harness.doctor RUN``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.doctor.finding import Finding
+    from harness.store import RunDirectory
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.doctor``."""
+    result = argparse.ArgumentParser(
+        prog="python -m harness.doctor",
+        description="Find torn, lost and stale files, dead leases and lost jobs of a run; a line for each.",
+        epilog="exit codes: 0 nothing is left to be done by you, 1 something is, 2 the request was wrong",
+    )
+    result.add_argument("run", type=Path, metavar="RUN", help="run directory of a sweep")
+    result.add_argument(
+        "--fix", action="store_true",
+        help="mend it: damaged files go to RUN/set_aside, nothing is deleted, trials of living workers are left alone",
+    )  # fmt: skip
+    result.add_argument("--json", action="store_true", help="the findings as JSON")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return run_command(lambda: doctor(arguments))
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Carry out the command line."""
+    from rich.console import Console
+
+    from harness.store import RunDirectory
+
+    console = Console(stderr=True)
+    run = RunDirectory(arguments.run)
+    found = _examined(run, console)
+    left = _mended(run, found, console) if arguments.fix else [finding for finding in found if finding.by != "nobody"]
+    if arguments.json:
+        findings = [{**finding.to_json(run.path), "left": finding in left} for finding in found]
+        print(json.dumps({"run": str(run.path), "fixed": arguments.fix, "findings": findings}, indent=2))
+        return EXIT_SOME_FAILED if left else EXIT_DONE
+    for finding in left if arguments.fix else found:
+        print(("left: " if arguments.fix else "") + finding.line(run.path))
+    print(_summary(found, left, arguments.fix))
+    return EXIT_SOME_FAILED if left else EXIT_DONE
+
+
+def _examined(run: RunDirectory, console: Console) -> list[Finding]:
+    from harness.doctor.examination import examine
+
+    with console.status("looking at trials") as status:
+        return list(examine(run, lambda done: status.update(f"looking at trials: {done}")))
+
+
+def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> list[Finding]:
+    from harness.doctor.mending import mend
+    from harness.lease import hold
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    # Before the lock is taken: folders that cannot be written, and a lock that a wrong clock keeps alive.
+    first = [finding for finding in found if finding.kind in ("read-only", "clock")]
+    left = mend(run, first, say)
+    with hold(run.lock_folder):
+        return left + mend(run, [finding for finding in found if finding not in first], say)
+
+
+def _summary(found: Sequence[Finding], left: Sequence[Finding], fixed: bool) -> str:
+    if not found:
+        return "healthy: nothing is wrong"
+    if not fixed:
+        mendable = sum(finding.by == "fix" for finding in found)
+        return f"{len(found)} findings; --fix mends {mendable} of them"
+    if left:
+        return f"{len(left)} of {len(found)} findings are left to you"
+    return f"{len(found)} findings, all mended or harmless; the sweep command goes on from here"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

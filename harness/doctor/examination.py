@@ -1,0 +1,70 @@
+"""All checks of a run directory, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from harness import run_files
+from harness.doctor import documents, folders, jobs, leases, studies, trial_files
+from harness.doctor.finding import Finding
+from harness.errors import RequestError
+from harness.lease import server_now
+from harness.store import RunDirectory, TrialFolder
+
+
+def damage(run: RunDirectory, thorough: bool) -> Iterator[Finding]:
+    """Files that do not hold what their names promise: what a sweep cannot go on with.
+
+    Args:
+        run: the run directory.
+        thorough: read whole checkpoints and predictions.
+    """
+    # A study without its description is not looked into, so that a killed repair is found out by the next.
+    for trial in run.trials():
+        yield from trial_files.examine(trial, thorough)
+    yield from (finding for finding in documents.examine(run) if finding.damage)
+
+
+def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: None) -> Iterator[Finding]:
+    """Everything that is wrong with a run directory; it is only read, but for a touch that asks for the clock.
+
+    Args:
+        run: the run directory.
+        progress: told after each trial how many have been looked at.
+
+    Raises:
+        RequestError: no sweep was begun there.
+    """
+    if not run.begun():
+        raise RequestError(f"{run.path}: no run directory (it holds no studies); give the folder of a sweep")
+    closed = [finding for folder in run_files.folders(run) if (finding := folders.unwritable(folder)) is not None]
+    yield from closed
+    try:
+        server_now(run.path)
+    except OSError:
+        # Neither the clock nor leases can be judged there; what the files hold can.
+        if not closed:
+            yield Finding("read-only", run.path, "nothing can be written there", "mount it writable", by="user")
+        yield from damage(run, thorough=True)
+        return
+    yield from leases.clock_difference(run.path)
+    yield from documents.examine(run)
+    for done, trial in enumerate(run.trials(described=False), start=1):
+        yield from _trial(trial)
+        progress(done)
+    for study in run.study_folders():
+        yield from studies.examine_trials(study)
+    yield from studies.examine_code(run)
+    yield from jobs.examine(run)
+    for folder in run_files.lease_folders(run):
+        yield from leases.examine(folder)
+    yield from folders.leftovers(run_files.folders(run), run.path)
+
+
+def _trial(trial: TrialFolder) -> Iterator[Finding]:
+    writable = folders.unwritable(trial.path) is None
+    yield from trial_files.examine(trial, thorough=True)
+    yield from trial_files.orphaned(trial)
+    if writable:
+        yield from trial_files.lost(trial)
+        yield from leases.examine(trial.path, trial)

@@ -1,0 +1,46 @@
+"""Whether a JSON file holds what its name promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+WORDS = {
+    "missing": "is missing",
+    "empty": "is empty",
+    "torn": "is cut short or edited, not readable",
+    "other version": "was written by another version, or edited",
+}
+
+
+def read(path: Path, required: Sequence[str] = ()) -> tuple[str | None, dict[str, Any]]:
+    """What is wrong with a JSON object (a key of ``WORDS``; None where nothing is), and what it holds.
+
+    Args:
+        path: the file.
+        required: keys that it must have.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return "missing", {}
+    if not content.strip():
+        return "empty", {}
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return "torn", {}
+    if not isinstance(value, dict):
+        return "torn", {}
+    return ("other version" if any(key not in value for key in required) else None), value
+
+
+def lacking(value: dict[str, Any], required: Sequence[str]) -> str:
+    """A closing remark that names the keys which are not there; empty where none is known to be."""
+    absent = [key for key in required if key not in value]
+    return f" (it lacks {', '.join(absent)})" if value and absent else ""

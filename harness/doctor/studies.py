@@ -1,0 +1,94 @@
+"""Stale identities: of a study whose code or settings changed since, and of trials that are not of their study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.doctor.finding import Finding
+from harness.doctor.json_files import read
+from harness.doctor.trial_files import AGAIN
+from harness.errors import RequestError, one_line
+from harness.identity import differences, trial_identity
+from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+STALE = "undo the change, or give the sweep command with --stale rerun, which keeps the old study"
+
+
+def examine_trials(study: StudyFolder) -> Iterator[Finding]:
+    """Trials whose identity is not that of their study; a description that no trial agrees with is what is wrong."""
+    fault, description = read(study.description_path, ("identity",))
+    if fault is not None:
+        return
+    identity, agreeing, others = description["identity"], 0, []
+    for trial in [*study.trials("search"), *study.trials("confirm"), *study.repeats()]:
+        lost, asked = read(trial.request_path, ("stage", "hyperparameters", "seed", "identity"))
+        if lost is not None:
+            continue
+        wanted = trial_identity(
+            identity, asked["stage"], asked["hyperparameters"], asked["seed"], asked.get("schedule", ())
+        )
+        if wanted == asked["identity"]:
+            agreeing += 1
+        else:
+            others.append(trial)
+    if others and not agreeing:
+        path, what = study.description_path, "no trial of the study was made as it says"
+        remedy = "--fix sets it aside; the sweep command compares the trials with the present code and settings"
+        yield Finding("stale", path, what, remedy, aside=(path,))
+        return
+    yield from (_odd(trial) for trial in others)
+
+
+def _odd(trial: TrialFolder) -> Finding:
+    files = (trial.result_path, trial.checkpoint_path, trial.curve_path, trial.predictions_path, trial.request_path)
+    aside = tuple(path for path in files if path.exists())
+    what = "its identity is not that of its study: it ran with other code, data or settings"
+    return Finding("stale", trial.request_path, what, f"--fix sets it aside; {AGAIN}", aside=aside, trial=trial)
+
+
+def examine_code(run: RunDirectory) -> Iterator[Finding]:
+    """Studies whose code, search space or settings are not what the program and the specification are now.
+
+    The data are not looked at; the sweep command does that.
+    """
+    from pydantic import ValidationError
+
+    from harness.plugins import discover
+    from harness.space import override
+    from harness.spec import SweepSpec
+    from harness.studies import settings_identity
+
+    fault, content = read(run.spec_path)
+    if fault is not None:
+        return
+    try:
+        spec = SweepSpec.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        what = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}: it was written by another version, or edited"
+        remedy = "--fix sets it aside; the sweep command writes it again"
+        yield Finding("other version", run.spec_path, one_line(what), remedy, aside=(run.spec_path,))
+        return
+    try:
+        catalogue = discover([Path(folder) for folder in spec.plugins])
+    except RequestError as error:
+        yield Finding("plugins", run.spec_path, one_line(str(error)), "put the folder back", by="user")
+        return
+    for study in run.studies():
+        label, _, dataset = study.name.partition("@")
+        fault, description = read(study.description_path, ("identity",))
+        if fault is not None or label not in spec.methods or dataset not in spec.datasets:
+            continue
+        entry = spec.methods[label]
+        try:
+            plugin = catalogue.method(entry.method, f"methods.{label}")
+            space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+        except RequestError as error:
+            yield Finding("stale", study.path, one_line(str(error)), STALE, by="user")
+            continue
+        now = settings_identity(spec, plugin, space)
+        recorded = {part: value for part, value in description["identity"].items() if part in now}
+        changed = differences(recorded, now)
+        if changed:
+            yield Finding("stale", study.path, "; ".join(changed), STALE, by="user")

@@ -1,0 +1,175 @@
+"""Damaged files of a trial: cut short, emptied, lost, of another version, or not of one training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.doctor.finding import Finding
+from harness.doctor.json_files import WORDS, lacking, read
+from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
+from harness.store import TrialFolder
+
+_ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
+_REQUEST = (*_ASKED, "conditioned_on", "threads")
+_DONE = ("metrics", "epochs", "steps", "time")
+
+AGAIN = "the sweep then trains the trial again"
+
+
+def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
+    """Everything that is wrong with the files of a trial, the lease apart.
+
+    Args:
+        trial: the trial.
+        thorough: read whole checkpoints and predictions.
+    """
+    faults = dict(_faults(trial, thorough))
+    finished = trial.finished
+    for path, (kind, what) in faults.items():
+        aside = _with_companions(trial, path, finished)
+        moved = ", ".join(one.name for one in aside)
+        goes_on = AGAIN if path != trial.checkpoint_path else "the sweep then begins the trial at its start"
+        remedy = f"--fix sets aside {moved}; {goes_on}"
+        yield Finding(kind, path, what, remedy, aside=aside, trial=trial, damage=True)
+
+
+def _faults(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+    asked_fault, asked = read(trial.request_path, _REQUEST)
+    result_fault, result = read(trial.result_path, ("status", *_ASKED))
+    if asked_fault == "missing" and not (trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()):
+        return
+    if asked_fault is not None:
+        yield trial.request_path, (asked_fault, WORDS[asked_fault] + lacking(asked, _REQUEST))
+    done = result_fault is None and result["status"] == "done"
+    if done and any(key not in result for key in _DONE):
+        result_fault = "other version"
+    if result_fault not in (None, "missing"):
+        yield trial.result_path, (result_fault, WORDS[result_fault] + lacking(result, ("status", *_ASKED)))
+    elif result_fault is None and asked_fault is None and any(asked[key] != result[key] for key in _ASKED):
+        yield trial.result_path, ("other version", f"is not of what {trial.request_path.name} asks for")
+    yield from _curve(trial, result if done and result_fault is None else None)
+    yield from _lines(trial)
+    if result_fault == "missing":
+        yield from _checkpoint(trial, thorough)
+    else:
+        yield from _outcome(trial, thorough, done)
+
+
+def _curve(trial: TrialFolder, result: dict[str, Any] | None) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """The curve; of a trial that is done it ends at the step at which the training did."""
+    path = trial.curve_path
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if result is not None:
+            yield path, ("missing", WORDS["missing"])
+        return
+    try:
+        lines: list[Any] = [json.loads(line) for line in content.splitlines()]
+    except ValueError:
+        yield path, ("torn", WORDS["torn"])
+        return
+    if not lines and (result is not None or content):
+        yield path, ("empty", WORDS["empty"])
+    elif any(not isinstance(line, dict) or not {"epoch", "step", "val"} <= line.keys() for line in lines):
+        yield path, ("other version", WORDS["other version"])
+    elif result is not None and lines[-1]["step"] != result["steps"]:
+        yield path, ("torn", f"ends at step {lines[-1]['step']}, the training at step {result['steps']}")
+
+
+def _lines(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """What else is written line by line."""
+    for path, lines in ((trial.decisions_path, trial.decisions), (trial.schedule_path, trial.schedule)):
+        try:
+            lines()
+        except ValueError:
+            yield path, ("torn", WORDS["torn"])
+
+
+def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+    path = trial.checkpoint_path
+    if not path.exists():
+        return
+    whole = is_checkpoint(path, thorough)
+    # Looked at once more, because a trial that finishes meanwhile removes it.
+    if not path.exists():
+        return
+    if not whole:
+        kind = "torn" if path.stat().st_size else "empty"
+        yield path, (kind, WORDS[kind])
+    if not (whole and thorough):
+        return
+    from harness.train.checkpoint import DamagedCheckpointError, load_checkpoint
+
+    try:
+        load_checkpoint(path)
+    except DamagedCheckpointError:
+        yield path, ("other version", WORDS["other version"])
+
+
+def _outcome(trial: TrialFolder, thorough: bool, done: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """What a trial leaves beside its result, if it is done."""
+    if trial.stage == "search":
+        return
+    path = trial.model_path if trial.stage == "source" else trial.predictions_path
+    if not path.exists():
+        if done:
+            yield path, ("missing", WORDS["missing"])
+    elif not path.stat().st_size:
+        yield path, ("empty", WORDS["empty"])
+    elif not (is_safetensors if trial.stage == "source" else is_parquet)(path):
+        yield path, ("torn", WORDS["torn"])
+    elif trial.stage == "confirm" and thorough:
+        yield from _predictions(trial)
+
+
+def _predictions(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
+    from polars.exceptions import PolarsError
+
+    try:
+        columns = trial.predictions().columns
+    except (PolarsError, OSError):
+        yield trial.predictions_path, ("torn", WORDS["torn"])
+        return
+    absent = [name for name in ("case_id", "group", "logit_0") if name not in columns]
+    if absent or not {"label", "label_0"} & set(columns):
+        yield trial.predictions_path, ("other version", WORDS["other version"])
+
+
+def _with_companions(trial: TrialFolder, path: Path, finished: bool) -> tuple[Path, ...]:
+    """What has to go with a damaged file: a trial whose request or result is in doubt begins anew."""
+    files = [path]
+    if finished or path == trial.request_path:
+        files = [trial.result_path, trial.checkpoint_path, trial.curve_path, trial.decisions_path]
+        files += [trial.schedule_path, trial.predictions_path, path]
+    return tuple(dict.fromkeys(one for one in files if one.exists()))
+
+
+def orphaned(trial: TrialFolder) -> Iterator[Finding]:
+    """A checkpoint of a finished trial: its worker died between the two."""
+    path = trial.checkpoint_path
+    if trial.finished and path.exists():
+        size = path.stat().st_size / 1e6
+        what = f"{size:.1f} MB that belong to a finished trial; nothing reads them"
+        yield Finding("orphaned checkpoint", path, what, "--fix sets it aside", aside=(path,))
+
+
+def lost(trial: TrialFolder) -> Iterator[Finding]:
+    """Files that a trial once had and that the sweep makes again by itself."""
+    lease = trial.lease()
+    if lease is None:
+        return
+    path = trial.result_path
+    if not trial.finished and lease.content.get("released") == "finished":
+        what = "is missing, although the trial's worker has written it"
+        yield Finding("missing", path, what, "the sweep trains the trial again by itself", by="sweep")
+    elif not trial.finished and lease.dead and trial.curve_path.exists() and not trial.checkpoint_path.exists():
+        what = f"is missing; the {len(trial.curve())} epochs of the curve are lost"
+        yield Finding("missing", trial.checkpoint_path, what, "the sweep begins the trial at its start", by="sweep")
+    log = trial.log_path
+    if trial.finished and lease.content.get("device") and not (log.exists() and log.stat().st_size):
+        kind = "empty" if log.exists() else "missing"
+        yield Finding(kind, log, f"{WORDS[kind]}; nothing depends on it", "nothing to be done", by="nobody")

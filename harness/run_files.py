@@ -1,0 +1,80 @@
+"""All the files of a run directory, for those that look at every one: the doctor and the archive.
+
+Beside ``harness.store`` and ``harness.trial_folder`` no other module knows these names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.store import RunDirectory
+
+_DECLARED = ("time", "declared")
+_SPEC = ("name", "methods", "datasets", "train", "search", "confirm", "launch")
+_STUDY = ("label", "method", "dataset", "identity", "search_slots", "search_seeds", "confirm_seeds")
+_CHOICE = ("slot", "metric", "value", "hyperparameters", "configuration", "of")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON file of the run directory that is not a trial's."""
+
+    path: Path
+    required: tuple[str, ...]
+    """Keys that it must have."""
+    expected: bool = True
+    """Whether it has to be there."""
+
+
+def documents(run: RunDirectory) -> list[Document]:
+    """The JSON files that say what the run and its studies are; those of trials are not among them.
+
+    The description of a study comes after the rest of it, because without one the study is not looked into.
+    """
+    root = run.path
+    found = [
+        Document(root / "environment.json", ("packages",)),
+        Document(root / "declaration.json", _DECLARED),
+        Document(root / "exhausted.json", ("cap", "used"), expected=False),
+        Document(run.spec_path, _SPEC),
+        *(Document(path, _DECLARED) for path in run.amendment_paths()),
+    ]
+    studies = run.study_folders()
+    datasets = dict.fromkeys(study.name.partition("@")[2] for study in studies)
+    for folder, required in (("splits", ("train", "val", "test")), ("cards", ("name", "split"))):
+        paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
+        found += [Document(path, required) for path in sorted(paths)]
+    for study in studies:
+        found.append(Document(study.chosen_path, _CHOICE, expected=bool(study.trials("confirm"))))
+        found.append(Document(study.description_path, _STUDY))
+    return found
+
+
+def card_pictures(run: RunDirectory) -> list[Path]:
+    """The pictures of all datasets."""
+    return sorted((run.path / "cards").glob("*.png"))
+
+
+def folders(run: RunDirectory) -> list[Path]:
+    """Every folder in which something is written while the run goes on."""
+    fixed = [run.path / name for name in ("splits", "cards", "studies", "sources", "workers", "lock")]
+    studies = [study.path for study in run.study_folders()]
+    stages = [path / stage for path in studies for stage in ("search", "confirm")]
+    present = [path for path in (*fixed, *studies, *stages) if path.is_dir()]
+    return [run.path, *present, *(trial.path for trial in run.trials(described=False))]
+
+
+def lease_folders(run: RunDirectory) -> list[Path]:
+    """Folders beside those of trials whose lease says whose turn it is."""
+    return [path for path in (run.path / "lock", run.path / "slurm" / "lock") if path.is_dir()]
+
+
+def artefact(run: RunDirectory) -> dict[str, Path]:
+    """What belongs into an archive of the run, by path inside it, sorted; no checkpoint and no model."""
+    inside = ("amendments", "cards", "code", "report", "sources", "splits", "studies")
+    found = [path for path in run.path.iterdir() if path.is_file()]
+    found += [path for folder in inside for path in (run.path / folder).rglob("*") if path.is_file()]
+    names = {path.relative_to(run.path): path for path in found if path.suffix not in (".pt", ".safetensors")}
+    hidden = [name for name in names if any(part.startswith(".") or part == "__pycache__" for part in name.parts)]
+    return {name.as_posix(): names[name] for name in sorted(names.keys() - set(hidden))}
