@@ -64,7 +64,11 @@ def replay(study: StudyFolder) -> Replayed:
         if trials[0].finished and trials[0].result()["status"] == "pruned":
             trials = trials[:1]
         finished = all(trial.finished for trial in trials)
-        history.append(finished_slot(slot, trials, search) if finished else Asked(slot, recorded))
+        history.append(
+            finished_slot(slot, trials, [trial.result() for trial in trials], search)
+            if finished
+            else Asked(slot, recorded)
+        )
     return found
 
 

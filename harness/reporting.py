@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.files import write_atomic
 from harness.identity import canonical_hash
 from harness.lease import hold
+from harness.reading_ahead import each
 from harness.store import RunDirectory
 
 
@@ -40,12 +41,15 @@ def report_is_current(run: RunDirectory) -> bool:
 def _state(run: RunDirectory) -> str:
     import analysis
 
+    trials = list(run.trials())
+    names = [str(trial.path.relative_to(run.path)) for trial in trials]
+    finished = dict(zip(names, each(lambda trial: trial.finished, trials), strict=True))
     sources = sorted(Path(analysis.__file__).parent.rglob("*.*"))
     return canonical_hash(
         {
             "spec": run.spec(),
-            "finished": [str(trial.path.relative_to(run.path)) for trial in run.trials() if trial.finished],
-            "started": [str(trial.path.relative_to(run.path)) for trial in run.trials() if not trial.finished],
+            "finished": [name for name, done in finished.items() if done],
+            "started": [name for name, done in finished.items() if not done],
             "program": [[path.name, path.stat().st_mtime_ns] for path in sources if "__pycache__" not in path.parts],
         }
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +17,7 @@ from harness.errors import one_line
 from harness.files import TornFileError
 from harness.halt import halt_reason
 from harness.lease import LeaseView, server_now
+from harness.reading_ahead import each
 from harness.run_overview import Failure, Ledger, RunningTrial, RunOverview, StudyOverview
 from harness.spent import Spent, recorded, spent
 from harness.store import RunDirectory, StudyFolder, TrialFolder
@@ -66,13 +68,24 @@ class _Trials:
     def __init__(self, study: str) -> None:
         self._study = study
         self._finished: dict[Path, _Finished] = {}
+        self._ahead: dict[Path, dict[str, Any]] = {}
         self.damaged: list[str] = []
+
+    def unread(self, trials: Iterable[TrialFolder]) -> list[TrialFolder]:
+        """Those of which no result was seen yet."""
+        return [trial for trial in trials if trial.path not in self._finished]
+
+    def read_ahead(self, trial: TrialFolder) -> None:
+        """Read a result for later, if it is there; whether it is damaged shows then."""
+        with suppress(FileNotFoundError, TornFileError):
+            self._ahead[trial.path] = trial.result()
 
     def result(self, trial: TrialFolder, metric: str) -> _Finished | None:
         """What came out of a trial; None while it is not finished, or when its result is not readable."""
         if trial.path not in self._finished:
             try:
-                self._finished[trial.path] = self._remembered(trial, trial.result(), metric)
+                read = self._ahead.pop(trial.path, None)
+                self._finished[trial.path] = self._remembered(trial, read or trial.result(), metric)
             except FileNotFoundError:
                 return None
             except TornFileError as error:
@@ -159,13 +172,9 @@ class StudyReader:
             TornFileError: the description of the study is not readable.
         """
         try:
-            description, place = self.folder.description(), self.folder.path.stat().st_ino
+            description, trials = self.folder.description(), self._known()
         except FileNotFoundError:
             return None
-        if place != self._place:
-            # Another folder has taken the place of one that was set aside.
-            self._place, self._trials = place, _Trials(self.folder.name)
-        trials = self._trials
         trials.damaged = []
         slots, seeds = int(description["search_slots"]), description["search_seeds"]
         identity = description["identity"]
@@ -206,6 +215,22 @@ class StudyReader:
             source=weights["source"] if isinstance(weights, Mapping) else None,
             ledger=tally.ledger(others, slots, slots_begun),
         )
+
+    def _known(self) -> _Trials:
+        """What is known of the study's trials."""
+        place = self.folder.path.stat().st_ino
+        if place != self._place:
+            # Another folder has taken the place of one that was set aside.
+            self._place, self._trials = place, _Trials(self.folder.name)
+        return self._trials
+
+    def ahead(self) -> list[tuple[_Trials, TrialFolder]]:
+        """The trials whose results ``read`` would have to read one by one."""
+        try:
+            known = self._known()
+        except FileNotFoundError:
+            return []
+        return [(known, trial) for trial in known.unread(self.folder.every_trial())]
 
     def _confirm(
         self, description: Mapping[str, Any], slots: int, metric: str, searched: bool, any_score: bool
@@ -263,7 +288,9 @@ class RunReader:
         readers = [
             self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
         ]
-        studies = [study for reader in readers if (study := reader.read(now)) is not None]
+        waiting = [pair for pairs in each(StudyReader.ahead, readers) for pair in pairs]
+        each(lambda pair: pair[0].read_ahead(pair[1]), waiting)
+        studies = [study for study in each(lambda reader: reader.read(now), readers) if study is not None]
         identities = dict.fromkeys(study.source for study in studies if study.source is not None)
         sources = {identity: self._source(identity, spec, now) for identity in identities}
         hopeless = {identity for identity, source in sources.items() if source.failures}

@@ -18,6 +18,7 @@ from harness.budget import Budget
 from harness.halt import halt_reason
 from harness.lease import Lease
 from harness.method import Method
+from harness.reading_ahead import each
 from harness.space import Value, check_configuration
 from harness.store import TrialFolder
 from harness.studies import Source, Study
@@ -68,6 +69,9 @@ class Scheduler:
         self.states = [StudyState(study) for study in studies]
         self._retries, self._threads, self._budget = retries, threads, budget
         self._sources: dict[Path, str] = {}
+        begun = each(lambda state: list(state.study.folder.every_trial()), self.states)
+        for state, trials in zip(self.states, begun, strict=True):
+            state.read_ahead(trials)
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""

@@ -36,6 +36,7 @@ from typing import Any, Literal
 
 from harness.errors import RequestError
 from harness.files import encode_json, read_json, update, update_json, write_exclusive
+from harness.reading_ahead import each
 from harness.trial_folder import Stage, TrialFolder
 
 __all__ = ["RunDirectory", "Stage", "StudyFolder", "TrialFolder"]
@@ -106,8 +107,9 @@ class StudyFolder:
     def every_trial(self) -> Iterator[TrialFolder]:
         """Every trial folder that exists: search before confirm before its repetitions."""
         yield from self.trials("search")
-        yield from self.trials("confirm")
-        yield from self.repeats()
+        confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
+        yield from (trial for trial in confirm if not trial.name.endswith(AGAIN))
+        yield from (trial for trial in confirm if trial.name.endswith(AGAIN))
 
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""
@@ -261,7 +263,8 @@ class RunDirectory:
 
     def studies(self) -> list[StudyFolder]:
         """Every study that was ever begun here, by name."""
-        return [study for study in self.study_folders() if study.exists]
+        folders = self.study_folders()
+        return [study for study, there in zip(folders, each(lambda study: study.exists, folders), strict=True) if there]
 
     def study_folders(self) -> list[StudyFolder]:
         """Every folder of a study, those too that lost their description."""
@@ -282,8 +285,9 @@ class RunDirectory:
             described: leave out studies that lost their description.
         """
         yield from self.sources()
-        for study in self.studies() if described else self.study_folders():
-            yield from study.every_trial()
+        studies = self.studies() if described else self.study_folders()
+        for trials in each(lambda study: list(study.every_trial()), studies):
+            yield from trials
 
     def trials_set_aside(self) -> Iterator[TrialFolder]:
         """Every trial of a study that was set aside."""
@@ -352,6 +356,8 @@ class RunDirectory:
 
 
 def _folders(parent: Path) -> list[Path]:
-    if not parent.is_dir():
+    try:
+        with os.scandir(parent) as entries:
+            return [Path(path) for path in sorted(entry.path for entry in entries if entry.is_dir())]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(Path(entry.path) for entry in os.scandir(parent) if entry.is_dir())

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from harness.files import TornFileError
 from harness.identity import configuration_hash
 from harness.metrics import METRICS
+from harness.reading_ahead import each
 from harness.search import Asked, choose
 from harness.search.rungs import Judge
 from harness.space import Value
@@ -36,10 +38,22 @@ class StudyState:
         """The result of a trial, None while it is not finished."""
         key = str(folder.path)
         if key not in self.results:
-            if not folder.finished:
+            result = result_of(folder)
+            if result is None:
                 return None
-            self.results[key] = folder.result()
+            self.results[key] = result
         return self.results[key]
+
+    def read_ahead(self, trials: Sequence[TrialFolder]) -> None:
+        """Read the results of trials of this study that were not read yet, many at once.
+
+        Raises:
+            TornFileError: one of them is not readable.
+        """
+        unread = [trial for trial in trials if str(trial.path) not in self.results]
+        for trial, result in zip(unread, each(result_of, unread), strict=True):
+            if result is not None:
+                self.results[str(trial.path)] = result
 
     def slot_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
@@ -63,12 +77,12 @@ class StudyState:
         """What is known of a slot; None before it was asked."""
         if slot in self.known:
             return self.known[slot]
-        folder = next((folder for _, folder in self.slot_trials(slot) if folder.has_request()), None)
-        if folder is None:
-            return None
         if not self.slot_finished(slot):
-            return Asked(slot, folder.request()["hyperparameters"])
-        self.known[slot] = finished_slot(slot, [folder for _, folder in self.slot_trials(slot)], self.study.search)
+            folder = next((folder for _, folder in self.slot_trials(slot) if folder.has_request()), None)
+            return None if folder is None else Asked(slot, folder.request()["hyperparameters"])
+        trials = [folder for _, folder in self.slot_trials(slot)]
+        results = [result for folder in trials if (result := self.result(folder)) is not None]
+        self.known[slot] = finished_slot(slot, trials, results, self.study.search)
         return self.known[slot]
 
     def judge(self, slot: int, seed: int) -> Judge | None:
@@ -84,6 +98,7 @@ class StudyState:
         already = self.asked(slot)
         if already is not None:
             return dict(already.hyperparameters)
+        self.read_ahead(self.study.folder.trials("search"))
         return self.engine.ask(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
 
     def searched(self) -> bool:
@@ -191,20 +206,37 @@ class StudyState:
         return None if result is None else str(result["status"])
 
 
-def finished_slot(slot: int, trials: Sequence[TrialFolder], search: SearchSpec) -> Asked:
+def finished_slot(
+    slot: int, trials: Sequence[TrialFolder], results: Sequence[dict[str, Any]], search: SearchSpec
+) -> Asked:
     """What a slot taught whose trials are finished.
 
     Args:
         slot: its number.
         trials: one a tuning seed, in their order; the first one alone where that was pruned.
+        results: theirs, each of which repeats what was asked.
         search: how the study is searched.
     """
-    results = [trial.result() for trial in trials]
     curve: tuple[float, ...] = ()
     if search.pruner != "none" and results[0]["status"] != "failed":
-        curve = tuple(_sign(search.metric) * line["val"][search.metric] for line in trials[0].curve())
+        try:
+            curve = tuple(_sign(search.metric) * line["val"][search.metric] for line in trials[0].curve())
+        except ValueError as error:
+            raise TornFileError(trials[0].curve_path) from error
     pruned = results[0]["status"] == "pruned"
-    return Asked(slot, trials[0].request()["hyperparameters"], slot_score(results, search.metric), pruned, curve)
+    return Asked(slot, results[0]["hyperparameters"], slot_score(results, search.metric), pruned, curve)
+
+
+def result_of(trial: TrialFolder) -> dict[str, Any] | None:
+    """The result of a trial; None while it is not finished.
+
+    Raises:
+        TornFileError: it is not readable.
+    """
+    try:
+        return trial.result()
+    except FileNotFoundError:
+        return None
 
 
 def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float | None:

@@ -74,6 +74,8 @@ def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> li
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
+    if any(finding.kind == "read-only" and finding.by == "user" for finding in found):
+        return [finding for finding in found if finding.by != "nobody"]
     # Before the lock is taken: folders that cannot be written, and a lock that a wrong clock keeps alive.
     first = [finding for finding in found if finding.kind in ("read-only", "clock")]
     left = mend(run, first, say)

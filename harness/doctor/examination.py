@@ -9,6 +9,7 @@ from harness.doctor import documents, folders, jobs, leases, studies, trial_file
 from harness.doctor.finding import Finding
 from harness.errors import RequestError
 from harness.lease import server_now
+from harness.reading_ahead import each
 from harness.store import RunDirectory, TrialFolder
 
 
@@ -17,11 +18,15 @@ def damage(run: RunDirectory, thorough: bool) -> Iterator[Finding]:
 
     Args:
         run: the run directory.
-        thorough: read whole checkpoints and predictions.
+        thorough: look at finished trials too, of which a sweep needs the results alone and reads them anyway, and read
+            whole checkpoints and predictions.
     """
     # A study without its description is not looked into, so that a killed repair is found out by the next.
-    for trial in run.trials():
-        yield from trial_files.examine(trial, thorough)
+    trials = list(run.trials())
+    finished = [False] * len(trials) if thorough else each(lambda trial: trial.finished, trials)
+    for trial, done in zip(trials, finished, strict=True):
+        if not done:
+            yield from trial_files.examine(trial, thorough)
     yield from (finding for finding in documents.examine(run) if finding.damage)
 
 
@@ -37,7 +42,9 @@ def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: 
     """
     if not run.begun():
         raise RequestError(f"{run.path}: no run directory (it holds no studies); give the folder of a sweep")
-    closed = [finding for folder in run_files.folders(run) if (finding := folders.unwritable(folder)) is not None]
+    whole = folders.unwritable(run.path)
+    places = [run.path] if whole is not None and whole.by == "user" else run_files.folders(run)
+    closed = [finding for folder in places if (finding := folders.unwritable(folder)) is not None]
     yield from closed
     try:
         server_now(run.path)

@@ -50,7 +50,7 @@ def _faults(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[st
         yield trial.result_path, (result_fault, WORDS[result_fault] + lacking(result, ("status", *_ASKED)))
     elif result_fault is None and asked_fault is None and any(asked[key] != result[key] for key in _ASKED):
         yield trial.result_path, ("other version", f"is not of what {trial.request_path.name} asks for")
-    yield from _curve(trial, result if done and result_fault is None else None)
+    yield from _curve(trial, result if done and result_fault is None else None, result_fault != "missing")
     yield from _lines(trial)
     if result_fault == "missing":
         yield from _checkpoint(trial, thorough)
@@ -58,7 +58,7 @@ def _faults(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[st
         yield from _outcome(trial, thorough, done)
 
 
-def _curve(trial: TrialFolder, result: dict[str, Any] | None) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
     """The curve; of a trial that is done it ends at the step at which the training did."""
     path = trial.curve_path
     try:
@@ -72,7 +72,7 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None) -> Iterator[tuple[
     except ValueError:
         yield path, ("torn", WORDS["torn"])
         return
-    if not lines and (result is not None or content):
+    if not lines and (finished or content):
         yield path, ("empty", WORDS["empty"])
     elif any(not isinstance(line, dict) or not {"epoch", "step", "val"} <= line.keys() for line in lines):
         yield path, ("other version", WORDS["other version"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import track
@@ -30,13 +30,14 @@ SQLITE = (".db", ".sqlite", ".sqlite3")
 def export(run: RunDirectory, destination: Path) -> str:
     """Write the storage; says how to look at it."""
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if destination.suffix in SQLITE:
         storage: optuna.storages.BaseStorage = optuna.storages.RDBStorage(f"sqlite:///{destination}")
         place = f"sqlite:///{destination}"
     else:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(destination)))
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(destination)))
         place = str(destination)
     count = 0
     studies = run.studies()
@@ -50,7 +51,7 @@ def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:
 
     description = folder.description()
     metric, space = str(description["identity"]["search"]["metric"]), from_json(description["space"])
-    direction = "maximize" if METRICS[metric] else "minimize"
+    direction: Literal["maximize", "minimize"] = "maximize" if METRICS[metric] else "minimize"
     study = optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -122,4 +123,4 @@ def _distribution(parameter: Parameter) -> Any:
     if isinstance(parameter, Int):
         return IntDistribution(parameter.low, parameter.high, log=parameter.log)
     assert isinstance(parameter, Choice)
-    return CategoricalDistribution(parameter.options)
+    return CategoricalDistribution(parameter.choices)

@@ -21,7 +21,7 @@ def export(run: RunDirectory, destination: Path) -> str:
 
 def _write(trial: ExportedTrial, folder: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
-    from torch.utils.tensorboard.summary import hparams
+    from torch.utils.tensorboard import summary as summaries
 
     with SummaryWriter(str(folder)) as writer:
         for step, scalars in trial.epochs():
@@ -29,7 +29,8 @@ def _write(trial: ExportedTrial, folder: Path) -> None:
                 writer.add_scalar(name, value, step)
         scores = {f"final/{name}": value for name, value in trial.scores().items()}
         asked = {name: value for name, value in trial.request["hyperparameters"].items() if value is not None}
-        for summary in hparams({**asked, "study": trial.study, "stage": trial.stage}, scores):
+        facts = {**asked, "study": trial.study, "stage": trial.stage}
+        for summary in summaries.hparams(facts, scores):  # type: ignore[no-untyped-call]
             writer._get_file_writer().add_summary(summary)
         for name, value in scores.items():
             writer.add_scalar(name, value, 0)
