@@ -18,15 +18,11 @@ def damage(run: RunDirectory, thorough: bool) -> Iterator[Finding]:
 
     Args:
         run: the run directory.
-        thorough: look at finished trials too, of which a sweep needs the results alone and reads them anyway, and read
-            whole checkpoints and predictions.
+        thorough: read whole checkpoints and predictions.
     """
     # A study without its description is not looked into, so that a killed repair is found out by the next.
-    trials = list(run.trials())
-    finished = [False] * len(trials) if thorough else each(lambda trial: trial.finished, trials)
-    for trial, done in zip(trials, finished, strict=True):
-        if not done:
-            yield from trial_files.examine(trial, thorough)
+    for found in each(lambda trial: list(trial_files.examine(trial, thorough)), list(run.trials())):
+        yield from found
     yield from (finding for finding in documents.examine(run) if finding.damage)
 
 
