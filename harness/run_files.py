@@ -72,7 +72,7 @@ def lease_folders(run: RunDirectory) -> list[Path]:
 
 def artefact(run: RunDirectory) -> dict[str, Path]:
     """What belongs into an archive of the run, by path inside it, sorted; no checkpoint and no model."""
-    inside = ("amendments", "cards", "code", "report", "sources", "splits", "studies")
+    inside = ("amendments", "cards", "report", "sources", "splits", "studies")
     found = [path for path in run.path.iterdir() if path.is_file()]
     found += [path for folder in inside for path in (run.path / folder).rglob("*") if path.is_file()]
     names = {path.relative_to(run.path): path for path in found if path.suffix not in (".pt", ".safetensors")}

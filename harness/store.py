@@ -6,7 +6,6 @@
     RUN/amendments/0001.json                       what a later launch declared instead, and when
     RUN/exhausted.json                             that the budget was used up, and which
     RUN/environment.patch                          what differs from the commit, in files that git tracks
-    RUN/code/HASH/, current                        the code that workers run, and which of the copies new ones take
     RUN/splits/DATASET.json                        case ids of each side
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
@@ -216,23 +215,6 @@ class RunDirectory:
         """The last record of a budget that was used up; None where there is none."""
         path = self.path / "exhausted.json"
         return read_json(path, ("cap", "used")) if path.exists() else None
-
-    @property
-    def code_folder(self) -> Path:
-        """Where copies of the code lie, each under its hash."""
-        return self.path / "code"
-
-    def set_current_code(self, digest: str) -> None:
-        """Say which copy of the code workers take that are started from now on."""
-        self.code_folder.mkdir(exist_ok=True)
-        update(self.code_folder / "current", f"{digest}\n".encode())
-
-    def current_code(self) -> str | None:
-        """The copy of the code that workers take; None where none was made."""
-        try:
-            return (self.code_folder / "current").read_text().strip()
-        except FileNotFoundError:
-            return None
 
     def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
         """Record the case ids of each side of a dataset's split."""
