@@ -33,11 +33,12 @@ from harness.lease import keep_alive
 from harness.metrics import evaluate
 from harness.plugins import discover
 from harness.run_task import trial_log
-from harness.scheduler import Scheduler, Task
+from harness.scheduler import Scheduler
 from harness.space import Choice, Fixed, Space, Value
 from harness.spec_loading import load_mapping
 from harness.store import RunDirectory, TrialFolder
 from harness.studies import Planner, Roots, Study
+from harness.tasks import Task
 from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training

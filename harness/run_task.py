@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.lease import LeaseLost, keep_alive
-from harness.scheduler import Task
 from harness.spent import STOPPED_BY_ERROR
+from harness.tasks import Task
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ seen finished is not read again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -19,47 +19,12 @@ from harness.halt import halt_reason
 from harness.lease import Lease
 from harness.method import Method
 from harness.reading_ahead import each
-from harness.space import Value, check_configuration
+from harness.space import check_configuration
 from harness.store import TrialFolder
 from harness.studies import Source, Study
 from harness.study_state import StudyState
-from harness.train.job import Judge, TrialJob
-
-
-@dataclass(frozen=True)
-class Task:
-    """A claimed trial."""
-
-    folder: TrialFolder
-    lease: Lease
-    request: dict[str, Any]
-    job: TrialJob
-    title: str
-    judge: Judge | None = None
-    """Decides at the rungs of a search trial; None trains to the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What the driver of an engine wants a slot to run."""
-
-    hyperparameters: Mapping[str, Value]
-    conditioned_on: Sequence[int] = ()
-    """Slots whose results the engine knew when it proposed this."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A trial of a study that could be claimed now."""
-
-    stage: Literal["search", "confirm"]
-    slot: int | None
-    seed: int
-    folder: TrialFolder
-    repeats: TrialFolder | None = None
-    """The finished trial whose training it runs once more, if it does."""
-    proposal: Proposal | None = None
-    """What a driver wants it to run, if one hands it out."""
+from harness.tasks import Candidate, Proposal, Task
+from harness.train.job import TrialJob
 
 
 class Scheduler:
@@ -129,7 +94,7 @@ class Scheduler:
         if already is not None:
             proposal = replace(proposal, hyperparameters=already.hyperparameters)
         folder = state.study.folder.search_trial(slot, seed)
-        return self._claim(state, _Candidate("search", slot, seed, folder, proposal=proposal))
+        return self._claim(state, Candidate("search", slot, seed, folder, proposal=proposal))
 
     def state(self, study: str) -> StudyState:
         """A study by its name; raises ValueError where there is none."""
@@ -244,7 +209,7 @@ class Scheduler:
     def _blocked(self, study: Study) -> bool:
         return study.source is not None and self._source_done(study.source) and not self._ready(study)
 
-    def _candidates(self, state: StudyState) -> Iterator[_Candidate]:
+    def _candidates(self, state: StudyState) -> Iterator[Candidate]:
         for slot in self._slots(state):
             if state.slot_finished(slot):
                 continue
@@ -254,15 +219,15 @@ class Scheduler:
             if not all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
                 return
             for seed, folder in state.open_trials(slot):
-                yield _Candidate("search", slot, seed, folder)
+                yield Candidate("search", slot, seed, folder)
         confirm = state.confirm_folders()
         for seed, folder in confirm:
             if state.result(folder) is None:
-                yield _Candidate("confirm", None, seed, folder)
+                yield Candidate("confirm", None, seed, folder)
         repeat = state.repeat_folder()
         if repeat is not None and state.result(repeat) is None:
             seed, first = confirm[0]
-            yield _Candidate("confirm", None, seed, repeat, repeats=first)
+            yield Candidate("confirm", None, seed, repeat, repeats=first)
 
     @staticmethod
     def _slots(state: StudyState) -> range:
@@ -284,7 +249,7 @@ class Scheduler:
             if repeat is not None:
                 yield repeat
 
-    def _claim(self, state: StudyState, candidate: _Candidate) -> Task | None:
+    def _claim(self, state: StudyState, candidate: Candidate) -> Task | None:
         study, folder = state.study, candidate.folder
         lease = self._lease(folder)
         if lease is None:
@@ -310,7 +275,7 @@ class Scheduler:
         task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
         return None if self._given_up(task) else task
 
-    def _request(self, state: StudyState, candidate: _Candidate) -> dict[str, Any]:
+    def _request(self, state: StudyState, candidate: Candidate) -> dict[str, Any]:
         if candidate.repeats is not None:
             return {**candidate.repeats.request(), "repeat": True}
         study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed

@@ -21,9 +21,9 @@ from harness.files import TornFileError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.scheduler import Task
     from harness.spec import SweepSpec
     from harness.studies import Study
+    from harness.tasks import Task
     from harness.train.job import TrialJob
 
 
@@ -154,9 +154,9 @@ def _name(arguments: argparse.Namespace, study: Study) -> str:
 def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: Path, console: Console) -> Task | None:
     import torch
 
-    from harness.scheduler import Task
     from harness.space import defaults
     from harness.store import TrialFolder
+    from harness.tasks import Task
 
     folder = TrialFolder(path, arguments.stage)
     try:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from harness.budget import Budget
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.run_task import run_task
-from harness.scheduler import Scheduler, Task
+from harness.scheduler import Scheduler
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
+from harness.tasks import Task
 from harness.worker_report import EXIT_STOPPED, write_report
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import read_json, write_json
-from harness.scheduler import Task
 from harness.space import Value
 from harness.store import TrialFolder
+from harness.tasks import Task
 from harness.train.checkpoint import load_checkpoint, write_checkpoint
 
 

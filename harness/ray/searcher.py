@@ -13,11 +13,11 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from harness.ray.unsaved import Unsaved
-from harness.scheduler import Proposal
 from harness.search.mirror import distributions, outcome
 from harness.seeds import derive_seed
 from harness.space import defaults, searched
 from harness.study_state import StudyState, epoch_score
+from harness.tasks import Proposal
 
 SCORE = "score"
 EPOCH_NUMBER = "training_iteration"

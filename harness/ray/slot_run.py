@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from harness.files import read_json
 from harness.lease import keep_alive
 from harness.run_task import run_task
-from harness.scheduler import Task
 from harness.search.rungs import Decision
 from harness.store import TrialFolder
 from harness.study_state import slot_score
+from harness.tasks import Task
 
 if TYPE_CHECKING:
     import torch

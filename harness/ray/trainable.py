@@ -17,9 +17,10 @@ from harness.budget import Budget
 from harness.errors import RequestError, one_line
 from harness.ray.inheritance import give, inherit
 from harness.ray.slot_run import POLL_SECONDS, Left, SeedRun, SlotRun
-from harness.scheduler import Proposal, Scheduler, Task
+from harness.scheduler import Scheduler
 from harness.store import RunDirectory
 from harness.studies import Roots
+from harness.tasks import Proposal, Task
 from harness.train.data import resident_images
 from harness.worker import load_studies
 

@@ -18,9 +18,10 @@ from harness.ray.population import Population
 from harness.ray.searcher import SlotSearcher
 from harness.ray.trainable import Place, SlotTrainable, configuration
 from harness.ray.unsaved import Unsaved
-from harness.scheduler import Proposal, Scheduler
+from harness.scheduler import Scheduler
 from harness.seeds import derive_seed
 from harness.study_state import StudyState
+from harness.tasks import Proposal
 
 
 class Watch(Unsaved, tune.Stopper):

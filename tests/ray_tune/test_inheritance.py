@@ -12,8 +12,8 @@ import pytest
 from jobs import job, run
 
 from harness.ray.inheritance import give, inherit
-from harness.scheduler import Task
 from harness.store import TrialFolder
+from harness.tasks import Task
 from harness.train.job import Control, Interrupted
 
 if TYPE_CHECKING:

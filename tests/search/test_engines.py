@@ -16,12 +16,13 @@ from tiny import tiny_sweep
 import harness.search.engine as engines
 from harness.plugins import discover
 from harness.run_task import run_task
-from harness.scheduler import Proposal, Scheduler
+from harness.scheduler import Scheduler
 from harness.search import Asked, Engine
 from harness.space import Value, defaults
 from harness.spec_loading import load_sweep
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots
+from harness.tasks import Proposal
 
 
 class TestOptuna(EngineConformance):
