@@ -68,7 +68,8 @@ class SlotSearcher(Unsaved, Searcher):
         """The next slot with its configuration."""
         slot = None if self._halted() else next(self._todo, None)
         if slot is None:
-            return Searcher.FINISHED  # type: ignore[return-value]  # what Ray documents, and does not declare
+            finished: Any = Searcher.FINISHED  # what Ray documents, and does not declare
+            return finished  # type: ignore[no-any-return]
         self._slots[trial_id] = slot
         fixed = defaults(self._state.study.space)
         asked = self._state.asked(slot)
