@@ -43,7 +43,7 @@ def worked(run: RunDirectory, roots: Roots, trials: float) -> tuple[list[str], s
     while (task := scheduler.claim_next()) is not None:
         task.lease.note(claimed=time.time() - SECONDS)
         value = int(canonical_hash(task.title), 16) % 100 / 100
-        facts = {key: task.request[key] for key in ("stage", "slot", "seed")}
+        facts = {key: task.request[key] for key in ("stage", "slot", "seed", "hyperparameters")}
         task.folder.finish({**facts, "status": "done", "metrics": {"val": {"balanced_accuracy": value}}})
         task.lease.release("finished")
         where = f"slot {task.request['slot']}" if task.request["stage"] == "search" else f"seed {task.request['seed']}"

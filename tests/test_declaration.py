@@ -39,8 +39,11 @@ def test_the_first_launch_locks_and_later_ones_amend(tmp_path: Path, shared_cach
     plan(run, tmp_path, shared_cache, **said)
     assert run.amendments() == []
     study = run.study("lora_c@small")
-    study.confirm_trial("c0ffee", 1000).create()
-    study.confirm_trial("c0ffee", 1000).finish({"status": "done"})
+    confirmed = study.confirm_trial("c0ffee", 1000)
+    confirmed.create()
+    asked = {"stage": "confirm", "slot": None, "seed": 1000, "hyperparameters": {}, "identity": {}}
+    confirmed.write_request({**asked, "conditioned_on": [], "threads": 1, "study": study.name})
+    confirmed.finish({**asked, "status": "failed", "cause": "bug", "message": "no"})
     more = {
         "methods": ["linear_probe", "lora_c", "bn_affine"],
         "confirm": {**said["confirm"], "seeds": 3, "margin": 0.1},
