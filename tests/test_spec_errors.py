@@ -179,8 +179,8 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         "x.yaml:14: search.metric: 'balanced_acuracy' is not allowed; did you mean 'balanced_accuracy'?",
     ),
     "unknown engine": (
-        edited("seeds: [0]", "engine: ray"),
-        "x.yaml:14: search.engine: 'ray' is not allowed; known: optuna",
+        edited("seeds: [0]", "engine: rey"),
+        "x.yaml:14: search.engine: 'rey' is not allowed; did you mean 'ray'?",
     ),
     "seed that tuned": (
         BASE + "confirm: {seeds: [7, 0]}\n",
