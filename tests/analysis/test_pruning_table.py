@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from conftest import RunBuilder
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from analysis.runs.summary import summarise
 from analysis.tables.pruning import pruning
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import RunBuilder
 
 
 def decision(epoch: int, prune: bool, tau: float | None, mean: float | None) -> dict[str, Any]:
@@ -18,20 +19,20 @@ def decision(epoch: int, prune: bool, tau: float | None, mean: float | None) -> 
     }  # fmt: skip
 
 
-def test_pruned_trials_are_counted_by_rung_and_are_not_missing(tmp_path: Path) -> None:
-    builder = RunBuilder(tmp_path / "run", ["gpaf", "slow"], ["alpha"], "balanced_accuracy")
+def test_pruned_trials_are_counted_by_rung_and_are_not_missing(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["gpaf", "slow"], ["alpha"])
     for method, tau in (("gpaf", 0.8), ("slow", -0.4)):
-        study = builder.study(method, "alpha", slots=3)
+        study = made.study(method, "alpha", slots=3)
         for slot in range(3):
             trial = study.search_trial(slot, 0)
             trial.create()
             ended = method == "gpaf" and slot == 2
             known = None if slot == 0 else tau
             trial.write_decisions([decision(1, ended, known, known), decision(3, False, 0.1, known)][: 2 - ended])
-            metrics = {"val": builder.scalars(0.8, slot)}
+            metrics = {"val": made.scalars(0.8, slot)}
             status = "pruned" if ended else "done"
             trial.finish({"status": status, "slot": slot, "seed": 0, "hyperparameters": {}, "metrics": metrics})
-    table = pruning(builder.run)
+    table = pruning(made.run)
     assert table is not None
     ((dataset, rows),) = table.groups
     assert dataset == "alpha"
@@ -41,7 +42,7 @@ def test_pruned_trials_are_counted_by_rung_and_are_not_missing(tmp_path: Path) -
     ]  # fmt: skip
     assert [row[-1] for row in rows] == ["yes", "no, its ranks mislead"] + ["pruning is off in this study"] * 2
 
-    summary = summarise(builder.run)
+    summary = summarise(made.run)
     assert [(study.search.done, study.search.pruned, study.search.missing) for study in summary.studies] == [
         (2, 1, 0),
         (3, 0, 0),
