@@ -181,8 +181,9 @@ def test_ctrl_c_leaves_everything_resumable(finished: tuple[Path, Path], cache: 
     _, errors = sweep.communicate(timeout=120)
     assert sweep.returncode == 130 and "Traceback" not in errors and "goes on from here" in errors
     # Nobody holds anything any more: what was running is free, with its checkpoint.
-    leases = [trial.lease() for trial in run.trials() if not trial.finished]
-    assert all(lease is None or lease.content.get("released") for lease in leases)
+    leases = {trial.path: trial.lease() for trial in run.trials() if not trial.finished}
+    held = {path: lease for path, lease in leases.items() if lease is not None and not lease.content.get("released")}
+    assert not held, (held, *(log.read_text() for log in run.path.rglob("*.log")))
     run_inline(file, run.path, cache, report=False)
     assert repeated_work(run) == []
     assert run_differences(RunDirectory(path), run) == []

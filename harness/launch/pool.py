@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import EXIT_BAD_REQUEST, RequestError
 from harness.launch.deaths import OutOfMemoryCounter, describe_death
-from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter
+from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter, uninterrupted
 from harness.lease import record_death
 from harness.store import RunDirectory
 from harness.worker_report import EXIT_STOPPED, WorkerReport, read_report
@@ -153,7 +153,9 @@ class WorkerPool:
             "--report", str(report),
             *self.arguments,
         ]  # fmt: skip
-        self._workers[place] = _Started(by.start(arguments, log), log, report, time.monotonic())
+        by.wait_until_ready()
+        with uninterrupted():
+            self._workers[place] = _Started(by.start(arguments, log), log, report, time.monotonic())
 
     def _record_death(self, worker: _Started, code: int) -> None:
         report = read_report(worker.report)

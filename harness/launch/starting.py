@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,9 @@ class Starter(Protocol):
     def prepare(self) -> None:
         """Get ready in the background."""
 
+    def wait_until_ready(self) -> None:
+        """Wait for that, so that a start takes a moment only."""
+
     def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
         """Start ``python -m harness.worker`` with these arguments; it prints into ``log``."""
 
@@ -70,6 +73,9 @@ class ProcessStarter:
 
     def prepare(self) -> None:
         """Nothing can be done ahead."""
+
+    def wait_until_ready(self) -> None:
+        """Nothing to wait for."""
 
     def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
         """Start a worker."""
@@ -144,11 +150,18 @@ class ForkStarter:
             bufsize=0,
         )
 
+    def wait_until_ready(self) -> None:
+        """Wait until the modules are loaded."""
+        self.prepare()
+        assert self._server is not None and self._server.stdout is not None
+        # Where it ends instead, the next request finds it gone.
+        self._ready = self._ready or self._server.stdout.readline() == READY
+
     def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
         """Start a worker, as soon as the modules are loaded."""
         # Made here, so that a full disk is this process's error.
         log.open("wb").close()
-        self.prepare()
+        self.wait_until_ready()
         pid = self._ask({"arguments": list(arguments), "log": str(log)})
         if pid is not None:
             return _Adopted(pid)
@@ -166,10 +179,6 @@ class ForkStarter:
     def _ask(self, request: Mapping[str, object]) -> int | None:
         """The process id of a new worker; None where the server is gone."""
         assert self._server is not None and self._server.stdin is not None and self._server.stdout is not None
-        # Nothing is asked of it before it is ready, so that Ctrl-C meanwhile leaves no worker behind.
-        if not self._ready and self._server.stdout.readline() != READY:
-            return None
-        self._ready = True
         try:
             self._server.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
@@ -210,6 +219,21 @@ class _Adopted:
         # Not after its end has been seen: the number may be another process's by then.
         if self.poll() is None:
             os.kill(self.pid, number)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off what SIGINT and SIGTERM do until this has ended, so that no started process is lost sight of."""
+    arrived: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [(number, signal.signal(number, lambda got, frame: arrived.append(got))) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 def starter(environment: Mapping[str, str]) -> Starter:
