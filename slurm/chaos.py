@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Disturb a sweep on a little Slurm cluster and compare the outcome with a local run, bit for bit.",
     )
     parser.add_argument("file", type=Path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
-    parser.add_argument("--disturbances", type=int, default=100, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--disturbances", type=int, default=100, metavar="N", help="how many; 0 compares only (default: %(default)s)"
+    )
     parser.add_argument("--nodes", type=int, default=4, help="nodes of the cluster (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=4, help="jobs of the sweep (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=6.0, help="mean seconds between them (default: %(default)s)")
@@ -54,8 +56,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
     missing = obstacle()
     if missing is not None:
         raise RequestError(f"no little cluster can run here: {missing}")
-    if arguments.disturbances < 1 or arguments.pause <= 0:
-        raise RequestError("--disturbances must be at least 1 and --pause above 0")
+    if arguments.disturbances < 0 or arguments.pause <= 0:
+        raise RequestError("--disturbances must be at least 0 and --pause above 0")
     if len(set(arguments.without)) == len(KINDS):
         raise RequestError("--without: leaves no kind of disturbance")
     extra = [word for assignment in arguments.assignments for word in ("--set", assignment)]
@@ -87,7 +89,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
     problems = repeated_work(chaos.run) + run_differences(reference, chaos.run)
     for problem in problems:
         print(problem)
-    counts = ", ".join(f"{name} {count}" for name, count in chaos.done.most_common())
+    counts = ", ".join(f"{name} {count}" for name, count in chaos.done.most_common()) or "none"
     attempts = sum(len(trial.attempts()) for trial in chaos.run.trials())
     trials = sum(1 for _ in chaos.run.trials())
     print(f"{sum(chaos.done.values())} disturbances ({counts}); {trials} trials, {attempts} attempts")
