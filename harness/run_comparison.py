@@ -11,11 +11,16 @@ VARYING = ("time", "memory", "device", "spent")
 
 
 def run_differences(first: RunDirectory, second: RunDirectory) -> list[str]:
-    """Every difference in trials, configurations, metrics, curves, predictions and choices, a line each."""
+    """Every difference in trials, configurations, metrics, curves, predictions and choices, a line each.
+
+    Two runs without any trial are no two equal runs: that is a line as well.
+    """
     trials = [{str(trial.path.relative_to(run.path)): trial for trial in run.trials()} for run in (first, second)]
     lines = [f"{name}: only in one run" for name in sorted(trials[0].keys() ^ trials[1].keys())]
     for name in sorted(trials[0].keys() & trials[1].keys()):
         lines += [f"{name}: {what} differ" for what in trial_differences(trials[0][name], trials[1][name])]
+    if not any(trials):
+        lines.append(f"{first.path}, {second.path}: no trials to compare")
     for study in first.studies():
         if study.chosen() != second.study(study.name).chosen():
             lines.append(f"{study.name}: chosen configurations differ")

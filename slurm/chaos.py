@@ -86,6 +86,11 @@ def _chaos(arguments: argparse.Namespace) -> int:
             )
             chaos.launch()
             chaos.disturb(arguments.disturbances, arguments.pause, sum(1 for _ in reference.trials()), _say)
+        return _compare(reference, chaos, arguments.disturbances)
+
+
+def _compare(reference: RunDirectory, chaos: Chaos, wanted: int) -> int:
+    """Say what was done and what differs; returns the exit code."""
     problems = repeated_work(chaos.run) + run_differences(reference, chaos.run)
     for problem in problems:
         print(problem)
@@ -95,9 +100,9 @@ def _chaos(arguments: argparse.Namespace) -> int:
     print(f"{sum(chaos.done.values())} disturbances ({counts}); {trials} trials, {attempts} attempts")
     print(f"the sweep command was given {chaos.launches} times")
     print(f"{'no difference' if not problems else f'{len(problems)} differences'} to the undisturbed run")
-    enough = sum(chaos.done.values()) >= arguments.disturbances
+    enough = sum(chaos.done.values()) >= wanted
     if not enough:
-        print(f"the sweep ended before {arguments.disturbances} disturbances; choose one with longer trials")
+        print(f"the sweep ended before {wanted} disturbances; choose one with longer trials")
     return EXIT_DONE if enough and not problems else EXIT_SOME_FAILED
 
 

@@ -321,3 +321,8 @@ def test_trial_command_opens_a_debugger_at_the_error(cache: Path, tmp_path: Path
     )
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
     assert "(Pdb) 0.001" in done.stdout
+
+
+def test_two_runs_without_trials_are_not_called_equal(tmp_path: Path) -> None:
+    (difference,) = run_differences(RunDirectory(tmp_path / "first"), RunDirectory(tmp_path / "second"))
+    assert "no trials to compare" in difference

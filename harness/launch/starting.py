@@ -226,14 +226,14 @@ def uninterrupted() -> Iterator[None]:
     """Put off what SIGINT and SIGTERM do until this has ended, so that no started process is lost sight of."""
     arrived: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = [(number, signal.signal(number, lambda got, frame: arrived.append(got))) for number in numbers]
+    previous = [(number, signal.signal(number, lambda number, frame: arrived.append(number))) for number in numbers]
     try:
         yield
     finally:
         for number, handler in previous:
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for got in arrived:
+            signal.raise_signal(got)
 
 
 def starter(environment: Mapping[str, str]) -> Starter:

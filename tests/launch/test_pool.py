@@ -40,8 +40,12 @@ def test_ctrl_c_while_a_worker_is_started_leaves_none_behind(tmp_path: Path) -> 
     run, by = RunDirectory(tmp_path), InterruptedStarter()
     run.workers.mkdir()
     pool = WorkerPool(run, Roots(tmp_path, tmp_path), 2, 1, ["cpu"], "1", tmp_path, starters=[by])
-    with pytest.raises(KeyboardInterrupt):
-        pool.start()
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.start()
+    finally:
+        signal.signal(signal.SIGINT, previous)
     (started,) = by.processes
     assert started.poll() is None
     pool.stop(print)

@@ -34,7 +34,7 @@ def test_ten_disturbances_change_nothing(
     )
     for name, value in environment(shared_cache).items():
         monkeypatch.setenv(name, value)
-    words = [str(file), "--disturbances", "10", "--pause", "2", "--workers", "3", "--work-dir", str(tmp_path / "chaos")]
+    words = [str(file), "--disturbances", "10", "--pause", "2", "--workers", "3"]
     code = main([*words, *(word for kind in TOO_LONG for word in ("--without", kind))])
     said = capsys.readouterr()
     assert code == 0, said.out + said.err
