@@ -144,8 +144,20 @@ def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
     return spec, studies
 
 
-def stop_without_parent(parent: int) -> None:
-    """Send this process SIGTERM as soon as the one that started it is gone."""
+def stop_event(parent: int | None) -> threading.Event:
+    """What is set when this process is to end: by a signal, or because the one that started it is gone.
+
+    Args:
+        parent: its process id; None where nobody is watched.
+    """
+    stop = threading.Event()
+    stop_on_signals(stop)
+    if parent is not None:
+        _stop_without_parent(parent)
+    return stop
+
+
+def _stop_without_parent(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -204,10 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        stop = threading.Event()
-        stop_on_signals(stop)
-        if arguments.parent is not None:
-            stop_without_parent(arguments.parent)
+        stop = stop_event(arguments.parent)
         import torch
 
         from harness.data.cache import default_cache_root, default_data_root

@@ -24,9 +24,11 @@ class ConvAdapter(Method):
         Δ(x) = a ⊙ (W_up * ReLU(W_dn * x + b_dn) + b_up)
 
     W_dn has h groups of ``reduction`` channels each, and kernel, stride, padding and dilation of the convolution;
-    W_up is 1×1 from h to c_o; a is a scale a channel. With ``join`` ``post_act``, as in the authors' code for
-    ResNets, Δ is added after the activation, ReLU(BN(conv x)) + Δ(x), and may make it negative; with ``pre_bn``,
-    as the paper writes it, before the norm, BN(conv x + Δ(x)).
+    W_up is 1×1 from h to c_o; a is a scale a channel. Where ``reduction`` does not divide c_i, h is the next smaller
+    number that does, and at least 1, so that each value of the space fits each network (a ResNet-20 begins with 16
+    channels). With ``join`` ``post_act``, as in the authors' code for ResNets, Δ is added after the activation,
+    ReLU(BN(conv x)) + Δ(x), and may make it negative; with ``pre_bn``, as the paper writes it, before the norm,
+    BN(conv x + Δ(x)).
 
     One branch a block, beside its first convolution of more than one pixel: conv2 in the bottlenecks of a
     ResNet-50, conv1 in the basic blocks of a ResNet-18, whose second is followed by the sum and by no activation
@@ -55,8 +57,8 @@ class ConvAdapter(Method):
         """Freeze the backbone and add a branch at every site.
 
         Raises:
-            ValueError: no convolution is a site, ``reduction`` does not divide the channels of one, no activation
-                follows one that ``post_act`` needs, or ``final_norm`` finds no pooling layer.
+            ValueError: no convolution is a site, ``reduction`` is below 1, no activation follows a site that
+                ``post_act`` needs, or ``final_norm`` finds no pooling layer.
         """
         sites = _sites(model, int(hp["reduction"]))
         pool = _pool(model) if hp["final_norm"] else None
@@ -93,7 +95,7 @@ class ConvAdapter(Method):
         total = 2 * model.head.in_features if hp["final_norm"] else 0
         for site in _sites(model, int(hp["reduction"])):
             inputs, outputs = site.module.in_channels, site.module.out_channels
-            area, hidden = site.module.weight[0, 0].numel(), inputs // int(hp["reduction"])
+            area, hidden = site.module.weight[0, 0].numel(), _hidden(inputs, int(hp["reduction"]))
             if hp["variant"] == "official":
                 total += area * inputs + hidden + hidden * outputs + 2 * outputs
             else:
@@ -134,7 +136,7 @@ class _Branch(nn.Module):
 class _Official(_Branch):
     def __init__(self, beside: nn.Conv2d, reduction: int) -> None:
         super().__init__()
-        hidden = beside.in_channels // reduction
+        hidden = _hidden(beside.in_channels, reduction)
         self.down = _spatial(beside, beside.in_channels, hidden)
         self.up = nn.Conv2d(hidden, beside.out_channels, 1)
         self.scale = nn.Parameter(torch.ones(1, beside.out_channels, 1, 1))
@@ -148,7 +150,7 @@ class _Official(_Branch):
 class _Brief(_Branch):
     def __init__(self, beside: nn.Conv2d, reduction: int) -> None:
         super().__init__()
-        hidden = beside.in_channels // reduction
+        hidden = _hidden(beside.in_channels, reduction)
         self.reduce = nn.Conv2d(beside.in_channels, hidden, 1)
         self.down = _spatial(beside, hidden, hidden)
         self.up = nn.Conv2d(hidden, beside.out_channels, 1)
@@ -160,6 +162,11 @@ class _Brief(_Branch):
 
 
 _UNDECAYED = (".adapter.scale", ".bias", ".norm.weight")
+
+
+def _hidden(channels: int, reduction: int) -> int:
+    """Channels of the bottleneck: the most that divide ``channels`` and are at most a ``reduction``-th of them."""
+    return next(h for h in range(max(1, channels // reduction), 0, -1) if channels % h == 0)
 
 
 def _spatial(beside: nn.Conv2d, inputs: int, hidden: int) -> nn.Conv2d:
@@ -182,6 +189,8 @@ def _spatial(beside: nn.Conv2d, inputs: int, hidden: int) -> nn.Conv2d:
 
 def _sites(model: Model, reduction: int) -> list[ConvSite]:
     """The first spatial convolution of each block; each one of those that stand in a mere sequence."""
+    if reduction < 1:
+        raise ValueError(f"conv_adapter: reduction={reduction} is below 1")
     sites, blocks = [], set()
     for site in conv_sites(model.backbone):
         block = site.name.rpartition(".")[0]
@@ -192,12 +201,6 @@ def _sites(model: Model, reduction: int) -> list[ConvSite]:
         sites.append(site)
     if not sites:
         raise ValueError("conv_adapter: this network has no spatial convolution beside its first; take a ResNet")
-    for site in sites:
-        if reduction < 1 or site.module.in_channels % reduction:
-            raise ValueError(
-                f"conv_adapter: reduction={reduction} does not divide the {site.module.in_channels} channels of "
-                f"{site.name}; take a smaller power of two"
-            )
     return sites
 
 

@@ -20,7 +20,7 @@ from harness.scheduler import Scheduler
 from harness.store import RunDirectory
 from harness.studies import Roots
 from harness.study_state import StudyState
-from harness.worker import load_studies, stop_on_signals, stop_without_parent
+from harness.worker import load_studies, stop_event, stop_on_signals
 from harness.worker_report import EXIT_STOPPED
 
 WAIT_SECONDS = 1.0
@@ -105,10 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        stop = threading.Event()
-        stop_on_signals(stop)
-        if arguments.parent is not None:
-            stop_without_parent(arguments.parent)
+        stop = stop_event(arguments.parent)
         from harness.ray.connection import connected
 
         run = RunDirectory(arguments.run)

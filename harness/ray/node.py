@@ -285,12 +285,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        from harness.worker import stop_on_signals, stop_without_parent
+        from harness.worker import stop_event
 
-        stop = threading.Event()
-        stop_on_signals(stop)
-        if arguments.parent is not None:
-            stop_without_parent(arguments.parent)
+        stop = stop_event(arguments.parent)
         plan = NodePlan(
             arguments.records.absolute(),
             arguments.token.absolute(),
