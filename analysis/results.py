@@ -16,8 +16,10 @@ The document is an object with these members; a number that does not exist is nu
     ``confidence``.
 ``studies``
     a list, one object a study: ``dataset``, ``method``, ``plugin``, ``state``, ``missing`` (sentences),
-    ``search`` and ``confirm`` (``declared``, ``done``, ``failed``, ``causes``), ``chosen`` (``slot``,
-    ``value``, ``hyperparameters``, ``configuration``), ``default_value``, ``confirmed_value``,
+    ``search``, ``again`` (the best slots on a further tuning seed) and ``confirm`` (``declared``, ``done``,
+    ``failed``, ``causes``), ``chosen`` (``slot``, ``value``, ``hyperparameters``, ``configuration``, ``rule``;
+    ``rules``: rule → ``slot`` that it takes and ``promised`` score; ``again``: slot → score on that seed),
+    ``default_value``, ``confirmed_value``,
     ``optimism``, ``trainable`` and ``head`` (lists of the distinct counts seen), ``median_train_seconds``,
     ``cost`` (lists of the distinct values seen of ``own``, ``norm``, ``percent``, ``storage_bytes``,
     ``optimizer_bytes``, ``multiply_adds``, ``multiply_adds_before``, as the result of a trial has them; and
@@ -94,6 +96,7 @@ def _study(study: Study, summary: Summary) -> dict[str, Any]:
         "state": study.state,
         "missing": list(study.missing),
         "search": asdict(study.search),
+        "again": asdict(study.again),
         "confirm": asdict(study.confirm),
         "chosen": study.chosen,
         "default_value": study.default_value,

@@ -19,6 +19,7 @@ from analysis.runs import frames
 from analysis.runs.declared import declaration_section
 from analysis.runs.summary import Summary
 from analysis.tables import run_tables as tables
+from analysis.tables.choices import choices
 from analysis.tables.ledger import cost as cost_table
 from analysis.tables.ledger import ledger
 from analysis.tables.pruning import pruning
@@ -59,6 +60,7 @@ def early(facts: RunFacts, pool: Pool = HERE) -> list[Section]:
             "Search",
             ("The search saw training and validation data; the fresh seeds alone opened the test split.",),
             tables.search(summary),
+            choices(summary),
             pruning(facts.run),
             tables.hyperparameters(summary),
             *_search_figures(facts, pool),

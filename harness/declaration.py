@@ -75,7 +75,7 @@ class Locked:
 
 def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
     """What a specification declares, as plain data."""
-    search = spec.search.model_dump(mode="json")
+    search = spec.search.declared()
     confirm = spec.confirm.model_dump(mode="json")
     spaces = {study.label: to_json(study.space) for study in studies}
     methods = {
@@ -89,7 +89,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
             **{name: confirm[name] for name in ("control", "family", "correction", "margin", "looks")},
             "alpha": ALPHA,
         },
-        "seeds": list(spec.confirm.seed_list(spec.search.seeds)),
+        "seeds": list(spec.confirm.seed_list(spec.search.tuning_seeds)),
         "repeat": spec.confirm.repeat,
         "search": search,
         "train": spec.train.model_dump(mode="json"),

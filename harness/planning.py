@@ -133,10 +133,11 @@ def _set_failed_aside(run: RunDirectory, console: Console) -> None:
 
 def _undescribed(study: Study) -> list[str]:
     """What is wrong with a study that lost its description: trials that were made in another way than now."""
-    trials = [*study.folder.trials("search"), *study.folder.trials("confirm"), *study.folder.repeats()]
+    trials = list(study.folder.every_trial())
     requests = [(trial.stage, trial.request()) for trial in trials if trial.has_request()]
     others = sum(
-        study.trial_identity(stage, asked["hyperparameters"], asked["seed"]) != asked.get("identity")
+        study.trial_identity(stage, asked["hyperparameters"], asked["seed"], asked.get("schedule", ()))
+        != asked.get("identity")
         for stage, asked in requests
     )
     return [f"{others} of its trials ran with other code, data or settings"] if others else []

@@ -16,14 +16,14 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
     console = Console()
     table = spaces_table(spec, catalogue)
     console.print(table)
-    each = len(spec.confirm.seed_list(spec.search.seeds)) + spec.confirm.repeat
-    total = sum(slots * len(spec.search.seeds) + each for slots in _slots(spec, catalogue))
+    each = len(spec.confirm.seed_list(spec.search.tuning_seeds)) + spec.confirm.repeat
+    total = sum(_search_trials(spec, slots) + each for slots in _slots(spec, catalogue))
     console.print(f"{total} trials of at most {spec.train.epochs} epochs; nothing was started")
 
 
 def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
     """A row for each study: its trials by stage, and what is searched."""
-    confirm, repeats = len(spec.confirm.seed_list(spec.search.seeds)), int(spec.confirm.repeat)
+    confirm, repeats = len(spec.confirm.seed_list(spec.search.tuning_seeds)), int(spec.confirm.repeat)
     table = Table(box=None, pad_edge=False)
     table.add_column("study", overflow="fold")
     for column in ("slots", "search", "confirm", "again"):
@@ -35,9 +35,15 @@ def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
             space = _space(spec, catalogue, label)
             searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))
             number = next(slots)
-            trials = (number, number * len(spec.search.seeds), confirm, repeats)
+            trials = (number, _search_trials(spec, number), confirm, repeats)
             table.add_row(f"{label}@{dataset}", *map(str, trials), searched or "nothing")
     return table
+
+
+def _search_trials(spec: SweepSpec, slots: int) -> int:
+    """Trials of the search of one study, those of the best slots on a further seed included."""
+    again = 0 if spec.search.further_seed is None else min(spec.search.top, slots)
+    return slots * len(spec.search.seeds) + again
 
 
 def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:

@@ -60,7 +60,7 @@ def folders(run: RunDirectory) -> list[Path]:
     """Every folder in which something is written while the run goes on."""
     fixed = [run.path / name for name in ("splits", "cards", "studies", "sources", "workers", "lock")]
     studies = [study.path for study in run.study_folders()]
-    stages = [path / stage for path in studies for stage in ("search", "confirm")]
+    stages = [path / stage for path in studies for stage in ("search", "again", "confirm")]
     present = [path for path in (*fixed, *studies, *stages) if path.is_dir()]
     return [run.path, *present, *(trial.path for trial in run.trials(described=False))]
 

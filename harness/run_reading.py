@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from harness.choice_reading import is_present, reevaluations
 from harness.errors import one_line
 from harness.files import TornFileError
 from harness.halt import halt_reason
@@ -189,15 +190,18 @@ class StudyReader:
         results = [slot[:1] if ended else slot for slot, ended in zip(results, pruned, strict=True)]
         wanted = [slot[:1] if ended else slot for slot, ended in zip(wanted, pruned, strict=True)]
         searched = all(result is not None for slot in results for result in slot)
-        scores = [score for slot in results if (score := _mean_score(slot)) is not None]
+        scored = {number: score for number, slot in enumerate(results) if (score := _mean_score(slot)) is not None}
         present = [existing[name] for slot in wanted for name in slot if name in existing]
-        confirm, total = self._confirm(description, slots, metric, searched, bool(scores))
+        again = reevaluations(self.folder, description, metric, scored, searched)
+        present += [trial for trial in again if trial.path.is_dir()]
+        chooses = searched and all(trials.result(trial, metric) is not None for trial in again)
+        confirm, total = self._confirm(description, metric, chooses, bool(scored))
         tally = trials.tally([*present, *confirm], metric, epochs, now)
         slots_begun = sum(any(name in existing for name in slot) for slot in wanted)
         counted = {trial.path for trial in (*present, *confirm)}
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
         others = trials.tally((t for t in self.folder.every_trial() if t.path not in counted), metric, epochs, now)
-        total += sum(map(len, wanted))
+        total += sum(map(len, wanted)) + len(again)
         weights = description["backbone"]["weights"]
         return StudyOverview(
             name=self.folder.name,
@@ -206,7 +210,7 @@ class StudyReader:
             pruned=tally.pruned,
             interrupted=tally.interrupted,
             metric=metric,
-            best=_best(scores, metric),
+            best=_best(list(scored.values()), metric),
             complete=tally.done + len(tally.failures) == total,
             running=tuple(tally.running),
             failures=tuple(tally.failures),
@@ -233,15 +237,15 @@ class StudyReader:
         return [(known, trial) for trial in known.unread(self.folder.every_trial())]
 
     def _confirm(
-        self, description: Mapping[str, Any], slots: int, metric: str, searched: bool, any_score: bool
+        self, description: Mapping[str, Any], metric: str, chooses: bool, any_score: bool
     ) -> tuple[list[TrialFolder], int]:
-        """Confirm trials that have begun, and how many there will be."""
-        if searched and not any_score:
+        """Confirm trials that have begun, and how many there will be; ``chooses``: whether the choice can be made."""
+        if chooses and not any_score:
             return [], 0
         seeds = description["confirm_seeds"]
-        chosen = self._chosen() if searched else None
-        # A search that has grown chooses anew; until then nobody knows what will be confirmed.
-        if chosen is None or chosen.get("of") != slots:
+        chosen = self._chosen() if chooses else None
+        # A search that has grown, or goes by another rule, chooses anew; until then nobody knows what is confirmed.
+        if chosen is None or not is_present(chosen, description):
             return [], len(seeds) + self._repeat
         name = str(chosen["configuration"])
         trials = [self.folder.confirm_trial(name, seed) for seed in seeds]

@@ -21,7 +21,7 @@ from harness.method import Method
 from harness.reading_ahead import each
 from harness.space import check_configuration
 from harness.store import TrialFolder
-from harness.studies import Source, Study
+from harness.studies import Schedule, Source, Study
 from harness.study_state import StudyState
 from harness.tasks import Candidate, Proposal, Task
 from harness.train.job import TrialJob
@@ -62,7 +62,7 @@ class Scheduler:
         for state in self._in_turn():
             if self._ready(state.study) and _fits(state, seconds_left):
                 for candidate in self._candidates(state):
-                    if not self._affords(candidate.stage, state.study.name):
+                    if not self._affords(candidate.begins, state.study.name):
                         break
                     task = self._claim(state, candidate)
                     if task is not None:
@@ -161,7 +161,7 @@ class Scheduler:
         for state in self.states:
             if self._ready(state.study):
                 candidate = next(self._candidates(state), None)
-                if candidate is not None and self._affords(candidate.stage, state.study.name):
+                if candidate is not None and self._affords(candidate.begins, state.study.name):
                     return True
                 if self._driven(state) and self._affords("search", state.study.name):
                     return True
@@ -220,6 +220,9 @@ class Scheduler:
                 return
             for seed, folder in state.open_trials(slot):
                 yield Candidate("search", slot, seed, folder)
+        for slot, seed, folder in state.reevaluations():
+            if state.result(folder) is None:
+                yield Candidate("search", slot, seed, folder, reevaluates=True)
         confirm = state.confirm_folders()
         for seed, folder in confirm:
             if state.result(folder) is None:
@@ -244,7 +247,7 @@ class Scheduler:
             for slot in self._slots(state):
                 if all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
                     yield from (folder for _, folder in state.open_trials(slot))
-            yield from (folder for _, folder in state.confirm_folders())
+            yield from state.after_search()
             repeat = state.repeat_folder()
             if repeat is not None:
                 yield repeat
@@ -280,7 +283,12 @@ class Scheduler:
             return {**candidate.repeats.request(), "repeat": True}
         study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
         conditioned: Sequence[int] = ()
-        if candidate.proposal is not None:
+        schedule: Schedule = ()
+        if candidate.reevaluates:
+            assert slot is not None
+            hyperparameters, schedule = state.as_trained(slot)
+            conditioned = range(study.slots)
+        elif candidate.proposal is not None:
             hyperparameters = dict(candidate.proposal.hyperparameters)
             conditioned = candidate.proposal.conditioned_on
         elif stage == "search":
@@ -290,8 +298,7 @@ class Scheduler:
         else:
             chosen = state.chosen()
             assert chosen is not None
-            hyperparameters = chosen
-        schedule = [] if stage == "search" else list(state.schedule())
+            hyperparameters, schedule = chosen, state.schedule()
         return {
             "stage": stage,
             "study": study.name,
@@ -301,7 +308,7 @@ class Scheduler:
             "conditioned_on": list(conditioned),
             "threads": self._threads,
             "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
-            **({"schedule": schedule} if schedule else {}),
+            **({"schedule": list(schedule)} if schedule else {}),
         }
 
     def _claim_source(self, source: Source) -> Task | None:

@@ -293,8 +293,9 @@ class SweepSpec(Section):
     def _agree(self) -> SweepSpec:
         chosen = [] if isinstance(self.confirm.seeds, int) else self.confirm.seeds
         for index, seed in enumerate(chosen):
-            if seed in self.search.seeds:
-                raise fault(["confirm", "seeds", index], f"seed {seed} tunes in search.seeds; take fresh ones")
+            if seed in self.search.tuning_seeds:
+                where = "search.seeds" if seed in self.search.seeds else "the re-evaluation of search.choose: top_k"
+                raise fault(["confirm", "seeds", index], f"seed {seed} tunes in {where}; take fresh ones")
         if self.train.sampling == self.train.class_weights == "balanced":
             raise fault(["train", "sampling"], "balanced corrects a second time what class_weights has; choose one")
         if self.confirm.control is not None and self.confirm.control not in self.methods:

@@ -18,6 +18,7 @@ OWN_PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patience")
 RAY_PRUNERS = ("none", "asha", "hyperband", "pbt")
 RAY_SAMPLERS = ("tpe", "random")
 
+Rule = Literal["best", "top_k", "surrogate_mean"]
 Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
 
 
@@ -57,11 +58,12 @@ class SearchSpec(Section):
         description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
     )
 
-    choose: Literal["best", "surrogate_mean"] = Field(
+    choose: Rule = Field(
         "best",
-        description="Which slot is confirmed: that with the best score, or that of which a model of all scores "
-        "expects most.",
+        description="Which slot is confirmed: that with the best score; of the best ones, after each was trained once "
+        "more on a further tuning seed, that with the best mean; or that of which a model of all scores expects most.",
     )
+    top: int = Field(5, ge=2, description="top_k: so many of the best slots are trained once more.")
 
     @field_validator("anchors")
     @classmethod
@@ -83,7 +85,21 @@ class SearchSpec(Section):
 
     def identity(self) -> dict[str, Any]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return self.model_dump(mode="json", exclude={"trials", "choose"})
+        return self.model_dump(mode="json", exclude={"trials", "choose", "top"})
+
+    def declared(self) -> dict[str, Any]:
+        """All of it that counts, for the declaration that is locked at the first launch."""
+        return self.model_dump(mode="json", exclude=None if self.choose == "top_k" else {"top"})
+
+    @property
+    def further_seed(self) -> int | None:
+        """The tuning seed on which the best slots are trained once more; None where none is."""
+        return max(self.seeds) + 1 if self.choose == "top_k" else None
+
+    @property
+    def tuning_seeds(self) -> list[int]:
+        """Every seed on which something may be tuned, so that it cannot confirm."""
+        return [*self.seeds, *([] if self.further_seed is None else [self.further_seed])]
 
     @property
     def minimised(self) -> bool:

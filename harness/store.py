@@ -10,6 +10,7 @@
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
     RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
+    RUN/studies/METHOD@DATASET/again/0003-s1/      a trial: slot 3, one of the best, on a further tuning seed
     RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
@@ -87,6 +88,10 @@ class StudyFolder:
         """The folder of a search trial, whether it exists or not."""
         return TrialFolder(self.path / "search" / f"{slot:04d}-s{seed}", "search")
 
+    def reevaluation(self, slot: int, seed: int) -> TrialFolder:
+        """The folder of a trial that trains one of the best slots on a further tuning seed."""
+        return TrialFolder(self.path / "again" / f"{slot:04d}-s{seed}", "search")
+
     def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
         return TrialFolder(self.path / "confirm" / f"{configuration}-s{seed}", "confirm")
@@ -103,9 +108,14 @@ class StudyFolder:
         """Every repetition of a confirm trial that exists, by name; their stage is "confirm"."""
         return [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm") if path.name.endswith(AGAIN)]
 
+    def reevaluations(self) -> list[TrialFolder]:
+        """Every trial of one of the best slots on a further tuning seed that exists; their stage is "search"."""
+        return [TrialFolder(path, "search") for path in _folders(self.path / "again")]
+
     def every_trial(self) -> Iterator[TrialFolder]:
-        """Every trial folder that exists: search before confirm before its repetitions."""
+        """Every trial folder that exists: search before re-evaluations before confirm before its repetitions."""
         yield from self.trials("search")
+        yield from self.reevaluations()
         confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
         yield from (trial for trial in confirm if not trial.name.endswith(AGAIN))
         yield from (trial for trial in confirm if trial.name.endswith(AGAIN))

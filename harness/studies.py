@@ -103,6 +103,11 @@ class Study:
         """``METHOD@DATASET``."""
         return self.folder.name
 
+    @property
+    def reevaluations(self) -> int:
+        """How many of the best slots are trained once more before one is chosen, if as many have a score."""
+        return 0 if self.search.further_seed is None else min(self.search.top, self.slots)
+
     def engine(self) -> Engine:
         """A new engine that asks this study's slots."""
         return make_engine(self.space, self.search, self.name)
@@ -127,6 +132,8 @@ class Study:
             "backbone": {"name": self.backbone, "weights": weights},
             "search_slots": self.slots,
             "search_seeds": list(self.search.seeds),
+            "choose": self.search.choose,
+            "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
             "confirm_seeds": list(self.confirm_seeds),
             "identity": self.identity,
         }
@@ -228,7 +235,7 @@ class Planner:
             train=spec.train,
             search=search,
             slots=make_engine(space, search, folder.name).slots,
-            confirm_seeds=spec.confirm.seed_list(search.seeds),
+            confirm_seeds=spec.confirm.seed_list(search.tuning_seeds),
             repeat=spec.confirm.repeat,
             identity=identity,
             folder=folder,

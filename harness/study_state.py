@@ -11,7 +11,7 @@ from harness.files import TornFileError
 from harness.identity import configuration_hash
 from harness.metrics import METRICS
 from harness.reading_ahead import each
-from harness.search import Asked, choose
+from harness.search import Asked, best_slots, choose, compared
 from harness.search.rungs import Judge
 from harness.space import Value
 from harness.spec_search import SearchSpec
@@ -31,6 +31,7 @@ class StudyState:
 
     def __post_init__(self) -> None:
         self.engine = self.study.engine()
+        self._best: list[int] | None = None
         self._chosen: dict[str, Value] | None = None
         self._schedule: Schedule = ()
 
@@ -107,6 +108,25 @@ class StudyState:
             self.slot_finished(slot) for slot in reversed(range(self.study.slots))
         )
 
+    def reevaluations(self) -> list[tuple[int, int, TrialFolder]]:
+        """The best slots that are trained once more before one is chosen, each with the further seed and its trial.
+
+        Empty before the search is complete, or where the choice needs none.
+        """
+        seed = self.study.search.further_seed
+        if seed is None or not self.searched():
+            return []
+        if self._best is None:
+            self._best = [entry.slot for entry in best_slots(self._history(), self.study.search.top)]
+        return [(slot, seed, self.study.folder.reevaluation(slot, seed)) for slot in self._best]
+
+    def as_trained(self, slot: int) -> tuple[dict[str, Value], Schedule]:
+        """The hyperparameters that a finished slot began with, and how they changed on the way."""
+        schedule = (self.result(self.slot_trials(slot)[0][1]) or {}).get("schedule", [])
+        asked = self.asked(slot)
+        assert asked is not None
+        return (schedule[0]["hyperparameters"] if schedule else dict(asked.hyperparameters)), schedule
+
     def confirm_folders(self) -> list[tuple[int, TrialFolder]]:
         """Confirm seeds with their trials; empty before the search is complete or when all of it failed."""
         hyperparameters = self.chosen()
@@ -114,6 +134,11 @@ class StudyState:
             return []
         name = configuration_hash(hyperparameters, self.schedule())
         return [(seed, self.study.folder.confirm_trial(name, seed)) for seed in self.study.confirm_seeds]
+
+    def after_search(self) -> list[TrialFolder]:
+        """The trials that follow a complete search: re-evaluations, and once there is a choice its confirm trials."""
+        again = [folder for _, _, folder in self.reevaluations()]
+        return [*again, *(folder for _, folder in self.confirm_folders())]
 
     def repeat_folder(self) -> TrialFolder | None:
         """The repetition of the first confirm trial; None before that one is done, where it failed, or if not asked."""
@@ -127,22 +152,21 @@ class StudyState:
         """Every trial that the study is now known to have, begun or not, in the order in which they are to run."""
         search = [folder for slot in range(self.study.slots) for _, folder in self.slot_trials(slot)]
         repeat = self.repeat_folder()
-        return [*search, *(folder for _, folder in self.confirm_folders()), *([] if repeat is None else [repeat])]
+        return [*search, *self.after_search(), *([] if repeat is None else [repeat])]
 
     def chosen(self) -> dict[str, Value] | None:
-        """The configuration that the complete search chose; recorded on first sight."""
+        """The configuration that the complete search chose; recorded on first sight, with what other rules take."""
         if self._chosen is not None:
             return dict(self._chosen)
-        if not self.searched():
+        if not self._may_choose():
             return None
-        history = [asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None]
-        found = choose(history, self.study.space, self.study.search)
+        study, again = self.study, self._again()
+        found = choose(self._history(), study.space, study.search, again)
         if found is None:
             return None
         best, sign = found.slot, _sign(self.study.search.metric)
         assert best.score is not None
-        schedule = (self.result(self.slot_trials(best.slot)[0][1]) or {}).get("schedule", [])
-        begins_with = schedule[0]["hyperparameters"] if schedule else dict(best.hyperparameters)
+        begins_with, schedule = self.as_trained(best.slot)
         choice: dict[str, Any] = {
             "slot": best.slot,
             "metric": self.study.search.metric,
@@ -150,12 +174,18 @@ class StudyState:
             "hyperparameters": begins_with,
             "configuration": configuration_hash(begins_with, schedule),
             "of": self.study.slots,
+            "rule": study.search.choose,
             **({"schedule": schedule} if schedule else {}),
+            **({} if found.expected is None else {"expected": sign * found.expected}),
+            **({"again": {str(slot): score and sign * score for slot, score in again.items()}} if again else {}),
         }
-        if found.expected is not None:
-            choice.update(rule=self.study.search.choose, expected=sign * found.expected)
-        if self.study.folder.chosen() != choice:
-            self.study.folder.choose(choice)
+        recorded = study.folder.chosen() or {}
+        if {key: value for key, value in recorded.items() if key != "rules"} != choice:
+            rules = compared(self._history(), study.space, study.search, again)
+            choice["rules"] = {
+                rule: {"slot": one.slot.slot, "promised": sign * one.promised} for rule, one in rules.items()
+            }
+            study.folder.choose(choice)
         self._chosen, self._schedule = begins_with, schedule
         return dict(begins_with)
 
@@ -165,18 +195,24 @@ class StudyState:
         return self._schedule
 
     def begun(self) -> int:
-        """How many trials of its present stage were begun: slots that were asked, then confirm trials."""
+        """How many trials of its present stage were begun: slots that were asked, then what follows the search."""
         if self.searched():
-            return sum(self.result(folder) is not None or folder.claimed for _, folder in self.confirm_folders())
+            return sum(self.result(folder) is not None or folder.claimed for folder in self.after_search())
         return next((slot for slot in range(self.study.slots) if self.asked(slot) is None), self.study.slots)
 
     def unconfirmed(self) -> int:
-        """How many confirm trials nobody has begun, the repetition included; 0 where all of the search failed."""
+        """How many trials that follow the search nobody has begun: re-evaluations, confirm trials, the repetition.
+
+        0 where all of the search failed.
+        """
         wanted = len(self.study.confirm_seeds) + self.study.repeat
         if not self.searched():
-            return wanted
+            return self.study.reevaluations + wanted
+        if not self._may_choose():
+            return len(self.reevaluations()) + wanted - self.begun()
         if self.chosen() is None:
             return 0
+        wanted += len(self.reevaluations())
         repeat = self.repeat_folder()
         if self._first_confirmed() not in ("done", None):
             wanted -= self.study.repeat
@@ -184,20 +220,34 @@ class StudyState:
 
     def complete(self) -> bool:
         """Whether nothing of the study is left to do."""
-        if not self.searched() or any(self.result(folder) is None for _, folder in self.confirm_folders()):
+        if not self._may_choose() or any(self.result(folder) is None for _, folder in self.confirm_folders()):
             return False
         repeat = self.repeat_folder()
         return repeat is None or self.result(repeat) is not None
 
     def total(self) -> int:
-        """Number of trials of the study: search, confirm, and the repetition unless what it repeats has failed."""
+        """Number of trials of the study; the repetition counts unless what it repeats has failed."""
         study = self.study
         repeats = int(study.repeat and self._first_confirmed() in ("done", None))
-        return sum(len(self.slot_trials(slot)) for slot in range(study.slots)) + len(study.confirm_seeds) + repeats
+        again = len(self.reevaluations()) if self.searched() else study.reevaluations
+        search = sum(len(self.slot_trials(slot)) for slot in range(study.slots))
+        return search + again + len(study.confirm_seeds) + repeats
 
     def finished(self) -> list[dict[str, Any]]:
         """Results so far, search first."""
         return [result for folder in self.folders() if (result := self.result(folder)) is not None]
+
+    def _history(self) -> list[Asked]:
+        return [asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None]
+
+    def _may_choose(self) -> bool:
+        """Whether all that a choice rests on is finished."""
+        return self.searched() and all(self.result(folder) is not None for *_, folder in self.reevaluations())
+
+    def _again(self) -> dict[int, float | None]:
+        """Slot → score on the further seed, signed so that higher is better; None where that training failed."""
+        metric = self.study.search.metric
+        return {slot: slot_score([self.result(folder)], metric) for slot, _, folder in self.reevaluations()}
 
     def _first_confirmed(self) -> str | None:
         """The status of the first confirm trial; None while it is not finished."""

@@ -46,3 +46,10 @@ class Candidate:
     """The finished trial whose training it runs once more, if it does."""
     proposal: Proposal | None = None
     """What a driver wants it to run, if one hands it out."""
+    reevaluates: bool = False
+    """Whether it trains one of the best slots of a complete search on a further tuning seed."""
+
+    @property
+    def begins(self) -> Literal["search", "confirm"]:
+        """What of its study begins with it, for the budget: what follows a complete search is part of confirming it."""
+        return "confirm" if self.reevaluates else self.stage

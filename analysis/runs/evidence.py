@@ -242,7 +242,8 @@ def _cell(key: tuple[str, str], description: Mapping[str, Any], rows: Sequence[d
             if seed in done and done[seed]["device"] == row["device"]
         ),
         devices=tuple(sorted({row["device"] for row in done.values() if row["device"] is not None})),
-        search_trials=int(description["search_slots"]) * len(description["search_seeds"]),
+        search_trials=int(description["search_slots"]) * len(description["search_seeds"])
+        + int((description.get("reevaluation") or {"slots": 0})["slots"]),
         origins={seed: (prefix / row["trial"]).as_posix() for seed, row in sorted(confirmed.items())},
     )
 

@@ -24,7 +24,7 @@ _PLACE: dict[str, DataTypeClass] = {
     "trial": pl.String,  # path inside the run directory
     "method": pl.String,  # as labelled in the sweep file
     "dataset": pl.String,
-    "stage": pl.String,  # source, search, confirm, repeat
+    "stage": pl.String,  # source, search, again (best slots on a further tuning seed), confirm, repeat
 }
 _TRIAL: dict[str, DataTypeClass] = {
     **_PLACE,
@@ -96,7 +96,7 @@ def read(run: RunDirectory, pool: Pool = HERE) -> Records:
 
 
 def trials(run: RunDirectory) -> pl.DataFrame:
-    """One row a trial of every stage, in the order of the run directory: search, confirm, repeat.
+    """One row a trial of every stage, in the order of the run directory: search, again, confirm, repeat.
 
     A trial without a result has the status ``unfinished``; its epochs are those of its curve so far. Metrics
     that a result leaves undefined are null.
@@ -153,7 +153,10 @@ def declared(run: RunDirectory) -> int:
 
 def _of_study(run: RunDirectory, study: StudyFolder) -> Records:
     description, chosen = study.description(), study.chosen()
-    stages = {"search": study.trials("search"), "confirm": study.trials("confirm"), "repeat": study.repeats()}
+    stages = {
+        "search": study.trials("search"), "again": study.reevaluations(), "confirm": study.trials("confirm"),
+        "repeat": study.repeats(),
+    }  # fmt: skip
     return _joined([_records(run, folders, stage, description, chosen) for stage, folders in stages.items()])
 
 

@@ -33,8 +33,8 @@ class Spent:
     epochs: int
     """Epochs that are recorded: those that a dead attempt ran after its last checkpoint are not known."""
     seconds: dict[str, float]
-    """Stage → device-seconds; ``repeat`` are confirm trials run again with the same seed, ``other`` those outside the
-    comparison."""
+    """Stage → device-seconds; ``again`` are the best slots on a further tuning seed, ``repeat`` confirm trials run
+    again with the same seed, ``other`` those outside the comparison."""
 
 
 def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[str, str], int]) -> list[Spent]:

@@ -79,6 +79,8 @@ class Study:
     search_seeds: tuple[int, ...]
     space: dict[str, dict[str, Any]]
     chosen: dict[str, Any] | None
+    again: Stage
+    """The best slots on a further tuning seed, where the choice rests on that."""
     default_value: float | None
     """Validation score of slot 0, mean over the search seeds; None unless every one of them is done."""
     confirmed_value: float | None
@@ -232,25 +234,26 @@ def _mark_outside(descriptions: Iterable[Mapping[str, Any]], trials: pl.DataFram
 def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFrame, metric: str) -> Study:
     chosen = folder.chosen()
     dataset, method = _key(description)
-    searched, confirmed = (own.filter(pl.col("stage") == stage) for stage in ("search", "confirm"))
+    searched, repeated, confirmed = (own.filter(pl.col("stage") == s) for s in ("search", "again", "confirm"))
     slots, search_seeds = int(description["search_slots"]), list(description["search_seeds"])
     confirm_seeds = [int(seed) for seed in description["confirm_seeds"]]
     done = confirmed.filter(pl.col("status") == "done").sort("seed")
     # Where the first tuning seed was pruned, the slot has no other trials.
     unneeded = searched.filter(pl.col("status") == "pruned").height * (len(search_seeds) - 1)
     search = _stage(searched, slots * len(search_seeds) - unneeded)
+    again = _stage(repeated, int((description.get("reevaluation") or {"slots": 0})["slots"]))
     confirm = _stage(confirmed, len(confirm_seeds))
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
     default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
-    timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "confirm"]))
+    timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "again", "confirm"]))
     seconds = timed["train_seconds"].drop_nulls().to_list()
     return Study(
         dataset=dataset,
         method=method,
         plugin=str(description["method"]),
         summary=str(description.get("summary", "")),
-        missing=tuple(_missing(search, chosen, waiting)),
+        missing=tuple(_missing(search, again, chosen, waiting)),
         search=search,
         confirm=confirm,
         slots=slots,
@@ -258,6 +261,7 @@ def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFram
         search_seeds=tuple(search_seeds),
         space=dict(description["space"]),
         chosen=chosen,
+        again=again,
         default_value=_mean(default[f"val_{metric}"], len(search_seeds)),
         confirmed_value=_mean(done[f"val_{metric}"], done.height),
         scores={name: _score(name, done) for name in frames.METRICS},
@@ -276,11 +280,13 @@ def _stage(trials: pl.DataFrame, declared: int) -> Stage:
     return Stage(declared, done, failed.height, dict(causes.iter_rows()), pruned)
 
 
-def _missing(search: Stage, chosen: Mapping[str, Any] | None, waiting: Sequence[int]) -> list[str]:
+def _missing(search: Stage, again: Stage, chosen: Mapping[str, Any] | None, waiting: Sequence[int]) -> list[str]:
     parts = []
     if search.missing > 0:
         parts.append(f"search: {search.missing} of {search.declared} trials have no result")
     if chosen is None:
+        if again.missing > 0:
+            parts.append(f"re-evaluation: {again.missing} of {again.declared} trials have no result")
         parts.append("no configuration chosen yet")
     if waiting:
         parts.append(f"confirm: no result for {_seeds(waiting)}")

@@ -99,7 +99,7 @@ def _cost_row(spent: Spent, median: float | None) -> tuple[str, ...]:
         count(spent.attempts_without_result),
         count(spent.epochs),
         number(median, 1),
-        number(seconds.get("search", 0.0), 1),
+        number(seconds.get("search", 0.0) + seconds.get("again", 0.0), 1),
         number(seconds.get("confirm", 0.0), 1),
         number(seconds.get("other", 0.0) + seconds.get("source", 0.0), 1),
         number(sum(seconds.values()), 1),

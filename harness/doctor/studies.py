@@ -21,7 +21,7 @@ def examine_trials(study: StudyFolder) -> Iterator[Finding]:
     if fault is not None:
         return
     identity, agreeing, others = description["identity"], 0, []
-    for trial in [*study.trials("search"), *study.trials("confirm"), *study.repeats()]:
+    for trial in study.every_trial():
         lost, asked = read(trial.request_path, ("stage", "hyperparameters", "seed", "identity"))
         if lost is not None:
             continue

@@ -19,7 +19,7 @@ class ExportedTrial:
     study: str
     """``METHOD@DATASET``."""
     stage: str
-    """search, confirm or repeat."""
+    """search, again (one of the best slots, on a further tuning seed), confirm or repeat."""
     name: str
     """Name of its folder."""
     request: dict[str, Any]
@@ -56,12 +56,15 @@ class ExportedTrial:
 
 
 def trials_of(study: StudyFolder) -> Iterator[ExportedTrial]:
-    """The begun trials of a study: search, confirm, repetitions.
+    """The begun trials of a study: search, re-evaluations, confirm, repetitions.
 
     Raises:
         TornFileError: a file of a trial is not readable.
     """
-    stages = {"search": study.trials("search"), "confirm": study.trials("confirm"), "repeat": study.repeats()}
+    stages = {
+        "search": study.trials("search"), "again": study.reevaluations(), "confirm": study.trials("confirm"),
+        "repeat": study.repeats(),
+    }  # fmt: skip
     for stage, folders in stages.items():
         for folder in folders:
             if folder.has_request():

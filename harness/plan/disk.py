@@ -70,7 +70,7 @@ def disk(
         epochs = 1 if any(parts.fit is not None for parts in sizes.parts) else shape.shape.epochs
         results += shape.trials * ((sizes.result_bytes or TYPICAL.result_bytes or 0) + LEASE_AND_LOG)
         curves += round(shape.trials * epochs * (sizes.epoch_bytes or TYPICAL.epoch_bytes or 0.0))
-        files += shape.search_trials * SEARCH_FILES + confirmed * CONFIRM_FILES
+        files += (shape.search_trials + shape.reevaluations) * SEARCH_FILES + confirmed * CONFIRM_FILES
         largest = max(largest, sizes.checkpoint_bytes or 0)
         if shape.slots:
             predictions += confirmed * rows[shape.dataset]

@@ -71,7 +71,8 @@ class Plan:
                 {
                     "name": shape.name, "method": shape.method, "dataset": shape.dataset, "slots": shape.slots,
                     "search_trials": shape.search_trials, "confirm_trials": shape.confirm_trials,
-                    "repeats": shape.repeats, "trials": shape.trials, "steps": shape.steps,
+                    "reevaluations": shape.reevaluations, "repeats": shape.repeats,
+                    "trials": shape.trials, "steps": shape.steps,
                     "device_seconds": _span(self.seconds.get(shape.name)),
                 }
                 for shape in self.shapes
@@ -117,7 +118,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         for span in seconds.values():
             total += span
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
-    seeds = len(spec.confirm.seed_list(spec.search.seeds))
+    seeds = len(spec.confirm.seed_list(spec.search.tuning_seeds))
     declared = family(spec.confirm, seeds, len(spec.methods), len(spec.datasets))
     room = disk(shapes, studies, means.measured, means.workers)
     found = list(_detectable(spec, studies, seeds, declared, means))

@@ -53,7 +53,9 @@ def _totals(plan: Plan) -> Iterator[Text]:
     confirm = sum(shape.confirm_trials for shape in plan.shapes)
     repeats = sum(shape.repeats for shape in plan.shapes)
     first = sum(1 for shape in plan.shapes if not shape.slots)
-    listed = [f"{search:,} search", f"{confirm:,} confirm", f"{repeats:,} repeated"]
+    again = sum(shape.reevaluations for shape in plan.shapes)
+    listed = [f"{search:,} search", *([f"{again:,} re-evaluated"] if again else [])]
+    listed += [f"{confirm:,} confirm", f"{repeats:,} repeated"]
     listed += [f"{first:,} for backbones that are trained first"] if first else []
     trials, steps = sum(shape.trials for shape in plan.shapes), sum(shape.steps for shape in plan.shapes)
     most = "at most " if plan.fewer_trials else ""

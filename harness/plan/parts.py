@@ -117,6 +117,7 @@ def study_seconds(study: StudyShape, measured: Measured, stops: Stops) -> Span:
             False,
             min(stops.rung or study.shape.epochs, stops.patience or study.shape.epochs),
         ),
+        (study.reevaluations, False, stops.patience),
         (study.confirm_trials + study.repeats, True, stops.patience),
     )
     for trials, confirm, fewest in stages:

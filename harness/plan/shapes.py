@@ -42,6 +42,8 @@ class StudyShape:
     shape: Shape
     slots: int
     search_trials: int
+    reevaluations: int
+    """Of the best slots, on a further tuning seed."""
     confirm_trials: int
     repeats: int
     waits: int
@@ -50,7 +52,7 @@ class StudyShape:
     @property
     def trials(self) -> int:
         """All of them; a backbone is one."""
-        return self.search_trials + self.confirm_trials + self.repeats
+        return self.search_trials + self.reevaluations + self.confirm_trials + self.repeats
 
     @property
     def steps(self) -> int:
@@ -107,9 +109,10 @@ def _study(study: Study) -> StudyShape:
         shape=shape_of(study.dataset, study.train, study.method.cls, default),
         slots=study.slots,
         search_trials=study.slots * len(study.search.seeds),
+        reevaluations=study.reevaluations,
         confirm_trials=len(study.confirm_seeds),
         repeats=int(study.repeat),
-        waits=_longest_wait(study) + 1 + study.repeat,
+        waits=_longest_wait(study) + (study.reevaluations > 0) + 1 + study.repeat,
     )
 
 
@@ -121,6 +124,7 @@ def _source(source: Source) -> StudyShape:
         shape=shape_of(source.dataset, source.train, source.method, source.hyperparameters),
         slots=0,
         search_trials=1,
+        reevaluations=0,
         confirm_trials=0,
         repeats=0,
         waits=1,

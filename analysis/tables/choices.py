@@ -1,0 +1,56 @@
+"""What each rule of choice takes from a search, what it promised, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis.contents import NOT_AVAILABLE, Table, number
+from analysis.runs.summary import LOWER_IS_BETTER, Study, Summary
+
+RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "surrogate_mean": "best by a model"}
+
+
+def choices(summary: Summary) -> Table | None:
+    """A row for each rule of each study; None where no search has recorded what other rules would have taken."""
+    groups = [(name, [row for study in summary.of(name) for row in _rows(study, summary)]) for name in summary.datasets]
+    if not any(rows for _, rows in groups):
+        return None
+    return Table(
+        name="choices",
+        caption="What each rule takes from the same search, and how much too optimistic it was.",
+        head=(
+            "Method", "Rule", "Slot", "Promised, validation", "Further seed, validation", "Optimism there",
+            "Fresh seeds, validation", "Optimism there", "Fresh seeds, test", "Optimism there",
+        ),
+        align="llrrrrrrrr",
+        groups=tuple((name, tuple(rows)) for name, rows in groups if rows),
+        note="The rule with * has chosen; only its configuration was confirmed, so that other rules have fresh seeds "
+        "where they take the same slot. Promised: the score of the slot, its mean with the further tuning seed, or "
+        "what a model of all scores expects. Further seed: on which the best slots were trained once more; a rule "
+        "that has not used it is not favoured by it. Optimism: what was promised less what came of it, with the sign "
+        "turned where lower is better, so that positive is too optimistic: by luck of the seed on fresh ones, by "
+        "that of the validation images, too, on test images.",
+    )  # fmt: skip
+
+
+def _rows(study: Study, summary: Summary) -> Iterator[tuple[str, ...]]:
+    chosen: Mapping[str, Any] = study.chosen or {}
+    again = chosen.get("again", {})
+    for rule, found in chosen.get("rules", {}).items():
+        slot, promised = int(found["slot"]), float(found["promised"])
+        further = None if rule == "top_k" else again.get(str(slot))
+        same = slot == chosen["slot"]
+        fresh = study.confirmed_value if same else None
+        tested = study.scores[summary.metric].mean if same else None
+        compared = [
+            cell for value in (further, fresh, tested) for cell in (number(value), _less(promised, value, summary))
+        ]
+        used = "*" if rule == chosen.get("rule") else ""
+        yield (study.method, f"{RULES.get(rule, rule)}{used}", str(slot), number(promised), *compared)
+
+
+def _less(promised: float, came: float | None, summary: Summary) -> str:
+    if came is None:
+        return NOT_AVAILABLE
+    return number((came - promised) if summary.metric in LOWER_IS_BETTER else promised - came)
