@@ -39,7 +39,8 @@ from harness.costs import optimizer_bytes
 from harness.errors import RequestError, one_line, run_command
 from harness.method import Method
 from harness.plugins import discover
-from harness.space import Value, defaults, override
+from harness.space import Value, defaults
+from harness.space_forms import override
 from harness.train.step import StepContext, build_optimizer, set_learning_rates
 
 Row = dict[str, Any]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from harness.conditions import condition_in_words
 from harness.plugins import Catalogue
 from harness.search import make_engine
-from harness.space import Choice, Fixed, Parameter, override
+from harness.space import Choice, Fixed, Parameter
+from harness.space_forms import override
 from harness.spec import SweepSpec
 
 
@@ -64,5 +66,7 @@ def _domain(parameter: Parameter) -> str:
     if isinstance(parameter, Fixed):
         return repr(parameter.default)
     if isinstance(parameter, Choice):
-        return "{" + ", ".join(map(str, parameter.choices)) + "}"
-    return f"[{parameter.low:g}, {parameter.high:g}]{' log' if parameter.log else ''}"
+        domain = "{" + ", ".join(map(str, parameter.choices)) + "}"
+    else:
+        domain = f"[{parameter.low:g}, {parameter.high:g}]{' log' if parameter.log else ''}"
+    return domain + condition_in_words(parameter)

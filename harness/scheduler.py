@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from harness.attempts import deaths_in_a_row, give_up, must_wait
 from harness.budget import Budget
+from harness.conditions import check_configuration
 from harness.halt import halt_reason
 from harness.lease import Lease
 from harness.method import Method
 from harness.reading_ahead import each
-from harness.space import check_configuration
 from harness.store import TrialFolder
 from harness.studies import Schedule, Source, Study
 from harness.study_state import StudyState

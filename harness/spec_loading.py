@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from harness.dataset import Dataset, Options
 from harness.errors import RequestError
 from harness.search import make_engine
-from harness.space import Parameter, Space, override
+from harness.space import Parameter, Space
+from harness.space_forms import override
 from harness.spec import BackboneSpec, DatasetSpec, SweepSpec
 from harness.spec_messages import explain, validated
 from harness.yaml_source import YamlSource

@@ -28,7 +28,7 @@ class SearchSpec(Section):
     engine: Literal["optuna", "ray"] = Field(
         "optuna", description="Who hands slots out: this program with Optuna's samplers, or Ray Tune."
     )
-    sampler: Literal["tpe", "gp", "random", "grid", "qmc"] = Field(
+    sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "qmc"] = Field(
         "tpe", description="How configurations are proposed."
     )
     pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience", "pbt"] = Field(

@@ -20,7 +20,8 @@ from harness.identity import canonical_hash, trial_identity
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
 from harness.search import Engine, make_engine
-from harness.space import Parameter, Value, defaults, override, to_json
+from harness.space import Parameter, Value, defaults, to_json
+from harness.space_forms import override
 from harness.spec import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec_loading import read_options
 from harness.spec_search import SearchSpec

@@ -279,13 +279,15 @@ def _causes(causes: Mapping[str, int]) -> str:
 
 
 def _domain(parameter: Mapping[str, Any]) -> str:
-    kind = parameter["kind"]
+    kind, domain = parameter["kind"], "fixed"
     if kind == "Choice":
-        return "one of " + ", ".join(map(_plain, parameter["choices"]))
-    if kind in ("Float", "Int"):
+        domain = "one of " + ", ".join(map(_plain, parameter["choices"]))
+    elif kind in ("Float", "Int"):
         scale = ", log" if parameter.get("log") else ""
-        return f"[{_plain(parameter['low'])}, {_plain(parameter['high'])}]{scale}"
-    return "fixed"
+        domain = f"[{_plain(parameter['low'])}, {_plain(parameter['high'])}]{scale}"
+    for name, values in parameter.get("when", {}).items():
+        domain += f", where {name} is {' or '.join(map(_plain, values))}"
+    return domain + (f", at most {parameter['at_most']}" if parameter.get("at_most") else "")
 
 
 def _plain(value: Any) -> str:

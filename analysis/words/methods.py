@@ -14,6 +14,7 @@ from analysis.words.statistics import statistics_sentences
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",
     "gp": "a Gaussian process",
+    "cmaes": "CMA-ES",
     "random": "random search",
     "grid": "grid search",
     "qmc": "quasi-random search",

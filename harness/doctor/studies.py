@@ -55,7 +55,7 @@ def examine_code(run: RunDirectory) -> Iterator[Finding]:
     from pydantic import ValidationError
 
     from harness.plugins import discover
-    from harness.space import override
+    from harness.space_forms import override
     from harness.spec import SweepSpec
     from harness.studies import settings_identity
 

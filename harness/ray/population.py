@@ -14,6 +14,7 @@ import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
 
+from harness.conditions import with_defaults
 from harness.ray.searcher import SCORE, curve_scores, slot_of
 from harness.ray.unsaved import Unsaved
 from harness.seeds import derive_seed
@@ -82,4 +83,4 @@ def explore(
         else:
             value = float(hyperparameters[name]) * FACTORS[rng.integers(2)]
         new[name] = float(np.clip(value, parameter.low, parameter.high))
-    return new
+    return with_defaults(space, new)

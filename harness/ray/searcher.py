@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from harness.conditions import with_defaults
 from harness.ray.unsaved import Unsaved
 from harness.search.mirror import distributions, outcome
 from harness.seeds import derive_seed
@@ -78,7 +79,8 @@ class SlotSearcher(Unsaved, Searcher):
             self._optuna.enqueue_trial({name: before[name] for name in self._varied})
         # Without anything to search there is the default alone, and Optuna has no space to ask from.
         found = self._inner.suggest(trial_id) if self._varied else None
-        return self._configuration(slot, Proposal({**fixed, **(found or {})}, tuple(self._known)))
+        asked_for = with_defaults(self._state.study.space, {**fixed, **(found or {})})
+        return self._configuration(slot, Proposal(asked_for, tuple(self._known)))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take note of an epoch."""

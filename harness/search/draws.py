@@ -2,21 +2,42 @@
 
 Adding a hyperparameter to a space, or fixing one, changes the values of no other (as in DomainBed). That holds for
 the ``random`` sampler and for the first ``startup`` slots of every sampler that learns; what is learned from a history
-depends on all hyperparameters together.
+depends on all hyperparameters together. Where one must not exceed another, only these two are drawn again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
+from harness.conditions import broken, with_defaults
+from harness.errors import RequestError
 from harness.seeds import derive_seed
-from harness.space import Choice, Float, Int, Value
+from harness.space import Choice, Float, Int, Space, Value, defaults, searched
+
+ATTEMPTS = 10_000
 
 
-def random_configuration(varied: Mapping[str, Float | Int | Choice], study: str, slot: int) -> dict[str, Value]:
-    """Independent values, uniform on the scale of each hyperparameter."""
-    return {name: _value(parameter, derive_seed("ask", study, slot, name)) for name, parameter in varied.items()}
+def random_configuration(space: Space, study: str, slot: int) -> dict[str, Value]:
+    """A complete configuration: independent values, uniform on the scale of each hyperparameter.
+
+    Raises:
+        RequestError: nothing that keeps ``at_most`` was found.
+    """
+    varied = searched(space)
+    drawn = defaults(space)
+    again = dict.fromkeys(varied, 0)
+    for _ in range(ATTEMPTS):
+        for name, attempt in again.items():
+            which = (name, attempt) if attempt else (name,)
+            drawn[name] = _value(varied[name], derive_seed("ask", study, slot, *which))
+        found = with_defaults(space, drawn)
+        wrong = broken(space, found)
+        if not wrong:
+            return found
+        names = sorted({name for pair in wrong for name in pair if name in varied})
+        again = {name: again.get(name, 0) + 1 for name in names}
+    name, other = wrong[0]
+    raise RequestError(f"search: {name} is hardly ever at most {other}; change their ranges")
 
 
 def _value(parameter: Float | Int | Choice, seed: int) -> Value:

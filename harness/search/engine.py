@@ -39,6 +39,7 @@ class Engine(ABC):
         space: the study's space; what is fixed in it is part of every configuration.
         search: how the study is searched.
         study: name of the study; names its random streams.
+        prior: finished slots of an earlier search of the same space, from which a sampler that learns begins.
 
     Raises:
         RequestError: the sampler cannot search this space; the message begins with ``search.`` and the key.
@@ -47,8 +48,8 @@ class Engine(ABC):
     driven: ClassVar[bool] = False
     """Whether a driver of its own hands the slots out (``Scheduler.claim_slot``); workers then claim none."""
 
-    def __init__(self, space: Space, search: SearchSpec, study: str) -> None:
-        self.space, self.search, self.study = space, search, study
+    def __init__(self, space: Space, search: SearchSpec, study: str, prior: Sequence[Asked] = ()) -> None:
+        self.space, self.search, self.study, self.prior = space, search, study, prior
 
     @property
     def slots(self) -> int:
@@ -61,7 +62,8 @@ class Engine(ABC):
 
     def prerequisites(self, slot: int) -> range:
         """The slots, from 0 on, that must be finished before ``slot`` begins: for its ask or for its rungs."""
-        return self.conditioning(slot) if self.search.pruner == "none" else self.before(slot)
+        rungs = range(0) if self.search.pruner == "none" else self.before(slot)
+        return max(self.conditioning(slot), rungs, key=len)
 
     def before(self, slot: int) -> range:
         """All slots up to ``slot - concurrency``."""
@@ -80,22 +82,23 @@ class Engine(ABC):
 _ENGINES = {
     "optuna": "harness.search.optuna_engine:OptunaEngine",
     "grid": "harness.search.grid:GridEngine",
+    "cmaes": "harness.search.evolution:EvolutionEngine",
     "ray": "harness.search.ray_engine:RayEngine",
 }
 """Where each engine is; imported when it is used."""
 
 
 def engine_class(search: SearchSpec) -> type[Engine]:
-    """The engine that a search names; a grid needs no search library."""
-    module, _, name = _ENGINES["grid" if search.sampler == "grid" else search.engine].partition(":")
+    """The engine that a search names; some samplers are engines of their own."""
+    module, _, name = _ENGINES[search.sampler if search.sampler in _ENGINES else search.engine].partition(":")
     found: type[Engine] = getattr(importlib.import_module(module), name)
     return found
 
 
-def make_engine(space: Space, search: SearchSpec, study: str) -> Engine:
-    """The engine of a study.
+def make_engine(space: Space, search: SearchSpec, study: str, prior: Sequence[Asked] = ()) -> Engine:
+    """The engine of a study; for the arguments see ``Engine``.
 
     Raises:
         RequestError: the sampler cannot search this space.
     """
-    return engine_class(search)(space, search, study)
+    return engine_class(search)(space, search, study, prior)

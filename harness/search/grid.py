@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.conditions import broken, with_defaults
 from harness.errors import RequestError
 from harness.search.engine import Asked, Engine
 from harness.seeds import derive_seed
@@ -20,8 +21,8 @@ MOST_POINTS = 100_000
 class GridEngine(Engine):
     """Walks through a grid; conditioned on nothing."""
 
-    def __init__(self, space: Space, search: SearchSpec, study: str) -> None:
-        super().__init__(space, search, study)
+    def __init__(self, space: Space, search: SearchSpec, study: str, prior: Sequence[Asked] = ()) -> None:
+        super().__init__(space, search, study, prior)
         points = _points(space)
         order = np.random.default_rng(derive_seed("grid", study)).permutation(len(points))
         self._grid = [points[index] for index in order]
@@ -33,8 +34,7 @@ class GridEngine(Engine):
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
         """The point of a slot; see ``Engine.ask``."""
-        fixed = defaults(self.space)
-        return fixed if slot == 0 else {**fixed, **self._grid[slot - 1]}
+        return defaults(self.space) if slot == 0 else dict(self._grid[slot - 1])
 
 
 def _points(space: Space) -> list[dict[str, Value]]:
@@ -52,6 +52,11 @@ def _points(space: Space) -> list[dict[str, Value]]:
         raise RequestError(
             f"search.sampler: the grid has more than {MOST_POINTS:,} configurations; use random, qmc or tpe"
         )
-    default = {name: parameter.default for name, parameter in varied.items()}
-    points = [dict(zip(varied, values, strict=True)) for values in itertools.product(*axes)]
-    return [point for point in points if point != default]
+    default = defaults(space)
+    found: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for values in itertools.product(*axes):
+        point = with_defaults(space, {**default, **dict(zip(varied, values, strict=True))})
+        if point != default and not broken(space, point):
+            # Points that differ only in what does not count are one.
+            found.setdefault(tuple(point[name] for name in varied), point)
+    return list(found.values())

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.conditions import counts, parents_first
 from harness.search.engine import Asked
-from harness.space import Choice, Float, Int, Value
+from harness.space import Choice, Float, Int, Space, Value, defaults, searched, wanted
 
 if TYPE_CHECKING:
     import optuna
 
 
 class Mirror:
-    """An Optuna study in memory whose trial numbers are slots, kept in step with the recorded history."""
+    """An Optuna study in memory kept in step with the recorded history: its trials are slots, after what was known.
+
+    A trial has the hyperparameters that the search varies and that count in its configuration.
+
+    Args:
+        space: of the study.
+        sampler: asks for slots; None where ``ask`` brings one.
+        prior: finished slots of an earlier search, known from the beginning.
+    """
 
     def __init__(
-        self,
-        distributions: dict[str, optuna.distributions.BaseDistribution],
-        sampler: optuna.samplers.BaseSampler | None = None,
+        self, space: Space, sampler: optuna.samplers.BaseSampler | None = None, prior: Sequence[Asked] = ()
     ) -> None:
         self.study = new_study(sampler)
-        self._distributions = distributions
+        self._space, self._distributions = space, distributions(searched(space))
+        self._at_times = {name for name in self._distributions if wanted(space[name])}
         self._held: list[Asked] = []
         """The study's trials, by slot."""
         self._learned = 0
         """Slots below are finished in the study, those from here on are running."""
+        self._before = len(prior)
+        self.study.add_trials([self._trial(entry, finished=True) for entry in prior])
 
     def precedes(self, history: Sequence[Asked], learned: int) -> bool:
         """Whether the study can follow to this history: nothing that it holds would have to be taken back."""
@@ -47,37 +57,62 @@ class Mirror:
             history: every slot from 0 on, in order.
             learned: number of slots to count as finished.
         """
-        import optuna
-
         for entry in history[self._learned : min(learned, len(self._held))]:
             state, value = outcome(entry)
-            self.study.tell(entry.slot, value, state)
+            self.study.tell(self._before + entry.slot, value, state)
             self._held[entry.slot] = entry
-        trials = []
-        for entry in history[len(self._held) :]:
-            state, value = outcome(entry) if entry.slot < learned else (optuna.trial.TrialState.RUNNING, None)
-            trials.append(
-                optuna.trial.create_trial(
-                    state=state,
-                    params=self._params(entry),
-                    distributions=self._distributions,
-                    value=value,
-                    intermediate_values={len(entry.curve): max(entry.curve)} if entry.curve and entry.pruned else None,
-                )
-            )
-            self._held.append(entry)
-        self.study.add_trials(trials)
+        new = history[len(self._held) :]
+        self._held += new
+        self.study.add_trials([self._trial(entry, entry.slot < learned) for entry in new])
         self._learned = learned
 
     def ask(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Value]:
-        """Let a sampler propose the next slot, which the study then holds as running."""
+        """Let a sampler propose the next slot, which the study then holds as running; complete."""
         self.study.sampler = sampler
-        params = dict(self.study.ask(fixed_distributions=self._distributions).params)
-        self._held.append(Asked(len(self._held), params))
-        return params
+        if self._at_times:
+            found = self._suggested(self.study.ask())
+        else:
+            found = {**defaults(self._space), **self.study.ask(fixed_distributions=self._distributions).params}
+        self._held.append(Asked(len(self._held), found))
+        return found
+
+    def _suggested(self, trial: optuna.Trial) -> dict[str, Value]:
+        """A configuration hyperparameter by hyperparameter: whether one counts depends on those before it."""
+        found = defaults(self._space)
+        for name in parents_first(self._space):
+            parameter = self._space[name]
+            if name not in self._distributions or not counts(self._space, name, found):
+                continue
+            if isinstance(parameter, Choice):
+                chosen = trial.suggest_categorical(name, parameter.choices)
+                assert chosen is not None
+                found[name] = chosen
+            elif isinstance(parameter, Int):
+                found[name] = trial.suggest_int(name, parameter.low, parameter.high, log=parameter.log)
+            elif isinstance(parameter, Float):
+                found[name] = trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+        return found
+
+    def _trial(self, entry: Asked, finished: bool) -> optuna.trial.FrozenTrial:
+        import optuna
+
+        state, value = outcome(entry) if finished else (optuna.trial.TrialState.RUNNING, None)
+        params = self._params(entry)
+        return optuna.trial.create_trial(
+            state=state,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
+            value=value,
+            intermediate_values={len(entry.curve): max(entry.curve)} if entry.curve and entry.pruned else None,
+        )
 
     def _params(self, entry: Asked) -> dict[str, Value]:
-        return {name: entry.hyperparameters[name] for name in self._distributions}
+        asked = entry.hyperparameters
+        return {
+            name: asked[name]
+            for name in self._distributions
+            if name not in self._at_times or counts(self._space, name, asked)
+        }
 
 
 def outcome(entry: Asked) -> tuple[optuna.trial.TrialState, float | None]:

@@ -12,15 +12,20 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from harness.conditions import broken, with_defaults
+from harness.errors import RequestError
 from harness.search.draws import random_configuration
 from harness.search.engine import Asked, Engine
-from harness.search.mirror import Mirror, distributions
+from harness.search.mirror import Mirror, distributions, new_study
 from harness.seeds import derive_seed
-from harness.space import Space, Value, defaults, searched
+from harness.space import Space, Value, defaults, searched, wanted
 from harness.spec_search import SearchSpec
 
 if TYPE_CHECKING:
     import optuna
+
+ATTEMPTS = 50
+"""So often a sampler may propose what ``at_most`` does not allow, before the configuration is drawn at random."""
 
 
 class OptunaEngine(Engine):
@@ -29,63 +34,90 @@ class OptunaEngine(Engine):
     It keeps what it has built, so that an ask adds only what is new; the answers are those of a fresh one.
     """
 
-    def __init__(self, space: Space, search: SearchSpec, study: str) -> None:
-        super().__init__(space, search, study)
-        self._fixed, self._varied = defaults(space), searched(space)
+    def __init__(self, space: Space, search: SearchSpec, study: str, prior: Sequence[Asked] = ()) -> None:
+        super().__init__(space, search, study, prior)
+        at_times = [name for name, parameter in searched(space).items() if wanted(parameter)]
+        if search.sampler == "gp" and at_times:
+            raise RequestError(
+                f"search.sampler: gp cannot model {at_times[0]!r}, which counts only at times; use tpe or random"
+            )
         self._mirror: Mirror | None = None
         self._sequence: optuna.Study | None = None
+        self._points: list[dict[str, Value]] = []
+        """Of the quasi-random sequence, from slot 1 on."""
 
     def conditioning(self, slot: int) -> range:
         """All slots up to ``slot - concurrency`` where the sampler learns; else none."""
-        if self.search.sampler not in _SAMPLERS or slot < max(1, self.search.startup):
-            return range(0)
-        return self.before(slot)
+        return self.before(slot) if self._learns(slot) else range(0)
+
+    def _learns(self, slot: int) -> bool:
+        return self.search.sampler in _SAMPLERS and slot > 0 and slot + len(self.prior) >= self.search.startup
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
         """The configuration of a slot; see ``Engine.ask``."""
         if slot == 0:
-            return dict(self._fixed)
+            return defaults(self.space)
         if self.search.sampler == "qmc":
-            return {**self._fixed, **self._quasi_random(slot)}
+            return self._quasi_random(slot)
         learned = len(self.conditioning(slot))
-        seed = derive_seed("ask", self.study, slot) % 2**32
-        space = distributions(self._varied)
-        if not learned:
-            return {**self._fixed, **random_configuration(self._varied, self.study, slot)}
+        if not learned and not (self.prior and self._learns(slot)):
+            return random_configuration(self.space, self.study, slot)
         before = sorted((entry for entry in history if entry.slot < slot), key=lambda entry: entry.slot)
-        if self._mirror is None or not self._mirror.precedes(before, learned):
-            self._mirror = Mirror(space)
-        self._mirror.follow(before, learned)
-        return {**self._fixed, **self._mirror.ask(_SAMPLERS[self.search.sampler](space, seed))}
+        for attempt in range(ATTEMPTS):
+            # What has proposed something that is not allowed holds it as a slot, and does not precede the history.
+            if self._mirror is None or not self._mirror.precedes(before, learned):
+                self._mirror = Mirror(self.space, prior=self.prior)
+            self._mirror.follow(before, learned)
+            seed = derive_seed("ask", self.study, slot, *([attempt] if attempt else [])) % 2**32
+            asked = self._mirror.ask(_SAMPLERS[self.search.sampler](self.space, seed))
+            if not broken(self.space, asked):
+                return asked
+        return random_configuration(self.space, self.study, slot)
 
     def _quasi_random(self, slot: int) -> dict[str, Value]:
+        """The slot's point of the sequence; points that are not allowed are left out of it."""
         import optuna
 
-        space = distributions(self._varied)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # The sequence's position is kept in the study, so the slots before this one are drawn too.
-            if self._sequence is None or len(self._sequence.get_trials(deepcopy=False)) > slot:
-                sampler = optuna.samplers.QMCSampler(
-                    seed=derive_seed("qmc", self.study) % 2**32, scramble=True, warn_independent_sampling=False
+            sampler = optuna.samplers.QMCSampler(
+                seed=derive_seed("qmc", self.study) % 2**32, scramble=True, warn_independent_sampling=False
+            )
+            if self._sequence is None:
+                # The sequence's position is kept in the study, so the slots before this one are drawn too.
+                self._sequence = new_study(sampler)
+                varied = searched(self.space)
+                first = {name: parameter.default for name, parameter in varied.items()}
+                self._sequence.add_trial(
+                    optuna.trial.create_trial(params=first, distributions=distributions(varied), value=0.0)
                 )
-                mirror = Mirror(space, sampler)
-                mirror.follow([Asked(0, self._fixed, 0.0)], 1)
-                self._sequence = mirror.study
-            while len(self._sequence.get_trials(deepcopy=False)) <= slot:
-                trial = self._sequence.ask(fixed_distributions=space)
-        return dict(trial.params)
+            while len(self._points) < slot:
+                self._points.append(self._next_point(self._sequence))
+        return dict(self._points[slot - 1])
+
+    def _next_point(self, sequence: optuna.Study) -> dict[str, Value]:
+        space = distributions(searched(self.space))
+        for _ in range(ATTEMPTS):
+            drawn = sequence.ask(fixed_distributions=space).params
+            point = with_defaults(self.space, {**defaults(self.space), **drawn})
+            if not broken(self.space, point):
+                return point
+        return random_configuration(self.space, self.study, len(self._points) + 1)
 
 
-def _tree_parzen(space: dict[str, optuna.distributions.BaseDistribution], seed: int) -> optuna.samplers.BaseSampler:
-    """A sampler that models all hyperparameters together and takes running slots for bad ones."""
+def _tree_parzen(space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    """A sampler that models all hyperparameters together and takes running slots for bad ones.
+
+    Those that count only at times are modelled one by one, from the slots in which they counted.
+    """
     import optuna
 
-    relative = {name: space[name] for name in sorted(space) if not space[name].single()}
+    always = {name: parameter for name, parameter in searched(space).items() if not wanted(parameter)}
+    relative = {name: one for name, one in sorted(distributions(always).items()) if not one.single()}
 
     class TreeParzen(optuna.samplers.TPESampler):
         # Optuna would compare the spaces of all trials to find what they share, at a cost above that of sampling;
-        # the trials of a study share their whole space.
+        # the trials of a study share all that always counts.
         def infer_relative_search_space(
             self, study: optuna.Study, trial: optuna.trial.FrozenTrial
         ) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -94,9 +126,7 @@ def _tree_parzen(space: dict[str, optuna.distributions.BaseDistribution], seed: 
     return TreeParzen(seed=seed, n_startup_trials=1, constant_liar=True)
 
 
-def _gaussian_process(
-    space: dict[str, optuna.distributions.BaseDistribution], seed: int
-) -> optuna.samplers.BaseSampler:
+def _gaussian_process(space: Space, seed: int) -> optuna.samplers.BaseSampler:
     """A sampler that fits a Gaussian process to the scores of finished slots; it learns nothing from pruned ones."""
     import optuna
 
@@ -105,7 +135,7 @@ def _gaussian_process(
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
 
 
-_SAMPLERS: dict[str, Callable[[dict[str, optuna.distributions.BaseDistribution], int], optuna.samplers.BaseSampler]] = {
+_SAMPLERS: dict[str, Callable[[Space, int], optuna.samplers.BaseSampler]] = {
     "tpe": _tree_parzen,
     "gp": _gaussian_process,
 }

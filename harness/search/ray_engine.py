@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import ClassVar
 
+from harness.conditions import constrained
 from harness.errors import RequestError
 from harness.search.engine import Asked, Engine
 from harness.search.optuna_engine import OptunaEngine
@@ -18,11 +19,13 @@ class RayEngine(Engine):
 
     driven: ClassVar[bool] = True
 
-    def __init__(self, space: Space, search: SearchSpec, study: str) -> None:
-        super().__init__(space, search, study)
+    def __init__(self, space: Space, search: SearchSpec, study: str, prior: Sequence[Asked] = ()) -> None:
+        super().__init__(space, search, study, prior)
         found = importlib.util.find_spec("ray")
         if found is None or found.origin is None:
             raise RequestError("search.engine: ray is not installed; pip install 'gpaf-bench[ray]'")
+        if constrained(space):
+            raise RequestError("search.engine: ray proposes without looking at `at_most`; use the engine optuna")
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
         """The configuration with which a member of a population begins: the default one, then random ones."""

@@ -15,7 +15,8 @@ from harness.conformance import random_network, violations
 from harness.method import Method
 from harness.plugins import discover
 from harness.sites import conv_sites
-from harness.space import defaults, override
+from harness.space import defaults
+from harness.space_forms import override
 
 LoraC = discover().methods["lora_c"].cls
 DEFAULTS = defaults(LoraC.space)

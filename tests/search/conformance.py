@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import pytest
 from tiny import run_inline, run_sweep, tiny_sweep
 
+from harness.conditions import check_configuration
 from harness.replay import Replayed, replay
 from harness.search import engine_class
-from harness.space import check_configuration, defaults, from_json
+from harness.space import defaults, from_json
 from harness.spec_search import SearchSpec
 from harness.store import RunDirectory, StudyFolder
 
