@@ -17,7 +17,9 @@ The document is an object with these members; a number that does not exist is nu
 ``studies``
     a list, one object a study: ``dataset``, ``method``, ``plugin``, ``state``, ``missing`` (sentences),
     ``search``, ``again`` (the best slots on a further tuning seed) and ``confirm`` (``declared``, ``done``,
-    ``failed``, ``causes``), ``chosen`` (``slot``, ``value``, ``hyperparameters``, ``configuration``, ``rule``;
+    ``failed``, ``causes``), ``prior`` (what an earlier run had found, where the search began from that: ``run``,
+    ``observations``, ``trials``, ``steps``, ``device_seconds``, ``different``), ``chosen`` (``slot``, ``value``,
+    ``hyperparameters``, ``configuration``, ``rule``;
     ``rules``: rule → ``slot`` that it takes and ``promised`` score; ``again``: slot → score on that seed),
     ``default_value``, ``confirmed_value``,
     ``optimism``, ``trainable`` and ``head`` (lists of the distinct counts seen), ``median_train_seconds``,
@@ -27,7 +29,8 @@ The document is an object with these members; a number that does not exist is nu
     only ``dataset``, ``method``, ``state`` and ``missing``.
 ``ledger``
     a list, one object a study and one (``method`` null) for backbones that were trained first:
-    ``slots_declared``, ``slots``, ``trials``, ``failed``, ``pruned``, ``steps``, ``attempts``,
+    ``slots_declared``, ``known_before`` (slots of an earlier run), ``slots``, ``trials``, ``failed``, ``pruned``,
+    ``steps``, ``attempts``,
     ``attempts_without_result``, ``interrupted``, ``died``, ``lost_seconds``, ``epochs``, ``seconds``
     (stage → device-seconds).
 ``failures``
@@ -98,6 +101,7 @@ def _study(study: Study, summary: Summary) -> dict[str, Any]:
         "search": asdict(study.search),
         "again": asdict(study.again),
         "confirm": asdict(study.confirm),
+        "prior": study.prior,
         "chosen": study.chosen,
         "default_value": study.default_value,
         "confirmed_value": study.confirmed_value,

@@ -50,7 +50,7 @@ def trial_identity(
     """
     return canonical_hash(
         {
-            **{part: value for part, value in study.items() if part not in ("search", "space")},
+            **{part: value for part, value in study.items() if part not in ("search", "space", "prior")},
             "stage": stage,
             "hyperparameters": dict(hyperparameters),
             "seed": seed,

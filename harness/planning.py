@@ -61,6 +61,8 @@ def plan_run(
             run.write_split(prepared.label, prepared.split.to_json())
             run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
         for study in studies:
+            if study.prior is not None:
+                study.folder.write_prior(study.prior.to_json())
             study.folder.describe(study.description())
         lock(run, declaration(spec, studies))
         run.write_spec(spec.model_dump(mode="json"))

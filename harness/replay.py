@@ -19,7 +19,8 @@ from harness.search.rungs import Judge
 from harness.space import Value, from_json
 from harness.spec_search import SearchSpec
 from harness.store import RunDirectory, StudyFolder, TrialFolder
-from harness.study_state import finished_slot
+from harness.study_results import finished_slot
+from harness.warm_start import recorded
 
 
 @dataclass
@@ -45,21 +46,24 @@ def replay(study: StudyFolder) -> Replayed:
     description = study.description()
     search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
     epochs = int(description["identity"]["train"]["epochs"])
-    engine = make_engine(from_json(description["space"]), search, study.name)
+    prior = recorded(study)
+    known = () if prior is None else prior.observations
+    engine = make_engine(from_json(description["space"]), search, study.name, known)
     found, history = Replayed(), list[Asked]()
     for slot in range(description["search_slots"]):
         trials = [study.search_trial(slot, seed) for seed in description["search_seeds"]]
         if not trials[0].has_request():
             break
-        recorded = trials[0].request()["hyperparameters"]
+        asked = trials[0].request()["hyperparameters"]
         if not engine.driven:
             found.asks += 1
-            if not _asks(engine, slot, history, recorded):
+            if not _asks(engine, slot, history, asked):
                 found.different.append(slot)
-        known = [history[n] for n in engine.before(slot)]
+        finished_before = [history[n] for n in engine.before(slot)]
         for decision in () if engine.driven else trials[0].decisions():
             found.decisions += 1
-            if _decide_again(Judge(search, study.name, slot, known), trials[0], decision, epochs, search) != decision:
+            judge = Judge(search, study.name, slot, finished_before)
+            if _decide_again(judge, trials[0], decision, epochs, search) != decision:
                 found.contradicted.append((slot, decision["epoch"]))
         if trials[0].finished and trials[0].result()["status"] == "pruned":
             trials = trials[:1]
@@ -67,7 +71,7 @@ def replay(study: StudyFolder) -> Replayed:
         history.append(
             finished_slot(slot, trials, [trial.result() for trial in trials], search)
             if finished
-            else Asked(slot, recorded)
+            else Asked(slot, asked)
         )
     return found
 

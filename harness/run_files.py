@@ -46,6 +46,7 @@ def documents(run: RunDirectory) -> list[Document]:
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
         found += [Document(path, required) for path in sorted(paths)]
     for study in studies:
+        found.append(Document(study.prior_path, ("run", "observations"), expected=False))
         found.append(Document(study.chosen_path, _CHOICE, expected=bool(study.trials("confirm"))))
         found.append(Document(study.description_path, _STUDY))
     return found

@@ -60,6 +60,8 @@ class Ledger:
     steps: int = 0
     """Optimiser steps of finished trials, without those that a dead attempt did and the next one repeated."""
     spent: Spent = field(default_factory=Spent)
+    known_before: int = 0
+    """Slots of an earlier run that the search began from; none of the other numbers counts them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class _Tally:
     steps: int = 0
     spent: Spent = field(default_factory=Spent)
 
-    def ledger(self, others: _Tally, slots: int, slots_begun: int) -> Ledger:
+    def ledger(self, others: _Tally, slots: int, slots_begun: int, known_before: int = 0) -> Ledger:
         """What the study has used, its trials outside the comparison included."""
         return Ledger(
             slots,
@@ -60,6 +60,7 @@ class _Tally:
             self.pruned + others.pruned,
             self.steps + others.steps,
             self.spent + others.spent,
+            known_before,
         )
 
 
@@ -217,7 +218,7 @@ class StudyReader:
             seconds=tuple(tally.seconds),
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
-            ledger=tally.ledger(others, slots, slots_begun),
+            ledger=tally.ledger(others, slots, slots_begun, (description.get("prior") or {}).get("observations", 0)),
         )
 
     def _known(self) -> _Trials:

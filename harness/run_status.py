@@ -127,6 +127,7 @@ def _used(part: StudyOverview) -> dict[str, Any]:
         "name": part.name,
         "slots": ledger.slots,
         "slots_begun": ledger.slots_begun,
+        "known_before": ledger.known_before,
         "trials": ledger.trials,
         "failed": part.failed,
         "pruned": ledger.pruned,

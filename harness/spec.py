@@ -28,6 +28,7 @@ from harness.spec_forms import (
     DatasetEntry,
     DatasetListing,
     MethodListing,
+    Name,
     OverridesOf,
     Section,
     Seed,
@@ -43,7 +44,6 @@ from harness.spec_search import SearchSpec
 FIRST_CONFIRM_SEED = 1000
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Name = Annotated[str, StringConstraints(min_length=1)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
 
 

@@ -178,7 +178,13 @@ def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> S
     }
     backbone = _with_absolute_weights(spec.backbone, folder, source, ())
     launch = spec.launch.model_copy(update={"profile": _absolute_profile(spec.launch.profile, folder, source)})
-    return spec.model_copy(update={"plugins": plugins, "backbone": backbone, "methods": methods, "launch": launch})
+    search = spec.search
+    if search.warm_start is not None:
+        places = [(base / Path(search.warm_start).expanduser()).resolve() for base in (folder, Path())]
+        # Whether it is there is looked at when the run is planned: afterwards it is not needed any more.
+        search = search.model_copy(update={"warm_start": str(next((p for p in places if p.is_dir()), places[0]))})
+    parts = {"plugins": plugins, "backbone": backbone, "methods": methods, "launch": launch, "search": search}
+    return spec.model_copy(update=parts)
 
 
 def _absolute_profile(given: str | None, folder: Path, source: YamlSource) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.spec_forms import Section, Seeds, fault
+from harness.spec_forms import Name, Section, Seeds, fault
 
 MINIMISED = frozenset({"nll", "brier", "ece"})
 """The metrics of which less is better."""
@@ -17,6 +17,8 @@ LEAST_ANCHORS = 4
 OWN_PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patience")
 RAY_PRUNERS = ("none", "asha", "hyperband", "pbt")
 RAY_SAMPLERS = ("tpe", "random")
+LEARNERS = ("tpe", "gp")
+"""Samplers that can begin from what an earlier search has found."""
 
 Rule = Literal["best", "top_k", "surrogate_mean"]
 Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
@@ -58,6 +60,11 @@ class SearchSpec(Section):
         description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
     )
 
+    warm_start: Name | None = Field(
+        None,
+        description="Run directory of an earlier sweep, relative to the sweep file or to the current folder: what its "
+        "searches have found is told to tpe or gp beforehand.",
+    )
     choose: Rule = Field(
         "best",
         description="Which slot is confirmed: that with the best score; of the best ones, after each was trained once "
@@ -79,17 +86,21 @@ class SearchSpec(Section):
             raise fault(["pruner"], f"the engine {self.engine} has no {self.pruner}; known: {', '.join(known)}")
         if self.engine == "ray" and self.sampler not in RAY_SAMPLERS:
             raise fault(["sampler"], f"the engine ray has no {self.sampler}; known: {', '.join(RAY_SAMPLERS)}")
+        if self.warm_start is not None and (self.sampler not in LEARNERS or self.pruner == "pbt"):
+            what = "population-based training" if self.pruner == "pbt" else f"the sampler {self.sampler}"
+            raise fault(["warm_start"], f"{what} learns nothing from earlier trials; take {' or '.join(LEARNERS)}")
         if self.pruner == "pbt" and len(self.seeds) > 1:
             raise fault(["seeds"], "population-based training tunes on one seed; give one")
         return self
 
     def identity(self) -> dict[str, Any]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return self.model_dump(mode="json", exclude={"trials", "choose", "top"})
+        return self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"})
 
     def declared(self) -> dict[str, Any]:
         """All of it that counts, for the declaration that is locked at the first launch."""
-        return self.model_dump(mode="json", exclude=None if self.choose == "top_k" else {"top"})
+        idle = {"top": self.choose != "top_k", "warm_start": self.warm_start is None}
+        return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
 
     @property
     def further_seed(self) -> int | None:

@@ -9,6 +9,7 @@
     RUN/splits/DATASET.json                        case ids of each side
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
+    RUN/studies/METHOD@DATASET/prior.json          what an earlier run had found, where the search began from that
     RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
     RUN/studies/METHOD@DATASET/again/0003-s1/      a trial: slot 3, one of the best, on a further tuning seed
     RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
@@ -65,6 +66,24 @@ class StudyFolder:
     def chosen_path(self) -> Path:
         """Where the configuration lies that the search chose."""
         return self.path / "chosen.json"
+
+    @property
+    def prior_path(self) -> Path:
+        """Where it lies what an earlier run had found."""
+        return self.path / "prior.json"
+
+    def write_prior(self, prior: Mapping[str, Any]) -> None:
+        """Record what an earlier run had found."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        update_json(self.prior_path, dict(prior))
+
+    def prior(self) -> dict[str, Any] | None:
+        """What an earlier run had found; None where the search began from nothing.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        return read_json(self.prior_path, ("run", "observations")) if self.prior_path.exists() else None
 
     @property
     def exists(self) -> bool:

@@ -19,13 +19,14 @@ from harness.errors import RequestError
 from harness.identity import canonical_hash, trial_identity
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
-from harness.search import Engine, make_engine
+from harness.search import Asked, Engine, make_engine
 from harness.space import Parameter, Value, defaults, to_json
 from harness.space_forms import override
 from harness.spec import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec_loading import read_options
 from harness.spec_search import SearchSpec
 from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.warm_start import Prior, prior_of
 
 Schedule: TypeAlias = Sequence[Mapping[str, Any]]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
@@ -98,6 +99,8 @@ class Study:
     """Whether the training of the first confirm seed is run a second time."""
     identity: dict[str, Any]
     folder: StudyFolder
+    prior: Prior | None = None
+    """What an earlier run had found, where the search begins from that."""
 
     @property
     def name(self) -> str:
@@ -111,7 +114,12 @@ class Study:
 
     def engine(self) -> Engine:
         """A new engine that asks this study's slots."""
-        return make_engine(self.space, self.search, self.name)
+        return make_engine(self.space, self.search, self.name, self.known_before)
+
+    @property
+    def known_before(self) -> Sequence[Asked]:
+        """Slots of an earlier run that the sampler knows from the beginning."""
+        return () if self.prior is None else self.prior.observations
 
     def trial_identity(
         self, stage: str, hyperparameters: Mapping[str, Value], seed: int, schedule: Schedule = ()
@@ -136,6 +144,7 @@ class Study:
             "choose": self.search.choose,
             "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
             "confirm_seeds": list(self.confirm_seeds),
+            **({} if self.prior is None else {"prior": self.prior.facts()}),
             "identity": self.identity,
         }
 
@@ -225,6 +234,9 @@ class Planner:
             },
             "dataset": dataset.identity(),
         }
+        prior = prior_of(folder, search, space, identity)
+        if prior is not None:
+            identity["prior"] = prior.identity
         return Study(
             label=label,
             method=plugin,
@@ -240,6 +252,7 @@ class Planner:
             repeat=spec.confirm.repeat,
             identity=identity,
             folder=folder,
+            prior=prior,
         )
 
     def _source(self, backbone: BackboneSpec) -> Source:

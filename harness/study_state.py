@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
-from harness.files import TornFileError
 from harness.identity import configuration_hash
-from harness.metrics import METRICS
 from harness.reading_ahead import each
 from harness.search import Asked, best_slots, choose, compared
 from harness.search.rungs import Judge
 from harness.space import Value
-from harness.spec_search import SearchSpec
 from harness.store import TrialFolder
 from harness.studies import Schedule, Study
+from harness.study_results import finished_slot, result_of, sign_of, slot_score
 
 
 @dataclass
@@ -164,7 +161,7 @@ class StudyState:
         found = choose(self._history(), study.space, study.search, again)
         if found is None:
             return None
-        best, sign = found.slot, _sign(self.study.search.metric)
+        best, sign = found.slot, sign_of(self.study.search.metric)
         assert best.score is not None
         begins_with, schedule = self.as_trained(best.slot)
         choice: dict[str, Any] = {
@@ -254,56 +251,3 @@ class StudyState:
         folders = self.confirm_folders()
         result = self.result(folders[0][1]) if folders else None
         return None if result is None else str(result["status"])
-
-
-def finished_slot(
-    slot: int, trials: Sequence[TrialFolder], results: Sequence[dict[str, Any]], search: SearchSpec
-) -> Asked:
-    """What a slot taught whose trials are finished.
-
-    Args:
-        slot: its number.
-        trials: one a tuning seed, in their order; the first one alone where that was pruned.
-        results: theirs, each of which repeats what was asked.
-        search: how the study is searched.
-    """
-    curve: tuple[float, ...] = ()
-    if search.pruner != "none" and results[0]["status"] != "failed":
-        try:
-            curve = tuple(_sign(search.metric) * line["val"][search.metric] for line in trials[0].curve())
-        except ValueError as error:
-            raise TornFileError(trials[0].curve_path) from error
-    pruned = results[0]["status"] == "pruned"
-    return Asked(slot, results[0]["hyperparameters"], slot_score(results, search.metric), pruned, curve)
-
-
-def result_of(trial: TrialFolder) -> dict[str, Any] | None:
-    """The result of a trial; None while it is not finished.
-
-    Raises:
-        TornFileError: it is not readable.
-    """
-    try:
-        return trial.result()
-    except FileNotFoundError:
-        return None
-
-
-def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float | None:
-    """Mean validation score over a slot's tuning seeds, signed so that higher is better.
-
-    None when a seed has no result yet, failed, or has no defined score.
-    """
-    values = [r["metrics"]["val"][metric] for r in results if r is not None and r["status"] == "done"]
-    if len(values) < len(results) or any(value is None for value in values):
-        return None
-    return _sign(metric) * fmean(values)
-
-
-def epoch_score(line: Mapping[str, Any], metric: str) -> float:
-    """The validation score of one line of a curve, signed so that higher is better."""
-    return _sign(metric) * float(line["val"][metric])
-
-
-def _sign(metric: str) -> int:
-    return 1 if METRICS[metric] else -1

@@ -15,6 +15,8 @@ class Spent:
     dataset: str | None
     method: str | None
     slots_declared: int
+    known_before: int
+    """Slots of an earlier run that the search began from; no other number counts them."""
     slots: int
     """Search slots that were begun."""
     trials: int
@@ -37,13 +39,19 @@ class Spent:
     again with the same seed, ``other`` those outside the comparison."""
 
 
-def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[str, str], int]) -> list[Spent]:
+def ledger(
+    trials: pl.DataFrame,
+    attempts: pl.DataFrame,
+    slots: Mapping[tuple[str, str], int],
+    known_before: Mapping[tuple[str | None, str | None], int],
+) -> list[Spent]:
     """One entry a study in order of (dataset, method), then one for backbones trained first, if any.
 
     Args:
         trials: ``frames.trials``, confirm trials outside the comparison moved to the stage ``other``.
         attempts: ``frames.attempts``.
         slots: (dataset, method) of every study → search slots that it was given.
+        known_before: likewise → slots of an earlier run that it began from; those that began from none may be missing.
     """
     staged = attempts.drop("stage").join(trials.select("trial", "stage"), on="trial", how="left")
     own, tried = (frame.partition_by("dataset", "method", as_dict=True) for frame in (trials, staged))
@@ -51,17 +59,20 @@ def ledger(trials: pl.DataFrame, attempts: pl.DataFrame, slots: Mapping[tuple[st
     if (None, None) in own:
         declared[None, None] = 0
     return [
-        _spent(own.get(key, trials.clear()), tried.get(key, staged.clear()), *key, number)
+        _spent(own.get(key, trials.clear()), tried.get(key, staged.clear()), *key, number, known_before.get(key, 0))
         for key, number in declared.items()
     ]
 
 
-def _spent(own: pl.DataFrame, tried: pl.DataFrame, dataset: str | None, method: str | None, declared: int) -> Spent:
+def _spent(
+    own: pl.DataFrame, tried: pl.DataFrame, dataset: str | None, method: str | None, declared: int, known_before: int
+) -> Spent:
     seconds = tried.group_by("stage").agg(pl.col("seconds").sum())
     return Spent(
         dataset=dataset,
         method=method,
         slots_declared=declared,
+        known_before=known_before,
         slots=own.filter(pl.col("stage") == "search")["slot"].drop_nulls().n_unique(),
         trials=own.height,
         attempts=tried.height,

@@ -78,6 +78,8 @@ class Study:
     """Confirm seeds that are done, ascending."""
     search_seeds: tuple[int, ...]
     space: dict[str, dict[str, Any]]
+    prior: dict[str, Any] | None
+    """What an earlier run had found, where the search began from that, as ``study.json`` tells it."""
     chosen: dict[str, Any] | None
     again: Stage
     """The best slots on a further tuning seed, where the choice rests on that."""
@@ -169,6 +171,9 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     attempts = known.attempts
     wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
     slots = {key: int(description["search_slots"]) for key, (_, description) in folders.items()}
+    before: dict[tuple[str | None, str | None], int] = {
+        key: (description.get("prior") or {}).get("observations", 0) for key, (_, description) in folders.items()
+    }
     of_study = trials.partition_by("dataset", "method", as_dict=True)
     studies = [
         _study(*folders[key], of_study.get(key, trials.clear()), metric) for key in sorted(wanted & set(folders))
@@ -183,7 +188,7 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
         studies=tuple(studies),
         absent=tuple(sorted(wanted - set(folders))),
         removed=tuple(sorted(set(folders) - wanted)),
-        ledger=tuple(ledger(trials, attempts, slots)),
+        ledger=tuple(ledger(trials, attempts, slots, before)),
         failures=tuple(failed.select("trial", "dataset", "method", "stage", "cause", "message", "attempts").to_dicts()),
         untimed_attempts=attempts["seconds"].null_count(),
         outside=trials.filter((pl.col("stage") == "other") & (pl.col("status") != "unfinished")).height,
@@ -260,6 +265,7 @@ def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFram
         seeds=tuple(done["seed"]),
         search_seeds=tuple(search_seeds),
         space=dict(description["space"]),
+        prior=description.get("prior"),
         chosen=chosen,
         again=again,
         default_value=_mean(default[f"val_{metric}"], len(search_seeds)),

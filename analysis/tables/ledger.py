@@ -51,10 +51,13 @@ def cost(summary: Summary) -> Table:
 def ledger(summary: Summary) -> Table:
     """What each study had of the budget, and what of it was lost."""
 
+    warm = any(spent.known_before for spent in summary.ledger)
+
     def row(spent: Spent) -> tuple[str, ...]:
         return (
             spent.method or "all",
             f"{spent.slots} of {spent.slots_declared}" if spent.method is not None else NOT_AVAILABLE,
+            *([count(spent.known_before)] if warm else []),
             *map(count, (spent.trials, spent.failed, spent.pruned, spent.steps, spent.attempts)),
             *map(count, (spent.interrupted, spent.died)),
             number(sum(spent.seconds.values()), 1),
@@ -70,6 +73,7 @@ def ledger(summary: Summary) -> Table:
         head=(
             "Method",
             "Slots",
+            *(["Known before"] if warm else []),
             "Trials",
             "Failed",
             "Pruned",
@@ -80,12 +84,13 @@ def ledger(summary: Summary) -> Table:
             "Device s",
             "Lost s",
         ),
-        align="l" + "r" * 10,
+        align="l" + "r" * (11 if warm else 10),
         groups=tuple((dataset, tuple(rows)) for dataset, rows in by_dataset.items()),
         note="Failed, pruned, killed and repeated work counts in full. Interrupted: attempts that were told to stop "
         "and wrote a checkpoint; died: killed, preempted without notice, or crashed. Device s: the time that "
         "workers held a trial, from the claim to the last sign of life; lost: what dead attempts worked after their "
-        "last checkpoints, told from the times of leases and checkpoints. Steps: of finished trials, each one once.",
+        "last checkpoints, told from the times of leases and checkpoints. Steps: of finished trials, each one once."
+        + (" Known before: slots of an earlier run that the search began from, counted nowhere else." if warm else ""),
     )
 
 
@@ -113,6 +118,7 @@ def _total(ledger: Iterable[Spent], method: str) -> Spent:
         dataset=None,
         method=method,
         slots_declared=sum(spent.slots_declared for spent in own),
+        known_before=sum(spent.known_before for spent in own),
         slots=sum(spent.slots for spent in own),
         trials=sum(spent.trials for spent in own),
         attempts=sum(spent.attempts for spent in own),

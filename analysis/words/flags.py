@@ -79,6 +79,14 @@ def _of_dataset(summary: Summary, dataset: str) -> Iterator[str]:
 
 
 def _of_study(study: Study, metric: str) -> Iterator[str]:
+    if study.prior is not None:
+        run, known, trials = study.prior["run"].rpartition("/")[2], study.prior["observations"], study.prior["trials"]
+        yield (
+            f"the search began from {known} slots of the run {run} ({_trials(trials)}, {study.prior['steps']:,} "
+            "steps), which its own budget does not count."
+        )
+        if study.prior["different"]:
+            yield f"the run {run} differs from this one: {'; '.join(study.prior['different'])}."
     if study.confirm.failed:
         yield f"{study.confirm.failed} of {study.confirm.declared} confirm seeds failed, the means lack them."
     overlap = sorted(set(study.seeds) & set(study.search_seeds))

@@ -42,12 +42,12 @@ class StudyShape:
     shape: Shape
     slots: int
     search_trials: int
-    reevaluations: int
-    """Of the best slots, on a further tuning seed."""
     confirm_trials: int
     repeats: int
     waits: int
     """Trials that must end one after another, the confirmation included, however many workers there are."""
+    reevaluations: int = 0
+    """Of the best slots, on a further tuning seed."""
 
     @property
     def trials(self) -> int:
@@ -109,10 +109,10 @@ def _study(study: Study) -> StudyShape:
         shape=shape_of(study.dataset, study.train, study.method.cls, default),
         slots=study.slots,
         search_trials=study.slots * len(study.search.seeds),
-        reevaluations=study.reevaluations,
         confirm_trials=len(study.confirm_seeds),
         repeats=int(study.repeat),
         waits=_longest_wait(study) + (study.reevaluations > 0) + 1 + study.repeat,
+        reevaluations=study.reevaluations,
     )
 
 
@@ -124,7 +124,6 @@ def _source(source: Source) -> StudyShape:
         shape=shape_of(source.dataset, source.train, source.method, source.hyperparameters),
         slots=0,
         search_trials=1,
-        reevaluations=0,
         confirm_trials=0,
         repeats=0,
         waits=1,

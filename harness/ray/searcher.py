@@ -14,10 +14,12 @@ from ray.tune.search.optuna import OptunaSearch
 
 from harness.conditions import with_defaults
 from harness.ray.unsaved import Unsaved
+from harness.search import Asked
 from harness.search.mirror import distributions, outcome
 from harness.seeds import derive_seed
 from harness.space import defaults, searched
-from harness.study_state import StudyState, epoch_score
+from harness.study_results import epoch_score
+from harness.study_state import StudyState
 from harness.tasks import Proposal
 
 SCORE = "score"
@@ -55,7 +57,8 @@ class SlotSearcher(Unsaved, Searcher):
         self._optuna = optuna.create_study(
             storage=storage, sampler=sampler, study_name=study.name, direction="maximize"
         )
-        self._optuna.add_trials([self._recorded(slot) for slot in self._known])
+        known = [*study.known_before, *map(self._slot, self._known)]
+        self._optuna.add_trials([self._recorded(entry) for entry in known])
         self._inner = OptunaSearch(
             distributions(self._varied),
             metric=SCORE,
@@ -107,9 +110,12 @@ class SlotSearcher(Unsaved, Searcher):
         """Never used: a search goes on from the run directory."""
         raise NotImplementedError
 
-    def _recorded(self, slot: int) -> optuna.trial.FrozenTrial:
+    def _slot(self, slot: int) -> Asked:
         entry = self._state.asked(slot)
         assert entry is not None
+        return entry
+
+    def _recorded(self, entry: Asked) -> optuna.trial.FrozenTrial:
         state, value = outcome(entry)
         return optuna.trial.create_trial(
             state=state,

@@ -15,7 +15,7 @@ from harness.lease import keep_alive
 from harness.run_task import run_task
 from harness.search.rungs import Decision
 from harness.store import TrialFolder
-from harness.study_state import slot_score
+from harness.study_results import slot_score
 from harness.tasks import Task
 
 if TYPE_CHECKING:
