@@ -6,6 +6,8 @@ and decisions at rungs are those of the harness. Each search is repeated under 2
 streams. Counted are the training steps until a trial has ended whose validation score is at least 99 % of the best in
 the table; a trial that was pruned costs the steps up to there and counts for nothing.
 
+Where Ray is installed, Ray Tune searches the same table by itself (``benchmarks.search_in_ray``).
+
 steps   median over the repetitions, and its ratio to that of random search
 curve   the mean best score after a budget of so many whole trainings
 """
@@ -14,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import json
 import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,10 +40,13 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "random": {"sampler": "random"},
     "tpe": {"sampler": "tpe"},
     "tpe, asha": {"sampler": "tpe", "pruner": "asha"},
+    "tpe, asha, 4 anchors": {"sampler": "tpe", "pruner": "asha", "anchors": 4},
     "tpe, asha, no anchors": {"sampler": "tpe", "pruner": "asha", "anchors": 0},
 }
 GOOD = 0.99
 SLOTS = 300
+RAY_SLOTS = 100
+"""Each trial takes Ray a noticeable time; more are only needed where a search does not get there."""
 BUDGETS = (5, 10, 20, 40)
 """Whole trainings."""
 
@@ -88,7 +95,17 @@ def search(settings: Mapping[str, Any], name: str, curves: Curves, steps: int, g
     return {"steps": reached, "pruned": pruned, "slots": len(history), "best": at_budget}
 
 
-def compare(curves: Curves, steps: int, repetitions: int) -> dict[str, Any]:
+def in_ray(curves: Curves, good: float, repetitions: int) -> list[dict[str, Any]]:
+    """The same searches by Ray Tune with its own ASHA."""
+    from benchmarks.search_in_ray import searches
+
+    axes = {name: (p.low, p.high, p.default) for name, p in SPACE.items() if isinstance(p, Int)}
+    names = [f"repetition {n}" for n in range(repetitions)]
+    reduction = SearchSpec().reduction
+    return searches(names, partial(nearest, curves), axes, good, RAY_SLOTS, reduction)
+
+
+def compare(curves: Curves, steps: int, repetitions: int, with_ray: bool) -> dict[str, Any]:
     """All searches side by side."""
     top = max(max(curve) for curve in curves.values())
     whole = max(map(len, curves.values())) * steps
@@ -98,16 +115,28 @@ def compare(curves: Curves, steps: int, repetitions: int) -> dict[str, Any]:
         # A search that never gets there counts as slower than all that do.
         reached = [math.inf if one["steps"] is None else one["steps"] for one in found]
         rows[label] = {
-            "reached": sum(map(math.isfinite, reached)),
-            "median_steps": statistics.median(reached),
-            "median_trainings": statistics.median(reached) / whole,
+            **_median(reached, whole),
             "pruned_share": sum(one["pruned"] for one in found) / sum(one["slots"] for one in found),
             "best_after": {str(b): statistics.fmean(one["best"][b] for one in found) for b in BUDGETS},
+        }
+    if with_ray:
+        found = in_ray(curves, GOOD * top, repetitions)
+        reached = [math.inf if one["epochs"] is None else one["epochs"] * steps for one in found]
+        rows["Ray Tune: tpe, asha"] = {
+            **_median(reached, whole),
+            "pruned_share": sum(one["pruned"] for one in found) / sum(one["slots"] for one in found),
         }
     for row in rows.values():
         row["median_ratio"] = row["median_steps"] / rows["random"]["median_steps"]
     good = sum(max(curve) >= GOOD * top for curve in curves.values())
     return {"best": top, "configurations": len(curves), "good_configurations": good, "searches": rows}
+
+
+def _median(reached: Sequence[float], whole: int) -> dict[str, float]:
+    """How many searches got there, and the median of their steps, where those that did not come last."""
+    steps = statistics.median(reached)
+    there = sum(map(math.isfinite, reached))
+    return {"reached": there, "median_steps": steps, "median_trainings": steps / whole}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,7 +147,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def command() -> int:
-        found = {"optuna": version("optuna"), **compare(*read_table(TABLE), arguments.repetitions)}
+        ray = importlib.util.find_spec("ray") is not None
+        versions = {name: version(name) for name in ("optuna", *(["ray"] if ray else []))}
+        found = {**versions, **compare(*read_table(TABLE), arguments.repetitions, ray)}
         arguments.out.write_text(json.dumps(found, indent=2) + "\n")
         for label, row in found["searches"].items():
             print(
