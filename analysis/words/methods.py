@@ -120,6 +120,14 @@ def _tuning(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]
     if pruner in _PRUNERS:
         yield f"Unpromising search trials were ended early by {_PRUNERS[pruner]}."
     if spec is not None:
+        rule = spec["search"].get("choose", "best")
+        if rule == "top_k":
+            yield (
+                f"The {spec['search']['top']} best configurations of each search were trained once more on a further "
+                "tuning seed, and the one with the best mean over the tuning seeds was chosen."
+            )
+        elif rule == "surrogate_mean":
+            yield "Of each search that configuration was chosen of which a Gaussian process over its scores expects most."
         yield "The chosen configurations were trained again on fresh seeds, and only these were scored on the test set."
 
 

@@ -13,6 +13,7 @@ from analysis.runs.summary import summarise
 from analysis.tables.choices import choices
 from harness.plan.shapes import study_shapes
 from harness.plugins import discover
+from harness.replay import Replayed, replay
 from harness.run_comparison import run_differences
 from harness.run_reading import RunReader
 from harness.search import Asked, best_slots, choose
@@ -27,7 +28,15 @@ METRIC = "balanced_accuracy"
 def test_the_best_of_the_top_after_one_more_seed(tmp_path: Path, shared_cache: Path) -> None:
     file = tiny_sweep(
         tmp_path,
-        methods=[{"linear_probe": {"head_lr": {"log": [0.001, 1.0], "default": 0.1}, "weight_decay": 0.0}}],
+        methods=[
+            {
+                "linear_probe": {
+                    "head_lr": {"log": [0.001, 1.0], "default": 0.1},
+                    "optimizer": {"choice": ["adamw", "sgd"]},
+                    "weight_decay": {"uniform": [0.0, 0.1], "when": {"optimizer": "sgd"}, "default": 0.01},
+                }
+            }
+        ],
         train={"epochs": 1, "batch_size": 64, "image_size": 8},
         search={"trials": 5, "sampler": "random", "choose": "top_k", "top": 3},
         confirm={"seeds": 2},
@@ -50,6 +59,14 @@ def test_the_best_of_the_top_after_one_more_seed(tmp_path: Path, shared_cache: P
         )
         assert "test" not in trial.result()["metrics"] and not trial.predictions_path.exists()
         assert trial.request()["conditioned_on"] == [0, 1, 2, 3, 4]
+
+    assert replay(study) == Replayed(asks=5)
+    decays = {
+        (values["optimizer"], values["weight_decay"] == 0.01)
+        for trial in study.trials("search")
+        if (values := trial.request()["hyperparameters"])
+    }
+    assert decays == {("adamw", True), ("sgd", False)}, "what counts for sgd alone has its default with adamw"
 
     # It is planned and counted: in the plan, in the status, in the ledger of the report.
     planner = Planner(load_sweep(file).spec, discover(), run, Roots(shared_cache, shared_cache))
