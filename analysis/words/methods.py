@@ -127,7 +127,7 @@ def _tuning(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]
                 "tuning seed, and the one with the best mean over the tuning seeds was chosen."
             )
         elif rule == "surrogate_mean":
-            yield "Of each search that configuration was chosen of which a Gaussian process over its scores expects most."
+            yield "The configuration was chosen of which a Gaussian process over its scores expects most."
         yield "The chosen configurations were trained again on fresh seeds, and only these were scored on the test set."
 
 
