@@ -101,7 +101,8 @@ def p_phrase(p: float, alpha: float) -> str:
     if p > 0.999:
         return "p > 0.999"
     for digits in range(3, 8):
-        if p == alpha or float(f"{p:.{digits}f}") != alpha:
+        shown = float(f"{p:.{digits}f}")
+        if shown > 0 and (p == alpha or shown != alpha):
             return f"p = {p:.{digits}f}"
     return f"p {'<' if p < alpha else '>'} {alpha:g}"
 

@@ -355,6 +355,8 @@ def test_unequal_treatment_looks_and_repeats_are_told() -> None:
 
 @example(0.0504, 0.05)
 @example(0.05 + 1e-12, 0.05)
+@example(0.0001, 0.0001)
+@example(0.0003, 0.0001)
 @given(st.floats(0, 1), st.sampled_from([0.05, 0.01, 0.001, 0.0001]))
 def test_a_printed_p_value_lies_on_its_own_side_of_alpha(p: float, alpha: float) -> None:
     sign, text = re.fullmatch(r"p ([=<>]) ([\d.]+)", p_phrase(p, alpha)).groups()  # type: ignore[union-attr]
