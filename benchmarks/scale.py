@@ -31,7 +31,8 @@ from typing import Any
 from benchmarks.report_speed import plain_write
 from harness.data.cache import default_data_root
 from harness.files import encode_json
-from harness.identity import configuration_hash
+from harness.identity import configuration_hash, differences
+from harness.reporting import results_state
 from harness.space import Value
 from harness.store import RunDirectory, TrialFolder
 from harness.studies import Planner, Roots, Study
@@ -79,6 +80,9 @@ def make(folder: Path, trials: int, roots: Roots) -> None:
     for study in studies:
         study.folder.describe(study.description())
         _finish(study, random.Random(study.name))
+    run.report.mkdir()
+    plain_write(run.report_page, b"<!doctype html>")
+    plain_write(run.report_state, results_state(run).encode())
 
 
 def _finish(study: Study, rng: random.Random) -> None:
@@ -150,6 +154,7 @@ def measure(run: RunDirectory, roots: Roots) -> dict[str, float]:
 
     started = time.perf_counter()
     spec, studies = studies_of(run, roots)
+    assert not any(differences(study.folder.description()["identity"], study.identity) for study in studies)
     took = {"plan": time.perf_counter() - started}
 
     def timed(name: str, step: Callable[[], None]) -> None:
@@ -158,7 +163,8 @@ def measure(run: RunDirectory, roots: Roots) -> dict[str, float]:
         took[name] = time.perf_counter() - started
 
     def status() -> None:
-        assert StatusReader(run).read().overview.complete
+        found = StatusReader(run).read()
+        assert found.overview.complete and found.report == "current"
 
     def resume() -> None:
         with Path(os.devnull).open("w") as nowhere:
@@ -218,13 +224,18 @@ def compare(sizes: Sequence[int], report: Callable[[str], None]) -> dict[str, An
                 rows.append(row)
                 steps = ", ".join(f"{name} {row[name]:.3f} s" for name in LIMITS)
                 report(f"{trials} trials, {latency} us: {steps}")
+                if latency:
+                    # Opened and read: two operations a result.
+                    row["results_one_by_one"] = trials * 2 * latency / 1e6
+                    report(f"  reading the results one after the other would take {row['results_one_by_one']:.0f} s")
     return {"rows": rows, "limits": LIMITS, "problems": list(_problems(rows))}
 
 
 def _problems(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     largest = max(row["trials"] for row in rows)
     for row in rows:
-        if row["trials"] == largest:
+        # How long a slow file server takes is its own affair; that it does not get worse is ours.
+        if row["trials"] == largest and not row["latency_us"]:
             for name, limit in LIMITS.items():
                 if row[name] > limit:
                     yield f"{largest} trials, {row['latency_us']} us: {name} took {row[name]:.2f} s, allowed {limit} s"

@@ -1,6 +1,6 @@
 """What a paper's artefact needs of a run, in one file that can be verified: ``python -m harness.archive RUN``.
 
-Checkpoints, trained models, logs of workers and what was set aside stay out; specification, environment, splits,
+Checkpoints, trained models, logs of workers and what was set aside stay out; specification, environment, code, splits,
 cards, choices, every trial's request, result, curve, leases and predictions, and the report go in. The same files give
 the same bytes.
 """

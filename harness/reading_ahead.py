@@ -5,6 +5,7 @@ On a local disk threads would only be in each other's way, so a few are read fir
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,9 @@ def each(look: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found
     rest = items[TRIED:]
     if not rest or waited / TRIED < SLOW_SECONDS:
         return found + [look(item) for item in rest]
-    # In portions: handing over one item at a time would cost as much as looking at it.
-    size = max(1, min(16, len(rest) // AT_ONCE))
+    # In portions: handing over one item at a time would cost as much as looking at it. No more portions than threads
+    # where few are enough, because the rest would wait for a whole round.
+    size = min(16, math.ceil(len(rest) / AT_ONCE))
     portions = [rest[start : start + size] for start in range(0, len(rest), size)]
     with ThreadPoolExecutor(min(AT_ONCE, len(portions)), thread_name_prefix="read") as pool:
         return found + [one for portion in pool.map(lambda p: [look(item) for item in p], portions) for one in portion]

@@ -19,7 +19,7 @@ def refresh_report(run: RunDirectory) -> Path:
         with hold(run.lock_folder) as lease:
             if report_is_current(run):
                 break
-            state = _state(run)
+            state = results_state(run)
             write_report(run)
             if lease.held:
                 write_atomic(run.report_state, state.encode())
@@ -35,10 +35,11 @@ def report_is_current(run: RunDirectory) -> bool:
         shown = run.report_state.read_text()
     except FileNotFoundError:
         return False
-    return run.report_page.exists() and shown == _state(run)
+    return run.report_page.exists() and shown == results_state(run)
 
 
-def _state(run: RunDirectory) -> str:
+def results_state(run: RunDirectory) -> str:
+    """Changes with the results of a run, and with the program that shows them."""
     import analysis
 
     trials = list(run.trials())

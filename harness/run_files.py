@@ -59,7 +59,7 @@ def card_pictures(run: RunDirectory) -> list[Path]:
 
 def folders(run: RunDirectory) -> list[Path]:
     """Every folder in which something is written while the run goes on."""
-    fixed = [run.path / name for name in ("splits", "cards", "studies", "sources", "workers", "lock")]
+    fixed = [run.path / name for name in ("splits", "cards", "studies", "sources", "workers", "code", "lock")]
     studies = [study.path for study in run.study_folders()]
     stages = [path / stage for path in studies for stage in ("search", "again", "confirm")]
     present = [path for path in (*fixed, *studies, *stages) if path.is_dir()]
@@ -73,9 +73,11 @@ def lease_folders(run: RunDirectory) -> list[Path]:
 
 def artefact(run: RunDirectory) -> dict[str, Path]:
     """What belongs into an archive of the run, by path inside it, sorted; no checkpoint and no model."""
-    inside = ("amendments", "cards", "report", "sources", "splits", "studies")
+    inside = ("amendments", "cards", "code", "report", "sources", "splits", "studies")
     found = [path for path in run.path.iterdir() if path.is_file()]
-    found += [path for folder in inside for path in (run.path / folder).rglob("*") if path.is_file()]
+    # A link leads to what lies beside a user's plugins, such as data.
+    inner = (path for folder in inside for path in (run.path / folder).rglob("*") if not path.is_symlink())
+    found += [path for path in inner if path.is_file()]
     names = {path.relative_to(run.path): path for path in found if path.suffix not in (".pt", ".safetensors")}
     hidden = [name for name in names if any(part.startswith(".") or part == "__pycache__" for part in name.parts)]
     return {name.as_posix(): names[name] for name in sorted(names.keys() - set(hidden))}

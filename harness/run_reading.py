@@ -21,7 +21,7 @@ from harness.lease import LeaseView, server_now
 from harness.reading_ahead import each
 from harness.run_overview import Failure, Ledger, RunningTrial, RunOverview, StudyOverview
 from harness.spent import Spent, recorded, spent
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.store import RunDirectory, StudyFolder, TrialFolder, search_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,7 @@ class StudyReader:
         self.folder, self._repeat = folder, repeat
         self._place: int | None = None
         self._trials = _Trials(folder.name)
+        self._listed: list[TrialFolder] | None = None
 
     def read(self, now: float) -> StudyOverview | None:
         """How the study stands; None while it is being planned or set aside.
@@ -177,12 +178,14 @@ class StudyReader:
             description, trials = self.folder.description(), self._known()
         except FileNotFoundError:
             return None
+        # Listing ten thousand folders takes its time, so what was listed to be read ahead is not listed again.
+        listed, self._listed = self._listed or list(self.folder.every_trial()), None
         trials.damaged = []
         slots, seeds = int(description["search_slots"]), description["search_seeds"]
         identity = description["identity"]
         metric, epochs = str(identity["search"]["metric"]), int(identity["train"]["epochs"])
-        existing = {trial.name: trial for trial in self.folder.trials("search")}
-        wanted = [[self.folder.search_trial(slot, seed).name for seed in seeds] for slot in range(slots)]
+        existing = {trial.name: trial for trial in listed if trial.stage == "search"}
+        wanted = [[search_name(slot, seed) for seed in seeds] for slot in range(slots)]
         results = [
             [trials.result(existing[name], metric) if name in existing else None for name in slot] for slot in wanted
         ]
@@ -201,7 +204,7 @@ class StudyReader:
         slots_begun = sum(any(name in existing for name in slot) for slot in wanted)
         counted = {trial.path for trial in (*present, *confirm)}
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
-        others = trials.tally((t for t in self.folder.every_trial() if t.path not in counted), metric, epochs, now)
+        others = trials.tally((t for t in listed if t.path not in counted), metric, epochs, now)
         total += sum(map(len, wanted)) + len(again)
         weights = description["backbone"]["weights"]
         return StudyOverview(
@@ -235,7 +238,8 @@ class StudyReader:
             known = self._known()
         except FileNotFoundError:
             return []
-        return [(known, trial) for trial in known.unread(self.folder.every_trial())]
+        self._listed = list(self.folder.every_trial())
+        return [(known, trial) for trial in known.unread(self._listed)]
 
     def _confirm(
         self, description: Mapping[str, Any], metric: str, chooses: bool, any_score: bool

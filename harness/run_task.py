@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from harness.code_snapshot import own_snapshot
 from harness.lease import LeaseLost, keep_alive
 from harness.spent import STOPPED_BY_ERROR
 from harness.tasks import Task
@@ -41,7 +42,7 @@ def run_task(
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
 
-    task.lease.note(device=str(device))
+    task.lease.note(device=str(device), code=own_snapshot())
     # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
     torch.set_num_threads(int(task.request["threads"]))
     with trial_log(task) as log, keep_alive(task.lease):

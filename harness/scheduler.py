@@ -35,8 +35,10 @@ class Scheduler:
         self._retries, self._threads, self._budget = retries, threads, budget
         self._sources: dict[Path, str] = {}
         begun = each(lambda state: list(state.study.folder.every_trial()), self.states)
-        for state, trials in zip(self.states, begun, strict=True):
-            state.read_ahead(trials)
+        # All studies at once: the trials of one are too few to keep a slow file server busy.
+        waiting = [(state, trial) for state, trials in zip(self.states, begun, strict=True) for trial in trials]
+        each(lambda pair: pair[0].result(pair[1]), waiting)
+        each(StudyState.chosen, self.states)
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""

@@ -16,6 +16,8 @@
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
     RUN/sources/HASH/                              a backbone that was trained here first
+    RUN/code/HASH/                                 the code of a launch, which its workers import
+    RUN/code/current                               the name of the last launch's, for Slurm jobs that begin
     RUN/workers/                                   what workers printed
     RUN/ray/                                       who drives the search engine ``ray``, and what it has running
     RUN/stale/METHOD@DATASET.1/                    a study that was set aside
@@ -40,7 +42,7 @@ from harness.files import encode_json, read_json, update, update_json, write_exc
 from harness.reading_ahead import each
 from harness.trial_folder import Stage, TrialFolder
 
-__all__ = ["RunDirectory", "Stage", "StudyFolder", "TrialFolder"]
+__all__ = ["RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
 
 AGAIN = "-again"
 """End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
@@ -105,7 +107,7 @@ class StudyFolder:
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
-        return TrialFolder(self.path / "search" / f"{slot:04d}-s{seed}", "search")
+        return TrialFolder(self.path / "search" / search_name(slot, seed), "search")
 
     def reevaluation(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a trial that trains one of the best slots on a further tuning seed."""
@@ -136,8 +138,7 @@ class StudyFolder:
         yield from self.trials("search")
         yield from self.reevaluations()
         confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
-        yield from (trial for trial in confirm if not trial.name.endswith(AGAIN))
-        yield from (trial for trial in confirm if trial.name.endswith(AGAIN))
+        yield from sorted(confirm, key=lambda trial: trial.name.endswith(AGAIN))
 
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""
@@ -337,6 +338,17 @@ class RunDirectory:
         self.workers.mkdir(exist_ok=True)
         return self.workers / f"{name}.log"
 
+    def code_folder(self) -> Path:
+        """The folder of copies of the code, made if it is not there."""
+        # The lock shows that the folder is a run's, even if the launch ends here.
+        folder = self.lock_folder.with_name("code")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def set_current_code(self, name: str) -> None:
+        """Record which copy of the code jobs import that begin from now on."""
+        update(self.code_folder() / "current", f"{name}\n".encode())
+
     def engine_folder(self, study: str = "") -> Path:
         """A folder for what drives an engine: the processes of the run, or the driver of one study."""
         folder = self.path / "ray" / study
@@ -364,6 +376,11 @@ class RunDirectory:
         path = self.path / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         update_json(path, dict(value))
+
+
+def search_name(slot: int, seed: int) -> str:
+    """The name of a search trial's folder."""
+    return f"{slot:04d}-s{seed}"
 
 
 def _folders(parent: Path) -> list[Path]:

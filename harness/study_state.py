@@ -31,6 +31,7 @@ class StudyState:
         self._best: list[int] | None = None
         self._chosen: dict[str, Value] | None = None
         self._schedule: Schedule = ()
+        self._slots: dict[int, list[tuple[int, TrialFolder]]] = {}
 
     def result(self, folder: TrialFolder) -> dict[str, Any] | None:
         """The result of a trial, None while it is not finished."""
@@ -55,9 +56,12 @@ class StudyState:
 
     def slot_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
-        first, *others = [(seed, self.study.folder.search_trial(slot, seed)) for seed in self.study.search.seeds]
-        result = self.result(first[1])
-        return [first] if result is not None and result["status"] == "pruned" else [first, *others]
+        if slot not in self._slots:
+            seeds = self.study.search.seeds
+            self._slots[slot] = [(seed, self.study.folder.search_trial(slot, seed)) for seed in seeds]
+        trials = self._slots[slot]
+        result = self.result(trials[0][1])
+        return trials[:1] if result is not None and result["status"] == "pruned" else trials
 
     def open_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
         """Tuning seeds of a slot with their trials that may run now and have no result yet."""

@@ -6,6 +6,7 @@ The same command starts a sweep, continues one that was interrupted or killed, a
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -147,6 +148,7 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
 
 def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
     from harness.budget import Budget
+    from harness.code_snapshot import environment, take_snapshot
     from harness.environment import capture, uncommitted_changes
     from harness.planning import plan_run
     from harness.plugins import Catalogue
@@ -162,6 +164,9 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     run.create()
     submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
+    if spec.launch.kind == "local":
+        # All that this process starts imports the copy.
+        os.environ.update(environment(take_snapshot(run, spec.plugins)))
     workers = None if submit is not None else _workers(run, spec, roots)
     try:
         studies = plan_run(

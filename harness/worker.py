@@ -130,12 +130,13 @@ def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
     Raises:
         RequestError: code or data on this machine differ from what the sweep was planned with.
     """
+    from harness.code_snapshot import plugin_folders
     from harness.identity import differences
     from harness.plugins import discover
     from harness.spec import SweepSpec
 
     spec = SweepSpec.model_validate(run.spec())
-    catalogue = discover([Path(folder) for folder in spec.plugins])
+    catalogue = discover(plugin_folders(spec.plugins))
     studies = Planner(spec, catalogue, run, roots).studies()
     for study in studies:
         changed = differences(study.folder.description()["identity"], study.identity)

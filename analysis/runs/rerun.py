@@ -170,6 +170,7 @@ def planned(run: RunDirectory, method: str, dataset: str, roots: Roots) -> Study
     Raises:
         RequestError: the sweep names it no more, or its plugins or data are not there.
     """
+    from harness.code_snapshot import plugin_folders
     from harness.plugins import discover
     from harness.spec import SweepSpec
     from harness.studies import Planner
@@ -180,6 +181,6 @@ def planned(run: RunDirectory, method: str, dataset: str, roots: Roots) -> Study
             f"CELL {method}@{dataset}: the sweep names it no more; give the sweep command with both again"
         )
     only = {"methods": {method: spec.methods[method]}, "datasets": {dataset: spec.datasets[dataset]}}
-    catalogue = discover([Path(folder) for folder in spec.plugins])
+    catalogue = discover(plugin_folders(spec.plugins))
     (study,) = Planner(spec.model_copy(update=only), catalogue, run, roots).studies()
     return study

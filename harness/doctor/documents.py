@@ -9,6 +9,7 @@ from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, lacking, read
 from harness.file_checks import is_png
 from harness.identity import configuration_hash
+from harness.reading_ahead import each
 from harness.run_files import Document
 from harness.store import RunDirectory, StudyFolder
 
@@ -17,10 +18,10 @@ REWRITTEN = "the sweep command writes it again"
 
 def examine(run: RunDirectory) -> Iterator[Finding]:
     """Everything that is wrong with them; what is missing is no damage, because the sweep makes it again."""
-    for document in run_files.documents(run):
-        yield from _document(run, document)
-    for study in run.studies():
-        yield from _choice(study)
+    for found in each(lambda document: list(_document(run, document)), run_files.documents(run)):
+        yield from found
+    for found in each(lambda study: list(_choice(study)), run.studies()):
+        yield from found
     for path in run_files.card_pictures(run):
         if not is_png(path):
             yield _aside("torn", run, Document(path, ()), WORDS["torn"])

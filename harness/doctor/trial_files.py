@@ -27,7 +27,7 @@ def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
         thorough: read whole checkpoints and predictions.
     """
     faults = dict(_faults(trial, thorough))
-    finished = trial.finished
+    finished = bool(faults) and trial.finished
     for path, (kind, what) in faults.items():
         aside = _with_companions(trial, path, finished)
         moved = ", ".join(one.name for one in aside)

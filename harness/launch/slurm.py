@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-import harness
+from harness.code_snapshot import take_snapshot
 from harness.errors import EXIT_DONE, RequestError
 from harness.launch.cluster_checks import check_cluster
 from harness.launch.profile import Profile, load_profile
@@ -60,9 +60,10 @@ def launch(
             "datasets": decoded_folders([state.study for state in scheduler.states]),
             "folder": str(Path.cwd()),
             "command": f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(command)}",
-            "program": str(Path(harness.__file__).parent.parent),
+            "code": str(run.code_folder()),
         }
     )
+    run.set_current_code(take_snapshot(run, spec.plugins).name)
     files.set_cancelled(False)
     submission = top_up(run, scheduler.claimable())
     _describe(submission, files.launch()["job_name"], run, console)

@@ -157,10 +157,17 @@ def _failing_nodes(files: SlurmFiles, name: str) -> list[str]:
 
 
 def _program(launch: Mapping[str, Any]) -> list[str]:
-    """So that jobs run the program that submitted them, wherever Python would look first."""
+    """So that a job imports the copy of the code that is current when it begins, wherever Python would look first.
+
+    Until it ends it stays with that one. Its current folder is looked into last, as by local workers.
+    """
     import shlex
 
-    return [f"export PYTHONPATH={shlex.quote(launch['program'])}${{PYTHONPATH:+:$PYTHONPATH}}"]
+    code, folder = shlex.quote(launch["code"]), shlex.quote(launch["folder"])
+    return [
+        f'export PYTHONPATH={code}/"$(cat {code}/current)"${{PYTHONPATH:+:$PYTHONPATH}}:{folder}',
+        "export PYTHONSAFEPATH=1",
+    ]
 
 
 def _words_of_sbatch(message: str) -> str:

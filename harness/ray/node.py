@@ -239,7 +239,8 @@ def ray_environment(token: Path, home: Path, address: str) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).strip(":"),
+        # First what the sweep's workers import, which is a copy.
+        "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]).strip(":"),
     }
     if address == LOOPBACK:
         # Ray then takes 127.0.0.1 for its address and listens nowhere else. It otherwise replaces that address by

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from stand_in import StandIn
-from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
+from tiny import environment, run_inline, sweep_command, tiny_sweep
 
 from harness.launch.profile import Profile
 from harness.launch.slurm_commands import SlurmError
@@ -85,7 +85,7 @@ def planned(folder: Path, **profile: Any) -> SlurmFiles:
             "roots": {"data": str(folder), "cache": str(folder)},
             "datasets": [str(folder / "small-8px")],
             "folder": str(folder),
-            "program": str(ROOT),
+            "code": str(folder / "run" / "code"),
         }
     )
     return files
