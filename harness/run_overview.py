@@ -30,6 +30,10 @@ class RunningTrial:
     attempt: int
     lease_age: float
     """Seconds since its worker was last heard of."""
+    claimed: float | None = None
+    """When its worker took it, seconds since the epoch."""
+    device: str | None = None
+    """What it runs on, as its worker calls it."""
 
     @property
     def title(self) -> str:
@@ -86,6 +90,8 @@ class StudyOverview:
     """Files that cannot be read."""
     pruned: int = 0
     """Those of ``done`` that the search ended at a rung."""
+    spans: tuple[tuple[float, float], ...] = ()
+    """When the last attempt of each finished trial began and ended, seconds since the epoch."""
     source: str | None = None
     """Identity of the backbone that it waits for, where that is trained first."""
     ledger: Ledger = field(default_factory=Ledger)

@@ -6,149 +6,19 @@ What was once seen finished is not read again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from harness.choice_reading import is_present, reevaluations
-from harness.errors import one_line
 from harness.files import TornFileError
 from harness.halt import halt_reason
-from harness.lease import LeaseView, server_now
+from harness.lease import server_now
 from harness.reading_ahead import each
-from harness.run_overview import Failure, Ledger, RunningTrial, RunOverview, StudyOverview
-from harness.spent import Spent, recorded, spent
+from harness.run_overview import RunOverview, StudyOverview
 from harness.store import RunDirectory, StudyFolder, TrialFolder, search_name
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """What is remembered of a result."""
-
-    failure: Failure | None
-    score: float | None
-    seconds: float | None
-    spent: Spent
-    steps: int
-    pruned: bool
-    """Ended by the search at a rung."""
-
-
-@dataclass
-class _Tally:
-    """Sums over the trials of a study."""
-
-    done: int = 0
-    interrupted: int = 0
-    running: list[RunningTrial] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    begun: int = 0
-    pruned: int = 0
-    steps: int = 0
-    spent: Spent = field(default_factory=Spent)
-
-    def ledger(self, others: _Tally, slots: int, slots_begun: int, known_before: int = 0) -> Ledger:
-        """What the study has used, its trials outside the comparison included."""
-        return Ledger(
-            slots,
-            slots_begun,
-            self.begun + others.begun,
-            self.pruned + others.pruned,
-            self.steps + others.steps,
-            self.spent + others.spent,
-            known_before,
-        )
-
-
-class _Trials:
-    """The trials of one study, each read until it is finished."""
-
-    def __init__(self, study: str) -> None:
-        self._study = study
-        self._finished: dict[Path, _Finished] = {}
-        self._ahead: dict[Path, dict[str, Any]] = {}
-        self.damaged: list[str] = []
-
-    def unread(self, trials: Iterable[TrialFolder]) -> list[TrialFolder]:
-        """Those of which no result was seen yet."""
-        return [trial for trial in trials if trial.path not in self._finished]
-
-    def read_ahead(self, trial: TrialFolder) -> None:
-        """Read a result for later, if it is there; whether it is damaged shows then."""
-        with suppress(FileNotFoundError, TornFileError):
-            self._ahead[trial.path] = trial.result()
-
-    def result(self, trial: TrialFolder, metric: str) -> _Finished | None:
-        """What came out of a trial; None while it is not finished, or when its result is not readable."""
-        if trial.path not in self._finished:
-            try:
-                read = self._ahead.pop(trial.path, None)
-                self._finished[trial.path] = self._remembered(trial, read or trial.result(), metric)
-            except FileNotFoundError:
-                return None
-            except TornFileError as error:
-                self.damaged.append(str(error.path))
-                return None
-        return self._finished[trial.path]
-
-    def tally(self, trials: Iterable[TrialFolder], metric: str, epochs: int | None, now: float) -> _Tally:
-        """Sums over trials whose folders exist."""
-        sums = _Tally()
-        for trial in trials:
-            result = self.result(trial, metric)
-            if result is None:
-                self._add_unfinished(trial, epochs, now, sums)
-                continue
-            sums.begun += 1
-            sums.pruned += result.pruned
-            sums.steps += result.steps
-            sums.spent += result.spent
-            sums.done += result.failure is None
-            sums.failures += [result.failure] if result.failure is not None else []
-            sums.seconds += [result.seconds] if result.failure is None and result.seconds is not None else []
-        return sums
-
-    def _add_unfinished(self, trial: TrialFolder, epochs: int | None, now: float, sums: _Tally) -> None:
-        attempts = trial.attempts()
-        if not attempts:
-            return
-        sums.begun += 1
-        sums.spent += spent(attempts, finished=False)
-        latest = attempts[-1]
-        lease = LeaseView(len(attempts), latest, max(0.0, now - float(latest["last_seen"])))
-        if lease.dead:
-            # It may have ended between the two looks.
-            sums.interrupted += not trial.finished
-            return
-        try:
-            epoch = len(trial.curve())
-        except ValueError:
-            self.damaged.append(str(trial.path / "curve.jsonl"))
-            epoch = 0
-        host, pid = str(latest.get("hostname", "")), latest.get("pid")
-        sums.running.append(
-            RunningTrial(
-                self._study, trial.stage, trial.name, epoch, epochs, host, pid, latest.get("slurm_job"),
-                lease.number, lease.age,
-            )
-        )  # fmt: skip
-
-    def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str) -> _Finished:
-        time = result.get("time") or {}
-        # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
-        seconds = max((float(time[key]) for key in ("attempt_seconds", "train_seconds") if key in time), default=None)
-        used = recorded(result) or spent(trial.attempts(), finished=True)
-        failure = score = None
-        if result["status"] == "done":
-            score = result["metrics"]["val"].get(metric)
-        elif result["status"] == "failed":
-            title = f"{self._study} {trial.stage} {trial.name}"
-            failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
-        return _Finished(failure, score, seconds, used, int(result.get("steps") or 0), result["status"] == "pruned")
+from harness.trial_reading import Finished, Tally, Trials
 
 
 class StudyReader:
@@ -162,7 +32,7 @@ class StudyReader:
     def __init__(self, folder: StudyFolder, repeat: bool) -> None:
         self.folder, self._repeat = folder, repeat
         self._place: int | None = None
-        self._trials = _Trials(folder.name)
+        self._trials = Trials(folder.name)
         self._listed: list[TrialFolder] | None = None
 
     def read(self, now: float) -> StudyOverview | None:
@@ -219,20 +89,21 @@ class StudyReader:
             running=tuple(tally.running),
             failures=tuple(tally.failures),
             seconds=tuple(tally.seconds),
+            spans=(*tally.spans, *others.spans),
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
             ledger=tally.ledger(others, slots, slots_begun, (description.get("prior") or {}).get("observations", 0)),
         )
 
-    def _known(self) -> _Trials:
+    def _known(self) -> Trials:
         """What is known of the study's trials."""
         place = self.folder.path.stat().st_ino
         if place != self._place:
             # Another folder has taken the place of one that was set aside.
-            self._place, self._trials = place, _Trials(self.folder.name)
+            self._place, self._trials = place, Trials(self.folder.name)
         return self._trials
 
-    def ahead(self) -> list[tuple[_Trials, TrialFolder]]:
+    def ahead(self) -> list[tuple[Trials, TrialFolder]]:
         """The trials whose results ``read`` would have to read one by one."""
         try:
             known = self._known()
@@ -278,7 +149,7 @@ class RunReader:
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
         self._studies: dict[tuple[str, bool], StudyReader] = {}
-        self._sources: dict[str, _Trials] = {}
+        self._sources: dict[str, Trials] = {}
         self._elsewhere: dict[Path, float] = {}
 
     def read(self, now: float) -> RunOverview:
@@ -329,7 +200,7 @@ class RunReader:
         asked = folder.request() if folder.has_request() else {}
         name = f"backbone {asked['method']} on {asked['dataset']}" if asked else f"backbone {folder.name}"
         metric = str(spec["search"]["metric"])
-        trials = self._sources.setdefault(identity, _Trials(name))
+        trials = self._sources.setdefault(identity, Trials(name))
         trials.damaged = []
         tally = trials.tally([folder], metric, _source_epochs(spec), now)
         result = trials.result(folder, metric)
@@ -344,8 +215,9 @@ class RunReader:
             running=tuple(tally.running),
             failures=tuple(tally.failures),
             seconds=tuple(tally.seconds),
+            spans=tuple(tally.spans),
             damaged=tuple(dict.fromkeys(trials.damaged)),
-            ledger=tally.ledger(_Tally(), 1, tally.begun),
+            ledger=tally.ledger(Tally(), 1, tally.begun),
         )
 
     def _outside(self, leftovers: Sequence[StudyFolder]) -> float:
@@ -376,7 +248,7 @@ def _halted(studies: Sequence[StudyOverview], labels: Mapping[str, str]) -> str 
     return halt_reason(failed)
 
 
-def _mean_score(results: Sequence[_Finished | None]) -> float | None:
+def _mean_score(results: Sequence[Finished | None]) -> float | None:
     """Validation score of a slot; None before every seed has one."""
     scores = [result.score for result in results if result is not None and result.score is not None]
     return fmean(scores) if len(scores) == len(results) else None

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.device_use import DeviceUse, device_use, gpus_here
 from harness.launch.worker_states import WorkerReader, Workers
 from harness.reporting import report_is_current
 from harness.run_overview import RunOverview, StudyOverview
@@ -27,6 +28,10 @@ class RunStatus:
     workers: Workers
     report: ReportState
     report_page: Path
+    devices: DeviceUse | None
+    """None before the first trial begins."""
+    gpus: list[int] | None
+    """How busy each GPU of this machine is, in percent; None where that cannot be told, or no trial uses them."""
 
     @property
     def expected_end(self) -> float | None:
@@ -66,6 +71,8 @@ class RunStatus:
                 "used_device_hours": overview.spent / 3600,
                 "exhausted": overview.exhausted,
             },
+            "devices": None if self.devices is None else {**asdict(self.devices), "share": self.devices.share},
+            "gpus_here": self.gpus,
             "seconds_left": overview.seconds_left,
             "expected_end": self.expected_end,
             "workers": [asdict(worker) for worker in self.workers.states],
@@ -101,7 +108,16 @@ class StatusReader:
         report = self._report()
         over = (overview.complete or overview.exhausted) and report == "current"
         workers = self._workers.read(overview.running, now, over)
-        return RunStatus(self._run.path, time.time(), overview, workers, report, self._run.report_page)
+        return RunStatus(
+            path=self._run.path,
+            at=time.time(),
+            overview=overview,
+            workers=workers,
+            report=report,
+            report_page=self._run.report_page,
+            devices=device_use(overview, now),
+            gpus=gpus_here(overview.running),
+        )
 
     def _report(self) -> ReportState:
         if report_is_current(self._run):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.run_status import RunStatus
 
 WATCH_SECONDS = 5.0
+UNWATCHED_SECONDS = 60.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +37,12 @@ def parser() -> argparse.ArgumentParser:
         "--watch", nargs="?", const=WATCH_SECONDS, type=_seconds, metavar="SECONDS",
         help=f"show it again every so often (default: {WATCH_SECONDS:.0f}) until the run is complete",
     )  # fmt: skip
-    result.add_argument("--json", action="store_true", help="the same facts as JSON; with --watch one object a line")
+    form = result.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the same facts as JSON; with --watch one object a line")
+    form.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="write them as a page that loads itself again; with --watch it is kept up to date",
+    )  # fmt: skip
     return result
 
 
@@ -54,6 +60,11 @@ def status(arguments: argparse.Namespace) -> int:
     reader = StatusReader(RunDirectory(arguments.run))
     if arguments.json:
         _repeat(reader.read, lambda found: _print_json(found, one_line=arguments.watch is not None), arguments.watch)
+        return EXIT_DONE
+
+    if arguments.html is not None:
+        _repeat(reader.read, lambda found: _write_page(found, arguments.html, arguments.watch), arguments.watch)
+        print(arguments.html)
         return EXIT_DONE
 
     from rich.console import Console
@@ -83,6 +94,19 @@ def _repeat(read: Callable[[], RunStatus], show: Callable[[RunStatus], None], ev
 
 def _print_json(found: RunStatus, one_line: bool) -> None:
     print(json.dumps(found.to_json(), indent=None if one_line else 2, ensure_ascii=False), flush=True)
+
+
+def _write_page(found: RunStatus, path: Path, watch: float | None) -> None:
+    from harness.errors import RequestError
+    from harness.files import write_atomic
+    from harness.status_html import page
+
+    # Without --watch somebody else may write it again.
+    reload = max(1, math.ceil(UNWATCHED_SECONDS if watch is None else watch))
+    try:
+        write_atomic(path, page(found, reload).encode())
+    except OSError as error:
+        raise RequestError(f"--html {path}: cannot be written: {error.strerror}") from error
 
 
 def _print_page(found: RunStatus, console: Console) -> None:

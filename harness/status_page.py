@@ -29,6 +29,12 @@ def details(found: RunStatus) -> list[RenderableType]:
 
 def summary(found: RunStatus) -> list[RenderableType]:
     """What matters most, a line each."""
+    # Not as markup: a message may hold brackets.
+    return [Text(line) for line in sentences(found)]
+
+
+def sentences(found: RunStatus) -> list[str]:
+    """What matters most, in words."""
     overview = found.overview
     parts = overview.parts
     done, failed = sum(part.done for part in parts), sum(part.failed for part in parts)
@@ -45,8 +51,7 @@ def summary(found: RunStatus) -> list[RenderableType]:
     lines += [f"damaged: {path}" for path in found.damaged[:MOST_LISTED]]
     if found.damaged:
         lines.append("damaged files are set aside and computed again by the sweep command with --repair")
-    lines += [*_budget(found), *_workers(found), _end(found), _report(found)]
-    return [Text(line) for line in lines]
+    return [*lines, *_budget(found), *_devices(found), *_workers(found), _end(found), _report(found)]
 
 
 def _failures(found: RunStatus) -> list[str]:
@@ -91,6 +96,18 @@ def _budget(found: RunStatus) -> list[str]:
     return [f"budget: {overview.spent / 3600:.3g} of {overview.cap / 3600:.3g} device-hours used"]
 
 
+def _devices(found: RunStatus) -> list[str]:
+    use = found.devices
+    if use is None:
+        return []
+    since = duration(use.until - use.since)
+    places = "one trial" if use.places == 1 else f"{use.places} trials"
+    lines = [f"devices: at work {100 * use.share:.0f} % of {since}, {places} at a time at most"]
+    if found.gpus is not None:
+        lines.append(f"GPUs of this machine busy now: {', '.join(f'{percent} %' for percent in found.gpus)}")
+    return lines
+
+
 def _end(found: RunStatus) -> str:
     if found.overview.halted is not None:
         return f"stopped: {found.overview.halted}; {REMEDY}"
@@ -120,7 +137,11 @@ def _running(trials: list[RunningTrial]) -> Table:
     for column in ("epoch", "host", "job", "attempt", "last sign"):
         table.add_column(column, justify="right", no_wrap=True)
     for trial in trials:
-        epoch = str(trial.epoch) if trial.epochs is None else f"{trial.epoch}/{trial.epochs}"
-        cells = (trial.host, trial.job or "", str(trial.attempt), f"{duration(trial.lease_age)} ago")
-        table.add_row(Text(trial.title), epoch, *map(Text, cells))
+        table.add_row(*map(Text, running_cells(trial)))
     return table
+
+
+def running_cells(trial: RunningTrial) -> tuple[str, ...]:
+    """What is shown of a running trial: its name, epoch, host, job, attempt and last sign of life."""
+    epoch = str(trial.epoch) if trial.epochs is None else f"{trial.epoch}/{trial.epochs}"
+    return trial.title, epoch, trial.host, trial.job or "", str(trial.attempt), f"{duration(trial.lease_age)} ago"

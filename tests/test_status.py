@@ -1,100 +1,32 @@
-"""How a run stands, from its files, whatever Slurm says or does not say."""
+"""How a run stands, from its files."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from home import Home, one_error
+from made_up_runs import EPOCHS, SECONDS, begin, choose, facts, finish, make_run, shown, slurm
 from tiny import ROOT, environment
 
 from harness import status
-from harness.launch.slurm_files import STALE_SECONDS, SlurmFiles
-from harness.lease import EXPIRY_SECONDS, Lease
+from harness.device_use import device_use
+from harness.lease import EXPIRY_SECONDS
+from harness.run_overview import Ledger, RunOverview, StudyOverview
 from harness.run_status import StatusReader
-from harness.spec import SweepSpec
-from harness.store import RunDirectory, StudyFolder, TrialFolder
-
-EPOCHS = 10
-SECONDS = 100.0
-"""How long each made-up trial took."""
-
-
-def make_run(
-    path: Path, methods: Sequence[str], slots: int = 3, source: str | None = None, **confirm: Any
-) -> RunDirectory:
-    """A planned run of made-up studies on one dataset, of which nothing has begun."""
-    weights = None if source is None else {"method": "teacher", "dataset": "digits", "train": {"epochs": 20}}
-    spec = SweepSpec.model_validate(
-        {
-            "name": "made_up",
-            "backbone": {"name": "resnet20", "weights": weights},
-            "datasets": {"small": {"dataset": "digits"}},
-            "methods": {label: {"method": label} for label in methods},
-            "train": {"epochs": EPOCHS},
-            "search": {"trials": slots, "seeds": [0], "metric": "nll"},
-            "confirm": {"seeds": [1000, 1001], "repeat": False, **confirm},
-        }
-    )
-    run = RunDirectory(path)
-    run.create()
-    for label in methods:
-        described = {
-            "backbone": {"name": "resnet20", "weights": None if source is None else {"source": source}},
-            "search_slots": slots,
-            "search_seeds": [0],
-            "confirm_seeds": [1000, 1001],
-            "identity": {"search": {"metric": "nll"}, "train": {"epochs": EPOCHS}},
-        }
-        run.study(f"{label}@small").describe(described)
-    run.write_spec(spec.model_dump(mode="json"))
-    return run
-
-
-def finish(trial: TrialFolder, score: float | None = 0.5, cause: str = "nan", message: str = "no number") -> None:
-    """Finish a trial with a validation score, or let it fail."""
-    lease = trial.claim()
-    assert lease is not None
-    outcome: dict[str, Any] = {"status": "failed", "cause": cause, "message": message}
-    if score is not None:
-        outcome = {"status": "done", "cause": None, "message": None, "metrics": {"val": {"nll": score}}}
-    trial.finish({**outcome, "time": {"attempt_seconds": SECONDS, "train_seconds": SECONDS / 2}})
-    lease.release("finished")
-
-
-def begin(trial: TrialFolder, epochs: int, age: float = 0.0, **facts: Any) -> Lease:
-    """Let a worker of another host hold a trial."""
-    lease = trial.claim(**facts)
-    assert lease is not None
-    lease.note(host="elsewhere", hostname="node7")
-    trial.write_curve([{"epoch": epoch} for epoch in range(epochs)])
-    heard = time.time() - age
-    os.utime(lease.path, (heard, heard))
-    return lease
-
-
-def choose(study: StudyFolder, of: int) -> None:
-    study.choose({"configuration": "c0ffee", "of": of})
-
-
-def facts(run: RunDirectory) -> dict[str, Any]:
-    """What ``--json`` says of a run."""
-    return StatusReader(run).read().to_json()
-
-
-def shown(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command prints."""
-    assert status.main([str(run.path)]) == 0
-    return capsys.readouterr().out
+from harness.spent import Spent
+from harness.store import RunDirectory, TrialFolder
 
 
 def test_studies_failures_and_running_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,109 +186,6 @@ def test_a_thousand_trials_are_read_in_a_second_and_once(tmp_path: Path, monkeyp
     assert len(finished) == len(set(finished)) == 980
 
 
-def slurm(run: RunDirectory, jobs: Mapping[str, Mapping[str, Any]], tasks: int = 0) -> SlurmFiles:
-    """A run that was launched on Slurm: its jobs' own files, and an array that was submitted."""
-    files = SlurmFiles(run)
-    files.write_launch({"job_name": "made_up-1234", "workers": tasks, "profile": {}})
-    if tasks:
-        files.record_submission("7", tasks)
-    for job, content in jobs.items():
-        path = files.job_path(job, content.get("restart", 0))
-        files.write_job(path, {"job": job, "restart": 0, "host": "n1", "started": time.time(), **content})
-        heard = time.time() - content.get("age", 0)
-        os.utime(path, (heard, heard))
-    return files
-
-
-def commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> Path:
-    """Slurm's commands as shell scripts, which note each call; no others are found."""
-    folder.mkdir()
-    for name, body in scripts.items():
-        program = folder / name
-        program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/{name}.calls\n{body}\n')
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin" if scripts else str(folder))
-    return folder
-
-
-STALE = STALE_SECONDS + 60
-
-
-def test_a_worker_is_what_the_files_say_then_the_queue_then_the_accounting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = make_run(tmp_path / "run", ["m"])
-    begin(run.study("m@small").search_trial(0, 0), 1, slurm_job="7_1")
-    slurm(
-        run,
-        {
-            "7_0": {"state": "running", "until": 2e9},
-            "7_1": {"state": "running", "age": STALE},
-            "7_2": {"state": "done"},
-            "7_5": {"state": "running", "age": STALE},
-            "7_6": {"state": "running", "age": STALE},
-            "7_7": {"state": "requeued", "age": STALE},
-            "7_8": {"state": "refused", "reason": "no such data"},
-            "7_9": {"state": "stopped", "reason": "ended by Slurm"},
-        },
-        tasks=13,
-    )
-    queue = [
-        "7_3|PENDING||Priority", "7_4|RUNNING|n2|None", "7_5|RUNNING|n3|None", "7_7|RUNNING|n4|None",
-        "7_9|PENDING||BeginTime", "7_10|CANCELLED||None", "7_0|CANCELLED||None",
-    ]  # fmt: skip
-    book = ["7_6|NODE_FAIL|0:0", "7_6.batch|CANCELLED|0:15", "7_11|FAILED|1:0", "7_11.batch|OUT_OF_MEMORY|0:125"]
-    folder = commands(
-        tmp_path / "bin", monkeypatch,
-        squeue="cat <<END\n" + "\n".join(queue) + "\nEND", sacct="cat <<END\n" + "\n".join(book) + "\nEND",
-    )  # fmt: skip
-    reader = StatusReader(run)
-    workers = {worker.id: (worker.state, worker.reason) for worker in reader.read().workers.states}
-    assert workers == {
-        "7_0": ("running", ""),
-        "7_1": ("running", ""),
-        "7_2": ("done", ""),
-        "7_3": ("queued", "Priority"),
-        "7_4": ("starting", "RUNNING on n2"),
-        "7_5": ("not responding", "RUNNING on n3"),
-        "7_6": ("lost", "NODE_FAIL"),
-        "7_7": ("starting", "RUNNING on n4"),
-        "7_8": ("refused", "no such data"),
-        "7_9": ("queued", "BeginTime"),
-        "7_10": ("cancelled", "CANCELLED"),
-        "7_11": ("lost", "OUT_OF_MEMORY"),
-        "7_12": ("lost", ""),
-    }
-    # Who watches does not press Slurm for answers.
-    reader.read()
-    assert len((folder / "squeue.calls").read_text().splitlines()) == 1
-    assert "--name=made_up-1234" in (folder / "squeue.calls").read_text()
-    text = shown(run, capsys)
-    assert "  queued: 7_3 (Priority), 7_9 (BeginTime)" in text
-    assert "  lost: 7_6 (NODE_FAIL), 7_11 (OUT_OF_MEMORY), 7_12" in text
-
-
-def test_a_run_without_jobs_names_the_command_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = make_run(tmp_path / "run", ["m"], slots=1)
-    files = slurm(run, {"7_0": {"state": "stopped", "reason": "ended by Slurm", "restart": 1}}, tasks=1)
-    # The node of its first start died a moment before.
-    earlier = {"job": "7_0", "restart": 0, "started": time.time() - 60, "state": "running"}
-    files.write_job(files.job_path("7_0", 0), earlier)
-    assert [record.content["restart"] for record in files.latest_starts()] == [1]
-    files.write_launch({**files.launch(), "command": "cd here && python -m harness.sweep it.yaml"})
-    commands(tmp_path / "queued", monkeypatch, squeue="echo '7_0|PENDING||BeginTime'", sacct="true")
-    assert not facts(run)["no_job_left"]
-    commands(tmp_path / "silent", monkeypatch, squeue="echo timed out >&2; exit 1", sacct="true")
-    assert not facts(run)["no_job_left"], "nobody can know"
-    commands(tmp_path / "gone", monkeypatch, squeue="true", sacct="true")
-    told = "no job is left, and 3 trials are not done; go on with: cd here && python -m harness.sweep it.yaml"
-    assert told in shown(run, capsys)
-    finish(run.study("m@small").search_trial(0, 0), None)
-    assert "no job is left to write the report; write it with: cd here" in shown(run, capsys)
-
-
 def test_a_sweep_that_makes_no_sense_to_go_on_with_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run", ["first", "second"])
     for label in ("first", "second"):
@@ -369,50 +198,6 @@ def test_a_sweep_that_makes_no_sense_to_go_on_with_says_why(tmp_path: Path, caps
     assert why in shown(run, capsys) and "--retry-failed" in shown(run, capsys)
     finish(run.study("first@small").search_trial(2, 0))
     assert facts(run)["halted"] is None
-
-
-def test_without_accounting_the_queue_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run(tmp_path / "run", ["m"])
-    slurm(run, {"7_0": {"state": "running", "age": STALE}}, tasks=2)
-    refusal = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
-    commands(tmp_path / "bin", monkeypatch, squeue="echo '7_1|PENDING||Resources'", sacct=refusal)
-    found = facts(run)
-    assert [(worker["state"], worker["reason"]) for worker in found["workers"]] == [
-        ("lost", ""), ("queued", "Resources")
-    ]  # fmt: skip
-    assert found["slurm_trouble"] is None
-
-
-@pytest.mark.parametrize(
-    ("scripts", "reason", "said"),
-    [
-        ({"squeue": "exec sleep 60"}, "Slurm is silent", "no answer from Slurm"),
-        (
-            {"squeue": "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"},
-            "Slurm is silent",
-            "Unable to contact slurm controller",
-        ),
-        ({}, "no Slurm here", "squeue: not found"),
-    ],
-)
-def test_while_slurm_is_silent_the_files_speak(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    scripts: dict[str, str],
-    reason: str,
-    said: str,
-) -> None:
-    run = make_run(tmp_path / "run", ["m"])
-    finish(run.study("m@small").search_trial(0, 0))
-    slurm(run, {"7_0": {"state": "running"}}, tasks=2)
-    commands(tmp_path / "bin", monkeypatch, **scripts)
-    started = time.monotonic()
-    text = shown(run, capsys)
-    assert time.monotonic() - started < 5
-    assert "1/5 trials done" in text and f"  unknown: 7_1 ({reason})" in text
-    (line,) = [line for line in text.splitlines() if line.startswith("Slurm could not be asked: ")]
-    assert said in line
 
 
 def command(*words: object) -> list[str]:
@@ -443,6 +228,57 @@ def test_watching_ends_with_the_run_and_on_ctrl_c(tmp_path: Path) -> None:
         finish(run.study("m@small").confirm_trial("c0ffee", seed))
     output, _ = watching.communicate(timeout=30)
     assert watching.returncode == 0 and json.loads(output.splitlines()[-1])["complete"]
+
+
+def test_a_page_that_loads_itself_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, page = make_run(tmp_path / "run", ["m"], slots=2), tmp_path / "page.html"
+    study = run.study("m@small")
+    finish(study.search_trial(0, 0), None, "bug", "<script>alert('&')</script>")
+    begin(study.search_trial(1, 0), 5)
+    assert status.main([str(run.path), "--html", str(page)]) == 0
+    text = page.read_text()
+    assert '<meta http-equiv="refresh" content="60">' in text
+    assert "&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;" in text and "<script" not in text
+    assert "0 of 4 done, 1 failed, 1 running" in text
+    assert "m@<wbr>small search 0001-s0" in text and f"5/{EPOCHS}" in text
+    # Nothing is fetched.
+    assert re.findall(r"src=|href=|url\(|@import", text) == []
+
+    other = make_run(tmp_path / "other", ["m"], slots=1)
+    finish(other.study("m@small").search_trial(0, 0), None)
+    # It would go on for ever if the run were not over.
+    assert status.main([str(other.path), "--html", str(page), "--watch"]) == 0
+    assert "refresh" not in page.read_text()
+    capsys.readouterr()
+    assert status.main([str(other.path), "--html", str(tmp_path / "none" / "page.html")]) == 2
+    one_error(2, capsys.readouterr().err, "--html", "No such file or directory")
+
+
+def test_device_use(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans = ((0.0, 100.0), (100.0, 150.0), (20.0, 80.0))
+    part = StudyOverview(
+        "m@d", 3, 3, 0, "auc", 0.5, True, (), (), (), (), spans=spans, ledger=Ledger(spent=Spent(3, 210.0))
+    )
+    use = device_use(RunOverview("r", (part,), (), (), (), True), 1e9)
+    assert use is not None and (use.places, use.since, use.until) == (2, 0.0, 150.0)
+    assert use.share == pytest.approx(210 / 300)
+    real = facts(RunDirectory(home.run))
+    assert real["devices"]["places"] == 1 and 0.1 < real["devices"]["share"] <= 1.0
+    assert real["devices"]["busy_seconds"] == pytest.approx(sum(row["device_seconds"] for row in real["ledger"]))
+
+    run = make_run(tmp_path / "run", ["m"])
+    assert facts(run)["devices"] is None
+    lease = begin(run.study("m@small").search_trial(0, 0), 1, device="cuda:0")
+    driver = tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{driver.parent}:/usr/bin:/bin")
+    for answer, known in (("87\n3", [87, 3]), ("[N/A]", None)):
+        driver.write_text(f"#!/bin/sh\necho '{answer}'\n")
+        driver.chmod(0o755)
+        lease.note(hostname="node7")
+        assert facts(run)["gpus_here"] is None, "its GPU is another machine's"
+        lease.note(hostname=socket.gethostname())
+        assert facts(run)["gpus_here"] == known
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""The trials of one study as a run's files show them, each read until it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import one_line
+from harness.files import TornFileError
+from harness.lease import LeaseView
+from harness.run_overview import Failure, Ledger, RunningTrial
+from harness.spent import Spent, recorded, spent
+from harness.store import TrialFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What is remembered of a result."""
+
+    failure: Failure | None
+    score: float | None
+    seconds: float | None
+    spent: Spent
+    steps: int
+    pruned: bool
+    """Ended by the search at a rung."""
+    span: tuple[float, float] | None
+    """When its last attempt began and ended, seconds since the epoch."""
+
+
+@dataclass
+class Tally:
+    """Sums over the trials of a study."""
+
+    done: int = 0
+    interrupted: int = 0
+    running: list[RunningTrial] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    begun: int = 0
+    pruned: int = 0
+    steps: int = 0
+    spent: Spent = field(default_factory=Spent)
+
+    def ledger(self, others: Tally, slots: int, slots_begun: int, known_before: int = 0) -> Ledger:
+        """What the study has used, its trials outside the comparison included."""
+        return Ledger(
+            slots,
+            slots_begun,
+            self.begun + others.begun,
+            self.pruned + others.pruned,
+            self.steps + others.steps,
+            self.spent + others.spent,
+            known_before,
+        )
+
+
+class Trials:
+    """The trials of one study, each read until it is finished."""
+
+    def __init__(self, study: str) -> None:
+        self._study = study
+        self._finished: dict[Path, Finished] = {}
+        self._ahead: dict[Path, dict[str, Any]] = {}
+        self.damaged: list[str] = []
+
+    def unread(self, trials: Iterable[TrialFolder]) -> list[TrialFolder]:
+        """Those of which no result was seen yet."""
+        return [trial for trial in trials if trial.path not in self._finished]
+
+    def read_ahead(self, trial: TrialFolder) -> None:
+        """Read a result for later, if it is there; whether it is damaged shows then."""
+        with suppress(FileNotFoundError, TornFileError):
+            self._ahead[trial.path] = trial.result()
+
+    def result(self, trial: TrialFolder, metric: str) -> Finished | None:
+        """What came out of a trial; None while it is not finished, or when its result is not readable."""
+        if trial.path not in self._finished:
+            try:
+                read = self._ahead.pop(trial.path, None)
+                self._finished[trial.path] = self._remembered(trial, read or trial.result(), metric)
+            except FileNotFoundError:
+                return None
+            except TornFileError as error:
+                self.damaged.append(str(error.path))
+                return None
+        return self._finished[trial.path]
+
+    def tally(self, trials: Iterable[TrialFolder], metric: str, epochs: int | None, now: float) -> Tally:
+        """Sums over trials whose folders exist."""
+        sums = Tally()
+        for trial in trials:
+            result = self.result(trial, metric)
+            if result is None:
+                self._add_unfinished(trial, epochs, now, sums)
+                continue
+            sums.begun += 1
+            sums.pruned += result.pruned
+            sums.steps += result.steps
+            sums.spent += result.spent
+            sums.spans += [result.span] if result.span is not None else []
+            sums.done += result.failure is None
+            sums.failures += [result.failure] if result.failure is not None else []
+            sums.seconds += [result.seconds] if result.failure is None and result.seconds is not None else []
+        return sums
+
+    def _add_unfinished(self, trial: TrialFolder, epochs: int | None, now: float, sums: Tally) -> None:
+        attempts = trial.attempts()
+        if not attempts:
+            return
+        sums.begun += 1
+        sums.spent += spent(attempts, finished=False)
+        latest = attempts[-1]
+        lease = LeaseView(len(attempts), latest, max(0.0, now - float(latest["last_seen"])))
+        if lease.dead:
+            # It may have ended between the two looks.
+            sums.interrupted += not trial.finished
+            return
+        try:
+            epoch = len(trial.curve())
+        except ValueError:
+            self.damaged.append(str(trial.path / "curve.jsonl"))
+            epoch = 0
+        host, pid = str(latest.get("hostname", "")), latest.get("pid")
+        sums.running.append(
+            RunningTrial(
+                self._study, trial.stage, trial.name, epoch, epochs, host, pid, latest.get("slurm_job"),
+                lease.number, lease.age, latest.get("claimed"), latest.get("device"),
+            )
+        )  # fmt: skip
+
+    def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str) -> Finished:
+        time = result.get("time") or {}
+        # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
+        seconds = max((float(time[key]) for key in ("attempt_seconds", "train_seconds") if key in time), default=None)
+        used = recorded(result) or spent(trial.attempts(), finished=True)
+        failure = score = None
+        if result["status"] == "done":
+            score = result["metrics"]["val"].get(metric)
+        elif result["status"] == "failed":
+            title = f"{self._study} {trial.stage} {trial.name}"
+            failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
+        span = (float(time["started"]), float(time["ended"])) if {"started", "ended"} <= time.keys() else None
+        steps = int(result.get("steps") or 0)
+        return Finished(failure, score, seconds, used, steps, result["status"] == "pruned", span)
