@@ -77,14 +77,19 @@ class Display:
 def study_table(rows: Sequence[StudyOverview]) -> Table:
     """Studies as rows: trials by state, and the best validation score so far."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("study", overflow="ellipsis", no_wrap=True)
+    # The one column that may become narrower; the numbers keep their room.
+    table.add_column("study")
     for column in ("done", "run", "fail", "left", "best val"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         best = "" if row.best is None else f"{row.best:.4f}"
-        # Not as markup: a label may hold brackets.
-        table.add_row(Text(row.name), str(row.done), str(len(row.running)), str(row.failed), str(row.left), best)
+        table.add_row(cut_off(row.name), str(row.done), str(len(row.running)), str(row.failed), str(row.left), best)
     return table
+
+
+def cut_off(name: str) -> Text:
+    """A name on one line, cut off where its column is narrower; not markup, because a label may hold brackets."""
+    return Text(name, no_wrap=True, overflow="ellipsis")
 
 
 def _running_lines(running: Sequence[RunningTrial]) -> list[RenderableType]:

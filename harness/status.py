@@ -120,7 +120,7 @@ def _page(found: RunStatus, summary_first: bool) -> RenderableType:
     from harness.status_page import details, summary
 
     if summary_first:
-        return Group(*summary(found), "", *details(found))
+        return Group(*summary(found, cut=True), "", *details(found))
     return Group(*details(found), "", *summary(found))
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from harness.run_overview import StudyOverview
 from harness.run_status import RunStatus
-from harness.status_page import running_cells, sentences
+from harness.status_page import RUNNING, running_cells, sentences
 
 
 def page(found: RunStatus, reload: int) -> str:
@@ -41,6 +41,7 @@ def page(found: RunStatus, reload: int) -> str:
         whole=whole,
         lines=sentences(found),
         parts=parts,
+        heads=RUNNING,
         running=[running_cells(trial) for trial in overview.running],
     )
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.halt import REMEDY
-from harness.progress import duration, study_table
+from harness.progress import cut_off, duration, study_table
 from harness.run_overview import RunningTrial
 from harness.run_status import RunStatus
 
@@ -27,10 +27,18 @@ def details(found: RunStatus) -> list[RenderableType]:
     return shown
 
 
-def summary(found: RunStatus) -> list[RenderableType]:
-    """What matters most, a line each."""
+def summary(found: RunStatus, cut: bool = False) -> list[RenderableType]:
+    """What matters most, a line each.
+
+    Args:
+        found: how the run stands.
+        cut: cut lines off at the terminal's edge, but for a command that is to be given.
+    """
     # Not as markup: a message may hold brackets.
-    return [Text(line) for line in sentences(found)]
+    command = found.workers.command
+    return [
+        cut_off(line) if cut and (command is None or command not in line) else Text(line) for line in sentences(found)
+    ]
 
 
 def sentences(found: RunStatus) -> list[str]:
@@ -132,16 +140,23 @@ def _report(found: RunStatus) -> str:
 
 
 def _running(trials: list[RunningTrial]) -> Table:
+    rows = [running_cells(trial) for trial in trials]
+    shown = [place for place, name in enumerate(RUNNING) if name != "job" or any(row[place] for row in rows)]
     table = Table(box=None, pad_edge=False)
-    table.add_column("running", overflow="ellipsis", no_wrap=True)
-    for column in ("epoch", "host", "job", "attempt", "last sign"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for trial in trials:
-        table.add_row(*map(Text, running_cells(trial)))
+    table.add_column("running")
+    for place in shown[1:]:
+        table.add_column(RUNNING[place], justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(cut_off(row[0]), *(Text(row[place]) for place in shown[1:]))
     return table
 
 
+RUNNING = ("study", "trial", "epoch", "host", "job", "try", "seen")
+"""What is shown of a running trial: the last is how long ago its worker was heard of."""
+
+
 def running_cells(trial: RunningTrial) -> tuple[str, ...]:
-    """What is shown of a running trial: its name, epoch, host, job, attempt and last sign of life."""
+    """The values of ``RUNNING``."""
     epoch = str(trial.epoch) if trial.epochs is None else f"{trial.epoch}/{trial.epochs}"
-    return trial.title, epoch, trial.host, trial.job or "", str(trial.attempt), f"{duration(trial.lease_age)} ago"
+    seen = f"{duration(trial.lease_age)} ago"
+    return trial.study, trial.trial, epoch, trial.host, trial.job or "", str(trial.attempt), seen

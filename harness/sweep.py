@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import add_sweep_arguments
 from harness.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -48,23 +49,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("file", type=Path, metavar="FILE", help="sweep file (YAML)")
-    result.add_argument(
-        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
-        help="override a key of the file, e.g. train.epochs=2; may be given again",
-    )  # fmt: skip
+    add_sweep_arguments(result)
     result.add_argument("--dry-run", action="store_true", help="check the file, say what would run, and stop")
     result.add_argument(
         "--probe", action="store_true",
         help="with --dry-run: measure how long trials take here; python -m harness.plan has more options",
     )  # fmt: skip
-    result.add_argument("--run-dir", type=Path, metavar="DIR", help="run directory (default: runs/NAME)")
     result.add_argument("--launcher", metavar="KIND", help="launch.kind of the file, overridden")
     result.add_argument("--workers", metavar="N", help="launch.workers of the file, overridden")
-    result.add_argument(
-        "--data-root", type=Path, metavar="DIR",
-        help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
-    )  # fmt: skip
     result.add_argument(
         "--stale", choices=("stop", "rerun"), default="stop",
         help="what to do with studies whose code, data or settings changed since they ran: stop and say why, "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.arguments import add_sweep_arguments
 from harness.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -38,13 +39,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("file", type=Path, metavar="FILE", help="sweep file (YAML)")
-    result.add_argument(
-        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
-        help="override a key of the file, e.g. confirm.seeds=20; may be given again",
-    )  # fmt: skip
-    result.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
-    result.add_argument("--run-dir", type=Path, metavar="DIR", help="run directory (default: runs/NAME)")
+    add_sweep_arguments(result)
     result.add_argument("--json", action="store_true", help="the plan as JSON")
     add_means(result)
     result.add_argument("--no-probe", action="store_true", help="measure nothing")
