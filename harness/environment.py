@@ -33,6 +33,15 @@ MOST_PATCH_BYTES = 1 << 20
 SECRETS = ("*.env", ".env*", "*.pem", "*.key", "*secret*", "*credential*", "*password*", "*token*", ".netrc", "*.npmrc")
 """Files whose changes are left out, wherever they lie."""
 
+_IN_TEXT = (
+    # A password in a URL.
+    (re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@"), r"\g<1>***@"),
+    # What GitHub, GitLab, Hugging Face, OpenAI, Slack and AWS hand out.
+    (re.compile(r"\b(gh[opsu]_|github_pat_|glpat-|hf_|sk-|xox[abp]-|AKIA)[\w-]{12,}"), r"\g<1>***"),
+    (re.compile(r"""(?i)((?:token|secret|passw(?:or)?d|api_?key)\w*["']?\s*[:=]\s*["'])[^"'\s]+"""), r"\g<1>***"),
+)
+"""What looks like a secret in the text of other files, and what takes its place."""
+
 
 def capture() -> dict[str, Any]:
     """The present environment as plain data."""
@@ -61,13 +70,16 @@ def capture() -> dict[str, Any]:
 def uncommitted_changes() -> bytes | None:
     """What the files that git tracks differ in from the commit, as a patch; None where nothing does or git is not used.
 
-    Longer than ``MOST_PATCH_BYTES`` it is cut off and says so. Files that may hold secrets are left out.
+    Longer than ``MOST_PATCH_BYTES`` it is cut off and says so. Files that may hold secrets are left out, and what looks
+    like a secret elsewhere is replaced by ``***``, though nobody can promise that all of them are recognised.
     """
     folder = Path(__file__).parent
     if not _is_tracked(folder):
         return None
     excluded = [f":(top,exclude,icase,glob)**/{pattern}" for pattern in SECRETS]
     patch = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", ":(top)", *excluded)
+    for pattern, masked in _IN_TEXT:
+        patch = pattern.sub(masked, patch) if patch else patch
     content = f"{patch}\n".encode() if patch else b""
     if len(content) > MOST_PATCH_BYTES:
         content = content[:MOST_PATCH_BYTES] + b"\n(cut off here: the changes are longer)\n"
