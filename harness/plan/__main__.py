@@ -16,9 +16,11 @@ from harness.errors import EXIT_DONE, RequestError, run_command
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.plan.detectable import Spread
     from harness.plan.document import Plan
     from harness.plugins import Catalogue
     from harness.spec import SweepSpec
+    from harness.studies import Roots
 
 DESCRIPTION = (
     "Say what a sweep will cost (trials, device-hours, disk) and what it can show (the smallest differences that its "
@@ -59,11 +61,16 @@ def add_means(result: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--seed-sd", type=_positive, metavar="X",
-        help="standard deviation of a method's score over seeds (default: that of --like, else assumed to be 0.01)",
+        help="standard deviation of a method's score over seeds (default: that of --like or --pilot, else assumed to "
+        "be 0.01)",
     )  # fmt: skip
     group.add_argument(
         "--disagree", type=_positive, metavar="X",
         help="share of the test cases on which two methods differ (default: that of --like, else assumed to be 0.1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pilot", type=_seeds, metavar="SEEDS",
+        help="measure the spread over seeds: train each method's default configuration with so many seeds first",
     )  # fmt: skip
     group.add_argument("--want", type=_positive, metavar="X", help="the difference that the sweep is to find")
     group.add_argument(
@@ -144,6 +151,11 @@ def planned(
         measured = {**earlier_times(arguments.like, shapes), **measured}
         if arguments.like.is_dir() and arguments.seed_sd is None and arguments.disagree is None:
             spreads = spreads_of(RunDirectory(arguments.like), spec.search.metric)
+    if arguments.pilot is not None:
+        if arguments.seed_sd is not None or spreads:
+            given = "--like" if spreads else "--seed-sd"
+            raise RequestError(f"--pilot: {given} tells the spread over seeds already; leave one of the two out")
+        spreads = _piloted(arguments, spec, catalogue, roots, folder, console)
     failed: dict[str, str] = {}
     unknown = [shape for shape in shapes if shape.name not in measured]
     if probing and unknown:
@@ -179,6 +191,30 @@ def planned(
     )
 
 
+def _piloted(
+    arguments: argparse.Namespace,
+    spec: SweepSpec,
+    catalogue: Catalogue,
+    roots: Roots,
+    folder: Path,
+    console: Console,
+) -> dict[str, Spread]:
+    """What a pilot says of the spread over seeds; nothing is left of it."""
+    import tempfile
+
+    from harness.plan.detectable import DISAGREEMENT
+    from harness.plan.pilot import pilot
+    from harness.store import RunDirectory
+
+    with tempfile.TemporaryDirectory(prefix=".pilot-", dir=folder) as place, console.status("pilot") as status:
+        run, share = RunDirectory(Path(place) / "run"), arguments.disagree or DISAGREEMENT
+
+        def progress(done: int, of: int) -> None:
+            status.update(f"pilot: {done} of {of} trials")
+
+        return pilot(spec, catalogue, run, roots, arguments.pilot, share, progress)
+
+
 def _jobs(spec: SweepSpec) -> int:
     """Trials at the same time on a cluster: jobs times trials on each."""
     from harness.launch.slurm_submit import MOST_WORKERS
@@ -203,6 +239,12 @@ def _given(pairs: Sequence[str]) -> dict[str, float]:
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _seeds(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 2 on: one seed shows no spread")
     return int(text)
 
 

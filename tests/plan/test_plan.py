@@ -68,6 +68,30 @@ def test_a_plan_like_a_run_says_what_that_run_took(
     assert again["device_seconds"]["middle"] == pytest.approx(taken * 1.4)
 
 
+def test_a_pilot_measures_the_spread_over_seeds(
+    tmp_path: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = {"launch": {"kind": "inline", "threads": 1}, "train": {"epochs": 1, "batch_size": 64, "image_size": 8}}
+    file = tiny_sweep(tmp_path, methods=METHODS, search={"trials": 5, "metric": "auc"}, **quick)
+    plan = planned(capsys, file, "--no-probe", "--pilot", "3")
+    assert list(tmp_path.iterdir()) == [file]
+    (shown,) = plan["detectable"]
+    assert shown["spread"]["origin"].startswith("pilot of 3 seeds on validation images, median of 1 pairs; two methods")
+
+    # The same trainings in a sweep.
+    (tmp_path / "again").mkdir()
+    search = {"trials": 1, "seeds": [0, 1, 2], "metric": "auc"}
+    again = tiny_sweep(tmp_path / "again", methods=METHODS, search=search, **quick)
+    run_inline(again, tmp_path / "run", shared_cache, report=False)
+    scores = [
+        [study.search_trial(0, seed).result()["metrics"]["val"]["auc"] for seed in range(3)]
+        for study in RunDirectory(tmp_path / "run").studies()
+    ]
+    assert shown["spread"]["seed_sd"] == pytest.approx(np.std(np.subtract(*scores), ddof=1))
+    assert command.main([str(file), "--no-probe", "--pilot", "3", "--seed-sd", "0.01"]) == 2
+    assert "--pilot: --seed-sd tells the spread over seeds already" in capsys.readouterr().err
+
+
 def test_a_probe_measures_every_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tiny_sweep(tmp_path, methods=METHODS, launch={"kind": "inline", "threads": 1}, search={"trials": 1})
     plan = planned(capsys, file)
