@@ -88,7 +88,8 @@ def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     """
     content = path.read_bytes()
     try:
-        value = json.loads(content)
+        # As text, because json would look for other encodings first.
+        value = json.loads(content.decode())
     except ValueError:
         value = None
     if not isinstance(value, Mapping) or any(key not in value for key in required):

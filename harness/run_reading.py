@@ -33,7 +33,7 @@ class StudyReader:
         self.folder, self._repeat = folder, repeat
         self._place: int | None = None
         self._trials = Trials(folder.name)
-        self._listed: list[TrialFolder] | None = None
+        self._begun: tuple[dict[str, Any], list[TrialFolder]] | None = None
 
     def read(self, now: float) -> StudyOverview | None:
         """How the study stands; None while it is being planned or set aside.
@@ -45,11 +45,12 @@ class StudyReader:
             TornFileError: the description of the study is not readable.
         """
         try:
-            description, trials = self.folder.description(), self._known()
+            trials = self._known()
+            # Listing ten thousand folders takes its time, so what was listed to be read ahead is not listed again.
+            begun, self._begun = self._begun, None
+            description, listed = begun or (self.folder.description(), list(self.folder.every_trial()))
         except FileNotFoundError:
             return None
-        # Listing ten thousand folders takes its time, so what was listed to be read ahead is not listed again.
-        listed, self._listed = self._listed or list(self.folder.every_trial()), None
         trials.damaged = []
         slots, seeds = int(description["search_slots"]), description["search_seeds"]
         identity = description["identity"]
@@ -103,14 +104,15 @@ class StudyReader:
             self._place, self._trials = place, Trials(self.folder.name)
         return self._trials
 
-    def ahead(self) -> list[tuple[Trials, TrialFolder]]:
-        """The trials whose results ``read`` would have to read one by one."""
+    def ahead(self) -> list[tuple[Trials, TrialFolder, str]]:
+        """The trials whose results ``read`` would have to read one by one, with the metric that counts."""
         try:
-            known = self._known()
-        except FileNotFoundError:
+            known, description = self._known(), self.folder.description()
+        except (FileNotFoundError, TornFileError):  # ``read`` says so
             return []
-        self._listed = list(self.folder.every_trial())
-        return [(known, trial) for trial in known.unread(self._listed)]
+        self._begun = description, list(self.folder.every_trial())
+        metric = str(description["identity"]["search"]["metric"])
+        return [(known, trial, metric) for trial in known.unread(self._begun[1])]
 
     def _confirm(
         self, description: Mapping[str, Any], metric: str, chooses: bool, any_score: bool
@@ -169,7 +171,7 @@ class RunReader:
             self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
         ]
         waiting = [pair for pairs in each(StudyReader.ahead, readers) for pair in pairs]
-        each(lambda pair: pair[0].read_ahead(pair[1]), waiting)
+        each(lambda one: one[0].result(*one[1:]), waiting)
         studies = [study for study in each(lambda reader: reader.read(now), readers) if study is not None]
         identities = dict.fromkeys(study.source for study in studies if study.source is not None)
         sources = {identity: self._source(identity, spec, now) for identity in identities}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,24 +64,17 @@ class Trials:
     def __init__(self, study: str) -> None:
         self._study = study
         self._finished: dict[Path, Finished] = {}
-        self._ahead: dict[Path, dict[str, Any]] = {}
         self.damaged: list[str] = []
 
     def unread(self, trials: Iterable[TrialFolder]) -> list[TrialFolder]:
         """Those of which no result was seen yet."""
         return [trial for trial in trials if trial.path not in self._finished]
 
-    def read_ahead(self, trial: TrialFolder) -> None:
-        """Read a result for later, if it is there; whether it is damaged shows then."""
-        with suppress(FileNotFoundError, TornFileError):
-            self._ahead[trial.path] = trial.result()
-
     def result(self, trial: TrialFolder, metric: str) -> Finished | None:
         """What came out of a trial; None while it is not finished, or when its result is not readable."""
         if trial.path not in self._finished:
             try:
-                read = self._ahead.pop(trial.path, None)
-                self._finished[trial.path] = self._remembered(trial, read or trial.result(), metric)
+                self._finished[trial.path] = self._remembered(trial, trial.result(), metric)
             except FileNotFoundError:
                 return None
             except TornFileError as error:

@@ -32,7 +32,7 @@ def read(path: Path, required: Sequence[str] = ()) -> tuple[str | None, dict[str
     if not content.strip():
         return "empty", {}
     try:
-        value = json.loads(content)
+        value = json.loads(content.decode())
     except ValueError:
         return "torn", {}
     if not isinstance(value, dict):
