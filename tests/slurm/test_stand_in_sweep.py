@@ -68,6 +68,9 @@ def test_a_sweep_is_preempted_doubled_and_run_again(
     stand_in_slurm.finish_twice(job)
     assert wait_until(lambda: len(SlurmFiles(run).jobs()) == 4, 60)
     assert repeated_work(run) == []
+    # Each start of the job imported the copy of the code that the launch made.
+    current = (run.code_folder() / "current").read_text().strip()
+    assert {attempt["code"] for one in run.trials() for attempt in one.attempts()} == {current}
     run_inline(file, tmp_path / "local", shared_cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
 
