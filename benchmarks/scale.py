@@ -98,7 +98,7 @@ def _finish(study: Study, rng: random.Random) -> None:
         _write(study, study.folder.confirm_trial(name, seed), chosen, None, seed, rng.random())
     study.folder.choose(
         {"slot": slot, "metric": study.search.metric, "value": score, "hyperparameters": chosen,
-         "configuration": name, "of": study.slots}
+         "configuration": name, "of": study.slots, "rule": study.search.choose}
     )  # fmt: skip
 
 

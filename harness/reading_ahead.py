@@ -5,10 +5,12 @@ On a local disk threads would only be in each other's way, so a few are read fir
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 AT_ONCE = 64
@@ -31,11 +33,28 @@ def each(look: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found
     found = [look(item) for item in items[:TRIED]]
     waited = (time.perf_counter() - started) - (time.thread_time() - busy)
     rest = items[TRIED:]
-    if not rest or waited / TRIED < SLOW_SECONDS:
-        return found + [look(item) for item in rest]
+    with _no_collection():
+        return found + _looked(look, rest, waited / TRIED)
+
+
+def _looked(look: Callable[[_Item], _Found], rest: Sequence[_Item], wait: float) -> list[_Found]:
+    if not rest or wait < SLOW_SECONDS:
+        return [look(item) for item in rest]
     # In portions: handing over one item at a time would cost as much as looking at it. No more portions than threads
     # where few are enough, because the rest would wait for a whole round.
     size = min(16, math.ceil(len(rest) / AT_ONCE))
     portions = [rest[start : start + size] for start in range(0, len(rest), size)]
     with ThreadPoolExecutor(min(AT_ONCE, len(portions)), thread_name_prefix="read") as pool:
-        return found + [one for portion in pool.map(lambda p: [look(item) for item in p], portions) for one in portion]
+        return [one for portion in pool.map(lambda p: [look(item) for item in p], portions) for one in portion]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let the garbage collector rest: what is read holds no cycles, and looking for them takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
