@@ -146,9 +146,9 @@ def _draw_apart(canvas: Canvas, own: Mapping[str, Search], part: Sequence[str], 
     names = drawing.short_names(list(own), 16)
     grid = drawing.grid(canvas, len(part), 3, sharex=True, sharey=True)
     for axes, method in zip(grid, part, strict=True):
-        for other, search in own.items():
-            if other != method:
-                axes.plot(search.trials, search.curve.expected, color=FAINT, linewidth=0.7, zorder=1)
+        others = [search for other, search in own.items() if other != method]
+        behind = [(search.trials, search.curve.expected) for search in others]
+        drawing.strokes(axes, behind, color=FAINT, linewidth=0.7, zorder=1)
         search = own[method]
         _draw(axes, search.trials, search.curve, SEED, "-", alone=True)
         _whole_numbers(axes)
@@ -187,8 +187,9 @@ def _draw(axes: Axes, spent: FloatArray, curve: BudgetCurve, colour: str, style:
         spent, np.where(bounded, curve.low, 0), np.where(bounded, curve.high, 0), where=bounded, color=colour,
         alpha=0.25 if alone else 0.1, linewidth=0, zorder=2,
     )  # fmt: skip
-    for bound in (curve.low, curve.high) if alone else ():
-        axes.plot(spent, np.where(np.isfinite(bound), bound, np.nan), color=colour, linewidth=0.4, zorder=2)
+    if alone:
+        bounds = [(spent, np.where(np.isfinite(bound), bound, np.nan)) for bound in (curve.low, curve.high)]
+        drawing.strokes(axes, bounds, color=colour, linewidth=0.4, zorder=2)
     marker = "o" if len(spent) == 1 else ""
     (line,) = axes.plot(spent, curve.expected, color=colour, linestyle=style, linewidth=1.4, marker=marker, zorder=3)
     axes.yaxis.set_major_locator(MaxNLocator(4))

@@ -58,9 +58,8 @@ def learning_curves(curves: pl.DataFrame, dataset: str, metric: str, stem: str) 
     with drawing.canvas_of(0.7 + 1.5 * -(-len(methods) // columns)) as canvas:
         panels = drawing.grid(canvas, len(methods), columns, sharex=True, sharey=True)
         for panel, method in zip(panels, methods, strict=True):
-            for other in methods:
-                if other != method:
-                    panel.plot(lines[other]["epoch"], lines[other]["median"], color=FAINT, linewidth=0.8, zorder=1)
+            behind = [(lines[other]["epoch"], lines[other]["median"]) for other in methods if other != method]
+            drawing.strokes(panel, behind, color=FAINT, linewidth=0.8, zorder=1)
             _draw_curve(panel, lines[method], seeds[method])
             panel.set_title(f"{names[method]} (n = {seeds[method]})")
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))

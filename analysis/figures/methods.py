@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,9 +42,9 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
     for part in drawing.sheets(scores, 32):
         with drawing.canvas_of(0.55 + 0.31 * len(part)) as canvas:
             axes = canvas.subplots()
-            for (row, score), below in zip(enumerate(part), [*part[1:], None], strict=True):
-                if below is not None:
-                    _join(axes, row, score, below)
+            joined = [line for row, (score, below) in enumerate(pairwise(part)) for line in _joined(row, score, below)]
+            drawing.strokes(axes, joined, color=FAINT, linewidth=0.5, zorder=1)
+            for row, score in enumerate(part):
                 collapsed = collapsed_seeds(score.values, chance) if chance is not None and score.values else []
                 _draw_seeds(axes, row, score, collapsed)
                 lost = len(evidence.cells[dataset, score.method].failures)
@@ -73,12 +74,12 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
     return tuple(drawn)
 
 
-def _join(axes: Axes, row: int, score: Score, below: Score) -> None:
-    if not score.values or not below.values:
-        return
-    own, other = (dict(zip(one.seeds, one.values, strict=True)) for one in (score, below))
-    for seed in sorted(set(own) & set(other)):
-        axes.plot([own[seed], other[seed]], [row - 0.14, row + 0.86], color=FAINT, linewidth=0.5, zorder=1)
+def _joined(row: int, score: Score, below: Score) -> Iterator[tuple[list[float], list[float]]]:
+    """A line for each seed that two neighbouring methods have."""
+    if score.values and below.values:
+        own, other = (dict(zip(one.seeds, one.values, strict=True)) for one in (score, below))
+        for seed in sorted(set(own) & set(other)):
+            yield [own[seed], other[seed]], [row - 0.14, row + 0.86]
 
 
 def _draw_seeds(axes: Axes, row: int, score: Score, collapsed: Sequence[int]) -> None:

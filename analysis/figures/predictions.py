@@ -5,7 +5,7 @@ Logits are large, so ``reduced`` takes what the figures need while those of one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,10 +129,8 @@ def reliability(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
         columns = min(3, len(part))
         with drawing.canvas_of(0.55 + 1.6 * -(-len(part) // columns)) as canvas:
             for axes, one in zip(drawing.grid(canvas, len(part), columns, sharex=True, sharey=True), part, strict=True):
-                axes.bar(
-                    (np.arange(BINS) + 0.5) / BINS, one.share, width=1 / BINS, color=TINT, edgecolor=FAINT,
-                    linewidth=0.5, zorder=1,
-                )  # fmt: skip
+                edges = np.linspace(0, 1, BINS + 1)
+                axes.stairs(one.share, edges, fill=True, facecolor=TINT, edgecolor=FAINT, linewidth=0.5, zorder=1)
                 axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 2)), zorder=2)
                 known = ~np.isnan(one.confidence)
                 axes.plot(one.confidence[known], one.accuracy[known], color=SEED, linewidth=1.1, zorder=3)
@@ -209,7 +207,7 @@ def _draw_confusion(axes: Axes, matrix: FloatArray, labels: Sequence[str]) -> No
         if number <= 12 and not np.isnan(share):
             axes.text(
                 column, row, f"{100 * share:.0f}", ha="center", va="center_baseline",
-                fontsize=8.5 if number <= 7 else 7.5, color=PAPER if share > 0.6 else INK,
+                fontsize=8.5 if number <= 7 else 7.5, color=PAPER if share > 0.6 else INK, in_layout=False,
             )  # fmt: skip
     axes.set(xlim=(-0.5, number - 0.5), ylim=(number - 0.5, -0.5))
     axes.set_xticks(range(number), labels, rotation=90)
@@ -229,15 +227,14 @@ def sensitivity(facts: ReducedPredictions, stem: str, confidence: float = 0.95) 
         with drawing.canvas_of(0.5 + height * -(-len(part) // columns)) as canvas:
             panels = drawing.grid(canvas, len(part), columns, sharex=True, sharey=True)
             for axes, place in zip(panels, part, strict=True):
-                for row, one in enumerate(facts.methods):
-                    own = one.sensitivity[:, place]
-                    axes.axhline(row, color=TINT, linewidth=0.6, zorder=0)
-                    if len(own) > 1:
-                        over = mean_over_seeds(own, confidence)
-                        if over.low is not None and over.high is not None:
-                            ends = [max(0.0, over.low), min(1.0, over.high)]
-                            axes.plot(ends, [row, row], color=SEED, linewidth=1.2, zorder=2)
-                    axes.plot([own.mean()], [row], marker="o", markersize=4, color=SEED, clip_on=False, zorder=3)
+                own = [one.sensitivity[:, place] for one in facts.methods]
+                rows = range(len(own))
+                drawing.strokes(axes, [([0, 1], [row, row]) for row in rows], color=TINT, linewidth=0.6, zorder=0)
+                drawing.strokes(axes, _intervals(own, confidence), color=SEED, linewidth=1.2, zorder=2)
+                axes.plot(
+                    [values.mean() for values in own], rows, linestyle="none", marker="o", markersize=4, color=SEED,
+                    clip_on=False, zorder=3,
+                )  # fmt: skip
                 drawing.rows_of(axes, list(names.values()))
                 axes.set_xlim(0, 1)
                 axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -254,6 +251,14 @@ def sensitivity(facts: ReducedPredictions, stem: str, confidence: float = 0.95) 
                 )
             )
     return tuple(drawn)
+
+
+def _intervals(values: Sequence[FloatArray], confidence: float) -> Iterator[tuple[list[float], list[int]]]:
+    """The t interval of each row that has one, within [0, 1]."""
+    for row, own in enumerate(values):
+        over = mean_over_seeds(own, confidence) if len(own) > 1 else None
+        if over is not None and over.low is not None and over.high is not None:
+            yield [max(0.0, over.low), min(1.0, over.high)], [row, row]
 
 
 def _listed(facts: ReducedPredictions) -> str:

@@ -7,6 +7,7 @@ from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks
 from analysis.contents import NOT_AVAILABLE, Row, Table, number
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import CORRECTIONS, metric_name, p_text, span
+from analysis.words.phrases import p_phrase
 
 DIGITS = 4
 
@@ -37,7 +38,7 @@ def new_datasets(analysis: Analysis) -> Table | None:
 
     count = len(evidence.datasets)
     thin = {caution.sentence for one in found if one.difference is not None for caution in one.difference.cautions}
-    friedman = "" if ranks is None else f" Friedman p = {p_text(ranks.test.p)}."
+    friedman = "" if ranks is None else f" Friedman's test: {p_phrase(ranks.test.p, plan.alpha)}."
     return Table(
         caption=f"{metric_name(plan.metric)}: the declared comparisons as claims about datasets like these {count}.",
         head=("Comparison", "Difference", f"{100 * plan.confidence:g} % interval", "p", "p adjusted", "Mean ranks",

@@ -189,8 +189,9 @@ def test_seeds_that_collapsed_or_failed_are_marked(usual: tuple) -> None:
     # Beside the seeds' circles and the means' diamonds there is one cross; the note is letters, drawn as shapes too.
     assert colours(before, drawing.SEED) == colours(after, drawing.SEED) == 8 * len(LEVELS) + 1
     assert after.svg.count(b"<path") > before.svg.count(b"<path")
-    # Each seed of two neighbouring methods is one line.
-    assert colours(before, drawing.FAINT) == 8 * (len(LEVELS) - 1)
+    # Each seed of two neighbouring methods is one line; all of them are one shape.
+    (joined,) = re.findall(rf'<path d="([^"]+)"[^>]+stroke: {drawing.FAINT}', before.svg.decode())
+    assert joined.count("M") == joined.count("L") == 8 * (len(LEVELS) - 1)
     assert method_figures.seeds(changed, "no such dataset", "seeds") == ()
 
 

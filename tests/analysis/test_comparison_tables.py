@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from scipy import stats
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Cell
 from analysis.contents import NOT_AVAILABLE, Marked, Row, Table
+from analysis.figures.ranks import critical_difference
 from analysis.tables.cells import p_text
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
@@ -295,7 +297,10 @@ def test_claims_about_new_datasets_count_each_dataset_once_and_need_six() -> Non
         p_values.append(test.pvalue)
     # Holm: the smaller of two is doubled.
     assert rows[0][4] == p_text(min(1.0, 2 * p_values[0])) and p_values[0] < p_values[1]
-    assert "6 datasets are few" in table.note and "Friedman p = " in table.note
+    assert "6 datasets are few" in table.note
+    # The relation is part of the phrase, once.
+    for text in (table.note, critical_difference(whole, "ranks")[0].caption):
+        assert re.findall(r"Friedman's test: [^.]+\.\d*", text) == ["Friedman's test: p < 0.001"]
     # Without one of its scores a pair stays in the family and has no estimate.
     cells = {key: cell for key, cell in whole.evidence.cells.items() if key != ("f", "lora")}
     part = new_datasets(analyse(replace(whole.evidence, cells=cells)))
