@@ -86,10 +86,12 @@ def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
         TornFileError: the file holds no such object; the message names it and the remedy.
         OSError: it cannot be read.
     """
+    from pydantic_core import from_json
+
     content = path.read_bytes()
     try:
-        # As text, because json would look for other encodings first.
-        value = json.loads(content.decode())
+        # A third of the time of ``json.loads``: a report reads hundreds of thousands of small files.
+        value = from_json(content)
     except ValueError:
         value = None
     if not isinstance(value, Mapping) or any(key not in value for key in required):

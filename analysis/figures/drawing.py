@@ -95,10 +95,8 @@ def finished(canvas: Canvas, caption: str, alt: str, stem: str) -> Figure:
         alt: the same for who cannot see it.
         stem: file name without its suffix.
     """
-    # Laid out once, and not again for each format. With "none" instead of None matplotlib would still draw twice.
-    layout = canvas.get_layout_engine()
-    assert layout is not None
-    layout.execute(canvas)
+    lay_out(canvas)
+    # Not again for each format. With "none" instead of None matplotlib would still draw twice.
     canvas.set_layout_engine(None)
     svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -108,6 +106,13 @@ def finished(canvas: Canvas, caption: str, alt: str, stem: str) -> Figure:
     undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     canvas.savefig(pdf, format="pdf", transparent=True, metadata=undated)
     return Figure(caption=caption, alt=alt, stem=stem, svg=svg.getvalue(), png=png.getvalue(), pdf=pdf.getvalue())
+
+
+def lay_out(canvas: Canvas) -> None:
+    """Give all panels their places, without the drawing that matplotlib's own function adds."""
+    layout = canvas.get_layout_engine()
+    assert layout is not None
+    layout.execute(canvas)
 
 
 def grid(canvas: Canvas, count: int, columns: int, **shared: Any) -> list[Axes]:

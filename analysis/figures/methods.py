@@ -128,7 +128,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
                 axes.set_title(drawing.short_names([name], 60)[name])
             grid[-1].set_xlabel("Trained parameters, head not counted (logarithmic, from 1 on)")
             canvas.supylabel(f"{drawing.metric_name(plan.metric)}\n(test split, {plan.direction})")
-            canvas.draw_without_rendering()
+            drawing.lay_out(canvas)
             for axes, own in zip(grid, labels, strict=True):
                 _place(axes, own)
             drawn.append(

@@ -20,6 +20,9 @@ from harness.store import RunDirectory, StudyFolder, TrialFolder
 METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
 """Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
 
+_SORTED = json.JSONEncoder(sort_keys=True)
+"""``json.dumps`` would make one for each trial."""
+
 _PLACE: dict[str, DataTypeClass] = {
     "trial": pl.String,  # path inside the run directory
     "method": pl.String,  # as labelled in the sweep file
@@ -227,7 +230,7 @@ def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapp
         "status": result.get("status", "unfinished"),
         "cause": result.get("cause"),
         "message": result.get("message"),
-        "hyperparameters": json.dumps(asked.get("hyperparameters") or {}, sort_keys=True),
+        "hyperparameters": _SORTED.encode(asked.get("hyperparameters") or {}),
         "best_epoch": result.get("best_epoch"),
         "epochs": result["epochs"] if result.get("epochs") is not None else len(_curve(folder)),
         "steps": result.get("steps"),

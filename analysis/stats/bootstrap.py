@@ -199,10 +199,12 @@ def weighted_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
     columns = np.zeros((cases, seeds, bins))
     columns[np.arange(cases)[:, None], np.arange(seeds), place.T] = (occurred - probability).T
-    used = columns.reshape(cases, seeds * bins)
+    # The lowest bins are empty: with K classes no confidence is below 1 / K.
+    columns = columns[:, :, columns.any(axis=(0, 1))]
+    used = columns.reshape(cases, -1)
 
     def metric(weights: FloatArray) -> FloatArray:
-        sums = np.abs(weights @ used).reshape(len(weights), seeds, bins).sum(axis=2)
+        sums = np.abs(weights @ used).reshape(len(weights), *columns.shape[1:]).sum(axis=2)
         result: FloatArray = sums / weights.sum(axis=1, keepdims=True)
         return result
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from analysis.stats.estimate import Estimate, FloatArray
 from analysis.stats.quadrature import mean_square_ratio
@@ -50,6 +51,7 @@ def power_of_t(noncentrality: float, df: float, alpha: float = 0.05) -> float:
     return min(1.0, float(reject @ weight))
 
 
+@lru_cache(maxsize=4096)
 def detectable_noncentrality(df: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """The noncentrality that a two-sided t test rejects with probability ``power``; times the standard error it is
     the minimal detectable difference in units of the metric.
@@ -156,16 +158,37 @@ def _two_way_test(
     # Cases are many, so their mean square is taken as known; what the test makes of each one between seeds is not.
     seen = careful_seed_square(squares.seed * ratio, squares.residual, seeds)
     errors = np.sqrt((seen[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
-    # Where rounding leaves no variance at all, nothing lies farther away.
-    with np.errstate(divide="ignore"):
-        low, high = np.zeros(len(ratio)), np.full(len(ratio), math.sqrt(variance))
-        while (far := ndtr(-high[:, None] / errors) @ weight > alpha / 2).any():
-            high[far] *= 2
-        for _ in range(30):
-            middle = (low + high) / 2
-            far = ndtr(-middle[:, None] / errors) @ weight > alpha / 2
-            low, high = np.where(far, middle, low), np.where(far, high, middle)
-    return math.sqrt(variance), df, high, weight
+    error = math.sqrt(variance)
+    return error, df, _tail_quantiles(errors, weight, alpha / 2, error), weight
+
+
+def _tail_quantiles(errors: FloatArray, weights: FloatArray, tail: float, scale: float) -> FloatArray:
+    """The values above which mixtures of normal distributions around zero have a probability ``tail``.
+
+    Args:
+        errors: their standard deviations, a row a mixture; where rounding leaves none at all, nothing lies above 0.
+        weights: of each column; they sum to 1.
+        tail: below 0.5.
+        scale: their usual order.
+    """
+    errors = np.maximum(errors, np.finfo(np.float64).tiny)
+    # Newton's method on the logarithm, which is nearly a parabola; a step out of the bracket gives way to a bisection.
+    low, high = np.zeros(len(errors)), np.full(len(errors), np.inf)
+    value = np.full(len(errors), scale * -float(ndtri(tail)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(100):
+            scaled = value[:, None] / errors
+            above = ndtr(-scaled) @ weights
+            density = (np.exp(-np.square(scaled) / 2) / errors) @ weights / math.sqrt(2 * math.pi)
+            low, high = np.where(above > tail, value, low), np.where(above > tail, high, value)
+            following = value + above * np.log(above / tail) / density
+            inside = (low <= following) & (following <= high)
+            following = np.where(inside, following, np.where(high == np.inf, 2 * value, (low + high) / 2))
+            moved = np.abs(following - value)
+            value = following
+            if (moved <= 1e-10 * value).all():
+                break
+    return value
 
 
 def _rejections(difference: float, error: float, distances: FloatArray, weights: FloatArray) -> float:
