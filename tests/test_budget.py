@@ -70,6 +70,22 @@ def test_a_budget_ends_a_run_where_its_methods_compare_and_a_larger_one_goes_on(
     assert done == [line.replace("one", "two") for line in (*first, *confirmed)] and why is None
 
 
+def test_a_search_must_leave_enough_to_train_its_best_slots_again(tmp_path: Path, shared_cache: Path) -> None:
+    small = {"dataset": "digits", "classes": [7, 8, 9]}
+    search = {"trials": 2, "choose": "top_k", "top": 2}
+    spec = load_sweep(tiny_sweep(tmp_path, datasets=[{"one": small}], search=search)).spec
+    run, roots = RunDirectory(tmp_path / "run"), Roots(shared_cache / "none", shared_cache)
+    run.create()
+    plan_run(run, spec, discover(), roots, Console(quiet=True), rerun_stale=False, repair=False)
+    methods = ("linear_probe@one", "lora_c@one")
+    slots = [f"{method} slot {slot}" for slot in (0, 1) for method in methods]
+    # Four search trials, each of which has to leave enough for four more of the best slots and four that confirm.
+    assert worked(run, roots, 11.9)[0] == slots[:3]
+    done, why = worked(run, roots, 12.1)
+    assert done[0] == slots[3] and sorted(done[1:5]) == sorted(slots) and why is None
+    assert done[5:] == [f"{method} seed {seed}" for seed in (1000, 1001) for method in methods]
+
+
 def test_the_sweep_says_that_its_budget_is_used_up(tmp_path: Path, shared_cache: Path) -> None:
     file = tiny_sweep(tmp_path, methods=["linear_probe"], budget={"device_hours": 1e-7})
     ended = run_inline(file, tmp_path / "run", shared_cache, expect=1)

@@ -24,14 +24,12 @@ from tiny import ROOT, environment, run_inline, run_sweep, sweep_command, tiny_s
 from harness.ray.node import marked, records
 from harness.store import RunDirectory
 
-pytestmark = pytest.mark.slow
-
 
 def population(folder: Path, **changes: Any) -> Path:
     return tiny_sweep(
         folder,
         methods=["lora_c"],
-        train={"epochs": 8, "batch_size": 32, "image_size": 8},
+        train={"epochs": 4, "batch_size": 64, "image_size": 8},
         search={"engine": "ray", "trials": 4, "pruner": "pbt"},
         confirm={"seeds": 1},
         launch={"kind": "local", "workers": 2, "threads": 1},
@@ -72,6 +70,7 @@ def killed(tmp_path: Path, shared_cache: Path) -> Iterator[tuple[Path, dict[str,
         process.wait()
 
 
+@pytest.mark.large
 def test_a_population_survives_its_driver_and_its_sweep(
     killed: tuple[Path, dict[str, bytes], str], shared_cache: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +90,7 @@ def test_a_population_survives_its_driver_and_its_sweep(
     assert not records(run / "ray") and not (run / "ray" / "token").exists()
 
 
+@pytest.mark.large
 def test_remains_of_a_killed_keeper_are_removed_by_the_next_sweep(tmp_path: Path, shared_cache: Path) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
@@ -119,7 +119,7 @@ def test_two_nodes_share_a_search(tmp_path: Path, shared_cache: Path) -> None:
     file = tiny_sweep(
         tmp_path,
         methods=[{"linear_probe": {"head_lr": {"log": [0.01, 1.0], "default": 0.1}}}],
-        train={"epochs": 6, "batch_size": 16, "image_size": 16},
+        train={"epochs": 3, "batch_size": 16, "image_size": 16},
         search={"engine": "ray", "trials": 4, "concurrency": 2},
         launch={"kind": "local", "workers": 1, "threads": 1},
     )

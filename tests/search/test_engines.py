@@ -29,6 +29,7 @@ class TestOptuna(EngineConformance):
     search: ClassVar[dict[str, Any]] = {"engine": "optuna", "sampler": "tpe", "trials": 4}
 
 
+@pytest.mark.large
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the engine ray needs the extra of that name")
 class TestRay(EngineConformance):
     search: ClassVar[dict[str, Any]] = {"engine": "ray", "trials": 4, "pruner": "asha", "anchors": 0}
