@@ -85,8 +85,6 @@ def rays(folder: Path, trials: int, space: dict[str, Any], reuse: bool) -> float
 
 def with_ray(folder: Path, measure: Callable[[], dict[str, float]]) -> tuple[float, dict[str, float]]:
     """Seconds until a Ray cluster of one's own is up, and what was measured while it was."""
-    from harness.ray.connection import connected
-
     cluster = RayCluster(folder, lambda name: folder / f"{name}.log", cpus=WORKERS, gpus=0)
     began = time.perf_counter()
     cluster.start()
@@ -94,6 +92,9 @@ def with_ray(folder: Path, measure: Callable[[], dict[str, float]]) -> tuple[flo
         while (head := cluster.poll()) is None:
             time.sleep(0.1)
         os.environ |= cluster.environment(head)
+        # Ray looks at the environment when it is imported, and would take another address for its own.
+        from harness.ray.connection import connected
+
         assert head.address is not None
         with connected(head.address, cluster.nodes, threading.Event()):
             return time.perf_counter() - began, measure()
