@@ -12,16 +12,16 @@ RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "
 
 
 def choices(summary: Summary) -> Table | None:
-    """A row for each rule of each study; None where no search has recorded what other rules would have taken."""
+    """A row for each rule of each study; None where no more than one rule could take anything in any of them."""
     groups = [(name, [row for study in summary.of(name) for row in _rows(study, summary)]) for name in summary.datasets]
-    if not any(rows for _, rows in groups):
+    if all(len((study.chosen or {}).get("rules", {})) < 2 for study in summary.studies):
         return None
     return Table(
         name="choices",
         caption="What each rule takes from the same search, and how much too optimistic it was.",
         head=(
-            "Method", "Rule", "Slot", "Promised, validation", "Further seed, validation", "Optimism there",
-            "Fresh seeds, validation", "Optimism there", "Fresh seeds, test", "Optimism there",
+            "Method", "Rule", "Slot", "Promised, validation", "Further seed, validation", "Optimism, further seed",
+            "Fresh seeds, validation", "Optimism, fresh seeds", "Fresh seeds, test", "Optimism, test",
         ),
         align="llrrrrrrrr",
         groups=tuple((name, tuple(rows)) for name, rows in groups if rows),
