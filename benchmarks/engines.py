@@ -73,7 +73,13 @@ def rays(folder: Path, trials: int, space: dict[str, Any], reuse: bool) -> float
             max_concurrent_trials=WORKERS,
             reuse_actors=reuse,
         ),
-        run_config=tune.RunConfig(name=f"reuse-{reuse}", storage_path=str(folder), verbose=0),
+        run_config=tune.RunConfig(
+            name=f"reuse-{reuse}",
+            storage_path=str(folder),
+            # What does no work has nothing to save.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            verbose=0,
+        ),
     )
     began = time.perf_counter()
     results = tuner.fit()

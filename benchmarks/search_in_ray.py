@@ -118,6 +118,12 @@ def _search(
             max_concurrent_trials=1,
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(name=name.replace(" ", "-"), storage_path=str(folder), stop=count, verbose=0),
+        run_config=tune.RunConfig(
+            name=name.replace(" ", "-"),
+            storage_path=str(folder),
+            stop=count,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            verbose=0,
+        ),
     ).fit()
     return {"epochs": count.reached, "slots": len(results), "pruned": len(results) - count.whole}
