@@ -30,9 +30,10 @@ def population(folder: Path, **changes: Any) -> Path:
         folder,
         methods=["lora_c"],
         train={"epochs": 4, "batch_size": 64, "image_size": 8},
-        search={"engine": "ray", "trials": 4, "pruner": "pbt"},
+        search={"engine": "ray", "trials": 3, "pruner": "pbt"},
         confirm={"seeds": 1},
-        launch={"kind": "local", "workers": 2, "threads": 1},
+        # One trial at a time, because each process of Ray's takes seconds to load what it needs.
+        launch={"kind": "local", "workers": 1, "threads": 1},
         **changes,
     )
 
@@ -80,7 +81,7 @@ def test_a_population_survives_its_driver_and_its_sweep(
     assert {path: Path(path).read_bytes() for path in results} == results, "no finished trial is lost or run again"
     (study,) = RunDirectory(run).studies()
     found = {trial.request()["slot"]: trial.result() for trial in study.trials("search")}
-    assert sorted(found) == [0, 1, 2, 3] and all(result["status"] == "done" for result in found.values())
+    assert sorted(found) == [0, 1, 2] and all(result["status"] == "done" for result in found.values())
     assert any(result.get("schedule") for result in found.values())
     (confirmed,) = study.trials("confirm")
     chosen, schedule = study.chosen(), found[study.chosen()["slot"]].get("schedule", [])
