@@ -173,6 +173,13 @@ def _run(module: str, file: Path, run: RunDirectory, *extra: str) -> str:
     return done.stdout
 
 
+def _add(path: Path, found: Outcome) -> None:
+    """Put an outcome into a file, in the place of an earlier one of the same sweep."""
+    before = json.loads(path.read_text()) if path.exists() else []
+    rows = [row for row in before if row["sweep"] != found.sweep] + [asdict(found)]
+    path.write_text(json.dumps(rows, indent=2) + "\n")
+
+
 def main() -> int:
     """Plan and run what is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description="Plans beside what sweeps take.")
@@ -183,15 +190,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.sweeps or SWEEPS:
             found.append(outcome(name, Path(folder)))
+            if arguments.json is not None:
+                _add(arguments.json, found[-1])
             console.print(table(found[-1:]))
             sys.stdout.flush()
     if len(found) > 1:
         console.print(table(found))
-    if arguments.json is not None:
-        before = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
-        names = {one.sweep for one in found}
-        rows = [row for row in before if row["sweep"] not in names] + [asdict(one) for one in found]
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
     good = sum(one.inside for one in found) >= 0.8 * len(found) and all(
         one.trials == one.trials_planned and abs(one.bytes_planned / one.bytes - 1) <= BYTES_WITHIN for one in found
     )
