@@ -32,6 +32,7 @@ def findings(
     analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Mapping[str, str] | None, pool: Pool = HERE
 ) -> list[Section]:
     """What was found, claim by claim, and how; ``pool`` draws the figures, here as below."""
+    heads = [method for method, trained in (parameters or {}).items() if trained == "0"]
     drawn = Drawings((pool.submit(forest, analysis.primary, "forest"),))
     ranks = Drawings((pool.submit(_ranks, analysis.primary),))
     return [
@@ -40,7 +41,7 @@ def findings(
             results_paragraphs(analysis),
             present(main(analysis, parameters), drawn, claims_table(analysis)),
         ),
-        Section("How the methods were compared", (methods_paragraph(analysis, spec),), ()),
+        Section("How the methods were compared", (methods_paragraph(analysis, spec, heads),), ()),
         Section(
             "Comparisons",
             (),

@@ -117,7 +117,9 @@ class Method(ABC):
 
         Args:
             context: model, loss, optimiser and precision of the trial.
-            images: float, shape (batch, 3, size, size), augmented and normalised, on the device.
+            images: float, shape (batch, 3, size, size), augmented and normalised, on the device. Where the class has
+                neither a ``training_step`` nor a ``finish`` of its own, batch norms are frozen and no parameter of the
+                backbone trains, it is given features, (batch, d), unless the sweep says ``features: each_step``.
             labels: int64, shape (batch,).
         """
         loss = context.loss(images, labels)

@@ -23,6 +23,7 @@ def run_task(
     stop: threading.Event,
     resident: torch.Tensor | None = None,
     checkpoint_each_epoch: bool = False,
+    shares_device: bool = False,
 ) -> dict[str, Any] | None:
     """Run a claimed trial to its end and commit its result.
 
@@ -30,16 +31,18 @@ def run_task(
         stop: asks for a checkpoint and an orderly end.
         resident: the dataset's images already on the device, if they are.
         checkpoint_each_epoch: whether the checkpoint is on the disk before the task's judge is asked.
+        shares_device: whether a lack of memory may be others' fault.
 
     Returns:
         What is in ``result.json``; None when it was interrupted, or another worker has taken it over.
 
     Raises:
+        OutOfRoom: memory ran out on a shared device; the trial stays to be done.
         RequestError, OSError: as ``harness.train.run.run_trial``; the trial stays to be done.
     """
     import torch
 
-    from harness.train.job import Control, Interrupted
+    from harness.train.job import Control, Interrupted, OutOfRoom
     from harness.train.run import run_trial
 
     task.lease.note(device=str(device), code=own_snapshot())
@@ -52,6 +55,7 @@ def run_task(
             guard=task.lease.check,
             log=log.info,
             judge=task.judge,
+            shares_device=shares_device,
             checkpoint_each_epoch=checkpoint_each_epoch,
         )
         try:
@@ -60,6 +64,10 @@ def run_task(
             task.lease.release("interrupted")
             log.info("interrupted; checkpoint written")
             return None
+        except OutOfRoom as error:
+            task.lease.release("out of memory beside others")
+            log.info("%s; given back, because the device is shared", error)
+            raise
         except LeaseLost:
             log.info("another worker has taken this trial over")
             return None

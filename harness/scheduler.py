@@ -274,6 +274,7 @@ class Scheduler:
             train=study.train,
             metric=study.search.metric,
             seed=candidate.seed,
+            cache=study.dataset.cache,
             schedule=tuple(request.get("schedule", ())),
         )
         judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
@@ -342,6 +343,7 @@ class Scheduler:
             metric=source.metric,
             seed=source.seed,
             save_model=True,
+            cache=source.dataset.cache,
         )
         task = Task(source.folder, lease, request, job, f"source {source.dataset.dataset.name}")
         return None if self._given_up(task) else task

@@ -104,6 +104,11 @@ class TrainSpec(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest gradient norm; null clips none.")
+    features: Literal["once", "each_step"] = Field(
+        "once",
+        description="Where only the head trains. once: the features of each image are computed once for all trials, "
+        "without augmentation; each_step: anew at each step, of augmented images.",
+    )
     graphs: Literal["auto", "off"] = Field(
         "auto",
         description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; off: never.",
@@ -245,7 +250,9 @@ class LaunchSpec(Section):
         description="Number of workers, on Slurm of jobs; auto takes one a device, fits the cores, or at most 16 jobs.",
     )
     threads: CountOrAuto = Field("auto", description="CPU threads a worker; auto divides the cores evenly.")
-    trials_per_device: int = Field(1, ge=1, description="Workers that share one accelerator.")
+    trials_per_device: CountOrAuto = Field(
+        1, description="Workers that share one accelerator; auto takes as many as fit by what trials were seen to take."
+    )
     retries: int = Field(5, ge=0, description="New attempts at a trial after a failure of the infrastructure.")
 
 

@@ -31,7 +31,7 @@ from harness.warm_start import Prior, prior_of
 Schedule: TypeAlias = Sequence[Mapping[str, Any]]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
 
 
@@ -52,6 +52,8 @@ class PreparedDataset:
     data: DecodedDataset
     split: Split
     leaks: Leaks
+    cache: Path
+    """Folder in which it is, with what else is computed once for all trials."""
 
     def identity(self) -> dict[str, Any]:
         """All that a dataset can change in a trial: content, sides, augmentation, order of classes."""
@@ -318,7 +320,7 @@ class Planner:
             split = keep_training(whole, data, train.fraction, train.per_class)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
-        return PreparedDataset(label, dataset, data, split, find_leaks(data, split))
+        return PreparedDataset(label, dataset, data, split, find_leaks(data, split), self._roots.cache)
 
     def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
         """A dataset with its options, and the hash of its code."""

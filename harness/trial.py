@@ -205,6 +205,7 @@ def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -
         metric=study.search.metric,
         seed=arguments.seed,
         save_model=arguments.save_model,
+        cache=study.dataset.cache,
     )
 
 

@@ -26,7 +26,7 @@ from harness.scheduler import Scheduler
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
 from harness.tasks import Task
-from harness.worker_report import EXIT_STOPPED, write_report
+from harness.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ class Worker:
         stop: ends it, with a checkpoint of the running trial.
         report: where it says what it is at; None says nothing.
         until: end of its time, seconds since the epoch; it begins nothing then that it could not end or interrupt.
+        packed: whether others may use the device too: it then ends where memory runs out, and the trial is no failure.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Worker:
         stop: threading.Event,
         report: Path | None = None,
         until: float = math.inf,
+        packed: bool = False,
     ) -> None:
         self._run, self._roots, self._device, self._threads, self._stop = run, roots, device, threads, stop
-        self._report, self._until = report, until
+        self._report, self._until, self._packed = report, until, packed
+        self._peak = 0
         self._idle = False
         self._stamp: tuple[int, int] | None = None
         self._scheduler: Scheduler | None = None
@@ -66,9 +69,14 @@ class Worker:
         Raises:
             RequestError: the run directory, a plugin or the data do not allow to go on.
         """
-        while not self._stop.is_set():
-            if not self.turn():
-                return self._write_report()
+        from harness.train.job import OutOfRoom
+
+        try:
+            while not self._stop.is_set():
+                if not self.turn():
+                    return self._write_report()
+        except OutOfRoom:
+            return EXIT_CROWDED
         return EXIT_STOPPED
 
     def turn(self) -> bool:
@@ -76,13 +84,15 @@ class Worker:
 
         Raises:
             RequestError: as ``work``.
+            OutOfRoom: memory ran out, and others may use the device too.
         """
         scheduler = self._current_scheduler()
         task = scheduler.claim_next(self._until - time.time())
         if task is not None:
             self._idle = False
             self._say(str(task.folder.path.relative_to(self._run.path)))
-            run_task(task, self._device, self._stop, self._images_of(task))
+            run_task(task, self._device, self._stop, self._images_of(task), shares_device=self._packed)
+            self._note_memory()
         elif scheduler.complete():
             return False
         else:
@@ -105,7 +115,14 @@ class Worker:
     def _say(self, trial: str | None) -> None:
         if self._report is not None:
             assert self._scheduler is not None
-            write_report(self._report, trial, self._scheduler.claimable())
+            memory = (self._peak, _device_bytes(self._device)) if self._peak else None
+            write_report(self._report, trial, self._scheduler.claimable(), memory)
+
+    def _note_memory(self) -> None:
+        import torch
+
+        if self._device.type == "cuda":
+            self._peak = max(self._peak, torch.cuda.max_memory_reserved(self._device))
 
     def _current_scheduler(self) -> Scheduler:
         stamp = self._run.spec_stamp()
@@ -122,6 +139,12 @@ class Worker:
         if key not in self._resident:
             self._resident[key] = resident_images(task.job.data, self._device)
         return self._resident[key]
+
+
+def _device_bytes(device: torch.device) -> int:
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
@@ -211,6 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, help="process id of the launcher; the worker ends with it")
     parser.add_argument("--report", type=Path, help="file in which the worker says what it is at")
     parser.add_argument("--share", type=int, default=1, help="workers that share the device (default: %(default)s)")
+    parser.add_argument("--packed", action="store_true", help="others may come to use the device too")
     parser.add_argument("--until", type=float, default=math.inf, help="end of its time, seconds since the epoch")
     parser.add_argument("--data-root", type=Path, help="folder of the raw archives")
     parser.add_argument("--cache-root", type=Path, help="folder of the decoded arrays")
@@ -231,7 +255,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if device.type == "cuda" and arguments.share > 1:
             # So that a trial that wants too much runs out of memory itself, and not its neighbours.
             torch.cuda.set_per_process_memory_fraction(1.0 / arguments.share, device)
-        return Worker(run, roots, device, arguments.threads, stop, arguments.report, arguments.until).work()
+        given = (arguments.report, arguments.until, arguments.packed)
+        return Worker(run, roots, device, arguments.threads, stop, *given).work()
 
     return run_command(command)
 

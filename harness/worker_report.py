@@ -10,6 +10,8 @@ from harness.files import TornFileError, encode_json, read_json
 
 EXIT_STOPPED = 75
 """The worker was told to stop; work may be left."""
+EXIT_CROWDED = 76
+"""Memory ran out on a shared device; the worker has given its trial back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class WorkerReport:
     """Seconds since the epoch."""
     claimable: int
     """Trials that anybody could have claimed when it looked last."""
+    memory: tuple[int, int] | None = None
+    """The most bytes that its trials have taken of a GPU so far, and bytes of that GPU; None before the first has ended."""
 
 
-def write_report(path: Path, trial: str | None, claimable: int) -> None:
+def write_report(path: Path, trial: str | None, claimable: int, memory: tuple[int, int] | None = None) -> None:
     """Replace the report; need not survive a power failure, because the worker does not."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(encode_json(asdict(WorkerReport(trial, time.time(), claimable))))
+    temporary.write_bytes(encode_json(asdict(WorkerReport(trial, time.time(), claimable, memory))))
     temporary.replace(path)
 
 
@@ -37,4 +41,7 @@ def read_report(path: Path) -> WorkerReport | None:
         content = read_json(path, ("trial", "since", "claimable"))
     except (FileNotFoundError, TornFileError):
         return None
-    return WorkerReport(content["trial"], float(content["since"]), int(content["claimable"]))
+    memory = content.get("memory")
+    return WorkerReport(
+        content["trial"], float(content["since"]), int(content["claimable"]), None if memory is None else tuple(memory)
+    )

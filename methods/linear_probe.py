@@ -31,7 +31,8 @@ class LinearProbe(Method):
     the pretrained network with its batch norms in evaluation mode. A weak probe would flatter every other
     method, so its strength is searched.
 
-    - ``solver`` ``sgd`` trains by steps, with ``optimizer``, ``head_lr`` and ``weight_decay``, on augmented images.
+    - ``solver`` ``sgd`` trains by steps, with ``optimizer``, ``head_lr`` and ``weight_decay``. As in the source, images
+      are not augmented: their features are computed once. With ``train.features: each_step`` they are augmented.
     - ``solver`` ``lbfgs`` computes the features of all training images once, without augmentation, and minimises
 
           mean over images of loss(W h + b, y) + ``l2`` / 2 · ||W||²
@@ -83,6 +84,9 @@ class LinearProbe(Method):
 
 def _features(context: StepContext) -> tuple[Tensor, Tensor]:
     """Features of every training image, float64 (n, d), in the precision in which they will be evaluated; labels."""
+    if context.features is not None:
+        features, targets = context.features()
+        return features.to(context.device).double(), targets
     context.model.eval()
     found, labels = [], []
     with torch.no_grad():

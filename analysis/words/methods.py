@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.comparison.compare import Analysis
@@ -35,15 +35,22 @@ _SPLITS = {
 }
 
 
-def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None) -> str:
+def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None, heads: Sequence[str] = ()) -> str:
     """A paragraph for the methods section of a paper.
 
     Args:
         analysis: what was done.
         spec: the sweep as resolved; None where the results do not come from a sweep.
+        heads: methods that train nothing but the head.
     """
     evidence = analysis.evidence
-    design = (*_compared(evidence, spec), *_data(analysis, spec), *_tuning(evidence, spec), *_seeds(evidence))
+    design = (
+        *_compared(evidence, spec),
+        *_augmentation(evidence, spec, heads),
+        *_data(analysis, spec),
+        *_tuning(evidence, spec),
+        *_seeds(evidence),
+    )
     return " ".join((*design, *statistics_sentences(analysis)))
 
 
@@ -70,6 +77,17 @@ def _compared(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[st
     side = f" of {train['image_size']} × {train['image_size']} pixels" if "image_size" in train else ""
     length = counted(train["epochs"], "epoch")
     yield f"A training took at most {length}, in batches of {train['batch_size']} images{side}."
+
+
+def _augmentation(evidence: Evidence, spec: Mapping[str, Any] | None, heads: Sequence[str]) -> Iterator[str]:
+    """What images were trained on, where that is not the same for all methods."""
+    train = {} if spec is None else spec["train"]
+    own = [method for method in evidence.methods if method in heads]
+    if own and train.get("features") == "once" and train.get("augment") is not False:
+        others = (
+            "; the others were trained with each dataset's augmentation" if len(own) < len(evidence.methods) else ""
+        )
+        yield f"Of {listed(own)} the head alone was trained, on features of images without augmentation{others}."
 
 
 def _data(analysis: Analysis, spec: Mapping[str, Any] | None) -> Iterator[str]:

@@ -128,12 +128,13 @@ def _files_of(path: Path) -> list[Path]:
     return sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+def build_once(folder: Path, build: Callable[[Path], None], waiting: Callable[[], None] = lambda: None) -> None:
     """Have a folder built by exactly one of any number of processes; the others wait, a dead one is succeeded.
 
     Args:
         folder: appears complete or not at all.
         build: fills the folder that it is given.
+        waiting: called now and then while another process builds; what it raises ends the waiting.
 
     Raises:
         RequestError: the folder cannot be made.
@@ -151,6 +152,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> None:
     while not folder.is_dir():
         lease = leases.claim(lock)
         if lease is None:
+            waiting()
             time.sleep(POLL_SECONDS)
             continue
         reason = "failed"

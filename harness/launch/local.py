@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool, worker_environment
 from harness.launch.starting import ProcessStarter, starter
 from harness.spec import LaunchSpec
@@ -23,19 +24,23 @@ def local_workers(
         further: for each further node, which is like this one, the beginning of a command that runs the rest there.
     """
     devices, count, threads = places(launch)
-    share = ["--share", str(launch.trials_per_device)]
+    share = ["--share", str(least(launch.trials_per_device))]
+    packing = None
+    if launch.trials_per_device == "auto" and launch.workers == "auto" and devices != ["cpu"] and not further:
+        packing = Packing(most_workers(len(devices), len(os.sched_getaffinity(0))))
     environment = worker_environment(threads)
     starters = [starter(environment), *(ProcessStarter(environment, prefix=prefix) for prefix in further)]
-    return WorkerPool(run, roots, count, threads, devices, str(os.getpid()), run.workers, share, starters)
+    return WorkerPool(run, roots, count, threads, devices, str(os.getpid()), run.workers, share, starters, packing)
 
 
 def places(launch: LaunchSpec) -> tuple[list[str], int, int]:
     """Devices of this machine, workers that a launch has on it, and CPU threads of each."""
     devices = available_devices()
     cores = len(os.sched_getaffinity(0))
-    fitting = min(MOST_ON_CPU, cores) if devices == ["cpu"] else len(devices) * launch.trials_per_device
+    fitting = min(MOST_ON_CPU, cores) if devices == ["cpu"] else len(devices) * least(launch.trials_per_device)
     count = fitting if launch.workers == "auto" else launch.workers
-    return devices, count, max(1, cores // count) if launch.threads == "auto" else launch.threads
+    sharing = most_workers(len(devices), cores) if devices != ["cpu"] and launch.trials_per_device == "auto" else 1
+    return devices, count, max(1, cores // (count * sharing)) if launch.threads == "auto" else launch.threads
 
 
 def available_devices() -> list[str]:

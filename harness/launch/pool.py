@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from harness.errors import EXIT_BAD_REQUEST, RequestError
 from harness.launch.deaths import OutOfMemoryCounter, describe_death
+from harness.launch.packing import Packing
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter, uninterrupted
 from harness.lease import record_death
 from harness.store import RunDirectory
-from harness.worker_report import EXIT_STOPPED, WorkerReport, read_report
+from harness.worker_report import EXIT_CROWDED, EXIT_STOPPED, WorkerReport, read_report
 
 if TYPE_CHECKING:
     from harness.studies import Roots
@@ -51,6 +52,7 @@ class WorkerPool:
         reports: a folder for what they are at.
         arguments: further words of their command lines.
         starters: one for each node; None for the fastest way to start workers on this machine.
+        packing: starts more workers than ``count`` on the devices of this machine, and ends some, as memory allows.
     """
 
     run: RunDirectory
@@ -62,6 +64,7 @@ class WorkerPool:
     reports: Path
     arguments: Sequence[str] = ()
     starters: Sequence[Starter] | None = None
+    packing: Packing | None = None
     done: bool = False
     """Whether a worker found nothing left to do."""
     _workers: dict[int, _Started] = field(default_factory=dict)
@@ -72,6 +75,11 @@ class WorkerPool:
 
     def __post_init__(self) -> None:
         self._starters = [starter(worker_environment(self.threads))] if self.starters is None else self.starters
+
+    @property
+    def running(self) -> int:
+        """How many workers there are now."""
+        return len(self._workers)
 
     def prepare(self) -> None:
         """Begin to load what workers need; the pool must be stopped even if it is never started."""
@@ -98,11 +106,15 @@ class WorkerPool:
                 raise RequestError(_refusal(worker.log))
             if code == 0:
                 self.done = True
+            elif code == EXIT_CROWDED and self.packing is not None:
+                self.packing.crowded(self._device(place), 1 + len(self._sharing(place)))
             elif code != EXIT_STOPPED:
                 self._record_death(worker, code)
                 self._count_death(code, worker)
-            if not self.done:
+            if not self.done and self._has_room(place):
                 self._start(place)
+        if self.packing is not None:
+            self._pack(self.packing)
         return bool(self._workers)
 
     def pause(self) -> None:
@@ -136,21 +148,46 @@ class WorkerPool:
         for one in self._starters:
             one.close()
 
+    def _device(self, place: int) -> str:
+        return self.devices[place % len(self.devices)]
+
+    def _sharing(self, place: int) -> list[int]:
+        """Places on the same device whose workers live."""
+        return [other for other in self._workers if self._device(other) == self._device(place)]
+
+    def _has_room(self, place: int) -> bool:
+        return self.packing is None or len(self._sharing(place)) < self.packing.limit(self._device(place))
+
+    def _pack(self, packing: Packing) -> None:
+        """Start a worker more, or end what is too many, on each device."""
+        reports = {place: read_report(worker.report) for place, worker in self._workers.items()}
+        for place, report in reports.items():
+            packing.note(self._device(place), report)
+        newest = max(filter(None, reports.values()), key=lambda report: report.since, default=None)
+        for first, device in enumerate(self.devices):
+            places = self._sharing(first)
+            for place in places[packing.limit(device) :]:
+                self._workers[place].process.terminate()
+            if not self.done and newest is not None and newest.claimable > 0 and len(places) < packing.wanted(device):
+                every = range(first, len(self.devices) * packing.most, len(self.devices))
+                self._start(next(place for place in every if place not in self._workers))
+
     def _start(self, place: int) -> None:
         self._started += 1
         name = f"{self.name}-{self._started}"
         log, report = self.run.worker_log(name), self.reports / f"{name}.json"
-        by = self._starters[place // self.count]
+        by = self._starters[0 if self.packing is not None else place // self.count]
         # On another node the number of this process means nothing; Slurm ends what it has started there.
         elsewhere = isinstance(by, ProcessStarter) and by.prefix
         arguments = [
             str(self.run.path),
-            *(["--device", self.devices[place % len(self.devices)]] if self.devices else []),
+            *(["--device", self._device(place)] if self.devices else []),
             "--threads", str(self.threads),
             *([] if elsewhere else ["--parent", str(os.getpid())]),
             "--data-root", str(self.roots.data),
             "--cache-root", str(self.roots.cache),
             "--report", str(report),
+            *(["--packed"] if self.packing is not None and self.packing.limit(self._device(place)) > 1 else []),
             *self.arguments,
         ]  # fmt: skip
         by.wait_until_ready()

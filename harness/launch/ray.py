@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.budget import Budget
 from harness.errors import RequestError
 from harness.launch.local import local_workers
+from harness.launch.packing import least
 from harness.launch.pool import WorkerPool, worker_environment
 from harness.launch.slurm_commands import call
 from harness.launch.starting import ProcessStarter
@@ -52,7 +53,7 @@ class RayWorkers:
         self._pool = self._new_pool()
         self._pooled = False
         gpus = 0 if self._pool.devices == ["cpu"] else len(self._pool.devices)
-        self._share = launch.trials_per_device if gpus else 0
+        self._share = least(launch.trials_per_device) if gpus else 0
         self._cluster = RayCluster(
             folder=self._folder,
             log=run.worker_log,

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, one_line
+from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool
 from harness.launch.slurm_commands import SlurmError, call, own_state
 from harness.launch.slurm_files import RENEW_SECONDS, SlurmFiles
@@ -139,7 +140,7 @@ class SlurmJob:
     def _look_at(self, pool: WorkerPool) -> None:
         """Note whether the workers have anything to do, and have more jobs submitted where they leave something."""
         reports = pool.at()
-        idle = len(reports) == pool.count and all(report.trial is None for report in reports)
+        idle = len(reports) == pool.running and all(report.trial is None for report in reports)
         if idle != ("idle_since" in self._content):
             self._content.pop("idle_since", None)
             if idle:
@@ -197,19 +198,22 @@ class SlurmJob:
 
     def _pool(self) -> WorkerPool:
         devices = self._devices()
-        count = len(devices) * int(self._launch["trials_per_device"])
+        wanted = self._launch["trials_per_device"]
+        count = len(devices) * least(wanted)
         cpus = int(os.environ.get("SLURM_CPUS_ON_NODE") or self._profile["cpus"] or 1)
         cores = min(cpus, len(os.sched_getaffinity(0)))
         threads = self._launch["threads"]
+        most = most_workers(len(devices), cores) if wanted == "auto" and devices != ["cpu"] else 1
         return WorkerPool(
             run=self.store,
             roots=self._roots(),
             count=count,
-            threads=max(1, cores // count) if threads == "auto" else int(threads),
+            threads=max(1, cores // (count * most)) if threads == "auto" else int(threads),
             devices=devices,
             name=f"{self._path.stem}",
             reports=self._files.reports(self._path),
-            arguments=["--until", str(self._stop_at()), "--share", str(self._launch["trials_per_device"])],
+            arguments=["--until", str(self._stop_at()), "--share", str(least(wanted))],
+            packing=Packing(most) if most > 1 else None,
         )
 
     def _devices(self) -> list[str]:

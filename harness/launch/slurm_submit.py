@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import one_line
 from harness.launch.cluster_checks import limits
+from harness.launch.packing import least
 from harness.launch.slurm_commands import SlurmError, call, failed_nodes, outside_of_a_job, queue
 from harness.launch.slurm_files import SlurmFiles
 from harness.lease import hold
@@ -76,7 +77,7 @@ def top_up(run: RunDirectory, claimable: int) -> Submission:
 def places_in_a_job(launch: Mapping[str, Any]) -> int:
     """Trials that one job runs at a time."""
     gpus = int(launch["profile"].get("gpus") or 0) if launch["profile"].get("device") != "cpu" else 0
-    return max(1, gpus) * int(launch["trials_per_device"])
+    return max(1, gpus) * least(launch["trials_per_device"])
 
 
 def _submit_all(

@@ -217,10 +217,11 @@ def _piloted(
 
 def _jobs(spec: SweepSpec) -> int:
     """Trials at the same time on a cluster: jobs times trials on each."""
+    from harness.launch.packing import least
     from harness.launch.slurm_submit import MOST_WORKERS
 
     jobs = MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers
-    return jobs * spec.launch.trials_per_device
+    return jobs * least(spec.launch.trials_per_device)
 
 
 def _given(pairs: Sequence[str]) -> dict[str, float]:

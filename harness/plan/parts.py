@@ -27,6 +27,8 @@ class Parts:
     """A case that is evaluated, its share of the metrics included."""
     finish: float = 0.0
     """A validation case, for what the method does after its best epoch."""
+    feature: float = 0.0
+    """An image, once a study, where features are computed once for all trials."""
     fit: float | None = None
     """A training image, where the method trains in one go; None where it makes steps."""
 
@@ -124,7 +126,9 @@ def study_seconds(study: StudyShape, measured: Measured, stops: Stops) -> Span:
         whole = [parts.seconds(study.shape, confirm) for parts in measured.parts]
         short = [parts.seconds(study.shape, confirm, fewest) for parts in measured.parts]
         total += Span(min(short) * (1 - UNSEEN), sum(whole) / len(whole), max(whole) * (1 + UNSEEN)) * trials
-    return total
+    passes = [parts.feature * (study.shape.train + study.shape.val + study.shape.test) for parts in measured.parts]
+    once = Span(min(passes) * (1 - UNSEEN), sum(passes) / len(passes), max(passes) * (1 + UNSEEN))
+    return total + once * study.networks
 
 
 def wall_seconds(studies: Sequence[tuple[StudyShape, Span]], workers: int) -> Span:

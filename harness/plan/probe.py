@@ -49,9 +49,19 @@ class _Stopwatch:
     marks: list[tuple[str, float]]
     checkpoint_bytes: int = 0
     waited: float = 0.0
+    features: float = 0.0
+    """Seconds in which features were computed that later trials find."""
+    described: int = 0
+    """Images that they are of."""
 
     def progress(self, facts: dict[str, Any]) -> None:
-        """Called after each step and each epoch."""
+        """Called after each step and each epoch, and when features were computed."""
+        if "features" in facts:
+            # As if they had been there: what was noted so far moves by as much.
+            self.marks[:] = [(name, when + facts["seconds"]) for name, when in self.marks]
+            self.features += facts["seconds"]
+            self.described += facts["features"]
+            return
         place = (facts["step"] - 1) % self.steps_per_epoch if "step" in facts else -1
         if place not in (-1, 0, self.steps_per_epoch - 1):
             return
@@ -86,6 +96,8 @@ def watched(method: type[Method], seen: dict[str, float]) -> type[Method]:
             seen["prepare"], seen["batches"] = time.perf_counter() - began, float(taken)
 
         def fit(self, context: Any) -> bool:
+            if context.features is not None:
+                context.features()
             began = time.perf_counter()
             fitted = bool(super().fit(context))
             if fitted:
@@ -93,7 +105,7 @@ def watched(method: type[Method], seen: dict[str, float]) -> type[Method]:
                 between = time.perf_counter()
                 images, _ = context.batches.first(64)
                 with torch.inference_mode():
-                    context.forward(images).cpu()
+                    context.forward(images if context.features is None else context.features()[0][:64]).cpu()
                 seen["fit"], seen["extra"] = between - began, time.perf_counter() - between
                 seen["case"] = seen["extra"] / len(images)
             return fitted
@@ -201,13 +213,16 @@ class Prober:
         )
         began = time.perf_counter()
         result = run_trial(mini, request, folder, self._device, Control(progress=watch.progress))
-        total = time.perf_counter() - began - watch.waited
+        total = time.perf_counter() - began - watch.waited - watch.features
         if result["status"] != "done":
             return {"failed": f"{result['cause']}: {result['message']}"}
         size = sum(path.stat().st_size for path in folder.path.iterdir() if path.suffix == ".json")
         counts = (per_epoch, len(some), len(split.train), len(train))
         return {
-            "parts": [asdict(parts) for parts in _parts(watch.marks, seen, total, job, counts)],
+            "parts": [
+                asdict(replace(parts, feature=watch.features / max(1, watch.described)))
+                for parts in _parts(watch.marks, seen, total, job, counts)
+            ],
             "peak_bytes": result["memory"]["peak_bytes"],
             "checkpoint_bytes": watch.checkpoint_bytes,
             "epoch_bytes": (folder.path / "curve.jsonl").stat().st_size / max(1, len(folder.curve())),

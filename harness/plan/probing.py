@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import RequestError
 from harness.launch.local import places
+from harness.launch.packing import least
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.spec import SweepSpec
@@ -60,7 +61,7 @@ def probe(
     if spec.launch.kind == "inline":
         workers, threads = 1, _all_threads() if spec.launch.threads == "auto" else spec.launch.threads
     # Those that share one device, or this machine's cores, slow each other.
-    processes = workers if devices == ["cpu"] else min(workers, spec.launch.trials_per_device)
+    processes = workers if devices == ["cpu"] else min(workers, least(spec.launch.trials_per_device))
     tasks = [(shape.name, slot) for slot in range(CONFIGURATIONS) for shape in shapes if slot < max(1, shape.slots)]
     processes = max(1, min(processes, len(tasks)))
     waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()

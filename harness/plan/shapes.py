@@ -48,6 +48,8 @@ class StudyShape:
     """Trials that must end one after another, the confirmation included, however many workers there are."""
     reevaluations: int = 0
     """Of the best slots, on a further tuning seed."""
+    networks: int = 1
+    """Backbones that its trials start from: one a seed where weights are random."""
 
     @property
     def trials(self) -> int:
@@ -102,6 +104,7 @@ def few(rows: Indices, dataset: PreparedDataset, number: int) -> Indices:
 
 def _study(study: Study) -> StudyShape:
     default = defaults(study.space)
+    random = study.weights is None and study.source is None
     return StudyShape(
         name=study.name,
         method=study.label,
@@ -113,6 +116,7 @@ def _study(study: Study) -> StudyShape:
         repeats=int(study.repeat),
         waits=_longest_wait(study) + (study.reevaluations > 0) + 1 + study.repeat,
         reevaluations=study.reevaluations,
+        networks=len({*study.search.seeds, *study.confirm_seeds}) if random else 1,
     )
 
 

@@ -44,6 +44,8 @@ class TrialData:
     positions: dict[Side, Tensor]
     """int64 positions in ``images`` of each side, on the CPU."""
     device: torch.device
+    fingerprint: str
+    """Of the decoded dataset."""
     mean: Tensor
     std: Tensor
     layout: torch.memory_format = torch.channels_last
@@ -89,6 +91,7 @@ class TrialData:
             weights=weights,
             positions=positions,
             device=device,
+            fingerprint=data.fingerprint,
             mean=torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1),
             std=torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1),
             layout=layout_for(device, data.images.shape[1]),
@@ -184,11 +187,16 @@ def resident_images(data: DecodedDataset, device: torch.device) -> Tensor:
     """All images on the device where they fit, else a tensor over the memory map."""
     # The map is read-only; torch warns that it could be written through, which nothing here does.
     mapped = torch.from_numpy(np.asarray(data.images).view()) if data.images.flags.writeable else _readonly(data.images)
+    return resident(mapped, device)
+
+
+def resident(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device where it takes no more than ``RESIDENT_SHARE`` of what is free there; else itself."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        if mapped.numel() < RESIDENT_SHARE * free:
-            return mapped.to(device)
-    return mapped
+        if tensor.nbytes < RESIDENT_SHARE * free:
+            return tensor.to(device)
+    return tensor
 
 
 def _readonly(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:

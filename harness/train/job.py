@@ -33,6 +33,8 @@ class TrialJob:
     metric: str
     seed: int
     save_model: bool = False
+    cache: Path | None = None
+    """Folder of the decoded datasets, where features are kept for other trials; None keeps none."""
     schedule: Sequence[Mapping[str, Any]] = ()
     """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
 
@@ -60,6 +62,10 @@ class TrialJob:
 
 class Interrupted(Exception):
     """The trial was asked to stop; its checkpoint is written."""
+
+
+class OutOfRoom(Exception):
+    """Memory ran out on a device that other trials use too; nothing is recorded, the trial stays to be done."""
 
 
 class Pruned(Exception):
@@ -95,5 +101,7 @@ class Control:
     """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""
     judge: Judge | None = None
     """Decides at the rungs of a search; None trains to the end."""
+    shares_device: bool = False
+    """Whether a lack of memory may be others' fault: it then raises ``OutOfRoom``."""
     checkpoint_each_epoch: bool = False
     """Whether the checkpoint of an epoch is on the disk before ``judge`` is asked."""

@@ -25,6 +25,7 @@ from harness.train.checkpoint import CheckpointWriter, changing_tensors, load_ch
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
+from harness.train.features import Features, is_constant
 from harness.train.graph import GraphedStep, records_steps
 from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
 from harness.train.step import (
@@ -32,6 +33,7 @@ from harness.train.step import (
     autocast_dtype,
     build_optimizer,
     schedule_factor,
+    seed_step,
     set_learning_rates,
 )
 
@@ -116,6 +118,11 @@ class Training:
             total_steps=self.total_steps,
         )
         self.graph = GraphedStep(self.method, self.context, self.control.log) if graphed else None
+        self.features: Features | None = None
+        if job.train.features == "once" and is_constant(self.method, self.model):
+            size = job.train.eval_batch_size
+            self.features = features = Features(self.model, self.data, size, precision, job.cache, self.control)
+            self.context.features = lambda: (features.side("train"), self.data.targets("train"))
 
     def run(self) -> Progress:
         """Train to the end.
@@ -166,24 +173,29 @@ class Training:
         return progress
 
     def step(self, positions: Tensor, number: int) -> Tensor:
-        """Train on the images at ``positions``, shape (batch,), as step ``number``; the detached loss.
+        """Train on the images at ``positions``, shape (batch,), or their features, as step ``number``; the detached loss.
 
         The network must be in training mode.
         """
         job = self.job
         set_learning_rates(self.context.optimizer, schedule_factor(number, self.total_steps, job.train.warmup))
-        images, labels = self.data.training_batch(positions, self.augmentation, job.seed, number)
-        torch.manual_seed(derive_seed("step", job.seed, number))
+        if self.features is not None:
+            inputs, labels = self.features.batch(positions)
+        else:
+            inputs, labels = self.data.training_batch(positions, self.augmentation, job.seed, number)
+        seed_step(job.seed, number, self.device)
         self.context.step = number
         if self.graph is not None:
-            return self.graph(images, labels)
-        return self.method.training_step(self.context, images, labels)
+            return self.graph(inputs, labels)
+        return self.method.training_step(self.context, inputs, labels)
 
     def logits(self, side: Side) -> npt.NDArray[np.float64]:
         """Float64 logits of a side with the tensors as they are now."""
         # Nothing is evaluated twice; a trial that was resumed after its best epoch has them no more.
         if side == "val" and self._at_best and self._best_logits is not None:
             return self._best_logits
+        if self.features is not None:
+            return self.features.logits(side)
         return predict(self.model, self.data, side, self.job.train.eval_batch_size, self.context.precision)
 
     def _score(self) -> float:

@@ -21,7 +21,7 @@ from harness.environment import accelerator
 from harness.errors import DataError, RequestError, one_line
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
-from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
+from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob
 from harness.train.loop import Training
 
 # What these raise is not the trial's fault: the worker stops and the trial stays to be done.
@@ -55,6 +55,7 @@ def run_trial(
     Raises:
         Interrupted: stopped from outside; the checkpoint is written.
         LeaseLost: another process owns the trial now.
+        OutOfRoom: memory ran out, and ``control`` says that the device is shared.
         RequestError: the request itself is wrong, so other trials would fail alike.
         OSError: the disk is full or not writable; nothing is recorded, the trial stays to be done.
     """
@@ -81,6 +82,8 @@ def run_trial(
             raise
         if keep_exception:
             raise
+        if control.shares_device and cause_of(error) == "oom":
+            raise OutOfRoom(describe(error)) from error
         control.log(traceback.format_exc())
         curve = training.progress.curve if training else []
         steps = curve[-1]["step"] if curve else 0

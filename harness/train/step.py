@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.backbones import Model
 from harness.method import ParamGroup
+from harness.seeds import derive_seed
 from harness.spec import TrainSpec
 
 
@@ -52,6 +53,9 @@ class StepContext:
     batches: TrainingBatches
     steps_per_epoch: int
     total_steps: int
+    features: Callable[[], tuple[Tensor, Tensor]] | None = None
+    """Features, float32 (n, d), and labels of all training images, in the order of ``batches.all``, where they are
+    computed once for all trials; steps are then given features in the place of images."""
     step: int = 0
     """The running step, from 0."""
 
@@ -71,15 +75,15 @@ class StepContext:
         """Up to ``size`` training images beside the step's own, as ``meta_batch``; each number >= 0 is a new draw."""
         return self.batches.draw("train", size, (number + 1) * self.total_steps + self.step)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, classes) in the trial's precision."""
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (batch, classes) in the trial's precision, of images (batch, 3, size, size) or features (batch, d)."""
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            logits: Tensor = self.model(images)
+            logits: Tensor = (self.model.head if inputs.ndim == 2 else self.model)(inputs)
         return logits
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Mean training loss of a batch, computed in float32."""
-        value: Tensor = self.criterion(self.forward(images).float(), labels)
+    def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Mean training loss of a batch, as ``forward`` takes it, computed in float32."""
+        value: Tensor = self.criterion(self.forward(inputs).float(), labels)
         return value
 
     def backward_and_step(self, loss: Tensor) -> None:
@@ -156,6 +160,16 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+def seed_step(seed: int, number: int, device: torch.device) -> None:
+    """Seed what a step draws from torch's global generators, by the trial's seed and the step's number alone."""
+    value = derive_seed("step", seed, number)
+    if device.type == "cpu":
+        # torch.manual_seed would note for every GPU where it was called from, which takes longer than a step of a head.
+        torch.default_generator.manual_seed(value)
+    else:
+        torch.manual_seed(value)
 
 
 def autocast_dtype(train: TrainSpec, device: torch.device) -> torch.dtype | None:

@@ -338,6 +338,19 @@ def test_the_methods_paragraph_says_what_was_done_and_nothing_else(
     assert not FORBIDDEN.search(text)
 
 
+def test_who_trained_without_augmentation_is_told() -> None:
+    analysis = analyse(against_control(levels=TWO))
+
+    def told(heads: list[str], **train: Any) -> bool:
+        spec = {**SPEC, "train": {"epochs": 3, "batch_size": 64, "features": "once", "augment": True, **train}}
+        text = methods_paragraph(analysis, spec, heads)
+        sentence = "Of control the head alone was trained, on features of images without augmentation; the others were"
+        return sentence in text
+
+    assert told(["control", "elsewhere"])
+    assert not any((told([]), told(["control"], features="each_step"), told(["control"], augment=False)))
+
+
 def test_unequal_treatment_looks_and_repeats_are_told() -> None:
     whole = against_control(levels=TWO, looks=(5, 8), repeats={"gpaf": 0.001}, beforehand=False)
     cells = dict(whole.cells)
