@@ -25,7 +25,7 @@ class WorkerReport:
     claimable: int
     """Trials that anybody could have claimed when it looked last."""
     memory: tuple[int, int] | None = None
-    """The most bytes that its trials have taken of a GPU so far, and bytes of that GPU; None before the first has ended."""
+    """The most bytes of a GPU that its trials took so far, and that GPU's bytes; None before the first has ended."""
 
 
 def write_report(path: Path, trial: str | None, claimable: int, memory: tuple[int, int] | None = None) -> None:

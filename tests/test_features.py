@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from harness.backbones import Model
 from harness.method import Method
 from harness.run_comparison import trial_differences
+from harness.space import Space
+from harness.store import TrialFolder
 from harness.train.data import TrialData
 from harness.train.features import is_constant
 from harness.train.job import Control, Interrupted, TrialJob
@@ -87,7 +89,7 @@ class Swapped(Method):
     """Another activation, and nothing of the backbone trains: the same tensors, another function."""
 
     name = "swapped"
-    space = {}
+    space: ClassVar[Space] = {}
 
     def adapt(self, model: Model, hp: Mapping[str, Any]) -> None:
         for module in list(model.backbone.modules()):
@@ -128,8 +130,6 @@ def test_which_methods_have_them(tmp_path: Path, digits: Digits, method: str, co
 
 def run_folder(path: Path) -> Any:
     """An empty folder of a trial."""
-    from harness.store import TrialFolder
-
     folder = TrialFolder(path / "trial", "confirm")
     folder.create()
     return folder

@@ -84,9 +84,8 @@ def _augmentation(evidence: Evidence, spec: Mapping[str, Any] | None, heads: Seq
     train = {} if spec is None else spec["train"]
     own = [method for method in evidence.methods if method in heads]
     if own and train.get("features") == "once" and train.get("augment") is not False:
-        others = (
-            "; the others were trained with each dataset's augmentation" if len(own) < len(evidence.methods) else ""
-        )
+        rest = len(evidence.methods) > len(own)
+        others = "; the others were trained with each dataset's augmentation" if rest else ""
         yield f"Of {listed(own)} the head alone was trained, on features of images without augmentation{others}."
 
 

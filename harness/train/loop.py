@@ -173,7 +173,7 @@ class Training:
         return progress
 
     def step(self, positions: Tensor, number: int) -> Tensor:
-        """Train on the images at ``positions``, shape (batch,), or their features, as step ``number``; the detached loss.
+        """Train on the images at ``positions``, shape (batch,), or on their features; the detached loss of that step.
 
         The network must be in training mode.
         """
