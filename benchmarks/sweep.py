@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             work.mkdir()
             rounds.append(one_round(plan, [*options.sides[turn:], *options.sides[:turn]], work))
     rounds = [*known, *rounds]
-    ratios = {}
+    ratios: dict[str, Any] = {}
     for side in RIVALS:
         pairs = [one["here"] / one[side] for one in rounds if "here" in one and side in one]
         if pairs:

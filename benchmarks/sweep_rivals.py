@@ -10,6 +10,7 @@ are used for all trials, so that torch is loaded once each.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import multiprocessing
 import os
@@ -114,7 +115,7 @@ def by_ray(plan: Plan) -> int:
     def objective(config: dict[str, Any]) -> None:
         tune.report({"score": train(plan, config["lr"])})
 
-    ray.init(address=os.environ["RAY_ADDRESS"], logging_level="ERROR", log_to_driver=False)
+    ray.init(address=os.environ["RAY_ADDRESS"], logging_level=logging.ERROR, log_to_driver=False)
     try:
         search = OptunaSearch(
             {"lr": optuna.distributions.FloatDistribution(*LR, log=True)},

@@ -218,7 +218,14 @@ def training_job(name: str, case: Case, work: Path) -> TrialJob:
     dataset = case.sources.dataset
     data = prepare(dataset, "benchmark", case.size, work / "decoded", work / "decoded")
     train = TrainSpec.model_validate(
-        {"epochs": MANY, "batch_size": case.batch, "image_size": case.size, "precision": case.precision}
+        {
+            "epochs": MANY,
+            "batch_size": case.batch,
+            "image_size": case.size,
+            "precision": case.precision,
+            # Steps are to be steps of the network, of the linear probe too.
+            "features": "each_step",
+        }
     )
     split = Split("random", 0, data.case_ids, (), ())
     return TrialJob("search", cls, hp, case.backbone, None, dataset, data, split, train, "balanced_accuracy", 0)

@@ -70,15 +70,26 @@ class Features:
         self._model, self._data, self._batch_size, self._precision = model, data, batch_size, precision
         self._cache, self._control = cache, control
         self._sides: dict[Side, Tensor] = {}
+        self._heeds_stop = False
         self._function: str | None = None
         self._rows: Tensor | None = None
+
+    def prepare(self) -> None:
+        """Have those that training needs; later on nothing is computed that a stop would have to wait for.
+
+        Raises:
+            Interrupted: stopped from outside, with nothing half done.
+        """
+        self._heeds_stop = True
+        for side in ("train", "val"):
+            self.side(side)
+        self._heeds_stop = False
 
     def side(self, side: Side) -> Tensor:
         """Float32, shape (images of the side, features), in the side's order; on the device where they fit.
 
         Raises:
             KeyError: the trial was not given this side.
-            Interrupted: stopped from outside.
         """
         if side not in self._sides:
             found = self._compute(side) if self._cache is None else self._kept(side, self._cache)
@@ -119,8 +130,7 @@ class Features:
         self._model.backbone.eval()
         chunks = []
         for part in torch.split(positions, self._batch_size):
-            if self._control.stop.is_set():
-                raise Interrupted
+            self._heed_stop()
             chunks.append(self._forward(self._data.evaluation_batch(part)))
         seconds = time.perf_counter() - started
         self._control.log(f"features of {len(positions):,} images ({side}) computed in {seconds:.1f} s")
@@ -140,9 +150,9 @@ class Features:
         folder = cache / f"features-{self._key(side)[:32]}"
         path = folder / "features.npy"
         if not folder.is_dir():
-            build_once(folder, lambda target: _write(target / path.name, self._compute(side)), self._look_up)
+            build_once(folder, lambda target: _write(target / path.name, self._compute(side)), self._heed_stop)
         try:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
+            found: npt.NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
             if found.dtype != np.float32 or found.ndim != 2 or len(found) != len(self._data.positions[side]):
                 raise ValueError(f"{found.dtype} {found.shape}")
         except (OSError, ValueError, EOFError) as error:
@@ -151,8 +161,8 @@ class Features:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
         return found
 
-    def _look_up(self) -> None:
-        if self._control.stop.is_set():
+    def _heed_stop(self) -> None:
+        if self._heeds_stop and self._control.stop.is_set():
             raise Interrupted
 
     def _key(self, side: Side) -> str:
@@ -163,7 +173,7 @@ class Features:
                 "format": FORMAT,
                 "function": self._fingerprint(),
                 "data": data.fingerprint,
-                "positions": hashlib.sha256(data.positions[side].numpy()).hexdigest(),
+                "positions": hashlib.sha256(data.positions[side].numpy().tobytes()).hexdigest(),
                 "normalisation": [data.mean.flatten().tolist(), data.std.flatten().tolist()],
                 "batch_size": self._batch_size,
                 "precision": str(self._precision),
@@ -182,12 +192,12 @@ class Features:
             tensors: dict[str, Any] = self._model.backbone.state_dict()
             for name, tensor in tensors.items():
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
             generator = torch.Generator().manual_seed(0)
             size = self._data.images.shape[1]
             made_up = torch.randn((MADE_UP_IMAGES, 3, size, size), generator=generator)
             made_up = made_up.to(self._data.device, memory_format=self._data.layout)
-            digest.update(self._forward(made_up).cpu().numpy())
+            digest.update(self._forward(made_up).cpu().numpy().tobytes())
             self._function = digest.hexdigest()
         return self._function
 

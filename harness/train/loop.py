@@ -134,6 +134,8 @@ class Training:
         """
         progress, train, control = self.progress, self.job.train, self.control
         clock = time.perf_counter()
+        if self.features is not None:
+            self.features.prepare()
         if progress.epoch == 0 and progress.step_in_epoch == 0 and self.method.fit(self.context):
             self._evaluate(step=0, train_loss=None)
             # Whatever is left of the epochs has nothing to do.
