@@ -47,7 +47,8 @@ class Gpaf(Method):
       ``one``. At least 0.05 of the site's median; frozen, and kept in the checkpoint.
     - ``laplacian`` adds kappa_c times the five-point Laplacian of x, kappa = 0 at first.
     - ``penalty`` adds that times the mean over channels of E[(Δ / s)²] under x ~ N(0, s²) to the loss.
-    - ``execution``: how it is computed: ``plain``, ``fused``, ``compiled`` (torch.compile), ``triton`` (CUDA).
+    - ``execution``: how it is computed: ``plain``, ``fused``, ``compiled`` (torch.compile; the fastest on a CPU, after
+      some 20 s in each process), ``triton`` (CUDA); ``auto`` is ``triton`` where that can be, else ``fused``.
 
     Not merged for inference: Δ is no linear map.
 
@@ -62,7 +63,7 @@ class Gpaf(Method):
         "scale": Fixed("norm", allowed=SCALES),
         "laplacian": Fixed(False),
         "penalty": Fixed(0.0),
-        "execution": Fixed("fused", allowed=("plain", "fused", "compiled", "triton")),
+        "execution": Fixed("auto", allowed=("auto", "plain", "fused", "compiled", "triton")),
         **optimiser_space(Float(1e-2, 1e-3, 1e-1, log=True)),
     }
 
@@ -151,6 +152,7 @@ def _base(site: ActivationSite) -> Base:
 
 def _execution(hp: Hyperparameters) -> Execution:
     executions: dict[str, Execution] = {
+        "auto": "auto",
         "plain": "plain",
         "fused": "fused",
         "compiled": "compiled",

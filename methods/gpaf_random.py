@@ -8,7 +8,7 @@ from torch import nn
 
 from harness.activations.base import PreservingActivation
 from harness.backbones import Model
-from harness.method import Hyperparameters
+from harness.method import Hyperparameters, Method
 from harness.space import Fixed, Float, Space
 
 from .gpaf import Gpaf
@@ -35,6 +35,10 @@ class GpafRandom(Gpaf):
         "weight_decay": Float(1e-4, 1e-6, 1e-1, log=True),
         "optimizer": Fixed("adamw", allowed=("adamw", "sgd")),
     }
+
+    # The head alone trains, so that there is no penalty: steps as those of a linear probe, on features computed once.
+    training_step = Method.training_step
+    capturable = True
 
     def adapt(self, model: Model, hp: Hyperparameters) -> None:
         """Freeze the backbone with random activations.

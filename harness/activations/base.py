@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Base: TypeAlias = Literal["relu", "silu", "gelu", "gelu_tanh"]
-Execution: TypeAlias = Literal["plain", "fused", "compiled", "triton"]
+Execution: TypeAlias = Literal["auto", "plain", "fused", "compiled", "triton"]
 Rows: TypeAlias = tuple[Tensor, ...]
 
 BASES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -66,7 +66,8 @@ class PreservingActivation(nn.Module):
         groups: number of sets of coefficients: ``channels`` for one a channel, 1 for one a site, or a divisor
             of ``channels`` for neighbouring channels in common. None is one a channel.
         execution: ``plain`` is autograd's own, the reference; ``fused`` keeps only x for the backward pass;
-            ``compiled`` is that through torch.compile, ``triton`` through a CUDA kernel.
+            ``compiled`` is that through torch.compile, ``triton`` through a CUDA kernel; ``auto`` is ``triton`` on a
+            GPU where it can be, else ``fused``.
         coefficients: a parameter of shape (len(names), groups) that another site has already, to share it.
 
     Raises:

@@ -41,11 +41,23 @@ def evaluate(
     Raises:
         RequestError: the execution is not possible on this machine.
     """
+    if execution == "auto":
+        execution = choose_execution(formula, x.device.type)
     if execution == "plain":
         return _value(formula, x, None if base == "relu" else BASES[base](x), coefficients, constants)
     check_execution(execution, x.device.type)
     result: Tensor = _Fused.apply(x, coefficients, constants, formula, base, execution)
     return result
+
+
+@functools.cache
+def choose_execution(formula: Formula, device_type: str) -> Execution:
+    """What ``auto`` is on ``cpu`` or ``cuda``: the fastest that was measured and needs no compiler of its own."""
+    from harness.activations import triton_kernels
+    from harness.activations.window import Window
+
+    there = device_type == "cuda" and isinstance(formula, Window) and triton_kernels.runs_on(device_type)
+    return "triton" if there else "fused"
 
 
 def check_execution(execution: Execution, device_type: str) -> None:
@@ -79,15 +91,18 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, coefficients, constants)
         ctx.base, ctx.kernels = base, _kernels(formula, execution)
+        # torch.compile would make a kernel for each number of channels of a parameter and for each kind of input, and
+        # give up after eight.
+        x, coefficients = x.detach(), coefficients.detach()
         value: Tensor = ctx.kernels.value(x, None if base == "relu" else BASES[base](x), coefficients, constants)
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, coefficients, constants = ctx.saved_tensors
+        x, coefficients, constants = (tensor.detach() for tensor in ctx.saved_tensors)
         base_gradient = _base_gradient(ctx.base, gradient, x)
-        to_x, to_coefficients = ctx.kernels.gradients(x, gradient, base_gradient, coefficients, constants)
+        to_x, to_coefficients = ctx.kernels.gradients(x, gradient.detach(), base_gradient, coefficients, constants)
         return to_x, to_coefficients.to(coefficients.dtype), None, None, None, None
 
 

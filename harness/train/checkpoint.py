@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,17 @@ def changing_tensors(model: Model) -> dict[str, Tensor]:
 def snapshot(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU that later steps cannot change."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def copied_to_cpu(value: Any) -> Any:
+    """Deep copy with every tensor on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: copied_to_cpu(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied_to_cpu(entry) for entry in value]
+    return copy.copy(value)
 
 
 def restore(model: Model, stored: dict[str, Tensor]) -> None:

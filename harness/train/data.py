@@ -141,6 +141,12 @@ class TrialData:
         """Normalised float images (batch, 3, size, size), in the data's layout, on the device."""
         return self._pixels(positions).sub_(self.mean).div_(self.std)
 
+    def made_up(self) -> Tensor:
+        """Two images of the data's size that nobody has seen, always the same, as ``evaluation_batch`` gives them."""
+        size = self.images.shape[1]
+        noise = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(0))
+        return noise.to(self.device, memory_format=self.layout)
+
     def _pixels(self, positions: Tensor) -> Tensor:
         # Ten times faster than indexing on a CPU.
         batch = self.images.index_select(0, positions.to(self.images.device))

@@ -31,7 +31,6 @@ from harness.train.data import Side, TrialData, resident
 from harness.train.job import Control, Interrupted
 
 FORMAT = 1
-MADE_UP_IMAGES = 2
 
 
 def is_constant(method: Method, model: Model) -> bool:
@@ -193,11 +192,7 @@ class Features:
             for name, tensor in tensors.items():
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-            generator = torch.Generator().manual_seed(0)
-            size = self._data.images.shape[1]
-            made_up = torch.randn((MADE_UP_IMAGES, 3, size, size), generator=generator)
-            made_up = made_up.to(self._data.device, memory_format=self._data.layout)
-            digest.update(self._forward(made_up).cpu().numpy().tobytes())
+            digest.update(self._forward(self._data.made_up()).cpu().numpy().tobytes())
             self._function = digest.hexdigest()
         return self._function
 

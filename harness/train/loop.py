@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +18,22 @@ from harness.method import Hyperparameters, Method
 from harness.metrics import evaluate
 from harness.seeds import derive_seed
 from harness.store import TrialFolder
-from harness.train.checkpoint import CheckpointWriter, changing_tensors, load_checkpoint, restore, snapshot
+from harness.train.checkpoint import (
+    CheckpointWriter,
+    changing_tensors,
+    copied_to_cpu,
+    load_checkpoint,
+    restore,
+    snapshot,
+)
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
 from harness.train.features import Features, is_constant
+from harness.train.folding import FoldedNorms
 from harness.train.graph import GraphedStep, records_steps
 from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
+from harness.train.progress import Progress, in_force
 from harness.train.step import (
     StepContext,
     autocast_dtype,
@@ -39,27 +45,6 @@ from harness.train.step import (
 
 PREPARE_BATCHES = 50
 """So many batches a method may look at before its first step."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands; together with the tensors this is the checkpoint."""
-
-    epoch: int = 0
-    """Epochs finished."""
-    step_in_epoch: int = 0
-    """Steps finished in the running epoch."""
-    loss_sum: float = 0.0
-    """Sum of the batch losses of the running epoch."""
-    best_epoch: int = -1
-    best_score: float = -math.inf
-    """Best validation score so far, signed so that higher is better."""
-    best_tensors: dict[str, Tensor] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    schedule: list[dict[str, Any]] = field(default_factory=list)
-    """Changes of the hyperparameters so far, beginning with those of epoch 0; empty while nothing has changed."""
-    seconds: float = 0.0
-    """Training time of all attempts up to here."""
 
 
 class Training:
@@ -94,6 +79,7 @@ class Training:
             self._assemble(in_force(state["progress"].get("schedule", []), math.inf) or job.hyperparameters)
             self._take_up(state)
             self.control.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step_in_epoch}")
+        self._fold()
 
     def _assemble(self, hyperparameters: Hyperparameters) -> None:
         """Build the network, and all that trains it, for these hyperparameters."""
@@ -171,8 +157,21 @@ class Training:
         restore(self.model, progress.best_tensors)
         # What the method changes now has to be evaluated again.
         self._at_best = type(self.method).finish is Method.finish
+        if not self._at_best:
+            self.unfold()
         self.method.finish(self.model.eval(), self._score)
         return progress
+
+    def unfold(self) -> None:
+        """Undo the folding of batch norms: the model is as it will be exported, the same function to rounding."""
+        if self._norms is not None:
+            self._norms.undo()
+            self._norms = None
+
+    def _fold(self) -> None:
+        self._norms = None
+        if self.method.batch_norm == "frozen" and self.features is None:
+            self._norms = FoldedNorms(self.model.eval(), self.data.made_up())
 
     def step(self, positions: Tensor, number: int) -> Tensor:
         """Train on the images at ``positions``, shape (batch,), or on their features; the detached loss of that step.
@@ -342,9 +341,9 @@ class Training:
                 "curve": [*progress.curve],
             },
             "tensors": current,
-            "optimizer": _to_cpu(self.context.optimizer.state_dict()),
+            "optimizer": copied_to_cpu(self.context.optimizer.state_dict()),
             "scaler": None if scaler is None else scaler.state_dict(),
-            "method": _to_cpu(self.method.state()),
+            "method": copied_to_cpu(self.method.state()),
         }
 
     def _take_up(self, state: dict[str, Any]) -> None:
@@ -378,20 +377,4 @@ class Training:
         state["progress"]["schedule"] = schedule
         self._assemble(hyperparameters)
         self._take_up(state)
-
-
-def in_force(schedule: Sequence[Mapping[str, Any]], epoch: float) -> dict[str, Any] | None:
-    """The hyperparameters that a schedule has in an epoch (from 0); None where it has none."""
-    made = [change["hyperparameters"] for change in schedule if change["epoch"] <= epoch]
-    return dict(made[-1]) if made else None
-
-
-def _to_cpu(value: Any) -> Any:
-    """Deep copy with every tensor on the CPU."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: _to_cpu(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_cpu(entry) for entry in value]
-    return copy.copy(value)
+        self._fold()

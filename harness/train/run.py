@@ -173,6 +173,7 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         columns.update(_numbered("logit", logits))
         training.control.guard()
         folder.write_predictions(pl.DataFrame(columns))
+    training.unfold()
     size = job.train.image_size
     costs = cost(training.model, pretrained(job.backbone, job.weights, size), size, training.context.optimizer)
     if job.save_model:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.activations.base import BASES, Base, Execution, Formula, PreservingActivation, mean_deviation
-from harness.activations.fused import check_execution
+from harness.activations.fused import check_execution, choose_execution
 from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian, laplacian
 from harness.activations.mixture import M
@@ -129,6 +129,18 @@ def test_fused_in_parts_equals_plain_to_a_millionth(formula: Formula, monkeypatc
         x = images().to(memory_format=layout)
         for expected, result in zip(value_and_gradients(plain, x), value_and_gradients(fused, x), strict=True):
             assert (result - expected).norm() <= 1e-6 * expected.norm()
+
+
+def test_the_fastest_execution_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_execution.cache_clear()
+    for there in (True, False):
+        monkeypatch.setattr("harness.activations.triton_kernels.runs_on", lambda device, there=there: there)
+        assert choose_execution(W4, "cuda") == ("triton" if there else "fused")
+        assert choose_execution(H, "cuda") == choose_execution(W4, "cpu") == "fused"
+        choose_execution.cache_clear()
+    own, fused = activation(W4, execution="auto"), activation(W4, execution="fused")
+    for ours, theirs in zip(value_and_gradients(own, images()), value_and_gradients(fused, images()), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("base", ["relu", "silu", "gelu"])

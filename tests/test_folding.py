@@ -1,0 +1,89 @@
+"""Frozen batch norms in the convolutions before them: the same training to rounding, and the same network after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jobs import CPU, Digits, job, run
+from torch import Tensor, nn
+
+from harness.backbones import Model
+from harness.store import TrialFolder
+from harness.train.folding import FoldedNorms
+from harness.train.job import Control
+from harness.train.loop import Training
+
+
+@pytest.mark.parametrize(("method", "hp", "expected"), [("gpaf", {}, 21), ("last_block", {}, 19), ("bn_affine", {}, 0)])
+def test_folded_and_unfolded_trainings_agree(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch, method: str, hp: dict[str, Any], expected: int
+) -> None:
+    made = job(digits, method, hp=hp, save_model=method == "last_block")
+    counts = []
+    real = FoldedNorms.__init__
+
+    def counted(self: FoldedNorms, *given: Any) -> None:
+        real(self, *given)
+        counts.append(self.count)
+
+    monkeypatch.setattr(FoldedNorms, "__init__", counted)
+    folded, result = run(made, tmp_path / "folded")
+    assert result["status"] == "done", result
+    assert counts == [expected]
+    monkeypatch.setattr(FoldedNorms, "__init__", lambda self, *given: setattr(self, "_folded", []))
+    unfolded, _ = run(made, tmp_path / "unfolded")
+    names = [f"logit_{k}" for k in range(3)]
+    ours, theirs = (folder.predictions().select(names).to_numpy() for folder in (folded, unfolded))
+    np.testing.assert_allclose(ours, theirs, atol=0.01 * np.abs(theirs).max())
+    assert (ours == theirs).all() == (expected == 0)
+    if made.save_model:
+        import safetensors.torch
+
+        tensors = [safetensors.torch.load_file(folder.model_path) for folder in (folded, unfolded)]
+        assert tensors[0].keys() == tensors[1].keys()
+        frozen = [name for name in tensors[0] if name.startswith("backbone.conv1") or "running" in name]
+        assert frozen and all(torch.equal(tensors[0][name], tensors[1][name]) for name in frozen)
+
+
+def test_undone_it_is_the_same_network_to_the_last_bit(tmp_path: Path, digits: Digits) -> None:
+    folder = TrialFolder(tmp_path, "confirm")
+    folder.create()
+    training = Training(job(digits, "gpaf"), folder, CPU, Control())
+    images = training.data.made_up()
+    state = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+    with torch.no_grad():
+        folded = training.model(images)
+        training.unfold()
+        plain = training.model(images)
+    assert not torch.equal(folded, plain)
+    torch.testing.assert_close(folded, plain, atol=1e-5, rtol=1e-5)
+    assert list(state) == list(training.model.state_dict())
+    assert all(torch.equal(state[name], tensor) for name, tensor in training.model.state_dict().items())
+    assert not any("forward" in vars(module) for module in training.model.modules())
+
+
+class Twice(nn.Module):
+    """A convolution whose output is normalised, and used as it is too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.norm.running_mean.fill_(3.0)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        result: Tensor = (self.norm(y) + y).mean((2, 3))
+        return result
+
+
+def test_an_output_that_is_used_elsewhere_stays() -> None:
+    model = Model(Twice(), 4, 2).eval()
+    model.backbone.requires_grad_(False)
+    images = torch.randn(2, 3, 8, 8)
+    before = model(images)
+    assert FoldedNorms(model, images).count == 0
+    assert torch.equal(model(images), before)
