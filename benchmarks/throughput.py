@@ -39,7 +39,7 @@ from harness.errors import RequestError, one_line, run_command
 Row = dict[str, Any]
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
-METHODS = ("full_finetune", "lora_c", "gpaf", "bn_affine", "linear_probe")
+METHODS = ("full_finetune", "lora_c", "gpaf", "gpaf:execution=compiled", "bn_affine", "linear_probe")
 AT_LEAST = {"full_finetune": 1.5, "lora_c": 2.0, "gpaf": 2.0, "bn_affine": 2.0}
 """Method → least throughput on a CPU, in units of the script's."""
 OF_CEILING = {"cpu": {"full_finetune": 0.95}, "cuda": dict.fromkeys(METHODS, 0.9)}
@@ -109,9 +109,10 @@ def _row(name: str, speeds: dict[str, list[float]], memory: int | None, case: Ca
         if rival in speeds
     }
     limits = []
-    if case.device.type == "cpu" and name in AT_LEAST and "script" in ratios:
-        limits.append(_limit("script", ratios["script"], AT_LEAST[name]))
-    least = OF_CEILING[case.device.type].get(name.partition(":")[0])
+    method = name.partition(":")[0]
+    if case.device.type == "cpu" and method in AT_LEAST and "script" in ratios:
+        limits.append(_limit("script", ratios["script"], AT_LEAST[method]))
+    least = OF_CEILING[case.device.type].get(method)
     if least is not None and "ceiling" in ratios:
         limits.append(_limit("ceiling", ratios["ceiling"], least))
     return {

@@ -73,6 +73,8 @@ def test_a_sweep_runs_to_its_report_and_again_changes_nothing(finished: tuple[Pa
     assert all(("test" in result["metrics"]) == (result["stage"] == "confirm") for result in results)
     tuning = {result["seed"] for result in results if result["stage"] == "search"}
     assert tuning.isdisjoint(result["seed"] for result in results if result["stage"] == "confirm")
+    logs = [trial.log_path.read_text() for trial in run.study("linear_probe@small").trials("search")]
+    assert sum(log.count("(train) computed in") for log in logs) <= 1, "one trial of two workers' computes the features"
     before = snapshot(path, "lock")
     done = run_sweep(file, path, cache)
     assert done.stdout.strip() == str(path / "report" / "report.html")

@@ -78,6 +78,9 @@ class Starter:
     def prepare(self) -> None:
         pass
 
+    def wait_until_ready(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
