@@ -68,6 +68,7 @@ class Training:
         self.progress = Progress(schedule=[dict(change) for change in job.schedule[:1]])
         self._best_logits: npt.NDArray[np.float64] | None = None
         self._at_best = False
+        self._norms: FoldedNorms | None = None
         self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
         state = load_checkpoint(folder.checkpoint_path)
         if state is None:
