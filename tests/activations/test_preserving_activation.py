@@ -195,6 +195,10 @@ def test_the_compiled_operation_starts_as_its_base_and_equals_the_plain_one() ->
             value_and_gradients(plain, images()), value_and_gradients(compiled, images()), strict=True
         ):
             assert (result - expected).norm() <= 1e-6 * expected.norm()
+    # The same kernels serve every site: torch gives up, silently, when there are too many.
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):  # type: ignore[attr-defined]
+        for channels in range(7, 27, 2):
+            value_and_gradients(activation(W4, execution="compiled", channels=channels), images(channels=channels))
 
 
 TRITON = """
