@@ -41,7 +41,7 @@ what is left are half-line moments of a normal variable.
 class Window:
     """Δ(x) = p max(x, 0) + q min(x, 0) + s w (a0 + a1 z + a2 |z|), z = x / s, w = exp(-z² / 2).
 
-    ``names`` says which of p, q, a0, a1, a2 there are; the others are 0. Δ is linear in them, and their
+    ``names`` says which of p, q and a1 there are beside a0 and a2; the others are 0. Δ is linear in them, and their
     derivatives do not vanish at 0. Only p and q are felt far from 0:
     |Δ - p max(x, 0) - q min(x, 0)| <= s (|a0| + (|a1| + |a2|) / √e).
     """
@@ -54,18 +54,11 @@ class Window:
         given = dict(zip(self.names, coefficients, strict=True))
         (scale,) = constants
         z = (x / scale).clamp(-REACH, REACH)
-        inner = torch.zeros_like(z)
-        if "a0" in given:
-            inner = given["a0"] + inner
-        if "a1" in given:
-            inner = inner + given["a1"] * z
-        if "a2" in given:
-            inner = inner + given["a2"] * z.abs()
-        result = scale * torch.exp(-0.5 * z * z) * inner
+        result = scale * _window(z) * _inner(given, z, z.abs())
         if "q" in given:
-            result = result + given["q"] * negative_part(x)
+            result = torch.addcmul(result, given["q"], negative_part(x))
         if "p" in given:
-            result = result + given["p"] * positive_part(x)
+            result = torch.addcmul(result, given["p"], positive_part(x))
         return result
 
     def derivatives(self, x: Tensor, coefficients: Rows, constants: Rows) -> tuple[Tensor, Rows]:
@@ -77,14 +70,18 @@ class Window:
         (scale,) = constants
         raw = x / scale
         z = raw.clamp(-REACH, REACH)
-        window = torch.exp(-0.5 * z * z)
+        window = _window(z)
         height, size = scale * window, z.abs()
-        a0, a1, a2 = (given.get(name, 0.0) for name in ("a0", "a1", "a2"))
-        slope = window * (a1 + a2 * z.sign() - z * (a0 + a1 * z + a2 * size)) * (raw == z)
+        inner = _inner(given, z, size)
+        rise = torch.addcmul(given["a1"], given["a2"], z.sign()) if "a1" in given else given["a2"] * z.sign()
+        # 0 beyond the reach, where z no longer follows x.
+        slope = torch.ops.aten.hardtanh_backward(
+            torch.addcmul(rise, z, inner, value=-1).mul(window), raw, -REACH, REACH
+        )
         if "q" in given:
-            slope = slope + given["q"] * (x <= 0)
+            slope = torch.addcmul(slope, given["q"], (x <= 0).to(x.dtype))
         if "p" in given:
-            slope = slope + given["p"] * (x >= 0)
+            slope = torch.addcmul(slope, given["p"], (x >= 0).to(x.dtype))
         partials = {"a0": height, "a1": height * z, "a2": height * size}
         partials |= {"q": negative_part(x), "p": positive_part(x)}
         return slope, tuple(partials[name] for name in self.names)
@@ -97,6 +94,16 @@ class Window:
             if first in given and second in given:
                 total = total + (1 if first == second else 2) * moment * given[first] * given[second]
         return total
+
+
+def _window(z: Tensor) -> Tensor:
+    return z.square().mul(-0.5).exp()
+
+
+def _inner(given: Mapping[str, Tensor], z: Tensor, size: Tensor) -> Tensor:
+    """a0 + a1 z + a2 |z|, in one pass for each of the two."""
+    total = torch.addcmul(given["a0"], given["a2"], size)
+    return torch.addcmul(total, given["a1"], z) if "a1" in given else total
 
 
 W3 = Window(("q", "a0", "a2"))
