@@ -163,6 +163,8 @@ def _copy(code: _Code, target: Path) -> None:
         temporary.rename(target)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):
+            error.filename = str(target)
         # Another launch of the same code may have been faster.
         if not (isinstance(error, OSError) and target.is_dir()):
             raise

@@ -140,7 +140,6 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
 
 def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
     from harness.budget import Budget
-    from harness.code_snapshot import environment, take_snapshot
     from harness.environment import capture, uncommitted_changes
     from harness.planning import plan_run
     from harness.plugins import Catalogue
@@ -154,12 +153,11 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
 
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    begun = run.begun()
     run.create()
     submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
-    if spec.launch.kind == "local":
-        # All that this process starts imports the copy.
-        os.environ.update(environment(take_snapshot(run, spec.plugins)))
-    workers = None if submit is not None else _workers(run, spec, roots)
+    # What has begun is left alone until it is clear that this request goes on with it.
+    workers = _workers(run, spec, roots) if submit is None and not begun else None
     try:
         studies = plan_run(
             run,
@@ -183,7 +181,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
             code = submit(scheduler)
             if code is not None:
                 return code
-        elif workers is not None and _launch(workers, scheduler, console):
+        elif _launch(workers or _workers(run, spec, roots), scheduler, console):
             console.print("interrupted; the same command goes on from here")
             return EXIT_INTERRUPTED
     page = refresh_report(run)
@@ -232,21 +230,22 @@ def same_command(arguments: argparse.Namespace) -> list[str]:
 
 
 def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker | WorkerPool | RayWorkers:
-    """The workers of this launch, which load their modules while the sweep is planned."""
+    """The workers of this launch, which begin to load their modules."""
+    from harness.code_snapshot import environment, take_snapshot
     from harness.launch.inline import InlineWorker
     from harness.launch.local import local_workers
     from harness.search import engine_class
 
     if spec.launch.kind == "inline":
         return InlineWorker(run, spec.launch, roots)
+    # All that this process starts imports the copy.
+    os.environ.update(environment(take_snapshot(run, spec.plugins)))
     if engine_class(spec.search).driven:
         from harness.launch.ray import RayWorkers, nodes_of_allocation
 
         return RayWorkers(run, spec.launch, roots, *nodes_of_allocation())
     workers = local_workers(run, spec.launch, roots)
-    # With a report the sweep is most likely complete.
-    if not run.report_state.exists():
-        workers.prepare()
+    workers.prepare()
     return workers
 
 

@@ -14,6 +14,7 @@ from home import Home, content, one_error, truncate
 from tiny import ROOT, environment
 
 from analysis.report import main as report
+from harness.code_snapshot import take_snapshot
 from harness.doctor.trial_files import examine
 from harness.plugins import main as plugins
 from harness.run_comparison import run_differences
@@ -176,12 +177,16 @@ def test_no_place_for_decoded_images(home: Home, refuses: Refusals, monkeypatch:
 def test_full_disk_loses_nothing(
     home: Home, finished_home: Home, refuses: Refusals, small_disk: Callable[..., Path]
 ) -> None:
+    elsewhere = RunDirectory(home.path / "elsewhere")
+    elsewhere.create()
+    copy = take_snapshot(elsewhere, [])
+    code = sum(path.stat().st_blocks * 512 for path in copy.rglob("*"))
     run = small_disk("size=16k") / "run"
     refuses(sweep, [home.file, "--run-dir", run], str(run), "no space left on the disk", "same command again")
-    small_disk("size=80k")
+    small_disk(f"size={code + 80 * 1024}")
     training = home.sweep_with_workers(run, expect=2)
     one_error(training.returncode, training.stderr, str(run), "no space left on the disk", "same command again")
-    small_disk("size=8m")
+    small_disk(f"size={code + 8 * 1024**2}")
     home.sweep(run=run)
     assert run_differences(RunDirectory(run), RunDirectory(finished_home.run)) == []
     assert (run / "report" / "report.html").stat().st_size > 0
