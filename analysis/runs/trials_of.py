@@ -37,7 +37,8 @@ def cell_of(run: RunDirectory, method: str, dataset: str) -> dict[str, Any]:
         ``cell``; ``metric``; ``plugin`` (name of the method); ``commit``; ``choice`` (None while the search goes on):
         ``slot``, ``of`` (slots), ``value`` (validation score that it was chosen by), ``configuration``,
         ``hyperparameters``, ``conditioned_on`` (slots that the search knew when it asked for this one; None where
-        that was not recorded); and ``trials`` as ``trials_of`` gives them.
+        that was not recorded), ``rule`` and ``expected`` (its score by that rule; only where another one than the best
+        score has decided); and ``trials`` as ``trials_of`` gives them.
 
     Raises:
         TornFileError: a file of the run is not readable.
@@ -50,6 +51,8 @@ def cell_of(run: RunDirectory, method: str, dataset: str) -> dict[str, Any]:
             **{name: chosen.get(name) for name in ("slot", "value", "configuration", "hyperparameters")},
             "of": description["search_slots"],
             "conditioned_on": _conditioned_on(study, chosen, description),
+            # Where the best score itself has decided there is no more to say.
+            **({name: chosen[name] for name in ("rule", "expected")} if "expected" in chosen else {}),
         }
     return {
         "cell": study.name,
@@ -81,6 +84,8 @@ def choice_in_words(choice: Mapping[str, Any], metric: str) -> str:
     from analysis.contents import number
 
     told = f"slot {choice['slot']} of {choice['of']}, validation {metric.replace('_', ' ')} {number(choice['value'])}"
+    if "expected" in choice:
+        told += f", chosen by {choice['rule']}, which expects {number(choice['expected'])}"
     known = choice["conditioned_on"]
     if known is None:
         return told

@@ -10,6 +10,7 @@ import pytest
 from tiny import run_inline, tiny_sweep
 
 from analysis.runs.summary import summarise
+from analysis.runs.trials_of import panels
 from analysis.tables.choices import choices
 from harness.plan.shapes import study_shapes
 from harness.plugins import discover
@@ -85,6 +86,9 @@ def test_the_best_of_the_top_after_one_more_seed(tmp_path: Path, shared_cache: P
     assert rows["best score"][2] == str(top[0]) and rows["best score"][4] != "n/a"
     used = rows["best of the top after re-evaluation*"]
     assert used[2] == str(chosen["slot"]) and "n/a" not in used[6:] and len(rows) == 3
+
+    (told,) = (fact for name, fact in panels(run)[study.name]["facts"] if name == "Chosen")
+    assert f"chosen by top_k, which expects {chosen['expected']:.4f}" in told
 
     # Interrupted between two of these trainings, it ends alike; without them it waits.
     again = RunDirectory(tmp_path / "again")
