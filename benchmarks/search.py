@@ -45,7 +45,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
 }
 GOOD = 0.99
 SLOTS = 300
-RAY_SLOTS = 100
+RAY_SLOTS = 60
 """Each trial takes Ray a noticeable time; more are only needed where a search does not get there."""
 BUDGETS = (5, 10, 20, 40)
 """Whole trainings."""

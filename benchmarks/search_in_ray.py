@@ -1,7 +1,7 @@
 """The searches of ``benchmarks.search`` by Ray Tune itself, as a user of it would write them.
 
-``Tuner`` with ``OptunaSearch`` (TPE) and Ray's own ASHA; a trial reports the recorded curve of its configuration, an
-epoch at a time. One trial at a time, as on our side; processes are used again.
+``Tuner`` with ``OptunaSearch`` (TPE) and Ray's own ASHA; a trial reports the recorded curve of its configuration at the
+rungs, where alone something is decided. One trial at a time, as on our side; processes are used again.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def _search(
 
     first, second = axes
     epochs = len(curve_of(axes[first][2], axes[second][2]))
+    rungs = [reduction**place for place in range(epochs) if reduction**place < epochs]
 
     class Recorded(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
-            self._curve, self._epoch = curve_of(config[first], config[second]), 0
+            self._curve, self._left = curve_of(config[first], config[second]), [*rungs, epochs]
 
         def step(self) -> dict[str, Any]:
-            self._epoch += 1
-            best = max(self._curve[: self._epoch])
-            return {"epoch": self._epoch, "score": best, "done": self._epoch == len(self._curve)}
+            epoch = self._left.pop(0)
+            return {"epoch": epoch, "score": max(self._curve[:epoch]), "done": not self._left}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.setup(new_config)
@@ -87,7 +87,8 @@ def _search(
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             if self.reached is None:
-                self.spent += 1
+                before = [0, *rungs][[*rungs, epochs].index(result["epoch"])]
+                self.spent += result["epoch"] - before
                 self.whole += result["epoch"] == epochs
                 if result["epoch"] == epochs and result["score"] >= good:
                     self.reached = self.spent
