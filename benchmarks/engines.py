@@ -91,6 +91,7 @@ def rays(folder: Path, trials: int, space: dict[str, Any], reuse: bool) -> float
 
 def with_ray(folder: Path, measure: Callable[[], dict[str, float]]) -> tuple[float, dict[str, float]]:
     """Seconds until a Ray cluster of one's own is up, and what was measured while it was."""
+    before = dict(os.environ)
     cluster = RayCluster(folder, lambda name: folder / f"{name}.log", cpus=WORKERS, gpus=0)
     began = time.perf_counter()
     cluster.start()
@@ -106,6 +107,9 @@ def with_ray(folder: Path, measure: Callable[[], dict[str, float]]) -> tuple[flo
             return time.perf_counter() - began, measure()
     finally:
         cluster.end()
+        # What follows has the user's own home again.
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
