@@ -1,9 +1,11 @@
 """The same short trials as a sweep here, by an Optuna script and by Ray Tune: ``python -m benchmarks.sweep``.
 
-All three fine-tune the same network on the same image files, of which 64 % train and 16 % validate after each epoch;
-the learning rate is searched by TPE. What counts is the wall time from the command to the last trial's result. Here it
-includes starting workers, decoding the archive once, and all that the run directory records; Ray's cluster is started
-before its clock runs. Rounds have all sides in turn, in an order that rotates; a ratio is that of two sides of a round.
+All train the same network on the same image files, of which 64 % train and 16 % validate after each epoch, by methods
+that one writes by hand in a line: full fine-tuning, the affine parameters of the batch norms, a linear probe. The
+learning rate of each is searched by TPE. What counts is the wall time from the command to the last trial's result. Here
+it includes starting workers, decoding the archive once, and all that the run directory records; Ray's cluster is started
+before its clock runs. ``ray`` is Ray Tune as it comes, a process for each trial, ``ray_reuse`` with processes that are
+used again. Rounds have all sides in turn, in an order that rotates; a ratio is that of two sides of a round.
 ``--add`` keeps the rounds of earlier commands with the same settings.
 """
 
@@ -33,7 +35,7 @@ from harness.store import RunDirectory
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
 AT_MOST = 0.5
-RIVALS = ("optuna", "ray")
+RIVALS = ("optuna", "ray", "ray_reuse")
 LIMIT_SECONDS = 900.0
 
 
@@ -44,7 +46,9 @@ def ours(plan: Plan, work: Path) -> float:
         "name": "sweep",
         "backbone": {"name": plan.backbone, "weights": None},
         "datasets": [{"mri": {"dataset": "image_folder", "path": Path(plan.folder).name}}],
-        "methods": [{"full_finetune": {"lr": {"log": list(LR)}}}],
+        "methods": [
+            {name: {"head_lr" if name == "linear_probe" else "lr": {"log": list(LR)}}} for name in plan.methods
+        ],
         "train": {"epochs": plan.epochs, "batch_size": plan.batch, "image_size": plan.size},
         "search": {"sampler": "tpe", "trials": plan.trials, "seeds": [0]},
         "confirm": {"seeds": 1, "repeat": False},
@@ -55,8 +59,8 @@ def ours(plan: Plan, work: Path) -> float:
     environment = {**os.environ, "GPAF_BENCH_DATA": str(Path(plan.folder).parent), "GPAF_BENCH_CACHE": str(work / "c")}
     began = time.time()
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=LIMIT_SECONDS)
-    trials = RunDirectory(run).study("full_finetune@mri").trials("search")
-    results = [trial.result() for trial in trials]
+    studies = [RunDirectory(run).study(f"{name}@mri") for name in plan.methods]
+    results = [trial.result() for study in studies for trial in study.trials("search")]
     _require(plan, sum(result["status"] == "done" for result in results))
     return max(float(result["time"]["ended"]) for result in results) - began
 
@@ -91,8 +95,8 @@ def by_ray(plan: Plan, work: Path) -> float:
 
 
 def _require(plan: Plan, ended: int) -> None:
-    if ended != plan.trials:
-        raise RuntimeError(f"{ended} of {plan.trials} trials ended well")
+    if ended != plan.trials * len(plan.methods):
+        raise RuntimeError(f"{ended} of {plan.trials * len(plan.methods)} trials ended well")
 
 
 def one_round(plan: Plan, sides: Sequence[str], work: Path) -> dict[str, float]:
@@ -100,8 +104,8 @@ def one_round(plan: Plan, sides: Sequence[str], work: Path) -> dict[str, float]:
     seconds = {}
     for side in sides:
         own = work / side
-        if side == "ray":
-            seconds[side] = by_ray(replace(plan, scratch=str(work / "tune")), own)
+        if side.startswith("ray"):
+            seconds[side] = by_ray(replace(plan, scratch=str(work / "tune"), reuse=side == "ray_reuse"), own)
         elif side == "optuna":
             seconds[side] = rival(side, plan, {})
         else:
@@ -122,7 +126,8 @@ def earlier_rounds(path: Path, settings: dict[str, Any]) -> list[dict[str, float
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, record; 1 where the requirement is not met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description="A sweep beside Optuna and Ray.")
-    parser.add_argument("--trials", type=int, default=48, help="default: %(default)s")
+    parser.add_argument("--trials", type=int, default=16, help="of each method (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", default=["full_finetune", "bn_affine", "linear_probe"], metavar="M")
     parser.add_argument("--images", type=int, default=256, help="image files (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, help="of a trial (default: %(default)s)")
     parser.add_argument("--size", type=int, default=28, help="side of the images in pixels (default: %(default)s)")
@@ -139,10 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="gpaf-sweep-") as scratch:
         sources = lay_out(Path(scratch), options.images, synthetic)
         plan = Plan(
-            str(sources.folder), options.trials, options.epochs, 64, options.size, options.backbone, workers,
-            options.loaders, "",
+            str(sources.folder), tuple(options.methods), options.trials, options.epochs, 64, options.size,
+            options.backbone, workers, options.loaders, False, "",
         )  # fmt: skip
-        settings = {**asdict(plan), "folder": sources.what}
+        settings = json.loads(json.dumps({**asdict(plan), "folder": sources.what}))
         known = earlier_rounds(options.out, settings) if options.add else []
         for number in range(len(known), len(known) + options.rounds):
             turn = number % len(options.sides)

@@ -3,8 +3,8 @@
     python -m benchmarks.sweep_rivals optuna JSON      a study whose trials run in a pool of processes
     python -m benchmarks.sweep_rivals ray JSON         Ray Tune on the cluster that RAY_ADDRESS names
 
-Each prints, as JSON, the trials that ended and when the last one did. Both are kind to the other side: their processes
-are used for all trials, so that torch is loaded once each.
+Each prints, as JSON, the trials that ended and when the last one did. The pool's processes are used for all trials, and
+so are Ray's where ``reuse`` says so, which is not how it comes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class Plan:
 
     folder: str
     """A folder of images for each class."""
+    methods: tuple[str, ...]
+    """Of ``full_finetune``, ``bn_affine`` and ``linear_probe``; each has a search of its own."""
     trials: int
+    """Of each method."""
     epochs: int
     batch: int
     size: int
@@ -38,11 +41,12 @@ class Plan:
     workers: int
     loaders: int
     """Processes of each DataLoader."""
+    reuse: bool
     scratch: str
 
 
-def train(plan: Plan, lr: float) -> float:
-    """Full fine-tuning as one would write it: ImageFolder, transforms, DataLoader; the best validation accuracy."""
+def train(plan: Plan, method: str, lr: float) -> float:
+    """A training as one would write it: ImageFolder, transforms, DataLoader; the best validation accuracy."""
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, Subset
@@ -68,7 +72,12 @@ def train(plan: Plan, lr: float) -> float:
     )
     checks = DataLoader(Subset(validation, order[sides[0] : sides[1]]), 256, num_workers=plan.loaders)
     model = models.get_model(plan.backbone, weights=None, num_classes=len(training.classes))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4)
+    head = list(model.children())[-1]
+    for module in model.modules() if method != "full_finetune" else ():
+        trains = module is head or (method == "bn_affine" and isinstance(module, nn.BatchNorm2d))
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(trains)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=1e-4)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.epochs * len(loader))
     criterion, best = nn.CrossEntropyLoss(), 0.0
     for _ in range(plan.epochs):
@@ -91,49 +100,55 @@ def by_optuna(plan: Plan) -> int:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True))
-    context, left = multiprocessing.get_context("spawn"), plan.trials
-    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
-        running: dict[Future[float], optuna.Trial] = {}
-        while left or running:
-            while left and len(running) < plan.workers:
-                trial = study.ask()
-                running[pool.submit(train, plan, trial.suggest_float("lr", *LR, log=True))] = trial
-                left -= 1
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                study.tell(running.pop(future), future.result())
-    return len(study.trials)
+    ended = 0
+    with ProcessPoolExecutor(plan.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for method in plan.methods:
+            sampler = optuna.samplers.TPESampler(seed=0, constant_liar=True)
+            study, left = optuna.create_study(direction="maximize", sampler=sampler), plan.trials
+            running: dict[Future[float], optuna.Trial] = {}
+            while left or running:
+                while left and len(running) < plan.workers:
+                    trial = study.ask()
+                    lr = trial.suggest_float("lr", *LR, log=True)
+                    running[pool.submit(train, plan, method, lr)] = trial
+                    left -= 1
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    study.tell(running.pop(future), future.result())
+                    ended += 1
+    return ended
 
 
 def by_ray(plan: Plan) -> int:
-    """Ray Tune with Optuna's sampler, actors used again; the number of trials that ended without an error."""
+    """Ray Tune with Optuna's sampler; the number of trials that ended without an error."""
     import optuna
     import ray
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
     def objective(config: dict[str, Any]) -> None:
-        tune.report({"score": train(plan, config["lr"])})
+        tune.report({"score": train(plan, config["method"], config["lr"])})
 
     ray.init(address=os.environ["RAY_ADDRESS"], logging_level=logging.ERROR, log_to_driver=False)
+    ended = 0
     try:
-        search = OptunaSearch(
-            {"lr": optuna.distributions.FloatDistribution(*LR, log=True)},
-            metric="score",
-            mode="max",
-            sampler=optuna.samplers.TPESampler(seed=0),
-        )
-        results = tune.Tuner(
-            tune.with_resources(objective, {"cpu": 1}),
-            tune_config=tune.TuneConfig(
-                search_alg=search,
-                num_samples=plan.trials,
-                max_concurrent_trials=plan.workers,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(name="sweep", storage_path=plan.scratch, verbose=0),
-        ).fit()
-        return len(results) - len(results.errors)
+        for method in plan.methods:
+            space = {
+                "lr": optuna.distributions.FloatDistribution(*LR, log=True),
+                "method": optuna.distributions.CategoricalDistribution([method]),
+            }
+            sampler = optuna.samplers.TPESampler(seed=0)
+            results = tune.Tuner(
+                tune.with_resources(objective, {"cpu": 1}),
+                tune_config=tune.TuneConfig(
+                    search_alg=OptunaSearch(space, metric="score", mode="max", sampler=sampler),
+                    num_samples=plan.trials,
+                    max_concurrent_trials=plan.workers,
+                    reuse_actors=plan.reuse,
+                ),
+                run_config=tune.RunConfig(name=method, storage_path=plan.scratch, verbose=0),
+            ).fit()
+            ended += len(results) - len(results.errors)
+        return ended
     finally:
         ray.shutdown()
 
