@@ -3,8 +3,8 @@
 All train the same network on the same image files, of which 64 % train and 16 % validate after each epoch, by methods
 that one writes by hand in a line: full fine-tuning, the affine parameters of the batch norms, a linear probe. The
 learning rate of each is searched by TPE. What counts is the wall time from the command to the last trial's result. Here
-it includes starting workers, decoding the archive once, and all that the run directory records; Ray's cluster is started
-before its clock runs. ``ray`` is Ray Tune as it comes, a process for each trial, ``ray_reuse`` with processes that are
+it includes starting workers, decoding the archive once, and all that the run directory records. Ray's cluster is up
+before its clock runs; ``ray`` is Ray Tune as it comes, a process for each trial, ``ray_reuse`` with processes that are
 used again. Rounds have all sides in turn, in an order that rotates; a ratio is that of two sides of a round.
 ``--add`` keeps the rounds of earlier commands with the same settings.
 """
