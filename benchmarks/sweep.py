@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description="A sweep beside Optuna and Ray.")
     parser.add_argument("--trials", type=int, default=16, help="of each method (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", default=["full_finetune", "bn_affine", "linear_probe"], metavar="M")
-    parser.add_argument("--images", type=int, default=256, help="image files (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=1024, help="image files (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, help="of a trial (default: %(default)s)")
     parser.add_argument("--size", type=int, default=28, help="side of the images in pixels (default: %(default)s)")
     parser.add_argument("--backbone", default="resnet18", help="of torchvision (default: %(default)s)")
