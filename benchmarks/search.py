@@ -150,12 +150,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         ray = importlib.util.find_spec("ray") is not None
         versions = {name: version(name) for name in ("optuna", *(["ray"] if ray else []))}
         found = {**versions, **compare(*read_table(TABLE), arguments.repetitions, ray)}
+        for row in found["searches"].values():
+            # A median over searches of which half do not get there is no number, in JSON either.
+            row |= {key: None for key, value in row.items() if value == math.inf}
         arguments.out.write_text(json.dumps(found, indent=2) + "\n")
         for label, row in found["searches"].items():
-            print(
-                f"{label:22} {row['median_trainings']:5.1f} trainings in the median, ratio to random "
-                f"{row['median_ratio']:.2f}; reached in {row['reached']} of {arguments.repetitions}"
-            )
+            median = "half do not get there"
+            if row["median_steps"] is not None:
+                ratio = row["median_ratio"]
+                median = f"{row['median_trainings']:5.1f} trainings in the median, ratio to random {ratio:.3f}"
+            print(f"{label:22} {median}; reached in {row['reached']} of {arguments.repetitions}")
         return EXIT_DONE
 
     return run_command(command)
