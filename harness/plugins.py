@@ -52,8 +52,8 @@ class Plugin(Generic[T_co]):
 
     @property
     def summary(self) -> str:
-        """First line of the class's docstring."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+        """First line of the class's docstring, as plain text."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0].replace("``", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,11 +132,10 @@ class Study:
     def description(self) -> dict[str, Any]:
         """The content of ``study.json``."""
         weights: Any = self.weights if self.source is None else {"source": self.source.identity}
-        doc = (self.method.cls.__doc__ or "").strip()
         return {
             "label": self.label,
             "method": self.method.name,
-            "summary": doc.splitlines()[0] if doc else "",
+            "summary": self.method.summary,
             "dataset": self.dataset.label,
             "dataset_name": self.dataset.dataset.name,
             "space": to_json(self.space),
