@@ -43,6 +43,7 @@ from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
+from harness.worker_report import write_report
 
 Row = dict[str, Any]
 
@@ -219,15 +220,21 @@ def _draw(space: Space, rng: random.Random) -> dict[str, Value]:
 
 def coordinate(scheduler: Scheduler, rng: random.Random) -> None:
     """All that a worker does for a trial but the training."""
-    task = claimed(scheduler)
+    commit(scheduler, claimed(scheduler), rng)
 
-    def commit(control: Control) -> Mapping[str, Any]:
+
+def commit(scheduler: Scheduler, task: Task, rng: random.Random) -> None:
+    """All that a worker does for a claimed trial but the training."""
+    said = scheduler.states[0].study.folder.path / f"worker-{os.getpid()}.json"
+    write_report(said, task.folder.name, scheduler.claimable())
+
+    def training(control: Control) -> Mapping[str, Any]:
         result = _synthetic_result(task.request, rng)
         control.guard()
         task.folder.finish(result)
         return result
 
-    work_on(task, commit)
+    work_on(task, training)
 
 
 # (c) --help

@@ -62,10 +62,15 @@ def give_up(deaths: Sequence[str], retries: int) -> Verdict | None:
 
 
 def must_wait(folder: TrialFolder, progress: int) -> bool:
-    """Whether it is too early for another attempt: longer after each death, longest where memory ran out."""
+    """Whether another attempt has to wait.
+
+    It does while the last one lives, and after a death for a while: longer after each, longest where memory ran out.
+    """
     current = folder.lease()
-    if current is None or not current.dead or current.content.get("released"):
+    if current is None or current.content.get("released"):
         return False
+    if not current.dead:
+        return True
     attempts = folder.attempts()
     deaths = [cause for cause in deaths_in_a_row(attempts, progress) if cause != LOST]
     # A first death may be anything; a neighbour that used up the memory needs time to go away.

@@ -42,10 +42,14 @@ def write_atomic_by(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(path.parent)
 
 
-def write_exclusive(path: Path, content: bytes) -> bool:
+def write_exclusive(path: Path, content: bytes, sync_name: bool = True) -> bool:
     """Create ``path`` with ``content`` unless it exists; tell whether this call created it.
 
     A hard link makes name and content appear together, which an exclusive ``open`` followed by a write does not.
+
+    Args:
+        sync_name: whether the name outlives a power failure when this returns; else it does from the next durable
+            write in the same folder on. The content is on the disk before the name is there, either way.
     """
     if path.exists():
         return False
@@ -59,7 +63,8 @@ def write_exclusive(path: Path, content: bytes) -> bool:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if sync_name:
+        _sync_folder(path.parent)
     return True
 
 

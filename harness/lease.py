@@ -51,6 +51,12 @@ def host_identity() -> str:
     return "/".join(parts)
 
 
+@functools.cache
+def _process_started(pid: int) -> float:
+    """When this process began, seconds since the epoch; asked by its id, because a fork inherits what is kept."""
+    return psutil.Process(pid).create_time()
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseView:
     """A lease as another process sees it."""
@@ -129,7 +135,7 @@ def claim(folder: Path, **facts: Any) -> Lease | None:
         "host": host_identity(),
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
+        "process_started": _process_started(os.getpid()),
         "claimed": time.time(),
         **slurm_start(),
         **facts,
@@ -161,7 +167,7 @@ def view(folder: Path) -> LeaseView | None:
 def history(folder: Path) -> list[dict[str, Any]]:
     """Every attempt on a folder, oldest first, with ``last_seen`` (seconds since the epoch)."""
     attempts = []
-    for path in sorted(folder.glob("lease.[0-9]*")):
+    for path in lease_files(folder).values():
         try:
             content = read_json(path)
         except TornFileError:
@@ -172,14 +178,18 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 def latest_number(folder: Path) -> int:
     """Number of the current lease, 0 when there is none."""
-    return max(lease_files(folder), default=0)
+    return max(_numbers(folder), default=0)
 
 
 def lease_files(folder: Path) -> dict[int, Path]:
-    """The files of all leases of a folder, by number."""
-    names = (entry.name for entry in os.scandir(folder))
-    numbers = sorted(int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit())
-    return {number: folder / f"lease.{number:04d}" for number in numbers}
+    """The files of all leases of a folder, by number, oldest first."""
+    return {number: folder / f"lease.{number:04d}" for number in sorted(_numbers(folder))}
+
+
+def _numbers(folder: Path) -> list[int]:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    return [int(name[6:]) for name in names if name.startswith("lease.") and name[6:].isdigit()]
 
 
 def expire(path: Path) -> None:

@@ -212,13 +212,11 @@ class Scheduler:
         return study.source is not None and self._source_done(study.source) and not self._ready(study)
 
     def _candidates(self, state: StudyState) -> Iterator[Candidate]:
-        for slot in self._slots(state):
+        for slot in state.slots_to_claim():
             if state.slot_finished(slot):
                 continue
-            # An ask needs the hyperparameters of all slots before it, and the results of some.
+            # An ask needs the hyperparameters of all slots before it.
             if slot > 0 and state.asked(slot - 1) is None:
-                return
-            if not all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
                 return
             for seed, folder in state.open_trials(slot):
                 yield Candidate("search", slot, seed, folder)
@@ -234,11 +232,6 @@ class Scheduler:
             seed, first = confirm[0]
             yield Candidate("confirm", None, seed, repeat, repeats=first)
 
-    @staticmethod
-    def _slots(state: StudyState) -> range:
-        """The slots that workers claim by themselves."""
-        return range(0) if state.engine.driven else range(state.study.slots)
-
     def _free(self) -> Iterator[TrialFolder]:
         """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""
         for source in self._open_sources():
@@ -246,9 +239,8 @@ class Scheduler:
         for state in self.states:
             if not self._ready(state.study):
                 continue
-            for slot in self._slots(state):
-                if all(state.slot_finished(needed) for needed in state.engine.prerequisites(slot)):
-                    yield from (folder for _, folder in state.open_trials(slot))
+            for slot in state.slots_to_claim():
+                yield from (folder for _, folder in state.open_trials(slot))
             yield from state.after_search()
             repeat = state.repeat_folder()
             if repeat is not None:
@@ -349,12 +341,13 @@ class Scheduler:
         return None if self._given_up(task) else task
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
-        folder.create()
         progress = _progress_token(folder)
         return None if must_wait(folder, progress) else folder.claim(progress=progress)
 
     def _given_up(self, task: Task) -> bool:
         """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
+        if task.lease.number == 1:
+            return False
         deaths = deaths_in_a_row(task.folder.attempts()[:-1], task.lease.content["progress"])
         verdict = give_up(deaths, self._retries)
         if verdict is None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.identity import configuration_hash
-from harness.reading_ahead import each
 from harness.search import Asked, best_slots, choose, compared
 from harness.search.rungs import Judge
 from harness.space import Value
@@ -32,6 +31,10 @@ class StudyState:
         self._chosen: dict[str, Value] | None = None
         self._schedule: Schedule = ()
         self._slots: dict[int, list[tuple[int, TrialFolder]]] = {}
+        self._running: dict[int, Asked] = {}
+        """Slots that were seen asked and are not finished."""
+        self._first_open = 0
+        """All slots before it are finished."""
 
     def result(self, folder: TrialFolder) -> dict[str, Any] | None:
         """The result of a trial, None while it is not finished."""
@@ -43,24 +46,13 @@ class StudyState:
             self.results[key] = result
         return self.results[key]
 
-    def read_ahead(self, trials: Sequence[TrialFolder]) -> None:
-        """Read the results of trials of this study that were not read yet, many at once.
-
-        Raises:
-            TornFileError: one of them is not readable.
-        """
-        unread = [trial for trial in trials if str(trial.path) not in self.results]
-        for trial, result in zip(unread, each(result_of, unread), strict=True):
-            if result is not None:
-                self.results[str(trial.path)] = result
-
     def slot_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
         if slot not in self._slots:
             seeds = self.study.search.seeds
             self._slots[slot] = [(seed, self.study.folder.search_trial(slot, seed)) for seed in seeds]
         trials = self._slots[slot]
-        result = self.result(trials[0][1])
+        result = self.result(trials[0][1]) if len(trials) > 1 else None
         return trials[:1] if result is not None and result["status"] == "pruned" else trials
 
     def open_trials(self, slot: int) -> list[tuple[int, TrialFolder]]:
@@ -75,13 +67,29 @@ class StudyState:
         """Whether every trial of a slot has its result."""
         return slot in self.known or all(self.result(folder) is not None for _, folder in self.slot_trials(slot))
 
+    def slots_to_claim(self) -> Iterator[int]:
+        """The slots that workers may claim by themselves now, in order, from the first that is not finished."""
+        if self.engine.driven:
+            return
+        while self._first_open < self.study.slots and self.slot_finished(self._first_open):
+            self._first_open += 1
+        for slot in range(self._first_open, self.study.slots):
+            # What follows needs no fewer slots.
+            if len(self.engine.prerequisites(slot)) > self._first_open:
+                return
+            yield slot
+
     def asked(self, slot: int) -> Asked | None:
         """What is known of a slot; None before it was asked."""
         if slot in self.known:
             return self.known[slot]
         if not self.slot_finished(slot):
-            folder = next((folder for _, folder in self.slot_trials(slot) if folder.has_request()), None)
-            return None if folder is None else Asked(slot, folder.request()["hyperparameters"])
+            if slot not in self._running:
+                folder = next((folder for _, folder in self.slot_trials(slot) if folder.has_request()), None)
+                if folder is None:
+                    return None
+                self._running[slot] = Asked(slot, folder.request()["hyperparameters"])
+            return self._running[slot]
         trials = [folder for _, folder in self.slot_trials(slot)]
         results = [result for folder in trials if (result := self.result(folder)) is not None]
         self.known[slot] = finished_slot(slot, trials, results, self.study.search)
@@ -100,7 +108,6 @@ class StudyState:
         already = self.asked(slot)
         if already is not None:
             return dict(already.hyperparameters)
-        self.read_ahead(self.study.folder.trials("search"))
         return self.engine.ask(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
 
     def searched(self) -> bool:

@@ -70,11 +70,14 @@ class TrialFolder:
 
     def attempts(self) -> list[dict[str, Any]]:
         """Every attempt, oldest first."""
-        return leases.history(self.path)
+        return leases.history(self.path) if self.path.is_dir() else []
 
     def write_request(self, request: Mapping[str, Any]) -> None:
-        """Record what is to run, once; a later attempt runs the same."""
-        write_exclusive(self.request_path, encode_json(dict(request)))
+        """Record what is to run, once; a later attempt runs the same.
+
+        After a power failure it may be gone as long as nothing else was written here: then the trial was not begun.
+        """
+        write_exclusive(self.request_path, encode_json(dict(request)), sync_name=False)
 
     @property
     def request_path(self) -> Path:

@@ -31,7 +31,10 @@ from harness.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
 if TYPE_CHECKING:
     import torch
 
-IDLE_SECONDS = 0.5
+LONGEST_PAUSE = 0.5
+SHORTEST_PAUSE = 0.001
+"""Seconds between two looks of a worker that has nothing to do. Often another one is about to ask for its slot, after
+which the next can be claimed, so the first looks follow each other quickly."""
 
 
 class Worker:
@@ -58,7 +61,8 @@ class Worker:
         self._run, self._roots, self._device, self._threads, self._stop = run, roots, device, threads, stop
         self._report, self._until, self._packed = report, until, packed
         self._peak = 0
-        self._idle = False
+        self._looks = 0
+        """How often in a row there was nothing to claim."""
         self._stamp: tuple[int, int] | None = None
         self._scheduler: Scheduler | None = None
         self._resident: dict[str, torch.Tensor] = {}
@@ -89,17 +93,17 @@ class Worker:
         scheduler = self._current_scheduler()
         task = scheduler.claim_next(self._until - time.time())
         if task is not None:
-            self._idle = False
+            self._looks = 0
             self._say(str(task.folder.path.relative_to(self._run.path)))
             run_task(task, self._device, self._stop, self._images_of(task), shares_device=self._packed)
             self._note_memory()
         elif scheduler.complete():
             return False
         else:
-            if not self._idle:
-                self._idle = True
+            if self._looks == 0:
                 self._say(None)
-            self._stop.wait(IDLE_SECONDS)
+            self._stop.wait(pause(self._looks))
+            self._looks += 1
         return True
 
     def _write_report(self) -> int:
@@ -139,6 +143,11 @@ class Worker:
         if key not in self._resident:
             self._resident[key] = resident_images(task.job.data, self._device)
         return self._resident[key]
+
+
+def pause(looks: int) -> float:
+    """Seconds to wait after so many earlier looks in a row that found nothing: half as long again each time."""
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE * 1.5 ** min(looks, 16))
 
 
 def _device_bytes(device: torch.device) -> int:

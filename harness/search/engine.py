@@ -61,7 +61,10 @@ class Engine(ABC):
         return range(0)
 
     def prerequisites(self, slot: int) -> range:
-        """The slots, from 0 on, that must be finished before ``slot`` begins: for its ask or for its rungs."""
+        """The slots, from 0 on, that must be finished before ``slot`` begins: for its ask or for its rungs.
+
+        A later slot has no fewer.
+        """
         rungs = range(0) if self.search.pruner == "none" else self.before(slot)
         return max(self.conditioning(slot), rungs, key=len)
 

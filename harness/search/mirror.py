@@ -47,6 +47,7 @@ class Mirror:
             and all(
                 self._params(held) == self._params(entry) and (held.score == entry.score or held.slot >= self._learned)
                 for held, entry in zip(self._held, history, strict=False)
+                if held is not entry
             )
         )
 

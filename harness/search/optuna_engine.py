@@ -8,6 +8,7 @@ was not. The first ``startup`` slots, and every slot of a sampler that does not 
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ class OptunaEngine(Engine):
         self._points: list[dict[str, Value]] = []
         """Of the quasi-random sequence, from slot 1 on."""
 
+    @functools.cached_property
+    def _sampler(self) -> Callable[[int], optuna.samplers.BaseSampler]:
+        return _SAMPLERS[self.search.sampler](self.space)
+
     def conditioning(self, slot: int) -> range:
         """All slots up to ``slot - concurrency`` where the sampler learns; else none."""
         return self.before(slot) if self._learns(slot) else range(0)
@@ -69,7 +74,7 @@ class OptunaEngine(Engine):
                 self._mirror = Mirror(self.space, prior=self.prior)
             self._mirror.follow(before, learned)
             seed = derive_seed("ask", self.study, slot, *([attempt] if attempt else [])) % 2**32
-            asked = self._mirror.ask(_SAMPLERS[self.search.sampler](self.space, seed))
+            asked = self._mirror.ask(self._sampler(seed))
             if not broken(self.space, asked):
                 return asked
         return random_configuration(self.space, self.study, slot)
@@ -105,8 +110,8 @@ class OptunaEngine(Engine):
         return random_configuration(self.space, self.study, len(self._points) + 1)
 
 
-def _tree_parzen(space: Space, seed: int) -> optuna.samplers.BaseSampler:
-    """A sampler that models all hyperparameters together and takes running slots for bad ones.
+def _tree_parzen(space: Space) -> Callable[[int], optuna.samplers.BaseSampler]:
+    """Samplers that model all hyperparameters together and take running slots for bad ones.
 
     Those that count only at times are modelled one by one, from the slots in which they counted.
     """
@@ -123,20 +128,29 @@ def _tree_parzen(space: Space, seed: int) -> optuna.samplers.BaseSampler:
         ) -> dict[str, optuna.distributions.BaseDistribution]:
             return relative
 
-    return TreeParzen(seed=seed, n_startup_trials=1, constant_liar=True)
+        def seeded(self, seed: int) -> TreeParzen:
+            """This sampler, with its random streams as those of a new one, which would take a tenth of an ask."""
+            for stream in (self._rng, self._random_sampler._rng):
+                stream.rng.seed(seed)
+            return self
+
+    return TreeParzen(n_startup_trials=1, constant_liar=True).seeded
 
 
-def _gaussian_process(space: Space, seed: int) -> optuna.samplers.BaseSampler:
-    """A sampler that fits a Gaussian process to the scores of finished slots; it learns nothing from pruned ones."""
+def _gaussian_process(space: Space) -> Callable[[int], optuna.samplers.BaseSampler]:
+    """Samplers that fit a Gaussian process to the scores of finished slots; they learn nothing from pruned ones."""
     import optuna
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
+    def seeded(seed: int) -> optuna.samplers.BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
+
+    return seeded
 
 
-_SAMPLERS: dict[str, Callable[[Space, int], optuna.samplers.BaseSampler]] = {
+_SAMPLERS: dict[str, Callable[[Space], Callable[[int], optuna.samplers.BaseSampler]]] = {
     "tpe": _tree_parzen,
     "gp": _gaussian_process,
 }
-"""Those that learn."""
+"""Those that learn, for a space and then for the seed of an ask."""

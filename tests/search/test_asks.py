@@ -65,8 +65,10 @@ def test_slot_0_is_the_default_and_asks_can_be_replayed(sampler: str) -> None:
     space = DISCRETE if sampler == "grid" else SPACE
     slots = 5 if sampler == "gp" else 12  # fitting takes a second
     history: list[Asked] = []
+    asks_all = make_engine(space, search, "m@d")
     for slot in range(slots):
         hyperparameters = ask(space, search, "m@d", slot, history)
+        assert asks_all.ask(slot, history) == hyperparameters, "what an engine keeps changes what it asks"
         history.append(Asked(slot, hyperparameters, float(slot)))
         assert hyperparameters.keys() == space.keys() and hyperparameters["optimizer"] == "adamw"
     assert history[0].hyperparameters == defaults(space)
