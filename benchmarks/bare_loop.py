@@ -15,6 +15,7 @@ from harness.data.augment import augment
 from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
 from harness.seeds import derive_seed
+from harness.train.few_places import use_products
 from harness.train.folding import FoldedNorms
 from harness.train.job import TrialJob
 
@@ -32,9 +33,11 @@ def bare_training(job: TrialJob) -> list[Logits]:
     torch.manual_seed(derive_seed("adapt", job.seed))
     method, train = job.method(), job.train
     method.adapt(model, job.hyperparameters)
+    # On both sides: they are part of the arithmetic, in its last bits, and none of what the harness costs.
+    made_up = torch.randn(2, 3, *job.data.images.shape[1:3])
+    use_products(model, made_up)
     if method.batch_norm == "frozen":
-        # On both sides: it is part of the arithmetic, in its last bits, and none of what the harness costs.
-        FoldedNorms(model.eval(), torch.randn(2, 3, *job.data.images.shape[1:3]))
+        FoldedNorms(model.eval(), made_up)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (normalisation.mean, normalisation.std))
     pixels, labels = torch.from_numpy(np.array(job.data.images)), torch.from_numpy(np.array(job.data.labels))
     training, validation, _ = (torch.from_numpy(side) for side in indices(job.split, job.data))

@@ -3,25 +3,26 @@
     python -m benchmarks.sweep_rivals optuna JSON      a study whose trials run in a pool of processes
     python -m benchmarks.sweep_rivals ray JSON         Ray Tune on the cluster that RAY_ADDRESS names
 
-Each prints, as JSON, the trials that ended and when the last one did. The pool's processes are used for all trials, and
-so are Ray's where ``reuse`` says so, which is not how it comes.
+Each prints, as JSON, the trials that ended, when the last one did, and how many scalars each method trains. The pool's
+processes are used for all trials, and so are Ray's where ``reuse`` says so, which is not how it comes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import multiprocessing
 import os
-import random
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 LR = (1e-5, 1e-2)
+RANK, SCALE = 8, 2.0
+"""Of LoRA-C, on every side."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Plan:
     folder: str
     """A folder of images for each class."""
     methods: tuple[str, ...]
-    """Of ``full_finetune``, ``bn_affine`` and ``linear_probe``; each has a search of its own."""
+    """Of ``full_finetune``, ``lora_c``, ``bn_affine`` and ``linear_probe``; each has a search of its own."""
     trials: int
-    """Of each method."""
+    """Of the search of each method; what it has chosen is trained once more, on another seed, and tested."""
     epochs: int
     batch: int
     size: int
@@ -45,54 +46,11 @@ class Plan:
     scratch: str
 
 
-def train(plan: Plan, method: str, lr: float) -> float:
-    """A training as one would write it: ImageFolder, transforms, DataLoader; the best validation accuracy."""
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader, Subset
-    from torchvision import models
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
+def train(plan: Plan, method: str, lr: float, seed: int = 0, test: bool = False) -> float:
+    """``benchmarks.sweep_training.train``; only who trains imports torch."""
+    from benchmarks import sweep_training
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    end = [
-        v2.PILToTensor(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-    ]
-    changed = v2.Compose([v2.RandomResizedCrop(plan.size, antialias=True), v2.RandomHorizontalFlip(), *end])
-    plain = v2.Compose([v2.Resize((plan.size, plan.size), antialias=True), *end])
-    training, validation = ImageFolder(plan.folder, changed), ImageFolder(plan.folder, plain)
-    order = list(range(len(training)))
-    random.Random(0).shuffle(order)
-    sides = math.floor(0.64 * len(order)), math.floor(0.8 * len(order))
-    loader = DataLoader(
-        Subset(training, order[: sides[0]]), plan.batch, shuffle=True, drop_last=True, num_workers=plan.loaders
-    )
-    checks = DataLoader(Subset(validation, order[sides[0] : sides[1]]), 256, num_workers=plan.loaders)
-    model = models.get_model(plan.backbone, weights=None, num_classes=len(training.classes))
-    head = list(model.children())[-1]
-    for module in model.modules() if method != "full_finetune" else ():
-        trains = module is head or (method == "bn_affine" and isinstance(module, nn.BatchNorm2d))
-        for parameter in module.parameters(recurse=False):
-            parameter.requires_grad_(trains)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=1e-4)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.epochs * len(loader))
-    criterion, best = nn.CrossEntropyLoss(), 0.0
-    for _ in range(plan.epochs):
-        model.train()
-        for images, labels in loader:
-            loss = criterion(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-        model.eval()
-        with torch.inference_mode():
-            right = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in checks)
-        best = max(best, right / len(checks.dataset))  # type: ignore[arg-type]
-    return best
+    return sweep_training.train(plan, method, lr, seed, test)
 
 
 def by_optuna(plan: Plan) -> int:
@@ -102,6 +60,8 @@ def by_optuna(plan: Plan) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     ended = 0
     with ProcessPoolExecutor(plan.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        # Trained while the next method's search goes on.
+        chosen: list[Future[float]] = []
         for method in plan.methods:
             sampler = optuna.samplers.TPESampler(seed=0, constant_liar=True)
             study, left = optuna.create_study(direction="maximize", sampler=sampler), plan.trials
@@ -115,7 +75,8 @@ def by_optuna(plan: Plan) -> int:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     study.tell(running.pop(future), future.result())
                     ended += 1
-    return ended
+            chosen.append(pool.submit(train, plan, method, study.best_params["lr"], 1, True))
+        return ended + len([future.result() for future in chosen])
 
 
 def by_ray(plan: Plan) -> int:
@@ -129,7 +90,8 @@ def by_ray(plan: Plan) -> int:
         tune.report({"score": train(plan, config["method"], config["lr"])})
 
     ray.init(address=os.environ["RAY_ADDRESS"], logging_level=logging.ERROR, log_to_driver=False)
-    ended = 0
+    final: Any = ray.remote(num_cpus=1)(train)
+    ended, chosen = 0, []
     try:
         for method in plan.methods:
             space = {
@@ -148,7 +110,10 @@ def by_ray(plan: Plan) -> int:
                 run_config=tune.RunConfig(name=method, storage_path=plan.scratch, verbose=0),
             ).fit()
             ended += len(results) - len(results.errors)
-        return ended
+            config = results.get_best_result("score", "max").config
+            assert config is not None
+            chosen.append(final.remote(plan, method, config["lr"], 1, True))
+        return ended + len(ray.get(chosen))
     finally:
         ray.shutdown()
 
@@ -158,7 +123,12 @@ def main() -> int:
     side, given = sys.argv[1:]
     plan = Plan(**json.loads(given))
     ended = {"optuna": by_optuna, "ray": by_ray}[side](plan)
-    print(json.dumps({"trials": ended, "ended": time.time()}))
+    ended_at = time.time()
+    from benchmarks.sweep_training import network, trained_scalars
+
+    classes = len(list(Path(plan.folder).iterdir()))
+    trained = {method: trained_scalars(network(plan, method, classes)) for method in plan.methods}
+    print(json.dumps({"trials": ended, "ended": ended_at, "trained": trained}))
     return 0
 
 

@@ -21,6 +21,9 @@ COST_SHARE = 0.01
 """Of the training time, so much may go into checkpoints. Where an epoch is so short, or a network so large, that one
 each epoch would cost more, some epochs go without; being told to stop always writes one."""
 
+BYTES_PER_SECOND = 4e8
+"""What the first checkpoint is expected to take: a core copies and writes about as much."""
+
 
 def changing_tensors(model: Model) -> dict[str, Tensor]:
     """The tensors that training may change: trained parameters and all buffers.
@@ -104,8 +107,15 @@ class CheckpointWriter:
         self._guard = guard
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._began = 0.0
+        self._began = time.monotonic()
         self._cost = 0.0
+
+    def expect(self, model: Model) -> None:
+        """Estimate what a checkpoint of this model costs, before the first one shows it."""
+        tensors = changing_tensors(model).values()
+        # An optimiser has two more for each that trains.
+        size = sum(tensor.nbytes * (3 if tensor.requires_grad else 1) for tensor in tensors)
+        self._cost = size / BYTES_PER_SECOND
 
     @property
     def due(self) -> bool:

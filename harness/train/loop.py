@@ -30,6 +30,7 @@ from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
 from harness.train.features import Features, is_constant
+from harness.train.few_places import use_products
 from harness.train.folding import FoldedNorms
 from harness.train.graph import GraphedStep, records_steps
 from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
@@ -81,6 +82,7 @@ class Training:
             self._take_up(state)
             self.control.log(f"resumed after epoch {self.progress.epoch}, step {self.progress.step_in_epoch}")
         self._fold()
+        self.writer.expect(self.model)
 
     def _assemble(self, hyperparameters: Hyperparameters) -> None:
         """Build the network, and all that trains it, for these hyperparameters."""
@@ -235,7 +237,10 @@ class Training:
         )
         if job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
-        return model.to(self.device).to(memory_format=self.data.layout)
+        model = model.to(self.device).to(memory_format=self.data.layout)
+        if autocast_dtype(job.train, self.device) is None:
+            use_products(model, self.data.made_up())
+        return model
 
     def _criterion(self) -> nn.Module:
         train, labels = self.job.train, self.data.targets("train")
