@@ -154,9 +154,9 @@ def one_round(plan: Plan, sides: Sequence[str], work: Path, trained: dict[str, i
     return seconds
 
 
-def earlier(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
     """What earlier commands with the same settings have recorded."""
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = json.loads(path.read_text()) if path is not None and path.exists() else {}
     if record.get("settings") == settings:
         return {"commands": record["commands"], "rounds": record["rounds"], "trained": record["trained"]}
     return {"commands": [], "rounds": [], "trained": {}}
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.backbone, workers, options.loaders, False, "",
         )  # fmt: skip
         settings = json.loads(json.dumps({**asdict(plan), "folder": sources.what}))
-        record = earlier(options.out if options.add else Path(os.devnull), settings)
+        record = earlier(options.out if options.add else None, settings)
         rounds: list[dict[str, float]] = record["rounds"]
         for number in range(options.rounds):
             work = Path(scratch) / str(number)

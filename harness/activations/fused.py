@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from harness.activations.base import BASES, Base, Execution, Formula, broadcast, widen
+from harness.activations.base import BASES, Base, Execution, Formula, Rows, broadcast, widen
 from harness.errors import RequestError
 
 _PART = {"cpu": 1 << 16, "cuda": 1 << 26}
@@ -158,9 +158,13 @@ def _value_in_parts(
     formula: Formula, x: Tensor, base_value: Tensor | None, coefficients: Tensor, constants: Tensor
 ) -> Tensor:
     result = torch.empty_like(x)
+    rows = _spread(coefficients, x), _spread(constants, x)
     for part in _parts(x):
-        given = None if base_value is None else base_value[part]
-        result[part] = _value(formula, x[part], given, coefficients, constants)
+        wide = widen(x[part])
+        base = torch.relu(wide) if base_value is None else widen(base_value[part])
+        result[part] = (
+            base.add_(formula.delta(wide, *rows)) if base_value is None else base + formula.delta(wide, *rows)
+        )
     return result
 
 
@@ -168,12 +172,29 @@ def _gradients_in_parts(
     formula: Formula, x: Tensor, gradient: Tensor, base_gradient: Tensor | None, coefficients: Tensor, constants: Tensor
 ) -> tuple[Tensor, Tensor]:
     to_x = torch.empty_like(x)
-    sums = torch.zeros(coefficients.shape, dtype=widen(x).dtype, device=x.device)
+    rows = _spread(coefficients, x), _spread(constants, x)
+    sums = [torch.zeros_like(row) for row in rows[0]]
     for part in _parts(x):
-        given = None if base_gradient is None else base_gradient[part]
-        to_x[part], partial = _gradients(formula, x[part], gradient[part], given, coefficients, constants)
-        sums += partial
-    return to_x, sums
+        wide, wide_gradient = widen(x[part]), widen(gradient[part])
+        slope, partials = formula.derivatives(wide, *rows)
+        if base_gradient is None:
+            base = torch.ops.aten.threshold_backward(wide_gradient, wide, 0)
+        else:
+            base = widen(base_gradient[part])
+        to_x[part] = torch.addcmul(base, wide_gradient, slope)
+        for total, partial in zip(sums, partials, strict=True):
+            total += (wide_gradient * partial).sum_to_size(total.shape)
+    return to_x, torch.stack([total.sum([axis for axis in range(x.dim()) if axis != 1]) for total in sums])
+
+
+def _spread(per_channel: Tensor, x: Tensor) -> Rows:
+    """Each row (C) of a tensor for images like ``x``: in full where that is short, so that all loops are long."""
+    rows = broadcast(per_channel, widen(x[:0]))[:, None]
+    if x.shape[1:].numel() > _PART["cpu"]:
+        return rows.unbind()
+    last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return tuple(row.expand(1, *x.shape[1:]).contiguous(memory_format=layout) for row in rows)
 
 
 def _parts(x: Tensor) -> list[slice]:
