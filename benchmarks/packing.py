@@ -42,7 +42,7 @@ def train_when_told(connection: Connection, case: Case, method: str, work: Path)
         size, threads, seconds = order
         torch.set_num_threads(threads)
         if size not in trials:
-            trials[size] = Trial(method, replace(case, size=size), work)
+            trials[size] = Trial(method, method, replace(case, size=size), work)
         one = trials[size].seconds(WARMUP) / WARMUP
         connection.send("ready")
         connection.recv()

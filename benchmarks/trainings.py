@@ -60,14 +60,15 @@ class Trial:
     """The training steps of a trial, through the harness's own training path.
 
     Args:
-        name: ``METHOD`` or ``METHOD:KEY=VALUE,…``.
+        name: of the side.
+        method: ``METHOD`` or ``METHOD:KEY=VALUE,…``.
         work: a folder for what is decoded, and for the trial's own.
     """
 
-    def __init__(self, name: str, case: Case, work: Path) -> None:
+    def __init__(self, name: str, method: str, case: Case, work: Path) -> None:
         self.name, self._device = name, case.device
         self.training = Training(
-            training_job(name, case, work), TrialFolder(work / "trial", "search"), case.device, Control()
+            training_job(method, case, work), TrialFolder(work / "trial", "search"), case.device, Control()
         )
         set_training_mode(self.training.model, self.training.method.batch_norm)
         self._numbers = itertools.count()
