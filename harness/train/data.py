@@ -22,7 +22,7 @@ from harness.seeds import derive_seed
 # Of the free device memory, so much may be taken by images: the rest is for activations.
 RESIDENT_SHARE = 0.25
 
-SMALL_SIZE = 80
+SMALL_SIZE, SMALL_SIZE_IN_BF16 = 80, 48
 """Below it a ResNet-18 trains faster in the usual memory format on a CPU (measured at 28, 64 and 96 pixels)."""
 
 Side = Literal["train", "val", "test", "meta"]
@@ -62,6 +62,7 @@ class TrialData:
         resident: Tensor | None = None,
         balanced: bool = False,
         meta_fraction: float = 0.0,
+        precision: torch.dtype | None = None,
     ) -> TrialData:
         """Gather what a trial may see.
 
@@ -69,6 +70,7 @@ class TrialData:
             resident: the images already on the device, where an earlier trial brought them there.
             balanced: draw each class equally often, instead of each image once an epoch.
             meta_fraction: of the training side that becomes a side of its own, ``meta``; 0 for none.
+            precision: autocast dtype of the training, or None for full float32.
 
         Raises:
             RequestError: the training side is too small for the meta side.
@@ -94,7 +96,7 @@ class TrialData:
             fingerprint=data.fingerprint,
             mean=torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1),
             std=torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1),
-            layout=layout_for(device, data.images.shape[1]),
+            layout=layout_for(device, data.images.shape[1], precision),
         )
 
     def count(self, side: Side) -> int:
@@ -181,12 +183,13 @@ class MethodBatches:
         return map(self._data.plain_batch, torch.split(self._data.positions["train"], size))
 
 
-def layout_for(device: torch.device, size: int) -> torch.memory_format:
-    """The faster memory format of a network for images of ``size`` pixels.
+def layout_for(device: torch.device, size: int, precision: torch.dtype | None) -> torch.memory_format:
+    """The faster memory format of a network for images of ``size`` pixels, trained under that autocast dtype, if any.
 
     On a CPU, convolutions of a few places lose more with channels last than those of many gain.
     """
-    return torch.contiguous_format if device.type == "cpu" and size < SMALL_SIZE else torch.channels_last
+    small = device.type == "cpu" and size < (SMALL_SIZE_IN_BF16 if precision == torch.bfloat16 else SMALL_SIZE)
+    return torch.contiguous_format if small else torch.channels_last
 
 
 def resident_images(data: DecodedDataset, device: torch.device) -> Tensor:

@@ -217,7 +217,7 @@ class Training:
         return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal)
 
     def _build(self, hyperparameters: Hyperparameters) -> Model:
-        job = self.job
+        job, precision = self.job, autocast_dtype(self.job.train, self.device)
         # One stream for the head, which is the same for all methods, and one for what the method adds.
         model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
         torch.manual_seed(derive_seed("adapt", job.seed))
@@ -234,11 +234,12 @@ class Training:
             resident=self._resident,
             balanced=job.train.sampling == "balanced",
             meta_fraction=self.method.meta_fraction(hyperparameters),
+            precision=precision,
         )
         if job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
         model = model.to(self.device).to(memory_format=self.data.layout)
-        if autocast_dtype(job.train, self.device) is None:
+        if precision is None:
             use_products(model, self.data.made_up())
         return model
 
