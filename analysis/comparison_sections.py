@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import claims
@@ -29,10 +29,18 @@ if TYPE_CHECKING:
 
 
 def findings(
-    analysis: Analysis, spec: Mapping[str, Any] | None, parameters: Mapping[str, str] | None, pool: Pool = HERE
+    analysis: Analysis,
+    spec: Mapping[str, Any] | None,
+    parameters: Mapping[str, str] | None,
+    heads: Collection[str],
+    pool: Pool = HERE,
 ) -> list[Section]:
-    """What was found, claim by claim, and how; ``pool`` draws the figures, here as below."""
-    heads = [method for method, trained in (parameters or {}).items() if trained == "0"]
+    """What was found, claim by claim, and how; ``pool`` draws the figures, here as below.
+
+    Args:
+        parameters: how many were trained by each method, in words.
+        heads: methods that trained the head alone, on features that were computed once.
+    """
     drawn = Drawings((pool.submit(forest, analysis.primary, "forest"),))
     ranks = Drawings((pool.submit(_ranks, analysis.primary),))
     return [

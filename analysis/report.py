@@ -104,7 +104,7 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
 
     analysis, reduced = _analysed(evidence, HERE)()
     sections = [
-        *findings(analysis, None, None),
+        *findings(analysis, None, None, ()),
         seed_section(analysis),
         prediction_section(reduced),
         supplement(analysis),
@@ -161,7 +161,8 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool) -> Report:
     parameters = {study.method: " / ".join(map(count, study.trainable)) for study in studies if study.trainable}
     trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
     cost = cost_figures(analysis, trained, pool)
-    first = findings(analysis, known[0].summary.spec, parameters, pool)
+    heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
+    first = findings(analysis, known[0].summary.spec, parameters, heads, pool)
     sections = [
         *first,
         seed_section(analysis, pool),

@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, s in theirs.items()
     ]
     print(f"{trials} trials of no work; a trial here, the slower of two measurements:")
-    print("\n".join(f"  {value:.1f} ms with {workers} workers" for workers, value in ms.items()))
+    print("\n".join(f"  {value:.1f} ms, workers: {workers}" for workers, value in ms.items()))
     for row in rows:
         limit = "no limit" if row["limit"] is None else f"at most {row['limit']}"
         print(

@@ -42,6 +42,7 @@ def test_kept_and_computed_features_give_the_same_bits(tmp_path: Path, digits: D
     alone, sides = computed(job(digits, "linear_probe", hp=hp), tmp_path / "alone")
     assert len(sides) == 3
     assert trial_differences(first, second) == trial_differences(first, alone) == []
+    assert first.result()["on_features"] and second.result()["on_features"]
     # A search trial finds no test side, and computes none.
     _, sides = computed(job(digits, "linear_probe", stage="search", seed=6, cache=cache), tmp_path / "search")
     assert sorted(sides) == ["train", "val"]
@@ -57,7 +58,7 @@ def test_they_train_as_a_whole_network_on_images_that_are_not_augmented(tmp_path
     once, _ = run(job(digits, "linear_probe", hp=hp), tmp_path / "once")
     each = {"features": "each_step", "augment": False}
     step, sides = computed(job(digits, "linear_probe", hp=hp, train=each), tmp_path / "step")
-    assert sides == []
+    assert sides == [] and not step.result()["on_features"]
     # Only the batch in which an image passes through the backbone differs.
     names = [f"logit_{k}" for k in range(3)]
     ours, theirs = (folder.predictions().select(names).to_numpy() for folder in (once, step))

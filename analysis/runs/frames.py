@@ -45,6 +45,7 @@ _TRIAL: dict[str, DataTypeClass] = {
     "trainable": pl.Int64,  # parameters that train, head not counted
     "head": pl.Int64,
     "total": pl.Int64,
+    "on_features": pl.Boolean,  # the head alone was trained, on features that were computed once
     "train_seconds": pl.Float64,
     "peak_bytes": pl.Int64,
     "device": pl.String,
@@ -237,6 +238,7 @@ def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapp
         "trainable": parameters.get("trainable"),
         "head": parameters.get("head"),
         "total": parameters.get("total"),
+        "on_features": result.get("on_features"),
         "train_seconds": (result.get("time") or {}).get("train_seconds"),
         "peak_bytes": (result.get("memory") or {}).get("peak_bytes"),
         "device": device.get("name"),

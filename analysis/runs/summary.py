@@ -91,6 +91,8 @@ class Study:
     trainable: tuple[int, ...]
     """Distinct counts of trained parameters among the confirm trials, head not counted."""
     head: tuple[int, ...]
+    on_features: bool
+    """Whether every confirm trial that is done trained the head alone, on features that were computed once."""
     train_seconds: float | None
     """Median over the trials of both stages that are done."""
     cost: StudyCost
@@ -273,6 +275,7 @@ def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFram
         scores={name: _score(name, done) for name in frames.METRICS},
         trainable=_distinct(done["trainable"]),
         head=_distinct(done["head"]),
+        on_features=done.height > 0 and bool(done["on_features"].fill_null(False).all()),
         train_seconds=statistics.median(seconds) if seconds else None,
         cost=study_cost(done, timed),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from analysis.comparison.compare import Analysis
@@ -35,13 +35,13 @@ _SPLITS = {
 }
 
 
-def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None, heads: Sequence[str] = ()) -> str:
+def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None, heads: Collection[str] = ()) -> str:
     """A paragraph for the methods section of a paper.
 
     Args:
         analysis: what was done.
         spec: the sweep as resolved; None where the results do not come from a sweep.
-        heads: methods that train nothing but the head.
+        heads: methods that trained the head alone, on features that were computed once.
     """
     evidence = analysis.evidence
     design = (
@@ -79,7 +79,7 @@ def _compared(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[st
     yield f"A training took at most {length}, in batches of {train['batch_size']} images{side}."
 
 
-def _augmentation(evidence: Evidence, spec: Mapping[str, Any] | None, heads: Sequence[str]) -> Iterator[str]:
+def _augmentation(evidence: Evidence, spec: Mapping[str, Any] | None, heads: Collection[str]) -> Iterator[str]:
     """What images were trained on, where that is not the same for all methods."""
     train = {} if spec is None else spec["train"]
     own = [method for method in evidence.methods if method in heads]

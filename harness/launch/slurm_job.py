@@ -37,6 +37,8 @@ TOP_UP_SECONDS = 60.0
 """Slurm is asked for more jobs at most so often by one job."""
 LAST_SECONDS = 5.0
 """Kept of the grace time for the requeue itself."""
+WILL_START_AGAIN = frozenset({"COMPLETING", "PENDING", "REQUEUED", "REQUEUE_HOLD"})
+"""States of a job whose requeue Slurm has accepted and that has not ended yet; one that is refused stays RUNNING."""
 DEATH_SECONDS = 120.0
 """How long Slurm may take to end a job that it has agreed to start again."""
 
@@ -173,17 +175,22 @@ class SlurmJob:
         try:
             call("scontrol", "requeue", number)
         except SlurmError as error:
-            _print(f"not requeued ({error}); submitting another job instead")
-            self._say("stopped", one_line(str(error)))
-            from harness.launch.slurm_submit import places_in_a_job
-
-            self._top_up(places_in_a_job(self._launch))
-            return "stopped"
+            # The TERM that follows an accepted requeue may end the command that asked for it.
+            if own_state(number) not in WILL_START_AGAIN:
+                return self._replace(error)
         # An exit now could be taken for the job's own end.
         deadline = time.monotonic() + DEATH_SECONDS
         while not self._terminated and time.monotonic() < deadline:
             time.sleep(0.1)
         return "requeued"
+
+    def _replace(self, error: SlurmError) -> str:
+        _print(f"not requeued ({error}); submitting another job instead")
+        self._say("stopped", one_line(str(error)))
+        from harness.launch.slurm_submit import places_in_a_job
+
+        self._top_up(places_in_a_job(self._launch))
+        return "stopped"
 
     def _top_up(self, claimable: int) -> None:
         from harness.launch.slurm_submit import top_up

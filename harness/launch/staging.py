@@ -2,21 +2,21 @@
 
     SCRATCH/gpaf-bench-UID/NAME-224px-3f9a…/         a copy, laid out as the shared cache is
     SCRATCH/gpaf-bench-UID/.NAME-224px-3f9a….lock/   the leases of all who have copied it
-    SCRATCH/gpaf-bench-UID/.NAME-224px-3f9a….use     locked by every process that uses it, until it ends
-    SCRATCH/gpaf-bench-UID/.turn/                    one process at a time copies or makes room
+    SCRATCH/gpaf-bench-UID/features-0a1b…/           what trials have computed and keep beside it
 
-Copies stay behind for later jobs. Where room is needed, those go first that nobody uses and that were used longest ago.
+Who uses what is in ``harness.data.node_disk``. All stays behind for later jobs; where room is needed, what nobody uses
+goes, that which was used longest ago first.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.data import node_disk
 from harness.data.cache import build_once
 from harness.data.decoded import open_decoded
 from harness.errors import RequestError, one_line
@@ -25,9 +25,6 @@ from harness.lease import hold
 
 SPARE_BYTES = 1 << 20
 """Left free beside a copy, for leases and file system blocks."""
-
-_in_use: dict[Path, int] = {}
-"""Descriptors that keep this process's copies from being removed; the system closes them when it ends."""
 
 
 class _NotStaged(Exception):
@@ -56,18 +53,16 @@ def stage(datasets: Sequence[Path], cache_root: Path, scratch: Path, log: Callab
 
 def _stage(sources: Sequence[Path], scratch: Path, log: Callable[[str], object]) -> Path:
     root = _own_folder(scratch)
-    before = set(_in_use)
+    before = node_disk.used_here()
+    turn = node_disk.turn(root)
     try:
         for source in sources:
-            _use(root, source.name)
+            node_disk.use(root, source.name)
         if not all(_is_copy(root / source.name, source) for source in sources):
-            turn = root / ".turn"
-            turn.mkdir(exist_ok=True)
             with hold(turn):
                 _copy_all(sources, root, log)
     except BaseException:
-        for mark in set(_in_use) - before:
-            os.close(_in_use.pop(mark))
+        node_disk.give_back(before)
         raise
     return root
 
@@ -139,49 +134,26 @@ def _own_folder(scratch: Path) -> Path:
     return root
 
 
-def _use(root: Path, name: str) -> None:
-    """Keep a copy, there or not yet there, from being removed as long as this process lives."""
-    path = root / f".{name}.use"
-    if path not in _in_use:
-        # Waits while another process removes the copy.
-        _in_use[path] = _locked(path, fcntl.LOCK_SH)
-    os.utime(path)
-
-
-def _locked(path: Path, kind: int) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, kind)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
 def _make_room(root: Path, needed: int) -> None:
-    """Remove copies that nobody uses until so many bytes are free.
+    """Remove what nobody uses until so many bytes are free.
 
     Raises:
         _NotStaged: there is not that much room.
     """
-    marks = sorted(root.glob(".*.use"), key=lambda path: path.stat().st_mtime)
-    for mark in marks:
+    for name in node_disk.unused(root):
         if shutil.disk_usage(root).free >= needed:
             return
-        if mark not in _in_use:
-            _remove(root, mark.name.removeprefix(".").removesuffix(".use"))
+        _remove(root, name)
     free = shutil.disk_usage(root).free
     if free < needed:
         raise _NotStaged(f"{needed / 1e9:.3g} GB needed, {free / 1e9:.3g} GB free")
 
 
 def _remove(root: Path, name: str) -> bool:
-    """Remove a copy, whole or begun, unless another process uses it; tells whether it is gone."""
-    mark = root / f".{name}.use"
-    held = _in_use.get(mark)
-    descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600) if held is None else held
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Remove a folder, whole or begun, unless another process uses it; tells whether it is gone."""
+    with node_disk.alone(root, name) as free:
+        if not free:
+            return False
         lock = root / f".{name}.lock"
         if (root / name).exists():
             # Renamed first, so that a copy is never found half removed.
@@ -192,13 +164,6 @@ def _remove(root: Path, name: str) -> bool:
         for begun in lock.glob("build.*"):
             shutil.rmtree(begun)
         return True
-    except BlockingIOError:
-        return False
-    finally:
-        if held is None:
-            os.close(descriptor)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def _near_duplicates_of(datasets: Sequence[Path], cache_root: Path) -> list[Path]:

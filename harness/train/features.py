@@ -24,6 +24,7 @@ from torch import Tensor
 from harness.backbones import Model
 from harness.data.augment import upload
 from harness.data.cache import build_once
+from harness.data.node_disk import use_if_node_disk
 from harness.files import write_atomic_by
 from harness.identity import canonical_hash
 from harness.method import Method
@@ -147,6 +148,7 @@ class Features:
             self._control.log(f"{cache} is not writable: features are computed for this trial alone")
             return self._compute(side)
         folder = cache / f"features-{self._key(side)[:32]}"
+        use_if_node_disk(cache, folder.name)
         path = folder / "features.npy"
         if not folder.is_dir():
             build_once(folder, lambda target: _write(target / path.name, self._compute(side)), self._heed_stop)

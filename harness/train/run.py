@@ -192,6 +192,7 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         "epochs": progress.epoch,
         "steps": progress.curve[-1]["step"],
         "parameters": {"trainable": trained - trained_head, "head": head, "total": total},
+        "on_features": training.features is not None,
         "cost": costs,
         **({"schedule": progress.schedule} if progress.schedule else {}),
     }

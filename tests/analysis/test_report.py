@@ -200,6 +200,21 @@ def test_datasets_with_similar_labels_keep_their_own_figures(builder: Callable[.
     assert len(list((folder / "figures").glob("seeds_*.svg"))) == 2
 
 
+def test_a_method_without_parameters_of_its_own_may_see_augmented_images(builder: Callable[..., RunBuilder]) -> None:
+    """Only who was trained on features saw images as they are; one with steps of its own, or moving norms, did not."""
+    made = builder(["probe", "norms"], ["alpha"])
+    made.run.write_spec({**made.run.spec(), "train": {"epochs": 4, "batch_size": 16, "features": "once"}})
+    for method, on_features in (("probe", True), ("norms", False)):
+        made.extra = {"parameters": {"trainable": 0, "head": 1026, "total": 11_177_538}, "on_features": on_features}
+        study = made.study(method, "alpha")
+        made.choose(study, 0, 0.8)
+        made.confirmed(study, made.known_seeds)
+
+    text = write_report(made.run).html.with_suffix(".md").read_text()
+
+    assert "Of probe the head alone was trained, on features of images without augmentation; the others were" in text
+
+
 def test_a_run_that_has_only_begun_has_a_report(builder: Callable[..., RunBuilder]) -> None:
     paths = write_report(builder(["probe"], ["alpha"]).run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs import Digits, job, run
 from tiny import ROOT
 
+from harness.data import node_disk
 from harness.launch import staging
 from harness.lease import view
 
@@ -211,6 +214,33 @@ def test_room_is_made_from_what_nobody_uses(base: Path, small_disk: Callable[...
         assert copies(scratch) == ["noise-12"]
     assert stage_once(base, scratch, LARGE)["root"] == str(own(scratch))
     assert copies(scratch) == ["noise-16"]
+
+
+def test_features_that_no_process_uses_make_room(
+    base: Path, small_disk: Callable[..., Path], tmp_path: Path, digits: Digits
+) -> None:
+    scratch = small_disk("size=9m")
+    filler = scratch / "filler"
+    filler.write_bytes(bytes(6 * MEGABYTE))
+    assert "GB needed" in stage_once(base, scratch, LARGE)["lines"][0]
+    before = node_disk.used_here()
+    for size in (32, 64):
+        made = job(digits, "linear_probe", stage="search", train={"eval_batch_size": size}, cache=own(scratch))
+        run(made, tmp_path / f"{size}")
+    kept = copies(scratch)
+    assert len(kept) == 4 and all(name.startswith("features-") for name in kept)
+    (source,) = (base / "cache").glob(f"noise-{LARGE}px-*")
+    needed = sum(path.stat().st_size for path in source.iterdir()) + staging.SPARE_BYTES
+    lacking = needed - shutil.disk_usage(scratch).free
+    os.truncate(filler, 6 * MEGABYTE - lacking + 4096)
+    # They are in use as long as the process lives that has trained with them: this one.
+    assert "GB needed" in stage_once(base, scratch, LARGE)["lines"][0]
+    assert copies(scratch) == kept
+    oldest = kept[2]
+    os.utime(own(scratch) / f".{oldest}.use", (0, 0))
+    node_disk.give_back(before)
+    assert stage_once(base, scratch, LARGE)["root"] == str(own(scratch))
+    assert copies(scratch) == sorted({*kept, "noise-16"} - {oldest})
 
 
 def test_a_damaged_copy_is_replaced(base: Path, scratch: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_in import StandIn
+from stand_in import Settings, StandIn
 from tiny import environment, run_inline, sweep_command, tiny_sweep
 
 from harness.launch.profile import Profile
@@ -22,6 +23,12 @@ from harness.launch.slurm_submit import top_up
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster.processes import wait_until
+
+
+@pytest.fixture
+def stand_in_settings() -> Settings:
+    """A job that was requeued has long enough to look at its state, on a busy machine too."""
+    return Settings(kill_wait=10.0)
 
 
 @pytest.mark.large
@@ -120,3 +127,37 @@ def test_a_copy_to_scratch_ends_when_the_job_is_told_to(tmp_path: Path, monkeypa
         for kind, handler in before.items():
             signal.signal(kind, handler)
     assert [record.content["state"] for record in files.jobs()] == ["stopped"]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_job_whose_requeue_is_accepted_submits_no_other(
+    allowed: bool,
+    stand_in_slurm: StandIn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The TERM that follows ends the command that has asked for it, too."""
+    words = ["--requeue" if allowed else "--no-requeue", "--wrap=trap '' TERM; sleep 60 & wait", "--output=/dev/null"]
+    number = stand_in_slurm.run("sbatch", "--parsable", *words).stdout.strip()
+    stand_in_slurm.wait_for(number, "RUNNING")
+    scontrol = shutil.which("scontrol")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    ends_with_its_job = f'#!/bin/sh\n"{scontrol}" "$@" && test $1 = requeue && kill -TERM $PPID $$\n'
+    (programs / "scontrol").write_text(ends_with_its_job)
+    (programs / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join((str(programs), os.environ["PATH"])))
+    monkeypatch.setenv("SLURM_JOB_ID", number)
+    # Nothing that it submits is started.
+    files = planned(tmp_path, scratch=str(tmp_path), partition="nope")
+    monkeypatch.setattr("harness.launch.staging.stage", lambda *_: os.kill(os.getpid(), signal.SIGUSR2))
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGUSR2, signal.SIGTERM)}
+    try:
+        outcome = run_worker(str(tmp_path / "run"), 0)
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    assert outcome == ("requeued" if allowed else "stopped")
+    assert [record.content["state"] for record in files.jobs()] == [outcome]
+    assert ("no more jobs submitted" in capsys.readouterr().err) is not allowed
