@@ -123,7 +123,7 @@ def _row(name: str, speeds: dict[str, list[float]], memory: int | None, case: Ca
         if rival in speeds
     }
     limits = []
-    method = name.removesuffix(BF16).partition(":")[0]
+    method = "" if name.endswith("(ceiling)") else name.removesuffix(BF16).partition(":")[0]
     if case.device.type == "cpu" and method in AT_LEAST and "script" in ratios:
         limits.append(_limit("script", ratios["script"], AT_LEAST[method]))
     least = OF_CEILING[case.device.type].get(method)
@@ -221,7 +221,8 @@ def _measure_all(options: argparse.Namespace, command: str) -> int:
                 good = good and all(limit["met"] for row in rows for limit in row.get("limits", []))
     print(json.dumps(where))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"machine": where, "command": command, "options": vars(options), "cases": cases}
+    given = {name: value for name, value in vars(options).items() if name != "out"}
+    record = {"machine": where, "command": command, "options": given, "cases": cases}
     options.out.write_text(json.dumps(record, indent=2, default=str) + "\n")
     return 0 if good else 1
 

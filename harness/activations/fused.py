@@ -22,7 +22,8 @@ from harness.activations.base import BASES, Base, Execution, Formula, Rows, broa
 from harness.errors import RequestError
 
 _PART = {"cpu": 1 << 16, "cuda": 1 << 26}
-"""Elements that one part of an eager computation has: what it needs at a time stays in a core's own cache."""
+"""Elements that one part of an eager computation has for each thread: what it needs at a time stays in a core's own
+cache."""
 
 
 def evaluate(
@@ -199,7 +200,8 @@ def _spread(per_channel: Tensor, x: Tensor) -> Rows:
 
 def _parts(x: Tensor) -> list[slice]:
     images, elements = len(x), x.numel()
-    size = max(1, _PART.get(x.device.type, 1 << 26) * images // max(1, elements))
+    threads = torch.get_num_threads() if x.device.type == "cpu" else 1
+    size = max(1, _PART.get(x.device.type, 1 << 26) * threads * images // max(1, elements))
     return [slice(start, start + size) for start in range(0, images, size)]
 
 
