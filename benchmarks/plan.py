@@ -81,7 +81,7 @@ SWEEPS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 BYTES_WITHIN = 0.2
-COUNTED = ("studies", "sources", "splits", "cards")
+COUNTED = ("studies", "sources", "splits", "cards", "code")
 """Folders of a run directory that a plan speaks of."""
 
 

@@ -50,6 +50,22 @@ def take_snapshot(run: RunDirectory, plugins: Sequence[str]) -> Path:
     return target
 
 
+def snapshot_size(plugins: Sequence[str], run: Path) -> tuple[int, int]:
+    """How many files a copy of the present code holds, and their bytes; links to a user's data are of no account.
+
+    Args:
+        plugins: folders of plugins that the sweep names.
+        run: the run directory, whether it exists or not.
+
+    Raises:
+        RequestError: a folder cannot be read.
+    """
+    code = _Code.of(plugins, run.absolute())
+    compiled = [found for path in code.files.values() if (found := _compiled(path)) is not None]
+    sizes = each(lambda path: path.stat().st_size, [*code.files.values(), *compiled])
+    return len(sizes) + 1, sum(sizes) + len(_manifest(code))
+
+
 def environment(program: Path) -> dict[str, str]:
     """Variables with which a new Python imports a copy, whatever lies in its current folder."""
     # The folder of the sweep command is looked into as before, but last: a plugin may import what lies there.
@@ -159,7 +175,7 @@ def _copy(code: _Code, target: Path) -> None:
         each(lambda item: _copy_file(item[1], temporary / item[0]), list(code.files.items()))
         for place, path in code.links.items():
             (temporary / place).symlink_to(path.absolute())
-        (temporary / MANIFEST).write_bytes(encode_json({"plugins": code.plugins}))
+        (temporary / MANIFEST).write_bytes(_manifest(code))
         temporary.rename(target)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -168,6 +184,10 @@ def _copy(code: _Code, target: Path) -> None:
         # Another launch of the same code may have been faster.
         if not (isinstance(error, OSError) and target.is_dir()):
             raise
+
+
+def _manifest(code: _Code) -> bytes:
+    return encode_json({"plugins": code.plugins})
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -180,12 +200,20 @@ def _copy_file(source: Path, target: Path) -> None:
             f"{source}: a link to a file whose helpers lie beside that file, where workers do not look; "
             "put the files themselves into the plugin folder"
         )
-    compiled = Path(importlib.util.cache_from_source(str(source)))
-    if sys.pycache_prefix is None and compiled.exists():
+    compiled = _compiled(source)
+    if compiled is not None:
         # Compiling everything anew would take seconds in each new run directory.
         place = Path(importlib.util.cache_from_source(str(target)))
         place.parent.mkdir(exist_ok=True)
         shutil.copy2(compiled, place)
+
+
+def _compiled(source: Path) -> Path | None:
+    """The compiled file that lies beside a Python file; None where there is none."""
+    if source.suffix != ".py" or sys.pycache_prefix is not None:
+        return None
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    return compiled if compiled.exists() else None
 
 
 def _hash(path: Path) -> str:

@@ -26,7 +26,7 @@ STUDY_FILES, STUDY_BYTES = 2, 3600
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes of the parts of a run directory, the report and copies of code left out."""
+    """Bytes of the parts of a run directory, the report left out."""
 
     results: int
     """Requests, results, leases, logs, descriptions of studies."""
@@ -36,6 +36,8 @@ class Disk:
     """Splits, cards."""
     backbones: int
     """Networks that are trained first."""
+    code: int
+    """The copy of the code that workers import; one for each version that is launched."""
     checkpoints: int
     """At most at one time, one a worker; gone when the run is done."""
     decoded: int
@@ -46,11 +48,15 @@ class Disk:
     @property
     def stays(self) -> int:
         """Bytes of the run directory when the run is done."""
-        return self.results + self.curves + self.predictions + self.data + self.backbones
+        return self.results + self.curves + self.predictions + self.data + self.backbones + self.code
 
 
 def disk(
-    shapes: Sequence[StudyShape], studies: Sequence[Study], measured: Mapping[str, Measured], workers: int
+    shapes: Sequence[StudyShape],
+    studies: Sequence[Study],
+    measured: Mapping[str, Measured],
+    workers: int,
+    code: tuple[int, int],
 ) -> Disk:
     """What a run will take.
 
@@ -59,6 +65,7 @@ def disk(
         studies: the same without these.
         measured: by name; typical sizes stand in where something is missing.
         workers: trials that run at the same time.
+        code: files and bytes of the copy of the code.
     """
     datasets = {study.dataset.label: study.dataset for study in studies}
     rows = {label: predictions_bytes(dataset) for label, dataset in datasets.items()}
@@ -81,8 +88,8 @@ def disk(
     backbones = sum(_model_bytes(source) for source in sources.values())
     data = sum(_split_bytes(dataset) for dataset in datasets.values())
     # A split, a card and its picture; the trained network.
-    files += 3 * len(datasets) + len(sources)
-    return Disk(results, curves, predictions, data, backbones, workers * largest, sum(decoded.values()), files)
+    files += 3 * len(datasets) + len(sources) + code[0]
+    return Disk(results, curves, predictions, data, backbones, code[1], workers * largest, sum(decoded.values()), files)
 
 
 def predictions_bytes(dataset: PreparedDataset) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.stats.cautions import few_cases
+from harness.code_snapshot import snapshot_size
 from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
@@ -120,7 +121,9 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
     seeds = len(spec.confirm.seed_list(spec.search.tuning_seeds))
     declared = family(spec.confirm, seeds, len(spec.methods), len(spec.datasets))
-    room = disk(shapes, studies, means.measured, means.workers)
+    # An inline launch runs the code where it lies.
+    code = (0, 0) if spec.launch.kind == "inline" else snapshot_size(spec.plugins, means.folder)
+    room = disk(shapes, studies, means.measured, means.workers, code)
     found = list(_detectable(spec, studies, seeds, declared, means))
     warnings = [
         *(f"{name} fails: {why}" for name, why in means.failed.items()),

@@ -84,9 +84,10 @@ def _room(plan: Plan) -> list[RenderableType]:
     room = plan.disk
     peaks = [one.peak_bytes for one in plan.measured.values() if one.peak_bytes]
     trained = f", trained backbones {_bytes(room.backbones)}" if room.backbones else ""
+    code = f", a copy of the code {_bytes(room.code)}" if room.code else ""
     lines = [
         f"disk: {_bytes(room.stays)} in {room.files:,} files (predictions {_bytes(room.predictions)}, results "
-        f"{_bytes(room.results)}, curves {_bytes(room.curves)}{trained}), and the report",
+        f"{_bytes(room.results)}, curves {_bytes(room.curves)}{trained}{code}), and the report",
         f"while it runs: checkpoints of {_bytes(room.checkpoints)}" if room.checkpoints else "",
         f"decoded images, shared by all runs: {_bytes(room.decoded)}",
         f"memory of a trial: at most {_bytes(max(peaks))}" if peaks else "",

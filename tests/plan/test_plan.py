@@ -12,6 +12,7 @@ import pytest
 from tiny import environment, run_inline, tiny_sweep
 
 from analysis.stats.twoway import two_way
+from harness.code_snapshot import take_snapshot
 from harness.plan import __main__ as command
 from harness.plan.detectable import Spread, assumed, detectable, family
 from harness.plan.parts import Measured, Parts, Span, Stops, study_seconds, wall_seconds
@@ -56,8 +57,14 @@ def test_a_plan_like_a_run_says_what_that_run_took(
     span = plan["device_seconds"]
     assert span["low"] < taken < span["high"] and span["middle"] == pytest.approx(taken)
     parts = [path for part in ("studies", "splits", "cards") for path in (run.path / part).rglob("*") if path.is_file()]
-    assert plan["disk"]["files"] == len(parts)
-    assert plan["disk"]["stays"] == pytest.approx(sum(path.stat().st_size for path in parts), rel=0.2)
+    copied = [path for path in take_snapshot(RunDirectory(tmp_path / "other"), []).rglob("*") if path.is_file()]
+    room = plan["disk"]
+    assert room["code"] == sum(path.stat().st_size for path in copied)
+    assert room["files"] == len(parts) + len(copied)
+    assert room["stays"] - room["code"] == pytest.approx(sum(path.stat().st_size for path in parts), rel=0.2)
+    # Without processes of their own there is no copy of the code.
+    inline = planned(capsys, file, "--like", str(run.path), "--set", "launch.kind=inline")["disk"]
+    assert (inline["files"], inline["code"]) == (len(parts), 0)
     # What differs between two methods over seeds comes from the run as well.
     (shown,) = plan["detectable"]
     assert "median of 1 pairs" in shown["spread"]["origin"] and shown["both"] > 0
