@@ -79,3 +79,9 @@ def must_wait(folder: TrialFolder, progress: int) -> bool:
         return False
     wait = min(LONGEST_WAIT, base * 2.0 ** (len(deaths) - 1))
     return server_now(folder.path) - float(attempts[-1]["last_seen"]) < wait
+
+
+def progress_token(folder: TrialFolder) -> int:
+    """Changes whenever a trial gets further: the time stamp of its checkpoint."""
+    path = folder.checkpoint_path
+    return path.stat().st_mtime_ns if path.exists() else 0

@@ -14,6 +14,7 @@ Lease files are not flushed to the disk: a claim need not outlive a power failur
 from __future__ import annotations
 
 import functools
+import math
 import os
 import secrets
 import socket
@@ -64,7 +65,7 @@ class LeaseView:
     number: int
     content: dict[str, Any]
     age: float
-    """Seconds since it was last renewed, by the file server's clock."""
+    """Seconds since it was last renewed, by the file server's clock; infinite where it was released."""
 
     @property
     def dead(self) -> bool:
@@ -161,6 +162,9 @@ def view(folder: Path) -> LeaseView | None:
         content = read_json(path)
     except TornFileError:
         content = {}
+    if content.get("released"):
+        # Asking for the clock would touch the folder of a trial that is finished.
+        return LeaseView(number, content, math.inf)
     return LeaseView(number, content, server_now(folder) - path.stat().st_mtime)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from rich.console import Console
@@ -13,12 +13,14 @@ from harness.backbones import build_model
 from harness.data.pictures import sample_grid
 from harness.declaration import declaration, lock
 from harness.doctor import mending
-from harness.doctor.examination import damage
+from harness.doctor.examination import damage, new_damage
+from harness.doctor.finding import Finding
 from harness.errors import RequestError, one_line
 from harness.files import TornFileError
 from harness.identity import differences
 from harness.lease import hold
 from harness.plugins import Catalogue
+from harness.result_index import ResultIndex
 from harness.space import defaults
 from harness.spec import SweepSpec
 from harness.store import RunDirectory, StudyFolder
@@ -35,6 +37,7 @@ def plan_run(
     rerun_stale: bool,
     repair: bool,
     retry_failed: bool = False,
+    index: ResultIndex | None = None,
 ) -> list[Study]:
     """Prepare the data, and record the specification and its studies in the run directory.
 
@@ -42,20 +45,22 @@ def plan_run(
         rerun_stale: set studies aside whose identity changed, instead of stopping.
         repair: set damaged files aside, instead of stopping.
         retry_failed: set studies aside of which every trial failed.
+        index: of the run's results, if it was read before.
 
     Raises:
         RequestError: stale studies, damaged files, a budget below what already ran, or data that do not fit.
     """
+    index = index or ResultIndex(run)
     with DecodingBar(console) as bar:
         planner = Planner(spec, catalogue, run, roots, bar.update)
         studies = planner.studies()
     with console.status("loading pretrained weights"):
         _check_networks(studies, console)
     with hold(run.lock_folder):
-        mend(run, repair, console)
+        mend(run, repair, console, index)
         if retry_failed:
-            _set_failed_aside(run, console)
-        _check_stale(run, studies, rerun_stale, console)
+            _set_failed_aside(run, index, console)
+        _check_stale(run, index, studies, rerun_stale, console)
         _check_budget(studies)
         for prepared in {study.dataset.label: study.dataset for study in studies}.values():
             run.write_split(prepared.label, prepared.split.to_json())
@@ -91,19 +96,29 @@ def _check_networks(studies: Sequence[Study], console: Console) -> None:
                 console.print(one_line(reason), soft_wrap=True, highlight=False, markup=False)
 
 
-def mend(run: RunDirectory, repair: bool, console: Console) -> None:
+def mend(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:
     """Look for damaged files; set them aside with ``repair``, as ``harness.doctor`` does.
+
+    Args:
+        run: the run directory.
+        repair: read everything, and set aside what is damaged.
+        console: told what was set aside.
+        index: of the run's results; without ``repair`` it tells what need not be read again, and learns what was.
 
     Raises:
         TornFileError: a file is damaged and ``repair`` is off, or a living worker has its trial.
     """
-    found = damage(run, thorough=repair)
-    left = mending.mend(run, found, lambda line: _print(console, line)) if repair else found
+    left: Iterable[Finding] = new_damage(run, index)
+    if repair:
+        left = mending.mend(run, damage(run), lambda line: _print(console, line))
     for finding in left:
         raise DamagedCheckpointError(finding.place) if finding.place.suffix == ".pt" else TornFileError(finding.place)
+    index.save()
 
 
-def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, console: Console) -> None:
+def _check_stale(
+    run: RunDirectory, index: ResultIndex, studies: Sequence[Study], rerun: bool, console: Console
+) -> None:
     stale: list[tuple[StudyFolder, list[str]]] = []
     for study in studies:
         if study.folder.exists:
@@ -122,14 +137,16 @@ def _check_stale(run: RunDirectory, studies: Sequence[Study], rerun: bool, conso
             "undo the change, use another --run-dir, or run them again with --stale rerun (the old ones are kept)"
         )
     for folder, _ in stale:
+        index.forget(folder)
         console.print(f"set aside as stale: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
 
 
-def _set_failed_aside(run: RunDirectory, console: Console) -> None:
+def _set_failed_aside(run: RunDirectory, index: ResultIndex, console: Console) -> None:
     """Single trials are not run again: later asks were conditioned on their failure."""
     for folder in run.studies():
         finished = [trial for trial in folder.trials("search") if trial.finished]
         if finished and all(trial.result()["status"] == "failed" for trial in finished):
+            index.forget(folder)
             console.print(f"set aside as failed: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
 
 

@@ -8,7 +8,10 @@ from harness.files import write_atomic
 from harness.identity import canonical_hash
 from harness.lease import hold
 from harness.reading_ahead import each
+from harness.run_reading import Seen
 from harness.store import RunDirectory
+
+NOTHING = Seen({}, ())
 
 
 def refresh_report(run: RunDirectory) -> Path:
@@ -29,29 +32,42 @@ def refresh_report(run: RunDirectory) -> Path:
     return run.report_page
 
 
-def report_is_current(run: RunDirectory) -> bool:
-    """Whether the report is written to its end and shows the present results."""
+def report_is_current(run: RunDirectory, seen: Seen = NOTHING) -> bool:
+    """Whether the report is written to its end and shows the present results.
+
+    Args:
+        run: the run directory.
+        seen: what need not be looked at again.
+    """
     try:
         shown = run.report_state.read_text()
     except FileNotFoundError:
         return False
-    return run.report_page.exists() and shown == results_state(run)
+    return run.report_page.exists() and shown == results_state(run, seen)
 
 
-def results_state(run: RunDirectory) -> str:
-    """Changes with the results of a run, and with the program that shows them."""
+def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
+    """Changes with the results of a run, and with the program that shows them.
+
+    Args:
+        run: the run directory.
+        seen: what need not be looked at again.
+    """
     import analysis
 
-    trials = list(run.trials())
+    trials = list(run.trials(listed=seen.listed))
+    unknown = [trial for trial in trials if str(trial.path) not in seen.finished]
+    found = zip(unknown, each(lambda trial: trial.finished, unknown), strict=True)
+    ended = {*seen.finished, *(str(trial.path) for trial, is_finished in found if is_finished)}
     # Not by ``relative_to``, which would take longer than all the rest.
-    names = [str(trial.path)[len(str(run.path)) + 1 :] for trial in trials]
-    finished = dict(zip(names, each(lambda trial: trial.finished, trials), strict=True))
+    start = len(str(run.path)) + 1
+    names = [(path[start:], path in ended) for path in (str(trial.path) for trial in trials)]
     sources = sorted(Path(analysis.__file__).parent.rglob("*.*"))
     return canonical_hash(
         {
             "spec": run.spec(),
-            "finished": [name for name, done in finished.items() if done],
-            "started": [name for name, done in finished.items() if not done],
+            "finished": [name for name, is_finished in names if is_finished],
+            "started": [name for name, is_finished in names if not is_finished],
             "program": [[path.name, path.stat().st_mtime_ns] for path in sources if "__pycache__" not in path.parts],
         }
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.reading_ahead import each
 from harness.store import RunDirectory
 
 _DECLARED = ("time", "declared")
@@ -45,9 +46,10 @@ def documents(run: RunDirectory) -> list[Document]:
     for folder, required in (("splits", ("train", "val", "test")), ("cards", ("name", "split"))):
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
         found += [Document(path, required) for path in sorted(paths)]
-    for study in studies:
+    chosen = each(lambda study: bool(study.trials("confirm")), studies)
+    for study, expected in zip(studies, chosen, strict=True):
         found.append(Document(study.prior_path, ("run", "observations"), expected=False))
-        found.append(Document(study.chosen_path, _CHOICE, expected=bool(study.trials("confirm"))))
+        found.append(Document(study.chosen_path, _CHOICE, expected=expected))
         found.append(Document(study.description_path, _STUDY))
     return found
 
@@ -74,7 +76,7 @@ def lease_folders(run: RunDirectory) -> list[Path]:
 def artefact(run: RunDirectory) -> dict[str, Path]:
     """What belongs into an archive of the run, by path inside it, sorted; no checkpoint and no model."""
     inside = ("amendments", "cards", "code", "report", "sources", "splits", "studies")
-    found = [path for path in run.path.iterdir() if path.is_file()]
+    found = [path for path in run.path.iterdir() if path.is_file() and path != run.index_path]
     # A link leads to what lies beside a user's plugins, such as data.
     inner = (path for folder in inside for path in (run.path / folder).rglob("*") if not path.is_symlink())
     found += [path for path in inner if path.is_file()]

@@ -6,7 +6,8 @@ What was once seen finished is not read again.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,6 +17,7 @@ from harness.files import TornFileError
 from harness.halt import halt_reason
 from harness.lease import server_now
 from harness.reading_ahead import each
+from harness.result_index import ResultIndex
 from harness.run_overview import RunOverview, StudyOverview
 from harness.store import RunDirectory, StudyFolder, TrialFolder, search_name
 from harness.trial_reading import Finished, Tally, Trials
@@ -27,13 +29,15 @@ class StudyReader:
     Args:
         folder: of the study.
         repeat: whether the training of the first confirm seed is run a second time.
+        read: results of the study that were read before, by the path of the trial's folder.
     """
 
-    def __init__(self, folder: StudyFolder, repeat: bool) -> None:
+    def __init__(self, folder: StudyFolder, repeat: bool, read: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.folder, self._repeat = folder, repeat
-        self._place: int | None = None
-        self._trials = Trials(folder.name)
-        self._begun: tuple[dict[str, Any], list[TrialFolder]] | None = None
+        self._place = folder.path.stat().st_ino if read else None
+        self._trials = Trials(folder.name, read)
+        self._description: dict[str, Any] | None = None
+        self.listed: list[TrialFolder] = []
 
     def read(self, now: float) -> StudyOverview | None:
         """How the study stands; None while it is being planned or set aside.
@@ -45,17 +49,16 @@ class StudyReader:
             TornFileError: the description of the study is not readable.
         """
         try:
-            trials = self._known()
+            trials = self._known_trials()
             # Listing ten thousand folders takes its time, so what was listed to be read ahead is not listed again.
-            begun, self._begun = self._begun, None
-            description, listed = begun or (self.folder.description(), list(self.folder.every_trial()))
+            description, self._description = self._description or self._listed_anew(), None
         except FileNotFoundError:
             return None
         trials.damaged = []
         slots, seeds = int(description["search_slots"]), description["search_seeds"]
         identity = description["identity"]
         metric, epochs = str(identity["search"]["metric"]), int(identity["train"]["epochs"])
-        existing = {trial.name: trial for trial in listed if trial.stage == "search"}
+        existing = {trial.name: trial for trial in self.listed if trial.stage == "search"}
         wanted = [[search_name(slot, seed) for seed in seeds] for slot in range(slots)]
         results = [
             [trials.result(existing[name], metric) if name in existing else None for name in slot] for slot in wanted
@@ -73,9 +76,9 @@ class StudyReader:
         confirm, total = self._confirm(description, metric, chooses, bool(scored))
         tally = trials.tally([*present, *confirm], metric, epochs, now)
         slots_begun = sum(any(name in existing for name in slot) for slot in wanted)
-        counted = {trial.path for trial in (*present, *confirm)}
+        counted = {str(trial.path) for trial in (*present, *confirm)}
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
-        others = trials.tally((t for t in listed if t.path not in counted), metric, epochs, now)
+        others = trials.tally((t for t in self.listed if str(t.path) not in counted), metric, epochs, now)
         total += sum(map(len, wanted)) + len(again)
         weights = description["backbone"]["weights"]
         return StudyOverview(
@@ -96,7 +99,7 @@ class StudyReader:
             ledger=tally.ledger(others, slots, slots_begun, (description.get("prior") or {}).get("observations", 0)),
         )
 
-    def _known(self) -> Trials:
+    def _known_trials(self) -> Trials:
         """What is known of the study's trials."""
         place = self.folder.path.stat().st_ino
         if place != self._place:
@@ -107,12 +110,18 @@ class StudyReader:
     def ahead(self) -> list[tuple[Trials, TrialFolder, str]]:
         """The trials whose results ``read`` would have to read one by one, with the metric that counts."""
         try:
-            known, description = self._known(), self.folder.description()
+            known, description = self._known_trials(), self._listed_anew()
         except (FileNotFoundError, TornFileError):  # ``read`` says so
             return []
-        self._begun = description, list(self.folder.every_trial())
+        self._description = description
         metric = str(description["identity"]["search"]["metric"])
-        return [(known, trial, metric) for trial in known.unread(self._begun[1])]
+        return [(known, trial, metric) for trial in known.unread(self.listed)]
+
+    def _listed_anew(self) -> dict[str, Any]:
+        self.listed = []
+        description = self.folder.description()
+        self.listed = list(self.folder.every_trial())
+        return description
 
     def _confirm(
         self, description: Mapping[str, Any], metric: str, chooses: bool, any_score: bool
@@ -141,6 +150,16 @@ class StudyReader:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What whoever has just read a run need not look at again."""
+
+    listed: Mapping[str, Sequence[TrialFolder]]
+    """Trials that have begun, by the name of the study."""
+    finished: Collection[str]
+    """Folders of trials whose results were there."""
+
+
 class RunReader:
     """Reads how a run stands, again and again.
 
@@ -153,6 +172,8 @@ class RunReader:
         self._studies: dict[tuple[str, bool], StudyReader] = {}
         self._sources: dict[str, Trials] = {}
         self._elsewhere: dict[Path, float] = {}
+        self._index: ResultIndex | None = None
+        self._just_read: set[str] = set()
 
     def read(self, now: float) -> RunOverview:
         """How the run stands.
@@ -170,8 +191,7 @@ class RunReader:
         readers = [
             self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
         ]
-        waiting = [pair for pairs in each(StudyReader.ahead, readers) for pair in pairs]
-        each(lambda one: one[0].result(*one[1:]), waiting)
+        self._read_ahead(readers, now)
         studies = [study for study in each(lambda reader: reader.read(now), readers) if study is not None]
         identities = dict.fromkeys(study.source for study in studies if study.source is not None)
         sources = {identity: self._source(identity, spec, now) for identity in identities}
@@ -196,6 +216,22 @@ class RunReader:
             exhausted=used_up and not any(part.running for part in (*studies, *sources.values())),
             halted=halted,
         )
+
+    def seen(self) -> Seen:
+        """What the last ``read`` has seen."""
+        return Seen({reader.folder.name: reader.listed for reader in self._studies.values()}, self._just_read)
+
+    def _read_ahead(self, readers: Sequence[StudyReader], now: float) -> None:
+        """All studies at once: the trials of one are too few to keep a slow file server busy."""
+        if self._index is None:
+            self._index = ResultIndex(self._run)
+        waiting = [one for found in each(StudyReader.ahead, readers) for one in found]
+        contents = self._index.contents([trial for _, trial, _ in waiting], now)
+        found = [(*one, content) for one, content in zip(waiting, contents, strict=True) if content is not None]
+        # Old results do not say what they cost, so that leases have to be read.
+        each(lambda one: one[0].take(one[1], one[3], one[2]), found)
+        self._just_read = {str(trial.path) for _, trial, _, _ in found}
+        self._index.save()
 
     def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:
         folder = self._run.source(identity[:16])

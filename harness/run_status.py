@@ -120,7 +120,7 @@ class StatusReader:
         )
 
     def _report(self) -> ReportState:
-        if report_is_current(self._run):
+        if report_is_current(self._run, self._runs.seen()):
             return "current"
         return "outdated" if self._run.report_state.exists() else "none"
 

@@ -11,34 +11,61 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.attempts import deaths_in_a_row, give_up, must_wait
+from harness.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.budget import Budget
 from harness.conditions import check_configuration
 from harness.halt import halt_reason
 from harness.lease import Lease
-from harness.method import Method
 from harness.reading_ahead import each
-from harness.store import TrialFolder
+from harness.result_index import ResultIndex
+from harness.store import RunDirectory, TrialFolder
 from harness.studies import Schedule, Source, Study
-from harness.study_state import StudyState
+from harness.study_state import StudyState, read_begun
 from harness.tasks import Candidate, Proposal, Task
 from harness.train.job import TrialJob
 
+if TYPE_CHECKING:
+    from harness.spec import SweepSpec
+
 
 class Scheduler:
-    """Finds and claims the next trial of a list of studies."""
+    """Finds and claims the next trial of a list of studies.
 
-    def __init__(self, studies: Sequence[Study], retries: int, threads: int = 1, budget: Budget | None = None) -> None:
+    Args:
+        studies: all of the sweep.
+        retries: how often a trial that kills its worker is begun again.
+        threads: of the processor, for a trial.
+        budget: the cap of the run, if it has one.
+        index: of the run's results, which says what was read before; not kept.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        retries: int,
+        threads: int = 1,
+        budget: Budget | None = None,
+        index: ResultIndex | None = None,
+    ) -> None:
         self.states = [StudyState(study) for study in studies]
         self._retries, self._threads, self._budget = retries, threads, budget
         self._sources: dict[Path, str] = {}
-        begun = each(lambda state: list(state.study.folder.every_trial()), self.states)
-        # All studies at once: the trials of one are too few to keep a slow file server busy.
-        waiting = [(state, trial) for state, trials in zip(self.states, begun, strict=True) for trial in trials]
-        each(lambda pair: pair[0].result(pair[1]), waiting)
+        read_begun(self.states, index)
         each(StudyState.chosen, self.states)
+
+    @classmethod
+    def of(
+        cls,
+        run: RunDirectory,
+        spec: SweepSpec,
+        studies: Sequence[Study],
+        threads: int = 1,
+        index: ResultIndex | None = None,
+    ) -> Scheduler:
+        """The scheduler of a run, as its specification has it; reads the index of its results if none is given."""
+        return cls(studies, spec.launch.retries, threads, Budget.of(run, spec), index or ResultIndex(run))
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
@@ -62,7 +89,7 @@ class Scheduler:
             if task is not None:
                 return task
         for state in self._in_turn():
-            if self._ready(state.study) and _fits(state, seconds_left):
+            if self._ready(state.study) and state.fits(seconds_left):
                 for candidate in self._candidates(state):
                     if not self._affords(candidate.begins, state.study.name):
                         break
@@ -341,7 +368,7 @@ class Scheduler:
         return None if self._given_up(task) else task
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
-        progress = _progress_token(folder)
+        progress = progress_token(folder)
         return None if must_wait(folder, progress) else folder.claim(progress=progress)
 
     def _given_up(self, task: Task) -> bool:
@@ -356,18 +383,3 @@ class Scheduler:
         task.folder.finish({**request, "status": "failed", "cause": verdict.cause, "message": verdict.message})
         task.lease.release("given up")
         return True
-
-
-def _fits(state: StudyState, seconds_left: float) -> bool:
-    """Whether a trial of this study can end, or write a checkpoint, within a time."""
-    if state.study.method.cls.fit is Method.fit:
-        return True
-    # Trained in one go, without a place to stop: as long as the longest one so far, and some more.
-    lasted = [result["time"]["attempt_seconds"] for result in state.results.values() if "time" in result]
-    return 1.5 * max(lasted, default=0.0) < seconds_left
-
-
-def _progress_token(folder: TrialFolder) -> int:
-    """Changes whenever the trial gets further: the time stamp of its checkpoint."""
-    path = folder.checkpoint_path
-    return path.stat().st_mtime_ns if path.exists() else 0

@@ -4,6 +4,7 @@
     RUN/environment.json                           commit, versions, machine; written once
     RUN/declaration.json                           what was declared at the first launch; written once
     RUN/amendments/0001.json                       what a later launch declared instead, and when
+    RUN/results.index                              results of finished trials once more, in one file; only saves time
     RUN/exhausted.json                             that the budget was used up, and which
     RUN/environment.patch                          what differs from the commit, in files that git tracks
     RUN/splits/DATASET.json                        case ids of each side
@@ -32,7 +33,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,19 +108,19 @@ class StudyFolder:
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
-        return TrialFolder(self.path / "search" / search_name(slot, seed), "search")
+        return TrialFolder(self.path / f"search/{search_name(slot, seed)}", "search")
 
     def reevaluation(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a trial that trains one of the best slots on a further tuning seed."""
-        return TrialFolder(self.path / "again" / f"{slot:04d}-s{seed}", "search")
+        return TrialFolder(self.path / f"again/{slot:04d}-s{seed}", "search")
 
     def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return TrialFolder(self.path / "confirm" / f"{configuration}-s{seed}", "confirm")
+        return TrialFolder(self.path / f"confirm/{configuration}-s{seed}", "confirm")
 
     def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial's repetition: the same training once more, from scratch."""
-        return TrialFolder(self.path / "confirm" / f"{configuration}-s{seed}{AGAIN}", "confirm")
+        return TrialFolder(self.path / f"confirm/{configuration}-s{seed}{AGAIN}", "confirm")
 
     def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
         """Every trial folder of a stage that exists, by name; repetitions are not among them."""
@@ -237,6 +238,11 @@ class RunDirectory:
         """Where what was declared later lies, oldest first."""
         return sorted((self.path / "amendments").glob("[0-9][0-9][0-9][0-9].json"))
 
+    @property
+    def index_path(self) -> Path:
+        """Where results of finished trials are kept together (``harness.result_index``)."""
+        return self.path / "results.index"
+
     def write_exhausted(self, facts: Mapping[str, Any]) -> None:
         """Record that the budget is used up (``cap``, ``used``: device-seconds)."""
         update_json(self.path / "exhausted.json", dict(facts))
@@ -290,15 +296,18 @@ class RunDirectory:
         """Every backbone that was trained here."""
         return [TrialFolder(path, "source") for path in _folders(self.path / "sources")]
 
-    def trials(self, described: bool = True) -> Iterator[TrialFolder]:
+    def trials(
+        self, described: bool = True, listed: Mapping[str, Sequence[TrialFolder]] | None = None
+    ) -> Iterator[TrialFolder]:
         """Every trial folder: sources, then studies by name, search before confirm before its repetitions.
 
         Args:
             described: leave out studies that lost their description.
+            listed: those of studies that were listed a moment ago, by the study's name.
         """
         yield from self.sources()
-        studies = self.studies() if described else self.study_folders()
-        for trials in each(lambda study: list(study.every_trial()), studies):
+        known, studies = listed or {}, self.studies() if described else self.study_folders()
+        for trials in each(lambda study: known.get(study.name) or list(study.every_trial()), studies):
             yield from trials
 
     def trials_set_aside(self) -> Iterator[TrialFolder]:
@@ -386,6 +395,6 @@ def search_name(slot: int, seed: int) -> str:
 def _folders(parent: Path) -> list[Path]:
     try:
         with os.scandir(parent) as entries:
-            return [Path(path) for path in sorted(entry.path for entry in entries if entry.is_dir())]
+            return [parent / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
     except (FileNotFoundError, NotADirectoryError):
         return []

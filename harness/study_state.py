@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.identity import configuration_hash
+from harness.method import Method
+from harness.reading_ahead import each
+from harness.result_index import ResultIndex
 from harness.search import Asked, best_slots, choose, compared
 from harness.search.rungs import Judge
 from harness.space import Value
@@ -245,6 +248,14 @@ class StudyState:
         """Results so far, search first."""
         return [result for folder in self.folders() if (result := self.result(folder)) is not None]
 
+    def fits(self, seconds_left: float) -> bool:
+        """Whether a trial can end, or write a checkpoint, within a time."""
+        if self.study.method.cls.fit is Method.fit:
+            return True
+        # Trained in one go, without a place to stop: as long as the longest one so far, and some more.
+        lasted = [result["time"]["attempt_seconds"] for result in self.results.values() if "time" in result]
+        return 1.5 * max(lasted, default=0.0) < seconds_left
+
     def _history(self) -> list[Asked]:
         return [asked for slot in range(self.study.slots) if (asked := self.asked(slot)) is not None]
 
@@ -262,3 +273,25 @@ class StudyState:
         folders = self.confirm_folders()
         result = self.result(folders[0][1]) if folders else None
         return None if result is None else str(result["status"])
+
+
+def read_begun(states: Sequence[StudyState], index: ResultIndex | None = None) -> None:
+    """Read the results of all trials that exist; all studies at once, because one keeps no slow file server busy.
+
+    Args:
+        states: of the studies.
+        index: says what was read before.
+
+    Raises:
+        TornFileError: a result is not readable.
+    """
+    begun = each(lambda state: list(state.study.folder.every_trial()), states)
+    waiting = [(state, trial) for state, trials in zip(states, begun, strict=True) for trial in trials]
+    if index is None:
+        each(lambda pair: pair[0].result(pair[1]), waiting)
+        return
+    contents = index.contents_seen([trial for _, trial in waiting])
+    found = [(*pair, content) for pair, content in zip(waiting, contents, strict=True) if content is not None]
+    results = each(lambda one: one[1].result_in(one[2]), found)
+    for (state, trial, _), result in zip(found, results, strict=True):
+        state.results[str(trial.path)] = result

@@ -139,11 +139,11 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
 
 
 def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
-    from harness.budget import Budget
     from harness.environment import capture, uncommitted_changes
     from harness.planning import plan_run
     from harness.plugins import Catalogue
     from harness.reporting import refresh_report
+    from harness.result_index import ResultIndex
     from harness.scheduler import Scheduler
     from harness.store import RunDirectory
     from harness.studies import Roots
@@ -158,6 +158,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
     submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
     # What has begun is left alone until it is clear that this request goes on with it.
     workers = _workers(run, spec, roots) if submit is None and not begun else None
+    index = ResultIndex(run)
     try:
         studies = plan_run(
             run,
@@ -168,13 +169,14 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
             rerun_stale=arguments.stale == "rerun",
             repair=arguments.repair,
             retry_failed=arguments.retry_failed,
+            index=index,
         )
     except BaseException:
         if workers is not None:
             workers.stop(console.print)
         raise
     run.write_environment(capture(), uncommitted_changes())
-    scheduler = Scheduler(studies, spec.launch.retries, budget=Budget.of(run, spec))
+    scheduler = Scheduler.of(run, spec, studies, index=index)
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
     if not scheduler.complete():
         if submit is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
-from harness.files import encode_json, read_json, write_atomic, write_exclusive
+from harness.files import TornFileError, encode_json, parse_json, read_json, write_atomic, write_exclusive
 from harness.spent import Spent, recorded, spent
 
 if TYPE_CHECKING:
     import polars as pl
 
 Stage = Literal["source", "search", "confirm"]
+
+RESULT = "result.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class TrialFolder:
     @property
     def result_path(self) -> Path:
         """Where the result lies."""
-        return self.path / "result.json"
+        return self.path / RESULT
 
     @property
     def log_path(self) -> Path:
@@ -201,7 +204,37 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: the trial is not finished.
         """
-        return read_json(self.result_path, ("status",))
+        return self.result_in(self.result_path.read_bytes())
+
+    def result_in(self, content: bytes) -> dict[str, Any]:
+        """What came out, as the file of the result holds it.
+
+        Raises:
+            TornFileError: it is no result.
+        """
+        result = parse_json(content, ("status",))
+        if result is None:
+            raise TornFileError(self.result_path)
+        return result
+
+    def result_status(self) -> os.stat_result:
+        """Times, size and number of the file of the result.
+
+        Raises:
+            FileNotFoundError: the trial is not finished.
+        """
+        # Ten thousand paths put together by ``pathlib`` take as long as the answers.
+        return os.stat(f"{self.path}/{RESULT}")  # noqa: PTH116
+
+    def read_result(self) -> tuple[os.stat_result, bytes]:
+        """The file of the result: its status before it was read, and what it holds.
+
+        Raises:
+            FileNotFoundError: the trial is not finished.
+        """
+        descriptor = os.open(f"{self.path}/{RESULT}", os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
+            return os.fstat(descriptor), stream.read()
 
     def spent(self) -> Spent:
         """What the attempts so far cost; of a finished trial as its result says, without looking at leases.

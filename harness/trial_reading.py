@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.errors import one_line
@@ -59,28 +59,41 @@ class Tally:
 
 
 class Trials:
-    """The trials of one study, each read until it is finished."""
+    """The trials of one study, each read until it is finished.
 
-    def __init__(self, study: str) -> None:
-        self._study = study
-        self._finished: dict[Path, Finished] = {}
+    Args:
+        study: its name.
+        read: results that were read before, by the path of the trial's folder.
+    """
+
+    def __init__(self, study: str, read: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._study, self._read = study, read or {}
+        self._finished: dict[str, Finished] = {}
         self.damaged: list[str] = []
 
     def unread(self, trials: Iterable[TrialFolder]) -> list[TrialFolder]:
         """Those of which no result was seen yet."""
-        return [trial for trial in trials if trial.path not in self._finished]
+        return [trial for trial in trials if str(trial.path) not in self._finished]
 
     def result(self, trial: TrialFolder, metric: str) -> Finished | None:
         """What came out of a trial; None while it is not finished, or when its result is not readable."""
-        if trial.path not in self._finished:
+        key = str(trial.path)
+        found = self._finished.get(key)
+        if found is None:
             try:
-                self._finished[trial.path] = self._remembered(trial, trial.result(), metric)
+                found = self._remembered(trial, self._read.get(key) or trial.result(), metric)
             except FileNotFoundError:
                 return None
             except TornFileError as error:
                 self.damaged.append(str(error.path))
                 return None
-        return self._finished[trial.path]
+            self._finished[key] = found
+        return found
+
+    def take(self, trial: TrialFolder, content: bytes, metric: str) -> None:
+        """Read the result of a trial from what its file holds; ``result`` says so where it is not readable."""
+        with suppress(TornFileError):
+            self._finished[str(trial.path)] = self._remembered(trial, trial.result_in(content), metric)
 
     def tally(self, trials: Iterable[TrialFolder], metric: str, epochs: int | None, now: float) -> Tally:
         """Sums over trials whose folders exist."""

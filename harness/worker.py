@@ -19,7 +19,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from harness.budget import Budget
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.run_task import run_task
 from harness.scheduler import Scheduler
@@ -133,7 +132,7 @@ class Worker:
         if self._scheduler is None or stamp != self._stamp:
             self._stamp = stamp
             spec, studies = load_studies(self._run, self._roots)
-            self._scheduler = Scheduler(studies, spec.launch.retries, self._threads, Budget.of(self._run, spec))
+            self._scheduler = Scheduler.of(self._run, spec, studies, self._threads)
         return self._scheduler
 
     def _images_of(self, task: Task) -> torch.Tensor:

@@ -5,24 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness import run_files
-from harness.doctor import documents, folders, jobs, leases, studies, trial_files
+from harness.doctor import documents, folders, index, jobs, leases, studies, trial_files
 from harness.doctor.finding import Finding
 from harness.errors import RequestError
 from harness.lease import server_now
 from harness.reading_ahead import each
+from harness.result_index import ResultIndex
 from harness.store import RunDirectory, TrialFolder
 
 
-def damage(run: RunDirectory, thorough: bool) -> Iterator[Finding]:
-    """Files that do not hold what their names promise: what a sweep cannot go on with.
+def damage(run: RunDirectory) -> Iterator[Finding]:
+    """Files that do not hold what their names promise: what a sweep cannot go on with. Everything is read."""
+    # A study without its description is not looked into, so that a killed repair is found out by the next.
+    for found in each(lambda trial: list(trial_files.examine(trial, thorough=True)), list(run.trials())):
+        yield from found
+    yield from _damaged_documents(run)
+
+
+def new_damage(run: RunDirectory, results: ResultIndex) -> Iterator[Finding]:
+    """The same without whole checkpoints and predictions, and without trials that were found whole and are unchanged.
 
     Args:
         run: the run directory.
-        thorough: read whole checkpoints and predictions.
+        results: the index of its results; it takes note of what is found whole.
     """
-    # A study without its description is not looked into, so that a killed repair is found out by the next.
-    for found in each(lambda trial: list(trial_files.examine(trial, thorough)), list(run.trials())):
+    now, trials = server_now(run.path), list(run.trials())
+    results.keep(trials)
+    for found in each(lambda trial: results.examined(trial, _glance, now), trials):
         yield from found
+    yield from _damaged_documents(run)
+
+
+def _glance(trial: TrialFolder) -> list[Finding]:
+    return list(trial_files.examine(trial, thorough=False))
+
+
+def _damaged_documents(run: RunDirectory) -> Iterator[Finding]:
     yield from (finding for finding in documents.examine(run) if finding.damage)
 
 
@@ -48,10 +66,11 @@ def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: 
         # Neither the clock nor leases can be judged there; what the files hold can.
         if not closed:
             yield Finding("read-only", run.path, "nothing can be written there", "mount it writable", by="user")
-        yield from damage(run, thorough=True)
+        yield from damage(run)
         return
     yield from leases.clock_difference(run.path)
     yield from documents.examine(run)
+    yield from index.examine(run)
     for done, trial in enumerate(run.trials(described=False), start=1):
         yield from _trial(trial)
         progress(done)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.budget import Budget
 from harness.errors import RequestError
 from harness.launch.local import local_workers
 from harness.launch.packing import least
@@ -74,7 +73,7 @@ class RayWorkers:
     def start(self) -> None:
         """Start what is due first."""
         spec, studies = load_studies(self._run, self._roots)
-        self._scheduler = Scheduler(studies, spec.launch.retries, budget=Budget.of(self._run, spec))
+        self._scheduler = Scheduler.of(self._run, spec, studies)
         self.poll()
 
     def poll(self) -> bool:

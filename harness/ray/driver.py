@@ -13,7 +13,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.budget import Budget
 from harness.errors import EXIT_DONE, run_command
 from harness.lease import Lease, claim, keep_alive
 from harness.scheduler import Scheduler
@@ -49,7 +48,7 @@ class Driver:
             RequestError: trials cannot run here.
         """
         spec, studies = load_studies(self._run, self._roots)
-        scheduler = Scheduler(studies, spec.launch.retries, self._threads, Budget.of(self._run, spec))
+        scheduler = Scheduler.of(self._run, spec, studies, self._threads)
         while not self._stop.is_set():
             left = scheduler.to_be_driven()
             if not left:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from ray import tune
 
-from harness.budget import Budget
 from harness.errors import RequestError, one_line
 from harness.ray.inheritance import give, inherit
 from harness.ray.slot_run import POLL_SECONDS, Left, SeedRun, SlotRun
@@ -114,7 +113,7 @@ class SlotTrainable(tune.Trainable):
         if self._scheduler is None:
             run, roots = RunDirectory(Path(place.run)), Roots(Path(place.data_root), Path(place.cache_root))
             spec, studies = load_studies(run, roots)
-            self._scheduler = Scheduler(studies, spec.launch.retries, place.threads, Budget.of(run, spec))
+            self._scheduler = Scheduler.of(run, spec, studies, place.threads)
         study = self._scheduler.state(place.study).study
         if self._resident is None:
             self._resident = resident_images(study.dataset.data, self._device)
