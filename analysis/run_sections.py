@@ -25,6 +25,7 @@ from analysis.tables.ledger import ledger
 from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.phrases import network_phrase
+from harness.files import read_json
 from harness.store import RunDirectory
 
 
@@ -96,7 +97,14 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]
     settings = appendix(evidence, summary.spec, summary.environment, summary.cards, studies)
     return [
-        facts.section("Cost", (), *cost, tables.networks(summary), cost_table(summary), ledger(summary)),
+        facts.section(
+            "Cost",
+            tuple(step_sentences(facts.run)),
+            *cost,
+            tables.networks(summary),
+            cost_table(summary),
+            ledger(summary),
+        ),
         facts.section("Scores", (), tables.scores(summary), tables.other_metrics(summary)),
         facts.section("Progress", (), tables.progress(summary)),
         facts.section("Failures", () if summary.failures else ("No trial has failed.",), tables.failures(summary)),
@@ -105,6 +113,16 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
         *map(facts.titled, _data_sections(facts.run, summary, facts.stem("sample"))),
         *map(facts.titled, settings),
     ]
+
+
+def step_sentences(run: RunDirectory) -> Iterator[str]:
+    """Where a measurement decided whether steps are compiled: what it decided, and why."""
+    for study in run.studies():
+        method, dataset = study.name.split("@")
+        for path in study.step_choice_paths():
+            found = read_json(path, ("device", "choice", "reason"))
+            steps = "compiled" if found["choice"] == "compiled" else "not compiled"
+            yield f"{method} on {dataset}, {found['device']}: steps {steps}, as measured once ({found['reason']})."
 
 
 def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:

@@ -58,6 +58,11 @@ part card 90 "$python" -m benchmarks.card "${common[@]}" "${card[@]}" --out "$ou
 part throughput 240 "$python" -m benchmarks.throughput "${common[@]}" "${few[@]}" --synthetic "${throughput[@]}" \
     --methods "${methods[@]}" --out "$out/gpu_throughput.json"
 part packing 110 "$python" -m benchmarks.packing "${common[@]}" "${few[@]}" "${packing[@]}" --out "$out/gpu_packing.json"
+if [ "$quick" != quick ]; then
+    part compiled 100 "$python" -m benchmarks.throughput "${common[@]}" --synthetic --backbones resnet50 --sizes 224 \
+        --images 128 --rounds 3 --seconds 0.8 --methods full_finetune{,+compiled} gpaf{,+compiled} \
+        --out "$out/gpu_compiled.json"
+fi
 if command -v nvidia-cuda-mps-control > /dev/null && [ "$quick" != quick ]; then
     # With a daemon of our own, in a folder of our own: nobody else's settings change.
     CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d) CUDA_MPS_LOG_DIRECTORY=$(mktemp -d)

@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "gpu_packing.json": lambda record: packing.show(record["rows"]),
         "gpu_packing_mps.json": lambda record: packing.show(record["rows"]),
         "gpu_throughput.json": _throughput,
+        "gpu_compiled.json": _throughput,
     }
     for name, show in shows.items():
         path = folder / name

@@ -31,6 +31,9 @@ from harness.train.loop import Training
 MANY = 1_000_000
 """Epochs of a training that is only timed: its schedule hardly moves."""
 
+COMPILED = "+compiled"
+"""End of the name of a method whose network is compiled."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -61,7 +64,7 @@ class Trial:
 
     Args:
         name: of the side.
-        method: ``METHOD`` or ``METHOD:KEY=VALUE,…``.
+        method: ``METHOD`` or ``METHOD:KEY=VALUE,…``; with ``+compiled`` at its end, its network is compiled.
         work: a folder for what is decoded, and for the trial's own.
     """
 
@@ -215,7 +218,7 @@ def _lightning_clock(lightning: Any, device: torch.device, first: int, last: int
 
 def training_job(name: str, case: Case, work: Path) -> TrialJob:
     """A trial of a method on all images of the case, with random weights."""
-    cls, hp = chosen(name)
+    cls, hp = chosen(name.removesuffix(COMPILED))
     dataset = case.sources.dataset
     data = prepare(dataset, "benchmark", case.size, work / "decoded", work / "decoded")
     train = TrainSpec.model_validate(
@@ -226,6 +229,7 @@ def training_job(name: str, case: Case, work: Path) -> TrialJob:
             "precision": case.precision,
             # Steps are to be steps of the network, of the linear probe too.
             "features": "each_step",
+            "step": "compiled" if name.endswith(COMPILED) else "auto",
         }
     )
     split = Split("random", 0, data.case_ids, (), ())

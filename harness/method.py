@@ -59,8 +59,8 @@ class Method(ABC):
 
     capturable: ClassVar[bool] = True
     """Whether the ``training_step`` of the same class does the same operations at every step and never looks at a
-    tensor's values, so that a GPU may record it once and replay it. A class that has its own ``training_step`` and does
-    not say so is not recorded."""
+    tensor's values, so that a GPU may record it once and replay it, and the network be compiled. A class that has its
+    own ``training_step`` and does not say so is neither."""
 
     @abstractmethod
     def adapt(self, model: Model, hp: Hyperparameters) -> None:

@@ -15,6 +15,7 @@ _DECLARED = ("time", "declared")
 _SPEC = ("name", "methods", "datasets", "train", "search", "confirm", "launch")
 _STUDY = ("label", "method", "dataset", "identity", "search_slots", "search_seeds", "confirm_seeds")
 _CHOICE = ("slot", "metric", "value", "hyperparameters", "configuration", "of")
+_STEP = ("device", "choice", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def documents(run: RunDirectory) -> list[Document]:
     for study, expected in zip(studies, chosen, strict=True):
         found.append(Document(study.prior_path, ("run", "observations"), expected=False))
         found.append(Document(study.chosen_path, _CHOICE, expected=expected))
+        found += [Document(path, _STEP) for path in study.step_choice_paths()]
         found.append(Document(study.description_path, _STUDY))
     return found
 

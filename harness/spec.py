@@ -109,14 +109,25 @@ class TrainSpec(Section):
         description="Where only the head trains. once: the features of each image are computed once for all trials, "
         "without augmentation; each_step: anew at each step, of augmented images.",
     )
-    graphs: Literal["auto", "off"] = Field(
+    step: Literal["auto", "plain", "compiled", "measured"] = Field(
         "auto",
-        description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; off: never.",
+        description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; plain: never; "
+        "compiled: as auto, the network compiled, too; measured: auto or compiled, measured once for each study and "
+        "kind of device, and recorded.",
     )
     augment: Annotated[
         Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
         by_kind({bool: "<switch>", Mapping: "<overrides>"}, "true, false or a mapping of augmentation settings"),
     ] = Field(True, description="true: the dataset's own augmentation; false: none; a mapping changes parts of it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_name(cls, given: Any) -> Any:
+        """``graphs: auto`` and ``off`` are what ``step`` now calls ``auto`` and ``plain``."""
+        if not isinstance(given, Mapping) or given.get("graphs") not in ("auto", "off"):
+            return given
+        rest = {key: value for key, value in given.items() if key != "graphs"}
+        return {"step": {"auto": "auto", "off": "plain"}[given["graphs"]], **rest}
 
     def merged(self, overrides: Mapping[str, Any]) -> TrainSpec:
         """This section with some keys replaced, checked again."""

@@ -63,8 +63,8 @@ def a_running_trial(run: RunDirectory, sweep: subprocess.Popen[str], without: se
 def test_recorded_steps_train_as_plain_ones(digits: Digits, tmp_path: Path, method: str) -> None:
     hp = {"execution": "triton"} if method == "gpaf" else {}
     ends, lines = [], []
-    for graphs in ("auto", "off"):
-        made = job(digits, method, hp=hp, train={"graphs": graphs, "epochs": 2, "precision": "fp32"})
+    for graphs in ("auto", "plain"):
+        made = job(digits, method, hp=hp, train={"step": graphs, "epochs": 2, "precision": "fp32"})
         folder = TrialFolder(tmp_path / graphs, "search")
         folder.create()
         training = Training(made, folder, torch.device("cuda:0"), Control(log=lines.append))

@@ -130,6 +130,9 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
     request = recorded.request()
     again.create()
     again.write_request(request)
+    # Where a measurement has decided, it is not made again.
+    measured = study.train.step == "measured"
+    step = None if not measured else "compiled" if recorded.result().get("compiled") else "auto"
     job = TrialJob(
         stage="confirm",
         method=study.method.cls,
@@ -139,7 +142,7 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
         dataset=study.dataset.dataset,
         data=study.dataset.data,
         split=study.dataset.split,
-        train=study.train,
+        train=study.train if step is None else study.train.merged({"step": step}),
         metric=study.search.metric,
         seed=int(request["seed"]),
         schedule=tuple(request.get("schedule", ())),

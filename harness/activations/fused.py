@@ -43,7 +43,8 @@ def evaluate(
         RequestError: the execution is not possible on this machine.
     """
     if execution == "auto":
-        execution = choose_execution(formula, x.device.type)
+        # Where the whole network is compiled, the compiler is to see the formula itself.
+        execution = "plain" if torch.compiler.is_compiling() else choose_execution(formula, x.device.type)
     if execution == "plain":
         return _value(formula, x, None if base == "relu" else BASES[base](x), coefficients, constants)
     check_execution(execution, x.device.type)

@@ -26,9 +26,14 @@ def records_steps(
 
     Not in float16, whose scaler looks at the gradients, and not with SGD, whose steps torch does not record.
     """
-    author = next(cls for cls in type(method).__mro__ if "training_step" in vars(cls))
     possible = device.type == "cuda" and optimizer == "adamw" and precision != torch.float16
-    return possible and vars(author).get("capturable", False) and train.graphs == "auto"
+    return possible and is_capturable(method) and train.step != "plain"
+
+
+def is_capturable(method: Method) -> bool:
+    """Whether the class that wrote the method's training step says that it is always the same."""
+    author = next(cls for cls in type(method).__mro__ if "training_step" in vars(cls))
+    return bool(vars(author).get("capturable", False))
 
 
 class GraphedStep:

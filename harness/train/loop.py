@@ -26,13 +26,14 @@ from harness.train.checkpoint import (
     restore,
     snapshot,
 )
+from harness.train.compiled import compile_network
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
 from harness.train.features import Features, is_constant
 from harness.train.few_places import use_products
 from harness.train.folding import FoldedNorms
-from harness.train.graph import GraphedStep, records_steps
+from harness.train.graph import GraphedStep, is_capturable, records_steps
 from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
 from harness.train.progress import Progress, in_force
 from harness.train.step import (
@@ -72,6 +73,8 @@ class Training:
         self._norms: FoldedNorms | None = None
         self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
         state = load_checkpoint(folder.checkpoint_path)
+        # A trial keeps what it began with: compiled sums have other last bits.
+        self._compiles = (state or {}).get("compiled", job.train.step == "compiled")
         if state is None:
             self._assemble(job.hyperparameters)
             self.model.eval()
@@ -112,6 +115,19 @@ class Training:
             size = job.train.eval_batch_size
             self.features = features = Features(self.model, self.data, size, precision, job.cache, self.control)
             self.context.features = lambda: (features.side("train"), self.data.targets("train"))
+        if self._compiles and not self.compilable:
+            self.control.log("steps are not compiled: this method's are not said to be always the same")
+            self._compiles = False
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the network may be compiled: the method allows it, and there is more of it than the head."""
+        return self.features is None and is_capturable(self.method)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network is compiled, or will be at the first step."""
+        return self._compiles and (self.context.compiled is None or self.context.compiled.works)
 
     def run(self) -> Progress:
         """Train to the end.
@@ -187,6 +203,8 @@ class Training:
             inputs, labels = self.features.batch(positions)
         else:
             inputs, labels = self.data.training_batch(positions, self.augmentation, job.seed, number)
+        if self._compiles and self.context.compiled is None:
+            compile_network(self.context, self.method, inputs, labels, job.cache, self.control.log)
         seed_step(job.seed, number, self.device)
         self.context.step = number
         if self.graph is not None:
@@ -351,6 +369,7 @@ class Training:
             "optimizer": copied_to_cpu(self.context.optimizer.state_dict()),
             "scaler": None if scaler is None else scaler.state_dict(),
             "method": copied_to_cpu(self.method.state()),
+            "compiled": self.compiled,
         }
 
     def _take_up(self, state: dict[str, Any]) -> None:

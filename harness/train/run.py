@@ -23,6 +23,7 @@ from harness.lease import LeaseLost
 from harness.store import TrialFolder
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob
 from harness.train.loop import Training
+from harness.train.step_choice import settled
 
 # What these raise is not the trial's fault: the worker stops and the trial stays to be done.
 NOT_THE_TRIALS_FAULT = (
@@ -68,7 +69,7 @@ def run_trial(
     try:
         outcome = _pruned(job, folder)
         if outcome is None:
-            training = Training(job, folder, device, control, resident)
+            training = Training(settled(job, folder, device, control, resident), folder, device, control, resident)
             outcome = _train_and_evaluate(training)
     except (Interrupted, LeaseLost):
         raise
@@ -194,6 +195,7 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         "parameters": {"trainable": trained - trained_head, "head": head, "total": total},
         "on_features": training.features is not None,
         "cost": costs,
+        "compiled": training.compiled,
         **({"schedule": progress.schedule} if progress.schedule else {}),
     }
 

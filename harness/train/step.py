@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from harness.backbones import Model
 from harness.method import ParamGroup
 from harness.seeds import derive_seed
 from harness.spec import TrainSpec
+
+if TYPE_CHECKING:
+    from harness.train.compiled import CompiledNetwork
 
 
 class TrainingBatches(Protocol):
@@ -58,6 +61,8 @@ class StepContext:
     computed once for all trials; steps are then given features in the place of images."""
     step: int = 0
     """The running step, from 0."""
+    compiled: CompiledNetwork | None = None
+    """What computes the model's logits in a training step, where that is compiled."""
 
     def meta_batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Up to ``size`` images of the meta side, normalised and not augmented, and their labels, for this step.
@@ -77,9 +82,13 @@ class StepContext:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (batch, classes) in the trial's precision, of images (batch, 3, size, size) or features (batch, d)."""
+        compiled = self.compiled
+        network: Callable[[Tensor], Tensor] = self.model.head if inputs.ndim == 2 else self.model
+        # A context may have been made anew around another network.
+        if compiled is not None and network is compiled.model and network.training and torch.is_grad_enabled():
+            network = compiled
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            logits: Tensor = (self.model.head if inputs.ndim == 2 else self.model)(inputs)
-        return logits
+            return network(inputs)
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean training loss of a batch, as ``forward`` takes it, computed in float32."""

@@ -1,0 +1,164 @@
+"""Whether steps are compiled, where the sweep leaves that to a measurement: made once, recorded, and kept to.
+
+A clock decides, so it must not decide twice: compiled and plain sums differ in their last bits. The first trial of a
+study on a kind of device measures both; every later one, and every resume, repetition and worker there, takes what is
+recorded. A trial that goes on from a checkpoint keeps what it began with, wherever it goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import lease as leases
+from harness.backbones import set_training_mode
+from harness.files import encode_json, read_json, write_exclusive
+from harness.store import TrialFolder
+from harness.train.graph import EAGER_STEPS
+from harness.train.job import Control, Interrupted, TrialJob
+from harness.train.loop import Training
+
+ROUNDS = 5
+SECONDS = 0.3
+"""Of one side's steps in a round, about."""
+
+
+def settled(
+    job: TrialJob, folder: TrialFolder, device: torch.device, control: Control, resident: Tensor | None
+) -> TrialJob:
+    """The job with ``train.step`` as its study has it on this kind of device, measured now if nobody has.
+
+    Raises:
+        Interrupted: stopped from outside before anything was begun.
+    """
+    if job.train.step != "measured" or folder.checkpoint_path.exists():
+        return job
+    if job.study is None:
+        control.log("steps are not compiled: a trial outside of a study measures nothing")
+        return _with_step(job, "auto")
+    path = job.study.step_choice_path(re.sub(r"[^A-Za-z0-9]+", "-", device_kind(device)))
+    while not path.exists():
+        if control.stop.is_set():
+            raise Interrupted
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lease = leases.claim(path.parent)
+        if lease is None:
+            time.sleep(leases.POLL_SECONDS)
+            continue
+        try:
+            with leases.keep_alive(lease):
+                # The last owner may have finished between the two looks.
+                if not path.exists():
+                    found = measure(job, folder, device, control, resident)
+                    write_exclusive(path, encode_json({"device": device_kind(device), **found}))
+        finally:
+            lease.release("measured")
+    found = read_json(path, ("device", "choice", "reason"))
+    control.log(f"step: {found['choice']}, as recorded for {found['device']} ({found['reason']})")
+    return _with_step(job, found["choice"])
+
+
+def device_kind(device: torch.device) -> str:
+    """The model of a GPU, or the instruction set of a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+
+
+def measure(
+    job: TrialJob, folder: TrialFolder, device: torch.device, control: Control, resident: Tensor | None
+) -> dict[str, Any]:
+    """Steps of a training like this one, compiled and not, in turn; nothing of the trial itself is begun.
+
+    Returns:
+        ``choice`` (``auto`` or ``compiled``) and ``reason``, in words; where both sides ran also what ``decision``
+        gives, ``torch`` and ``threads``.
+    """
+    plain = _Side(Training(_with_step(job, "auto"), folder, device, control, resident))
+    if not plain.training.compilable:
+        return {"choice": "auto", "reason": "this method's steps are not compiled"}
+    compiled = _Side(Training(_with_step(job, "compiled"), folder, device, control, resident))
+    compiled.seconds(1)
+    network = compiled.training.context.compiled
+    if network is None or not network.works:
+        return {"choice": "auto", "reason": "compiling failed"}
+    # With these, libraries have chosen their algorithms, and a graph is recorded.
+    count = max(
+        1, round(SECONDS / (max(side.seconds(EAGER_STEPS + 2) for side in (plain, compiled)) / (EAGER_STEPS + 2)))
+    )
+    rounds = [(plain.seconds(count), compiled.seconds(count)) for _ in range(ROUNDS)]
+    speeds = {
+        "auto": [without / count for without, _ in rounds],
+        "compiled": [with_it / count for _, with_it in rounds],
+    }
+    return {
+        **decision(plain.training.total_steps, speeds, network.seconds),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def decision(steps: int, rounds: Mapping[str, Sequence[float]], compile_seconds: float) -> dict[str, Any]:
+    """What the measured times say; ``compiled`` where that saves more in one trial than compiling takes.
+
+    Each trial has to earn it alone: another configuration, or another process, may have to compile again.
+
+    Args:
+        steps: of one trial.
+        rounds: seconds a step of both sides, ``auto`` and ``compiled``, round by round.
+        compile_seconds: that the compiling took.
+    """
+    ratio = statistics.median(one / other for one, other in zip(rounds["auto"], rounds["compiled"], strict=True))
+    seconds = statistics.median(rounds["auto"])
+    saved = steps * seconds * (1 - 1 / ratio)
+    return {
+        "choice": "compiled" if saved > compile_seconds else "auto",
+        "reason": f"compiled {ratio:.2f} times as fast, {saved:.1f} s of a trial; compiling {compile_seconds:.1f} s",
+        "seconds_per_step": {name: statistics.median(times) for name, times in rounds.items()},
+        "ratio": ratio,
+        "compile_seconds": compile_seconds,
+        "steps": steps,
+    }
+
+
+class _Side:
+    """A training that is only timed."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self._numbers = itertools.cycle(range(training.total_steps))
+        self._batches = self._drawn()
+
+    def seconds(self, steps: int) -> float:
+        """Wall seconds of so many further steps."""
+        training = self.training
+        set_training_mode(training.model, training.method.batch_norm)
+        self._wait()
+        began = time.perf_counter()
+        for positions, number in itertools.islice(zip(self._batches, self._numbers, strict=True), steps):
+            training.step(positions, number)
+        self._wait()
+        return time.perf_counter() - began
+
+    def _drawn(self) -> Iterator[Tensor]:
+        training = self.training
+        size = training.job.train.batch_size
+        for epoch in itertools.count():
+            order = training.data.order(training.job.seed, epoch)
+            yield from torch.split(order[: training.steps_per_epoch * size], size)
+
+    def _wait(self) -> None:
+        if self.training.device.type == "cuda":
+            torch.cuda.synchronize(self.training.device)
+
+
+def _with_step(job: TrialJob, step: str) -> TrialJob:
+    return replace(job, train=job.train.merged({"step": step}))
