@@ -58,11 +58,6 @@ part card 90 "$python" -m benchmarks.card "${common[@]}" "${card[@]}" --out "$ou
 part throughput 240 "$python" -m benchmarks.throughput "${common[@]}" "${few[@]}" --synthetic "${throughput[@]}" \
     --methods "${methods[@]}" --out "$out/gpu_throughput.json"
 part packing 110 "$python" -m benchmarks.packing "${common[@]}" "${few[@]}" "${packing[@]}" --out "$out/gpu_packing.json"
-if [ "$quick" != quick ]; then
-    part compiled 100 "$python" -m benchmarks.throughput "${common[@]}" --synthetic --backbones resnet50 --sizes 224 \
-        --images 128 --rounds 3 --seconds 0.8 --methods full_finetune{,+compiled} gpaf{,+compiled} \
-        --out "$out/gpu_compiled.json"
-fi
 if command -v nvidia-cuda-mps-control > /dev/null && [ "$quick" != quick ]; then
     # With a daemon of our own, in a folder of our own: nobody else's settings change.
     CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d) CUDA_MPS_LOG_DIRECTORY=$(mktemp -d)
@@ -71,6 +66,11 @@ if command -v nvidia-cuda-mps-control > /dev/null && [ "$quick" != quick ]; then
     part "packing with MPS" 70 "$python" -m benchmarks.packing "${common[@]}" "${packing[@]}" --sizes 64 --out "$out/gpu_packing_mps.json"
     echo quit | timeout 10 nvidia-cuda-mps-control >> "$log" 2>&1
     unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+fi
+if [ "$quick" != quick ]; then
+    part compiled 100 "$python" -m benchmarks.throughput "${common[@]}" --synthetic --backbones resnet50 --sizes 224 \
+        --images 128 --rounds 3 --seconds 0.8 --methods full_finetune{,+compiled} gpaf{,+compiled} \
+        --out "$out/gpu_compiled.json"
 fi
 
 echo

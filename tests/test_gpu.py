@@ -59,6 +59,20 @@ def a_running_trial(run: RunDirectory, sweep: subprocess.Popen[str], without: se
 
 
 @pytest.mark.cuda
+def test_a_compiled_network_is_recorded_too(digits: Digits, tmp_path: Path) -> None:
+    losses = []
+    for step in ("compiled", "plain"):
+        made = job(digits, "bn_affine", train={"step": step, "epochs": 2, "precision": "fp32"})
+        folder, lines = TrialFolder(tmp_path / step, "search"), list[str]()
+        folder.create()
+        training = Training(made, folder, torch.device("cuda:0"), Control(log=lines.append))
+        losses.append(training.run().curve[-1]["train_loss"])
+        recorded = training.graph is not None and training.graph.recorded
+        assert (training.compiled, recorded) == (step == "compiled",) * 2, lines
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", ["full_finetune", "lora_c", "gpaf"])
 def test_recorded_steps_train_as_plain_ones(digits: Digits, tmp_path: Path, method: str) -> None:
     hp = {"execution": "triton"} if method == "gpaf" else {}

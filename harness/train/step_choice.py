@@ -7,6 +7,7 @@ recorded. A trial that goes on from a checkpoint keeps what it began with, where
 
 from __future__ import annotations
 
+import gc
 import itertools
 import re
 import statistics
@@ -37,7 +38,7 @@ def settled(
     """The job with ``train.step`` as its study has it on this kind of device, measured now if nobody has.
 
     Raises:
-        Interrupted: stopped from outside before anything was begun.
+        Interrupted: stopped from outside; nothing is begun.
     """
     if job.train.step != "measured" or folder.checkpoint_path.exists():
         return job
@@ -59,6 +60,7 @@ def settled(
                 if not path.exists():
                     found = measure(job, folder, device, control, resident)
                     write_exclusive(path, encode_json({"device": device_kind(device), **found}))
+                    _forget(device)
         finally:
             lease.release("measured")
     found = read_json(path, ("device", "choice", "reason"))
@@ -140,6 +142,8 @@ class _Side:
     def seconds(self, steps: int) -> float:
         """Wall seconds of so many further steps."""
         training = self.training
+        if training.control.stop.is_set():
+            raise Interrupted
         set_training_mode(training.model, training.method.batch_norm)
         self._wait()
         began = time.perf_counter()
@@ -158,6 +162,14 @@ class _Side:
     def _wait(self) -> None:
         if self.training.device.type == "cuda":
             torch.cuda.synchronize(self.training.device)
+
+
+def _forget(device: torch.device) -> None:
+    """Free the two trainings, so that they do not count as memory that a trial takes."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _with_step(job: TrialJob, step: str) -> TrialJob:
