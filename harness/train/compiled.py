@@ -89,8 +89,7 @@ def compile_network(
         cache: folder below which later processes find the kernels; None for torch's own.
         log: told how long it took, or why it is impossible; the network then ``works`` no more.
     """
-    if cache is not None and os.access(cache, os.W_OK):
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
+    _keep_kernels_in(cache)
     model = context.model
     network = CompiledNetwork(model, type(method), log)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -110,6 +109,15 @@ def compile_network(
     if network.works:
         log(f"network compiled in {network.seconds:.1f} s")
     return network
+
+
+def _keep_kernels_in(cache: Path | None) -> None:
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    # torch itself may have put its own folder there; a user's stays.
+    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if cache is not None and os.access(cache, os.W_OK) and given in (None, default_cache_dir()):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "compiled")
 
 
 def _function(method: type[Method]) -> Callable[[Model, Tensor], Tensor]:

@@ -83,8 +83,9 @@ def _lay_out(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Non
 
 def _convolve(stride: _Place, padding: _Place, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     single = images.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    batched = images.dim() == 4
-    geometry = _geometry(tuple(images.shape[2:]), tuple(weight.shape), stride, padding) if single and batched else None
+    # A compiler is to see the convolution.
+    plain = images.dim() == 4 and not torch.compiler.is_compiling()
+    geometry = _geometry(tuple(images.shape[2:]), tuple(weight.shape), stride, padding) if single and plain else None
     if geometry is None:
         return F.conv2d(images, weight, bias, stride, padding)
     value: Tensor = _Products.apply(images, weight, geometry)

@@ -344,14 +344,8 @@ class Training:
         return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
 
     def _report(self, step: int) -> None:
-        self.control.progress(
-            {
-                "step": step + 1,
-                "steps": self.total_steps,
-                "epoch": self.progress.epoch,
-                "epochs": self.job.train.epochs,
-            }
-        )
+        facts = {"step": step + 1, "steps": self.total_steps, "epoch": self.progress.epoch}
+        self.control.progress({**facts, "epochs": self.job.train.epochs})
 
     def _state(self) -> dict[str, Any]:
         progress = self.progress
