@@ -27,6 +27,7 @@ from analysis.words.appendix import appendix
 from analysis.words.phrases import network_phrase
 from harness.files import read_json
 from harness.store import RunDirectory
+from harness.trial_folder import step_choice_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def step_sentences(run: RunDirectory) -> Iterator[str]:
     """Where a measurement decided whether steps are compiled: what it decided, and why."""
     for study in run.studies():
         method, dataset = study.name.split("@")
-        for path in study.step_choice_paths():
+        for path in step_choice_paths(study.path):
             found = read_json(path, ("device", "choice", "reason"))
             steps = "compiled" if found["choice"] == "compiled" else "not compiled"
             yield f"{method} on {dataset}, {found['device']}: steps {steps}, as measured once ({found['reason']})."

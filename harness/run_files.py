@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.reading_ahead import each
 from harness.store import RunDirectory
+from harness.trial_folder import step_choice_paths
 
 _DECLARED = ("time", "declared")
 _SPEC = ("name", "methods", "datasets", "train", "search", "confirm", "launch")
@@ -51,7 +52,7 @@ def documents(run: RunDirectory) -> list[Document]:
     for study, expected in zip(studies, chosen, strict=True):
         found.append(Document(study.prior_path, ("run", "observations"), expected=False))
         found.append(Document(study.chosen_path, _CHOICE, expected=expected))
-        found += [Document(path, _STEP) for path in study.step_choice_paths()]
+        found += [Document(path, _STEP) for path in step_choice_paths(study.path)]
         found.append(Document(study.description_path, _STUDY))
     return found
 

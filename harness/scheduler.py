@@ -295,7 +295,7 @@ class Scheduler:
             seed=candidate.seed,
             cache=study.dataset.cache,
             schedule=tuple(request.get("schedule", ())),
-            study=study.folder,
+            study=study.folder.path,
         )
         judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
         task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)

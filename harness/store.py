@@ -11,7 +11,6 @@
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
     RUN/studies/METHOD@DATASET/prior.json          what an earlier run had found, where the search began from that
-    RUN/studies/METHOD@DATASET/steps/DEVICE/       whether steps are compiled on such devices, and who has measured it
     RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
     RUN/studies/METHOD@DATASET/again/0003-s1/      a trial: slot 3, one of the best, on a further tuning seed
     RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
@@ -141,14 +140,6 @@ class StudyFolder:
         yield from self.reevaluations()
         confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
         yield from sorted(confirm, key=lambda trial: trial.name.endswith(AGAIN))
-
-    def step_choice_path(self, device: str) -> Path:
-        """Where it is recorded whether steps are compiled on a kind of device, beside the leases of who measured."""
-        return self.path / "steps" / device / "choice.json"
-
-    def step_choice_paths(self) -> list[Path]:
-        """What is recorded of this, by kind of device."""
-        return sorted((self.path / "steps").glob("*/choice.json"))
 
     def choose(self, choice: Mapping[str, Any]) -> None:
         """Record the configuration that the search chose."""

@@ -3,7 +3,8 @@
 It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
 ``decisions.jsonl`` (a line a rung of the search), ``schedule.jsonl`` (where hyperparameters changed on the way: a line
 a change), ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means
-finished), ``log.txt`` and, where it was asked for, ``model.safetensors``. This module alone knows these names.
+finished), ``log.txt`` and, where it was asked for, ``model.safetensors``. Beside the trials of a study,
+``steps/DEVICE/choice.json`` says whether they are compiled on a kind of device. This module alone knows these names.
 """
 
 from __future__ import annotations
@@ -249,6 +250,16 @@ class TrialFolder:
     def sizes(self) -> dict[str, int]:
         """Bytes of each file, by name."""
         return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
+
+
+def step_choice_path(study: Path, device: str) -> Path:
+    """Where a study has it whether steps are compiled on a kind of device, beside the leases of who measured."""
+    return study / "steps" / device / "choice.json"
+
+
+def step_choice_paths(study: Path) -> list[Path]:
+    """What a study has of these, by kind of device."""
+    return sorted((study / "steps").glob("*/choice.json"))
 
 
 def _lines(entries: Sequence[Mapping[str, Any]]) -> bytes:

@@ -23,10 +23,11 @@ from harness.backbones import Model
 from harness.files import encode_json, read_json
 from harness.run_comparison import trial_differences
 from harness.spec import TrainSpec
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.store import RunDirectory, TrialFolder
 from harness.studies import Roots
 from harness.train import compiled, step_choice
 from harness.train.job import Control
+from harness.trial_folder import step_choice_path, step_choice_paths
 
 Network = Callable[[Model, Tensor], Tensor]
 
@@ -70,7 +71,7 @@ def test_a_measurement_decides_once_for_all_trials_of_a_study(
     run_inline(file, tmp_path / "run", shared_cache, report=False)
     assert len(measured) == 1
     (study,) = found.studies()
-    (path,) = study.step_choice_paths()
+    (path,) = step_choice_paths(study.path)
     assert read_json(path)["choice"] == "compiled"
     assert all(trial.result()["compiled"] for trial in study.every_trial())
     (again,) = study.repeats()
@@ -96,9 +97,9 @@ def test_both_sides_are_measured_and_the_trial_begins_as_if_they_had_not(
 ) -> None:
     put_in_place(monkeypatch, other_bits)
     monkeypatch.setattr(step_choice, "SECONDS", 0.01)
-    study = StudyFolder(tmp_path / "study")
+    study = tmp_path / "study"
     folder, result = run(job(digits, "full_finetune", train={"step": "measured"}, study=study), tmp_path / "measured")
-    (path,) = study.step_choice_paths()
+    (path,) = step_choice_paths(study)
     facts = read_json(path)
     assert facts["steps"] == result["steps"] and facts["seconds_per_step"].keys() == {"auto", "compiled"}
     assert result["compiled"] == (facts["choice"] == "compiled")
@@ -111,8 +112,8 @@ def test_a_trial_keeps_what_it_began_with(digits: Digits, tmp_path: Path, monkey
     undisturbed, _ = run(job(digits, "lora_c", train={"step": "compiled"}), tmp_path / "undisturbed")
     plain, _ = run(job(digits, "lora_c", train={"step": "plain"}), tmp_path / "plain")
     assert undisturbed.curve() != plain.curve()
-    study = StudyFolder(tmp_path / "study")
-    path = study.step_choice_path("cpu")
+    study = tmp_path / "study"
+    path = step_choice_path(study, "cpu")
     path.parent.mkdir(parents=True)
     path.write_bytes(encode_json({"device": "cpu", "choice": "compiled", "reason": "measured"}))
     kinds = iter(["cpu", *["another"] * 100])

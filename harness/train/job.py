@@ -15,7 +15,6 @@ from harness.method import Hyperparameters, Method
 from harness.metrics import METRICS
 from harness.search.rungs import Decision
 from harness.spec import TrainSpec
-from harness.store import StudyFolder
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class TrialJob:
     save_model: bool = False
     cache: Path | None = None
     """Folder of the decoded datasets, where features are kept for other trials; None keeps none."""
-    study: StudyFolder | None = None
-    """Where it is recorded whether the study's steps are compiled (``train.step: measured``)."""
+    study: Path | None = None
+    """Folder of the study, where it is recorded whether its steps are compiled (``train.step: measured``)."""
     schedule: Sequence[Mapping[str, Any]] = ()
     """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
 

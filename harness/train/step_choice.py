@@ -26,6 +26,7 @@ from harness.store import TrialFolder
 from harness.train.graph import EAGER_STEPS
 from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.loop import Training
+from harness.trial_folder import step_choice_path
 
 ROUNDS = 5
 SECONDS = 0.3
@@ -45,7 +46,7 @@ def settled(
     if job.study is None:
         control.log("steps are not compiled: a trial outside of a study measures nothing")
         return _with_step(job, "auto")
-    path = job.study.step_choice_path(re.sub(r"[^A-Za-z0-9]+", "-", device_kind(device)))
+    path = step_choice_path(job.study, re.sub(r"[^A-Za-z0-9]+", "-", device_kind(device)))
     while not path.exists():
         if control.stop.is_set():
             raise Interrupted
