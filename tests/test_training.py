@@ -17,12 +17,12 @@ from harness.backbones import Model
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Dataset
-from harness.method import Hyperparameters, Method
+from harness.method import Hyperparameters, Method, ParamGroup
 from harness.metrics import evaluate
 from harness.run_comparison import trial_differences
 from harness.store import TrialFolder
 from harness.train.job import Control, Interrupted, TrialJob
-from harness.train.step import schedule_factor
+from harness.train.step import build_optimizer, schedule_factor, set_learning_rates
 
 
 def run_in_pieces(made: TrialJob, path: Path, steps: int) -> TrialFolder:
@@ -187,3 +187,23 @@ def test_the_schedule_warms_up_and_falls_to_zero() -> None:
     factors = [schedule_factor(step, 100, 0.1) for step in range(100)]
     assert 0 < factors[0] < factors[5] < factors[9] < factors[10] == 1.0
     assert all(a > b for a, b in itertools.pairwise(factors[10:])) and 0 < factors[-1] < 0.001
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_a_step_does_not_depend_on_how_gradients_and_moments_lie_in_memory(kind: str) -> None:
+    """Torch's fused steps go by place alone; a method may set gradients, and a checkpoint come from another device."""
+    start, gradients = torch.randn(8, 4, 3, 3), torch.randn(3, 8, 4, 3, 3)
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        parameter = torch.nn.Parameter(start.clone(memory_format=torch.channels_last))
+        optimizer = build_optimizer(kind, [ParamGroup("all", [parameter], 0.1, 0.01)])
+        set_learning_rates(optimizer, 1.0)
+        for gradient in gradients:
+            parameter.grad = gradient.clone(memory_format=layout)
+            optimizer.step()
+            for name, moment in optimizer.state[parameter].items():
+                if isinstance(moment, torch.Tensor) and moment.dim():
+                    optimizer.state[parameter][name] = moment.clone(memory_format=layout)
+        ends.append(parameter.detach())
+    assert torch.equal(*ends)
+    assert not torch.equal(ends[0], start)
