@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import gc
 import math
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 AT_ONCE = 128
@@ -30,13 +32,32 @@ def each(look: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found
     Raises:
         Exception: the first that ``look`` raises.
     """
-    found, waits = [], []
+    found: list[_Found] = []
+    waits: list[float] = []
     with _no_collection(len(items)):
         for item in items[:TRIED]:
-            started, busy = time.perf_counter(), time.thread_time()
-            found.append(look(item))
-            waits.append((time.perf_counter() - started) - (time.thread_time() - busy))
+            with _timed(waits):
+                found.append(look(item))
         return found + _looked(look, items[TRIED:], min(waits, default=0.0))
+
+
+def waits_for(folder: Path) -> float:
+    """Seconds that one waits to be told whether a file is in a folder."""
+    waits: list[float] = []
+    for _ in range(TRIED):
+        # Of a name that was asked for before, a file server is not asked again.
+        path = folder / f".{secrets.token_hex(6)}"
+        with _timed(waits):
+            path.exists()
+    return min(waits)
+
+
+@contextmanager
+def _timed(waits: list[float]) -> Iterator[None]:
+    """Add the seconds that were waited, without those of work."""
+    started, busy = time.perf_counter(), time.thread_time()
+    yield
+    waits.append((time.perf_counter() - started) - (time.thread_time() - busy))
 
 
 def _looked(look: Callable[[_Item], _Found], rest: Sequence[_Item], wait: float) -> list[_Found]:

@@ -2,7 +2,7 @@
 
 It saves time and says nothing by itself. An entry counts as long as the files of its trial bear the stamps that they
 had when they were read; a file of the index that is missing, torn, edited or of another version counts for nothing.
-Small runs have none.
+Small runs have none, and none is begun where files are quick, as on a local disk: making it takes longer than it saves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from harness.files import TornFileError, parse_json, write_atomic
-from harness.reading_ahead import each
+from harness.reading_ahead import SLOW_SECONDS, each, waits_for
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 FORMAT = 1
@@ -51,6 +51,7 @@ class ResultIndex:
         self._path, self._root = run.index_path, f"{run.path}{os.sep}"
         self._entries = entries_of(self._path)
         self._saved = len(self._entries)
+        self._learns = self._saved > 0 or waits_for(run.path) >= SLOW_SECONDS
         self._new: dict[str, TrialFolder] = {}
         self._seen: dict[str, bytes] = {}
 
@@ -79,6 +80,8 @@ class ResultIndex:
             examine: reads the trial's files.
             now: as for ``contents``.
         """
+        if not self._learns:
+            return examine(trial)
         name, folder = self._name(trial), b""
         with suppress(FileNotFoundError):
             folder = _folder_stamp(trial.path.stat(), now)
@@ -141,7 +144,7 @@ class ResultIndex:
             status, content = trial.read_result()
         except FileNotFoundError:
             return None
-        if _settled(status, now):
+        if self._learns and _settled(status, now):
             self._remember(trial, Entry(_stamp(status), b"", content))
         return content
 

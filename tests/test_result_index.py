@@ -54,7 +54,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterat
         for name, value in (("METHODS", 2), ("DATASETS", 1), ("SEEDS", 2)):
             patch.setattr(scale, name, value)
         # Every look may write the index, and knows whatever is older than the tick of the clock.
-        for name, value in (("NEW_ENTRIES", 1), ("NEW_SHARE", 0.0), ("SETTLED_SECONDS", 0.0)):
+        limits = (("NEW_ENTRIES", 1), ("NEW_SHARE", 0.0), ("SETTLED_SECONDS", 0.0), ("SLOW_SECONDS", -1.0))
+        for name, value in limits:
             patch.setattr(harness.result_index, name, value)
         scale.make(folder / "run", TRIALS, roots)
         run = RunDirectory(folder / "run")
@@ -216,6 +217,12 @@ def test_when_it_is_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None
     index.contents(trials, time.time())
     index.save()
     assert not path.exists()
+
+
+def test_none_is_begun_where_files_are_quick(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.restore()
+    monkeypatch.setattr(harness.result_index, "SLOW_SECONDS", 60.0)
+    assert said(made)[2]["complete"] and not made.run.index_path.exists()
 
 
 def test_killed_while_it_is_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

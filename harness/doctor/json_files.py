@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from harness.files import parse_json
 
 WORDS = {
     "missing": "is missing",
@@ -31,11 +32,8 @@ def read(path: Path, required: Sequence[str] = ()) -> tuple[str | None, dict[str
         return "missing", {}
     if not content.strip():
         return "empty", {}
-    try:
-        value = json.loads(content.decode())
-    except ValueError:
-        return "torn", {}
-    if not isinstance(value, dict):
+    value = parse_json(content)
+    if value is None:
         return "torn", {}
     return ("other version" if any(key not in value for key in required) else None), value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +59,8 @@ def _faults(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[st
 
 def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
     """The curve; of a trial that is done it ends at the step at which the training did."""
+    from pydantic_core import from_json
+
     path = trial.curve_path
     try:
         content = path.read_bytes()
@@ -68,7 +69,7 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
             yield path, ("missing", WORDS["missing"])
         return
     try:
-        lines: list[Any] = [json.loads(line) for line in content.splitlines()]
+        lines: list[Any] = [from_json(line) for line in content.splitlines()]
     except ValueError:
         yield path, ("torn", WORDS["torn"])
         return
