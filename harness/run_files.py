@@ -48,11 +48,11 @@ def documents(run: RunDirectory) -> list[Document]:
     for folder, required in (("splits", ("train", "val", "test")), ("cards", ("name", "split"))):
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
         found += [Document(path, required) for path in sorted(paths)]
-    chosen = each(lambda study: bool(study.trials("confirm")), studies)
-    for study, expected in zip(studies, chosen, strict=True):
+    looked = each(lambda study: (bool(study.trials("confirm")), step_choice_paths(study.path)), studies)
+    for study, (expected, steps) in zip(studies, looked, strict=True):
         found.append(Document(study.prior_path, ("run", "observations"), expected=False))
         found.append(Document(study.chosen_path, _CHOICE, expected=expected))
-        found += [Document(path, _STEP) for path in step_choice_paths(study.path)]
+        found += [Document(path, _STEP) for path in steps]
         found.append(Document(study.description_path, _STUDY))
     return found
 
