@@ -194,10 +194,14 @@ def test_hostile_words_arrive_as_they_were(stand_in_slurm: StandIn, tmp_path: Pa
 def test_an_array_shares_gpus_and_keeps_to_its_limit(stand_in_slurm: StandIn, tmp_path: Path) -> None:
     body = 'echo $SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_JOB_ID $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES "$X"; '
     words = ["--array=0-4%3", "--gres=gpu:tiny:1", f"--output={tmp_path}/%A_%a", "--export=ALL,X=y z"]
-    begin = "date +%s.%N; sleep 0.4; date +%s.%N"
+    gate = tmp_path / "gate"
+    begin = f"date +%s.%N; until [ -e '{gate}' ]; do sleep 0.05; done; sleep 0.4; date +%s.%N"
     job = submitted(stand_in_slurm.run, *words, f"--wrap={body}{begin}")
     after = submitted(stand_in_slurm.run, f"--dependency=afterany:{job}", "--wrap=true", "--output=/dev/null")
     assert stand_in_slurm.run("squeue", "-h", f"-j{after}", "-o%T %r").stdout == "PENDING Dependency\n"
+    for task in range(2):
+        lines_of(tmp_path / f"{job}_{task}", 2)
+    gate.touch()
     stand_in_slurm.wait_for(after, "COMPLETED")
     spans, ids, places = [], [], []
     for task in range(5):
@@ -325,8 +329,11 @@ def test_a_job_may_have_two_copies_and_may_run_twice(stand_in_slurm: StandIn, tm
 
 
 def test_a_silent_controller_and_limits(stand_in_slurm: StandIn, tmp_path: Path) -> None:
-    first = submitted(stand_in_slurm.run, "--wrap=sleep 0.5", "--output=/dev/null")
+    gate = tmp_path / "gate"
+    wait = f"--wrap=until [ -e '{gate}' ]; do sleep 0.05; done"
+    first = submitted(stand_in_slurm.run, wait, "--output=/dev/null")
     second = submitted(stand_in_slurm.run, f"--dependency=afterany:{first}", "--wrap=true", "--output=/dev/null")
+    stand_in_slurm.wait_for(first, "RUNNING")
     stand_in_slurm.controller_down()
     silent = "Unable to contact slurm controller (connect failure)"
     expected = {
@@ -340,6 +347,7 @@ def test_a_silent_controller_and_limits(stand_in_slurm: StandIn, tmp_path: Path)
     for command, words in expected.items():
         done = stand_in_slurm.run(*command.split())
         assert done.returncode and done.stderr.strip() == words
+    gate.touch()
     stand_in_slurm.wait_for(first, "COMPLETED")
     assert ends(stand_in_slurm, first) == ["COMPLETED"]
     assert stand_in_slurm.jobs()[second].state == "PENDING"
