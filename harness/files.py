@@ -84,6 +84,23 @@ def update_json(path: Path, value: Any) -> None:
     update(path, encode_json(value))
 
 
+def read_with_status(path: str) -> tuple[os.stat_result, bytes]:
+    """A small file: its status before it was read, and what it holds.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    # By descriptor, in half the time of a stream, which asks for the place and the kind of the file too.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status, content = os.fstat(descriptor), b""
+        while more := os.read(descriptor, 1 << 16):
+            content += more
+        return status, content
+    finally:
+        os.close(descriptor)
+
+
 def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     """Read a JSON object that has at least the ``required`` keys.
 

@@ -68,7 +68,9 @@ class ResultIndex:
         """The same without a look at those that ``examined`` has just looked at; nothing new is remembered."""
         return each(lambda trial: self._seen.get(self._name(trial)) or self._content(trial, None), trials)
 
-    def examined(self, trial: TrialFolder, examine: Callable[[TrialFolder], list[_Found]], now: float) -> list[_Found]:
+    def examined(
+        self, trial: TrialFolder, examine: Callable[[TrialFolder, bytes | None], list[_Found]], now: float
+    ) -> list[_Found]:
         """What ``examine`` finds wrong with the files of a trial.
 
         It is not asked where it found nothing before and neither the result nor the folder has another stamp since:
@@ -77,21 +79,19 @@ class ResultIndex:
 
         Args:
             trial: of the run.
-            examine: reads the trial's files.
+            examine: reads the trial's other files; given what the file of the result holds, None where there is none.
             now: as for ``contents``.
         """
-        if not self._learns:
-            return examine(trial)
         name, folder = self._name(trial), b""
         with suppress(FileNotFoundError):
-            folder = _folder_stamp(trial.path.stat(), now)
+            folder = _folder_stamp(trial.path.stat(), now) if self._learns else b""
             known = self._entries.get(name)
             if folder and known is not None and known.folder == folder and known.result == _result_stamp(trial):
                 self._seen[name] = known.content
                 return []
         # Read before: what changes meanwhile has another stamp then.
         content = self._content(trial, now)
-        found = examine(trial)
+        found = examine(trial, content)
         if content is not None:
             self._seen[name] = content
         entry = self._entries.get(name)

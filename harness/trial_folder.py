@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
-from harness.files import TornFileError, encode_json, parse_json, read_json, write_atomic, write_exclusive
+from harness.files import (
+    TornFileError,
+    encode_json,
+    parse_json,
+    read_json,
+    read_with_status,
+    write_atomic,
+    write_exclusive,
+)
 from harness.spent import Spent, recorded, spent
 
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["source", "search", "confirm"]
 
+REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
 RESULT = "result.json"
 
 
@@ -86,7 +95,7 @@ class TrialFolder:
     @property
     def request_path(self) -> Path:
         """Where it lies what is to run."""
-        return self.path / "trial.json"
+        return self.path / REQUEST
 
     def request(self) -> dict[str, Any]:
         """What is to run.
@@ -131,17 +140,17 @@ class TrialFolder:
     @property
     def decisions_path(self) -> Path:
         """Where the decisions of the search lie."""
-        return self.path / "decisions.jsonl"
+        return self.path / DECISIONS
 
     @property
     def schedule_path(self) -> Path:
         """Where the changes of hyperparameters on the way lie."""
-        return self.path / "schedule.jsonl"
+        return self.path / SCHEDULE
 
     @property
     def curve_path(self) -> Path:
         """Where the curve lies."""
-        return self.path / "curve.jsonl"
+        return self.path / CURVE
 
     @property
     def checkpoint_path(self) -> Path:
@@ -233,9 +242,18 @@ class TrialFolder:
         Raises:
             FileNotFoundError: the trial is not finished.
         """
-        descriptor = os.open(f"{self.path}/{RESULT}", os.O_RDONLY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as stream:
-            return os.fstat(descriptor), stream.read()
+        return read_with_status(f"{self.path}/{RESULT}")
+
+    def content(self, name: str) -> bytes | None:
+        """What the file of this name holds; None where there is none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            return read_with_status(f"{self.path}/{name}")[1]
+        except FileNotFoundError:
+            return None
 
     def spent(self) -> Spent:
         """What the attempts so far cost; of a finished trial as its result says, without looking at leases.

@@ -15,6 +15,7 @@ from harness.spec_loading import load_sweep
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
 from harness.tasks import Task
+from harness.trial_folder import RESULT
 
 
 @pytest.fixture
@@ -98,5 +99,6 @@ def test_a_result_that_lost_its_request_counts_and_is_reported(study: Study) -> 
     after = Scheduler([study], retries=1)
     assert claimed(after).folder == study.folder.search_trial(1, 0)
     assert after.state(study.name).known[0].hyperparameters == task.request["hyperparameters"]
-    (missing,) = (finding for finding in examine(task.folder, False) if finding.place == task.folder.request_path)
+    found = examine(task.folder, task.folder.content(RESULT), thorough=False)
+    (missing,) = (finding for finding in found if finding.place == task.folder.request_path)
     assert missing.kind == "missing" and task.folder.result_path in missing.aside

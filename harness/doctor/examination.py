@@ -12,12 +12,13 @@ from harness.lease import server_now
 from harness.reading_ahead import each
 from harness.result_index import ResultIndex
 from harness.store import RunDirectory, TrialFolder
+from harness.trial_folder import RESULT
 
 
 def damage(run: RunDirectory) -> Iterator[Finding]:
     """Files that do not hold what their names promise: what a sweep cannot go on with. Everything is read."""
     # A study without its description is not looked into, so that a killed repair is found out by the next.
-    for found in each(lambda trial: list(trial_files.examine(trial, thorough=True)), list(run.trials())):
+    for found in each(_thorough, list(run.trials())):
         yield from found
     yield from _damaged_documents(run)
 
@@ -36,8 +37,12 @@ def new_damage(run: RunDirectory, results: ResultIndex) -> Iterator[Finding]:
     yield from _damaged_documents(run)
 
 
-def _glance(trial: TrialFolder) -> list[Finding]:
-    return list(trial_files.examine(trial, thorough=False))
+def _glance(trial: TrialFolder, result: bytes | None) -> list[Finding]:
+    return list(trial_files.examine(trial, result, thorough=False))
+
+
+def _thorough(trial: TrialFolder) -> list[Finding]:
+    return list(trial_files.examine(trial, trial.content(RESULT), thorough=True))
 
 
 def _damaged_documents(run: RunDirectory) -> Iterator[Finding]:
@@ -85,7 +90,7 @@ def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: 
 
 def _trial(trial: TrialFolder) -> Iterator[Finding]:
     writable = folders.unwritable(trial.path) is None
-    yield from trial_files.examine(trial, thorough=True)
+    yield from _thorough(trial)
     yield from trial_files.orphaned(trial)
     if writable:
         yield from trial_files.lost(trial)

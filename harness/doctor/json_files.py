@@ -27,8 +27,14 @@ def read(path: Path, required: Sequence[str] = ()) -> tuple[str | None, dict[str
         OSError: it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        return judged(path.read_bytes(), required)
     except FileNotFoundError:
+        return judged(None, required)
+
+
+def judged(content: bytes | None, required: Sequence[str] = ()) -> tuple[str | None, dict[str, Any]]:
+    """The same of what the file holds; None where it is missing."""
+    if content is None:
         return "missing", {}
     if not content.strip():
         return "empty", {}

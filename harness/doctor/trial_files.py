@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.doctor.finding import Finding
-from harness.doctor.json_files import WORDS, lacking, read
+from harness.doctor.json_files import WORDS, judged, lacking
 from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
+from harness.files import parse_json
 from harness.store import TrialFolder
+from harness.trial_folder import CURVE, DECISIONS, REQUEST, SCHEDULE
 
 _ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
 _REQUEST = (*_ASKED, "conditioned_on", "threads")
@@ -18,14 +20,15 @@ _DONE = ("metrics", "epochs", "steps", "time")
 AGAIN = "the sweep then trains the trial again"
 
 
-def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
+def examine(trial: TrialFolder, result: bytes | None, thorough: bool) -> Iterator[Finding]:
     """Everything that is wrong with the files of a trial, the lease apart.
 
     Args:
         trial: the trial.
+        result: what the file of its result holds; None while there is none.
         thorough: read whole checkpoints and predictions.
     """
-    faults = dict(_faults(trial, thorough))
+    faults = dict(_faults(trial, result, thorough))
     finished = bool(faults) and trial.finished
     for path, (kind, what) in faults.items():
         aside = _with_companions(trial, path, finished)
@@ -35,9 +38,9 @@ def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
         yield Finding(kind, path, what, remedy, aside=aside, trial=trial, damage=True)
 
 
-def _faults(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
-    asked_fault, asked = read(trial.request_path, _REQUEST)
-    result_fault, result = read(trial.result_path, ("status", *_ASKED))
+def _faults(trial: TrialFolder, content: bytes | None, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+    asked_fault, asked = judged(trial.content(REQUEST), _REQUEST)
+    result_fault, result = judged(content, ("status", *_ASKED))
     if asked_fault == "missing" and not (trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()):
         return
     if asked_fault is not None:
@@ -61,13 +64,12 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
     """The curve; of a trial that is done it ends at the step at which the training did."""
     from pydantic_core import from_json
 
-    path = trial.curve_path
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    content = trial.content(CURVE)
+    if content is None:
         if result is not None:
-            yield path, ("missing", WORDS["missing"])
+            yield trial.curve_path, ("missing", WORDS["missing"])
         return
+    path = trial.curve_path
     try:
         lines: list[Any] = [from_json(line) for line in content.splitlines()]
     except ValueError:
@@ -83,11 +85,10 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
 
 def _lines(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
     """What else is written line by line."""
-    for path, lines in ((trial.decisions_path, trial.decisions), (trial.schedule_path, trial.schedule)):
-        try:
-            lines()
-        except ValueError:
-            yield path, ("torn", WORDS["torn"])
+    for name in (DECISIONS, SCHEDULE):
+        content = trial.content(name)
+        if content is not None and any(parse_json(line) is None for line in content.splitlines()):
+            yield trial.path / name, ("torn", WORDS["torn"])
 
 
 def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
