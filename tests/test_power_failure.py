@@ -15,7 +15,6 @@ from harness.spec_loading import load_sweep
 from harness.store import RunDirectory
 from harness.studies import Planner, Roots, Study
 from harness.tasks import Task
-from harness.trial_folder import RESULT
 
 
 @pytest.fixture
@@ -99,6 +98,6 @@ def test_a_result_that_lost_its_request_counts_and_is_reported(study: Study) -> 
     after = Scheduler([study], retries=1)
     assert claimed(after).folder == study.folder.search_trial(1, 0)
     assert after.state(study.name).known[0].hyperparameters == task.request["hyperparameters"]
-    found = examine(task.folder, task.folder.content(RESULT), thorough=False)
+    found = examine(task.folder, thorough=False)
     (missing,) = (finding for finding in found if finding.place == task.folder.request_path)
     assert missing.kind == "missing" and task.folder.result_path in missing.aside

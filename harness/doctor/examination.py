@@ -12,13 +12,12 @@ from harness.lease import server_now
 from harness.reading_ahead import each
 from harness.result_index import ResultIndex
 from harness.store import RunDirectory, TrialFolder
-from harness.trial_folder import RESULT
 
 
 def damage(run: RunDirectory) -> Iterator[Finding]:
     """Files that do not hold what their names promise: what a sweep cannot go on with. Everything is read."""
     # A study without its description is not looked into, so that a killed repair is found out by the next.
-    for found in each(_thorough, list(run.trials())):
+    for found in each(lambda trial: list(trial_files.examine(trial, thorough=True)), list(run.trials())):
         yield from found
     yield from _damaged_documents(run)
 
@@ -38,11 +37,7 @@ def new_damage(run: RunDirectory, results: ResultIndex) -> Iterator[Finding]:
 
 
 def _glance(trial: TrialFolder, result: bytes | None) -> list[Finding]:
-    return list(trial_files.examine(trial, result, thorough=False))
-
-
-def _thorough(trial: TrialFolder) -> list[Finding]:
-    return list(trial_files.examine(trial, trial.content(RESULT), thorough=True))
+    return list(trial_files.examine_beside(trial, result, thorough=False))
 
 
 def _damaged_documents(run: RunDirectory) -> Iterator[Finding]:
@@ -90,7 +85,7 @@ def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: 
 
 def _trial(trial: TrialFolder) -> Iterator[Finding]:
     writable = folders.unwritable(trial.path) is None
-    yield from _thorough(trial)
+    yield from trial_files.examine(trial, thorough=True)
     yield from trial_files.orphaned(trial)
     if writable:
         yield from trial_files.lost(trial)

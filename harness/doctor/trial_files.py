@@ -11,7 +11,7 @@ from harness.doctor.json_files import WORDS, judged, lacking
 from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
 from harness.files import parse_json
 from harness.store import TrialFolder
-from harness.trial_folder import CURVE, DECISIONS, REQUEST, SCHEDULE
+from harness.trial_folder import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE
 
 _ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
 _REQUEST = (*_ASKED, "conditioned_on", "threads")
@@ -20,14 +20,18 @@ _DONE = ("metrics", "epochs", "steps", "time")
 AGAIN = "the sweep then trains the trial again"
 
 
-def examine(trial: TrialFolder, result: bytes | None, thorough: bool) -> Iterator[Finding]:
+def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
     """Everything that is wrong with the files of a trial, the lease apart.
 
     Args:
         trial: the trial.
-        result: what the file of its result holds; None while there is none.
         thorough: read whole checkpoints and predictions.
     """
+    yield from examine_beside(trial, trial.content(RESULT), thorough)
+
+
+def examine_beside(trial: TrialFolder, result: bytes | None, thorough: bool) -> Iterator[Finding]:
+    """The same where it is known what the file of the result holds; None where there is none."""
     faults = dict(_faults(trial, result, thorough))
     finished = bool(faults) and trial.finished
     for path, (kind, what) in faults.items():
