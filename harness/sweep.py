@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.launch.inline import InlineWorker
+    from harness.launch.loading import Loading
     from harness.launch.pool import WorkerPool
     from harness.launch.ray import RayWorkers
     from harness.plugins import Catalogue
@@ -97,19 +99,34 @@ def sweep(arguments: argparse.Namespace) -> int:
         from harness.store import RunDirectory
 
         return cancel(RunDirectory(arguments.run_dir or Path("runs") / loaded.spec.name), console)
-    with console.status("loading plugins"):
-        catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
-    check_against(loaded.spec, catalogue, loaded.place)
-    check_backbones(loaded.spec, loaded.place)
-    if arguments.dry_run:
+    if arguments.probe and not arguments.dry_run:
+        raise RequestError("--probe: belongs to --dry-run; a sweep needs no probe")
+    with ExitStack() as stack:
+        loading = None if arguments.dry_run else _loading(loaded.spec, stack)
+        with console.status("loading plugins"):
+            catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
+        check_against(loaded.spec, catalogue, loaded.place)
+        check_backbones(loaded.spec, loaded.place)
+        if not arguments.dry_run:
+            return _run(arguments, loaded.spec, catalogue, console, loading)
         if loaded.spec.launch.kind == "slurm":
             from harness.launch.slurm import profile_of
 
             profile_of(loaded.spec)
         return _preview(arguments, loaded.spec, catalogue, console)
-    if arguments.probe:
-        raise RequestError("--probe: belongs to --dry-run; a sweep needs no probe")
-    return _run(arguments, loaded.spec, catalogue, console)
+
+
+def _loading(spec: SweepSpec, stack: ExitStack) -> Loading | None:
+    """What loads the packages of local workers from now on, until the stack is closed or workers take it over."""
+    from harness.launch.local import begin_loading
+    from harness.search import engine_class
+
+    if spec.launch.kind != "local" or engine_class(spec.search).driven:
+        return None
+    loading = begin_loading(spec.launch)
+    if loading is not None:
+        stack.callback(loading.close)
+    return loading
 
 
 def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console) -> int:
@@ -138,7 +155,9 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
     return EXIT_DONE
 
 
-def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console) -> int:
+def _run(
+    arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console, loading: Loading | None
+) -> int:
     from harness.environment import capture, uncommitted_changes
     from harness.planning import plan_run
     from harness.plugins import Catalogue
@@ -157,7 +176,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
     run.create()
     submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
     # What has begun is left alone until it is clear that this request goes on with it.
-    workers = _workers(run, spec, roots) if submit is None and not begun else None
+    workers = _workers(run, spec, roots, loading) if submit is None and not begun else None
     index = ResultIndex(run)
     try:
         studies = plan_run(
@@ -183,7 +202,7 @@ def _run(arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, cons
             code = submit(scheduler)
             if code is not None:
                 return code
-        elif _launch(workers or _workers(run, spec, roots), scheduler, console):
+        elif _launch(workers or _workers(run, spec, roots, loading), scheduler, console):
             console.print("interrupted; the same command goes on from here")
             return EXIT_INTERRUPTED
     page = refresh_report(run)
@@ -231,7 +250,9 @@ def same_command(arguments: argparse.Namespace) -> list[str]:
     return ["python", "-m", "harness.sweep", str(arguments.file), *(word for pair in given for word in pair)]
 
 
-def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker | WorkerPool | RayWorkers:
+def _workers(
+    run: RunDirectory, spec: SweepSpec, roots: Roots, loading: Loading | None
+) -> InlineWorker | WorkerPool | RayWorkers:
     """The workers of this launch, which begin to load their modules."""
     from harness.code_snapshot import environment, take_snapshot
     from harness.launch.inline import InlineWorker
@@ -246,7 +267,7 @@ def _workers(run: RunDirectory, spec: SweepSpec, roots: Roots) -> InlineWorker |
         from harness.launch.ray import RayWorkers, nodes_of_allocation
 
         return RayWorkers(run, spec.launch, roots, *nodes_of_allocation())
-    workers = local_workers(run, spec.launch, roots)
+    workers = local_workers(run, spec.launch, roots, loading=loading)
     workers.prepare()
     return workers
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
+from harness.launch.loading import Loading
 from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool, worker_environment
-from harness.launch.starting import ProcessStarter, starter
+from harness.launch.starting import ProcessStarter, can_be_forked, starter
 from harness.spec import LaunchSpec
 from harness.store import RunDirectory
 from harness.studies import Roots
@@ -15,12 +17,26 @@ from harness.studies import Roots
 MOST_ON_CPU = 8
 
 
+def begin_loading(launch: LaunchSpec) -> Loading | None:
+    """Let a process load what workers of a launch on this machine will need; None where none could be forked.
+
+    Nothing has to be known of the run yet, and torch is not asked for devices, which takes seconds: if there turn out
+    to be others than this system shows, the process is of no use.
+    """
+    return Loading(worker_environment(places(launch, _shown_devices())[2])) if can_be_forked() else None
+
+
 def local_workers(
-    run: RunDirectory, launch: LaunchSpec, roots: Roots, further: Sequence[Sequence[str]] = ()
+    run: RunDirectory,
+    launch: LaunchSpec,
+    roots: Roots,
+    further: Sequence[Sequence[str]] = (),
+    loading: Loading | None = None,
 ) -> WorkerPool:
     """The workers of one launch on this machine, not yet started.
 
     Args:
+        loading: what loads packages for them already.
         further: for each further node, which is like this one, the beginning of a command that runs the rest there.
     """
     devices, count, threads = places(launch)
@@ -29,13 +45,18 @@ def local_workers(
     if launch.trials_per_device == "auto" and launch.workers == "auto" and devices != ["cpu"] and not further:
         packing = Packing(most_workers(len(devices), len(os.sched_getaffinity(0))))
     environment = worker_environment(threads)
-    starters = [starter(environment), *(ProcessStarter(environment, prefix=prefix) for prefix in further)]
+    starters = [starter(environment, loading), *(ProcessStarter(environment, prefix=prefix) for prefix in further)]
     return WorkerPool(run, roots, count, threads, devices, str(os.getpid()), run.workers, share, starters, packing)
 
 
-def places(launch: LaunchSpec) -> tuple[list[str], int, int]:
-    """Devices of this machine, workers that a launch has on it, and CPU threads of each."""
-    devices = available_devices()
+def places(launch: LaunchSpec, devices: list[str] | None = None) -> tuple[list[str], int, int]:
+    """Devices of this machine, workers that a launch has on it, and CPU threads of each.
+
+    Args:
+        launch: the launch.
+        devices: of this machine; None to ask torch for them.
+    """
+    devices = available_devices() if devices is None else devices
     cores = len(os.sched_getaffinity(0))
     fitting = min(MOST_ON_CPU, cores) if devices == ["cpu"] else len(devices) * least(launch.trials_per_device)
     count = fitting if launch.workers == "auto" else launch.workers
@@ -48,3 +69,12 @@ def available_devices() -> list[str]:
     import torch
 
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
+
+
+def _shown_devices() -> list[str]:
+    """What ``available_devices`` will probably say, without torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+    if visible is not None:
+        count = min(count, sum(1 for name in visible.split(",") if name.strip()))
+    return [f"cuda:{index}" for index in range(count)] or ["cpu"]

@@ -1,8 +1,9 @@
 """A process that has loaded all that workers need, and forks each of them from itself in milliseconds.
 
-Started by ``ForkStarter`` as ``python -m harness.launch.preloaded``. It runs no trial, opens no file of a run and uses
-no device: threads and what a GPU's driver keeps do not survive a fork. A worker is its grandchild, whose parent ends at
-once, so that Linux makes it the launcher's child (see ``harness.launch.starting``); neither dies with the other.
+What ``harness.launch.load_packages`` becomes when it is told where our code is. It runs no trial, opens no file of a
+run and uses no device: threads and what a GPU's driver keeps do not survive a fork. A worker is its grandchild, whose
+parent ends at once, so that Linux makes it the launcher's child (see ``harness.launch.starting``); neither dies with
+the other.
 
 It reads a request a line, ``{"log": FILE, "arguments": [...]}``, and answers each with the worker's process id.
 """
@@ -18,16 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-MODULES = (
-    "harness.worker",
-    "harness.train.run",
-    "harness.scheduler",
-    "optuna",
-    # Itself of a second, and torch's optimisers and torchvision load it at the first use.
-    "torch._dynamo",
-    "torchvision",
-)
-"""What a worker loads before its first step, whatever it trains."""
+MODULES = ("harness.worker", "harness.train.run", "harness.scheduler")
+"""What a worker loads of ours before its first step, whatever it trains; packages were loaded before."""
 
 READY = b"ready\n"
 WORKER_NAME = "gpaf-worker"

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import psutil
 
+from harness.launch.loading import Loading
 from harness.launch.preloaded import READY, WORKER_NAME
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -126,10 +127,11 @@ class ForkStarter:
 
     Args:
         environment: variables of every worker.
+        loading: a process that loads packages already, and suits them; this one's from now on.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: Mapping[str, str], loading: Loading | None = None) -> None:
+        self._environment, self._loading = environment, loading
         self._server: subprocess.Popen[bytes] | None = None
         self._ready = False
 
@@ -140,15 +142,8 @@ class ForkStarter:
         self._ready = False
         _adopt_descendants(True)
         # Where it fails, the worker that is then started from scratch says why.
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "harness.launch.preloaded"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._environment,
-            start_new_session=True,
-            bufsize=0,
-        )
+        loading, self._loading = self._loading or Loading(self._environment), None
+        self._server = loading.become(self._environment)
 
     def wait_until_ready(self) -> None:
         """Wait until the modules are loaded."""
@@ -170,6 +165,8 @@ class ForkStarter:
 
     def close(self) -> None:
         """End the process that is forked; workers go on."""
+        if self._loading is not None:
+            self._loading.close()
         if self._server is not None:
             self._server.kill()
             with self._server:
@@ -236,10 +233,23 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(got)
 
 
-def starter(environment: Mapping[str, str]) -> Starter:
-    """The fastest way to start workers that this system has."""
-    can_fork = sys.platform == "linux" and _adopt_descendants(False)
-    return ForkStarter(environment) if can_fork else ProcessStarter(environment)
+def starter(environment: Mapping[str, str], loading: Loading | None = None) -> Starter:
+    """The fastest way to start workers that this system has.
+
+    Args:
+        environment: variables of every worker.
+        loading: a process that loads packages already; it is ended if it cannot be used.
+    """
+    can_fork = can_be_forked()
+    if loading is not None and not (can_fork and loading.suits(environment)):
+        loading.close()
+        loading = None
+    return ForkStarter(environment, loading) if can_fork else ProcessStarter(environment)
+
+
+def can_be_forked() -> bool:
+    """Whether this system lets a process adopt the workers that another one forks."""
+    return sys.platform == "linux" and _adopt_descendants(False)
 
 
 def _adopt_descendants(wanted: bool) -> bool:

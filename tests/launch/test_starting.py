@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from home import Home
 from tiny import environment
 
+from harness.launch.loading import SCRIPT, Loading
 from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter
 from harness.lease import claim
 from harness.worker_report import EXIT_STOPPED, read_report
@@ -47,7 +50,7 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
 
     first, second = start("first")[0], start("second")[0]
     living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    forked = [child for child in living if "harness.launch.preloaded" in child.cmdline()]
+    forked = [child for child in living if str(SCRIPT) in child.cmdline()]
     (server,) = [child for child in forked if not is_worker(child)]
     for worker in (first, second):
         process = psutil.Process(worker.pid)
@@ -64,8 +67,39 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
     third, log = start("third")
     assert psutil.Process(third.pid).cmdline()[1:3] == ["-m", "harness.worker"], "from scratch, as the server is gone"
     fourth, _ = start("fourth")
-    assert "harness.launch.preloaded" in psutil.Process(fourth.pid).cmdline()
+    assert str(SCRIPT) in psutil.Process(fourth.pid).cmdline()
     for worker in (third, fourth):
         worker.terminate()
         assert worker.wait(60) == EXIT_STOPPED
     assert log.read_text() == ""
+
+
+def test_a_process_begun_before_the_run_runs_the_copy(tmp_path: Path) -> None:
+    # What stands for the copy in a run directory says so, beside all that there is.
+    copy = tmp_path / "copy"
+    (copy / "harness").mkdir(parents=True)
+    (copy / "harness" / "__init__.py").write_text("")
+    (copy / "harness" / "launch").mkdir()
+    (copy / "harness" / "launch" / "__init__.py").write_text("")
+    says = "import os, sys\nprint(os.environ['MARK'], os.environ['OMP_NUM_THREADS'], 'torchvision' in sys.modules)\n"
+    (copy / "harness" / "launch" / "preloaded.py").write_text(says)
+    early = {**os.environ, "OMP_NUM_THREADS": "3"}
+    loading = Loading(early)
+    assert not loading.suits({**early, "OMP_NUM_THREADS": "2"}) and loading.suits(early)
+    path = os.pathsep.join((str(copy), early.get("PYTHONPATH", "")))
+    process = loading.become({**early, "MARK": "copied", "PYTHONPATH": path})
+    loading.close()
+    said, _ = process.communicate(timeout=120)
+    assert said == b"copied 3 True\n" and process.returncode == 0
+
+
+def test_a_refused_request_leaves_nothing_loading(tmp_path: Path) -> None:
+    loading = Loading(os.environ)
+    (child,) = (one for one in psutil.Process().children() if str(SCRIPT) in one.cmdline())
+    loading.close()
+    assert not child.is_running() and not loading.suits(os.environ)
+    # Where the launcher is killed, its end of the pipe closes.
+    told = subprocess.run(
+        [sys.executable, "-P", str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True
+    )
+    assert told.stdout == b""
