@@ -38,6 +38,8 @@ from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.sweep_rivals import LR, RANK, SCALE, Plan
 from harness.data.cache import default_data_root
+from harness.errors import RequestError, run_command
+from harness.identity import differences
 from harness.store import RunDirectory
 
 METHODS = ("full_finetune", "lora_c", "bn_affine", "linear_probe")
@@ -155,11 +157,18 @@ def one_round(plan: Plan, sides: Sequence[str], work: Path, trained: dict[str, i
 
 
 def earlier(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """What earlier commands with the same settings have recorded."""
-    record = json.loads(path.read_text()) if path is not None and path.exists() else {}
-    if record.get("settings") == settings:
-        return {"commands": record["commands"], "rounds": record["rounds"], "trained": record["trained"]}
-    return {"commands": [], "rounds": [], "trained": {}}
+    """What earlier commands have recorded.
+
+    Raises:
+        RequestError: they had other settings.
+    """
+    if path is None or not path.exists():
+        return {"commands": [], "rounds": [], "trained": {}}
+    record: dict[str, Any] = json.loads(path.read_text())
+    changed = differences(record["settings"], settings)
+    if changed:
+        raise RequestError(f"{path}: was measured otherwise ({'; '.join(changed)}); choose another file with --out")
+    return {key: record[key] for key in ("commands", "rounds", "trained")}
 
 
 def next_round(rounds: list[dict[str, float]], sides: Sequence[str]) -> dict[str, float]:
@@ -172,7 +181,7 @@ def next_round(rounds: list[dict[str, float]], sides: Sequence[str]) -> dict[str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, record; 1 where the requirement is not met."""
+    """Measure, print, record; 1 where the requirement is not met, 2 where the request is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description="A sweep beside Optuna and Ray.")
     parser.add_argument(
         "--trials", type=int, default=11, help="of each method's search, to which one comes (default: %(default)s)"
@@ -188,6 +197,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--add", action="store_true", help="keep the rounds that were recorded before")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sweep.json")
     options = parser.parse_args(argv)
+    return run_command(lambda: measure(options, sys.argv[1:] if argv is None else argv))
+
+
+def measure(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """Carry out the command line, which had these words."""
     workers = len(os.sched_getaffinity(0))
     synthetic = not (default_data_root() / ARCHIVE).is_file()
     where = machine(1)
@@ -214,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ratios[side] = {"median": statistics.median(pairs), "pairs": pairs, "at_most": AT_MOST}
             print(f"here / {side}: {ratios[side]['median']:.3f} (median of {len(pairs)}; at most {AT_MOST})")
     where["load_average_after"] = os.getloadavg()
-    command = ["python", "-m", "benchmarks.sweep", *(sys.argv[1:] if argv is None else argv)]
+    command = ["python", "-m", "benchmarks.sweep", *words]
     record["commands"].append({"command": " ".join(command), "machine": where})
     options.out.write_text(json.dumps({"settings": settings, **record, "ratios": ratios}, indent=2) + "\n")
     return 0 if all(ratio["median"] <= AT_MOST for ratio in ratios.values()) else 1
