@@ -58,8 +58,9 @@ class Stamped(Method):
 
 FROM_SCRATCH = """
 import sys
-from harness.launch import pool, starting
-pool.starter = starting.ProcessStarter
+from harness.launch import local, starting
+local.begin_loading = lambda launch: None
+local.starter = lambda environment, loading: starting.ProcessStarter(environment)
 from harness.sweep import main
 sys.exit(main())
 """
