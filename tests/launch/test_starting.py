@@ -13,9 +13,14 @@ import pytest
 from home import Home
 from tiny import environment
 
+from harness import sweep
+from harness.errors import EXIT_BAD_REQUEST
 from harness.launch.loading import SCRIPT, Loading
+from harness.launch.local import begin_loading
+from harness.launch.pool import worker_environment
 from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter
 from harness.lease import claim
+from harness.spec import LaunchSpec
 from harness.worker_report import EXIT_STOPPED, read_report
 from slurm.cluster.processes import wait_until
 
@@ -93,11 +98,24 @@ def test_a_process_begun_before_the_run_runs_the_copy(tmp_path: Path) -> None:
     assert said == b"copied 3 True\n" and process.returncode == 0
 
 
-def test_a_refused_request_leaves_nothing_loading(tmp_path: Path) -> None:
-    loading = Loading(os.environ)
-    (child,) = (one for one in psutil.Process().children() if str(SCRIPT) in one.cmdline())
-    loading.close()
-    assert not child.is_running() and not loading.suits(os.environ)
+def test_a_refused_request_leaves_nothing_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Loading] = []
+    seen: list[psutil.Process] = []
+
+    def begin(launch: LaunchSpec) -> Loading | None:
+        begun.extend([loading] if (loading := begin_loading(launch)) is not None else [])
+        seen.extend(one for one in psutil.Process().children() if str(SCRIPT) in one.cmdline())
+        return loading
+
+    monkeypatch.setattr("harness.launch.local.begin_loading", begin)
+    file, run = tmp_path / "sweep.yaml", tmp_path / "run"
+    file.write_text(
+        "name: refused\nbackbone: {name: resnet20, weights: null}\ndatasets: [digits]\nmethods: [no_such]\n"
+        "train: {epochs: 1}\nsearch: {trials: 1, seeds: [0]}\nconfirm: {seeds: 1}\nlaunch: {kind: local, workers: 1}\n"
+    )
+    assert sweep.main([str(file), "--run-dir", str(run)]) == EXIT_BAD_REQUEST
+    (loading,), (child,) = begun, seen
+    assert not child.is_running() and not loading.suits(worker_environment(1)) and not run.exists()
     # Where the launcher is killed, its end of the pipe closes.
     told = subprocess.run(
         [sys.executable, "-P", str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True
