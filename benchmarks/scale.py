@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,17 +188,25 @@ def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, 
     return took
 
 
-def looks(run: Path, roots: Roots, shim: Path | None) -> Iterator[dict[str, Any]]:
-    """The first look at a run, and those that follow."""
-    first = {}
+def looks(runs: Mapping[int, Path], roots: Roots, shim: Path | None) -> Iterator[dict[str, Any]]:
+    """The first look at each run, and those that follow; the runs in turn, because growth is a ratio of theirs.
+
+    Args:
+        runs: by their numbers of trials.
+    """
+    first: dict[int, dict[str, float]] = {trials: {} for trials in runs}
     for name in FIRST:
-        # Once without counting, so that the system's cache is warm; without an index each time.
-        for _ in range(2):
-            RunDirectory(run).index_path.unlink(missing_ok=True)
-            first[name] = in_a_process(run, roots, shim, [name])[name]
-    yield {"look": "first", **first}
-    found = [in_a_process(run, roots, shim, list(LIMITS)) for _ in range(REPEATS)]
-    yield {"look": "later", **{name: min(one[name] for one in found) for name in LIMITS}}
+        for trials, run in runs.items():
+            # Once without counting, so that the system's cache is warm; without an index each time.
+            for _ in range(2):
+                RunDirectory(run).index_path.unlink(missing_ok=True)
+                first[trials][name] = in_a_process(run, roots, shim, [name])[name]
+    yield from ({"trials": trials, "look": "first", **took} for trials, took in first.items())
+    found = [
+        {trials: in_a_process(run, roots, shim, list(LIMITS)) for trials, run in runs.items()} for _ in range(REPEATS)
+    ]
+    for trials in runs:
+        yield {"trials": trials, "look": "later", **{name: min(one[trials][name] for one in found) for name in LIMITS}}
 
 
 def in_a_process(run: Path, roots: Roots, shim: Path | None, steps: Sequence[str]) -> dict[str, float]:
@@ -231,22 +239,20 @@ def compare(sizes: Sequence[int], report: Callable[[str], None]) -> dict[str, An
         roots = Roots(default_data_root(), Path(scratch) / "cache")
         shim = compiled(Path(scratch))
         report("no C compiler, so slow files are not measured" if shim is None else "files: as they are, then slowed")
-        for trials in sizes:
-            run = Path(scratch) / f"run{trials}"
+        runs = {trials: Path(scratch) / f"run{trials}" for trials in sizes}
+        for trials, run in runs.items():
             make(run, trials, roots)
-            for latency, library in ((0, None), (LATENCY_US, shim)):
-                if latency and library is None:
-                    continue
-                for look in looks(run, roots, library):
-                    row = {"trials": trials, "latency_us": latency, **look}
-                    rows.append(row)
-                    steps = ", ".join(f"{name} {row[name]:.3f} s" for name in LIMITS if name in row)
-                    report(f"{trials} trials, {latency} us, {row['look']} look: {steps}")
-                if latency:
-                    # Opened and read: two operations a result.
-                    row["results_one_by_one"] = trials * 2 * latency / 1e6
-                    report(f"  reading the results one after the other would take {row['results_one_by_one']:.0f} s")
-    return {"rows": rows, "limits": LIMITS, "problems": list(_problems(rows))}
+        for latency, library in ((0, None), (LATENCY_US, shim)):
+            if latency and library is None:
+                continue
+            for row in looks(runs, roots, library):
+                rows.append({"latency_us": latency, **row})
+                steps = ", ".join(f"{name} {row[name]:.3f} s" for name in LIMITS if name in row)
+                report(f"{row['trials']} trials, {latency} us, {row['look']} look: {steps}")
+        # Opened and read: two operations a result.
+        one_by_one = max(sizes) * 2 * LATENCY_US / 1e6
+        report(f"reading {max(sizes)} results one after the other would take {one_by_one:.0f} s where files are slow")
+    return {"rows": rows, "one_by_one": one_by_one, "limits": LIMITS, "problems": list(_problems(rows))}
 
 
 def _problems(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
