@@ -59,7 +59,7 @@ def bare_training(job: TrialJob) -> list[Logits]:
     criterion = nn.CrossEntropyLoss(label_smoothing=train.label_smoothing)
 
     def images(positions: torch.Tensor) -> torch.Tensor:
-        scaled = pixels[positions].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        scaled = pixels[positions].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
         return scaled.div_(255)
 
     history: list[Logits] = []

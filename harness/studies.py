@@ -31,7 +31,7 @@ from harness.warm_start import Prior, prior_of
 Schedule: TypeAlias = Sequence[Mapping[str, Any]]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
 
 

@@ -22,9 +22,6 @@ from harness.seeds import derive_seed
 # Of the free device memory, so much may be taken by images: the rest is for activations.
 RESIDENT_SHARE = 0.25
 
-SMALL_SIZE, SMALL_SIZE_IN_BF16 = 80, 48
-"""Below it a ResNet-18 trains faster in the usual memory format on a CPU (measured at 28, 64 and 96 pixels)."""
-
 Side = Literal["train", "val", "test", "meta"]
 
 
@@ -48,8 +45,6 @@ class TrialData:
     """Of the decoded dataset."""
     mean: Tensor
     std: Tensor
-    layout: torch.memory_format = torch.channels_last
-    """Of the batches, and of the network that sees them."""
 
     @classmethod
     def load(
@@ -62,7 +57,6 @@ class TrialData:
         resident: Tensor | None = None,
         balanced: bool = False,
         meta_fraction: float = 0.0,
-        precision: torch.dtype | None = None,
     ) -> TrialData:
         """Gather what a trial may see.
 
@@ -70,7 +64,6 @@ class TrialData:
             resident: the images already on the device, where an earlier trial brought them there.
             balanced: draw each class equally often, instead of each image once an epoch.
             meta_fraction: of the training side that becomes a side of its own, ``meta``; 0 for none.
-            precision: autocast dtype of the training, or None for full float32.
 
         Raises:
             RequestError: the training side is too small for the meta side.
@@ -96,7 +89,6 @@ class TrialData:
             fingerprint=data.fingerprint,
             mean=torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1),
             std=torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1),
-            layout=layout_for(device, data.images.shape[1], precision),
         )
 
     def count(self, side: Side) -> int:
@@ -129,7 +121,7 @@ class TrialData:
     def training_batch(
         self, positions: Tensor, policy: Augmentation | None, seed: int, step: int
     ) -> tuple[Tensor, Tensor]:
-        """Augmented, normalised float images (batch, 3, size, size), in the data's layout, and labels, on the device.
+        """Augmented, normalised float images (batch, 3, size, size), channels last, and labels, on the device.
 
         What is drawn depends on seed and step alone, so a resumed trial draws the same.
         """
@@ -140,21 +132,21 @@ class TrialData:
         return images.sub_(self.mean).div_(self.std), self.labels[positions.to(self.device)]
 
     def evaluation_batch(self, positions: Tensor) -> Tensor:
-        """Normalised float images (batch, 3, size, size), in the data's layout, on the device."""
+        """Normalised float images (batch, 3, size, size), channels last, on the device."""
         return self._pixels(positions).sub_(self.mean).div_(self.std)
 
     def made_up(self) -> Tensor:
         """Two images of the data's size that nobody has seen, always the same, as ``evaluation_batch`` gives them."""
         size = self.images.shape[1]
         noise = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(0))
-        return noise.to(self.device, memory_format=self.layout)
+        return noise.to(self.device, memory_format=torch.channels_last)
 
     def _pixels(self, positions: Tensor) -> Tensor:
         # Ten times faster than indexing on a CPU.
         batch = self.images.index_select(0, positions.to(self.images.device))
         if batch.device != self.device:
             batch = upload(batch, self.device)
-        return batch.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.layout).div_(255)
+        return batch.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 @dataclass(frozen=True)
@@ -181,15 +173,6 @@ class MethodBatches:
     def all(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every training image once, in batches of ``size``, always in the same order."""
         return map(self._data.plain_batch, torch.split(self._data.positions["train"], size))
-
-
-def layout_for(device: torch.device, size: int, precision: torch.dtype | None) -> torch.memory_format:
-    """The faster memory format of a network for images of ``size`` pixels, trained under that autocast dtype, if any.
-
-    On a CPU, convolutions of a few places lose more with channels last than those of many gain.
-    """
-    small = device.type == "cpu" and size < (SMALL_SIZE_IN_BF16 if precision == torch.bfloat16 else SMALL_SIZE)
-    return torch.contiguous_format if small else torch.channels_last
 
 
 def resident_images(data: DecodedDataset, device: torch.device) -> Tensor:

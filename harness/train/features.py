@@ -31,7 +31,7 @@ from harness.method import Method
 from harness.train.data import Side, TrialData, resident
 from harness.train.job import Control, Interrupted
 
-FORMAT = 1
+FORMAT = 2
 
 
 def is_constant(method: Method, model: Model) -> bool:
@@ -178,7 +178,6 @@ class Features:
                 "normalisation": [data.mean.flatten().tolist(), data.std.flatten().tolist()],
                 "batch_size": self._batch_size,
                 "precision": str(self._precision),
-                "layout": str(data.layout),
                 "torch": torch.__version__,
                 "device": torch.backends.cpu.get_cpu_capability() if cpu else torch.cuda.get_device_name(data.device),
                 "threads": torch.get_num_threads() if cpu else None,

@@ -2,12 +2,15 @@
 
 The last stages of a network see 1x1 or 2x2 places of a small image. There most of a kernel lies on the padding, and the
 library's convolutions spend most of their time on zeros and on reordering weights. Here a place that comes out is the
-sum of products of the places that go in and of the taps between them, and nothing else is computed. Weights keep their
-shape, but lie tap by tap in memory, (kernel, kernel, out, in), where each tap is a matrix as it stands.
+sum of products of the places that go in and of the taps between them, and nothing else is computed. Images have
+channels last, where a place is a matrix (n, channels) as it stands; weights keep their shape, but lie tap by tap in
+memory, (kernel, kernel, out, in), where each tap is one.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -18,10 +21,10 @@ from torch import Tensor, nn
 
 from harness.backbones import Model
 
-MOST_PLACES = 4
-MOST_PRODUCTS = 25
-"""So many places that come out, and pairs of one with one that goes in, were faster: 3x3 at 1x1 has 1 pair, at 2x2 16,
-from 4x4 to 2x2 25; at 3x3 (49) and 4x4 (100) it was slower."""
+MOST_PLACES = 9
+MOST_PRODUCTS = 49
+"""So many places that go in, and pairs of one with one that comes out, were faster: 3x3 at 1x1 has 1 pair, at 2x2 16, at
+3x3 49; at 4x4 (100) it was slower."""
 LEAST_CHANNELS = 128
 """Of input and output where there is more than one pair; with fewer, products take longer to begin than to compute."""
 
@@ -115,10 +118,9 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(images: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
         inputs, taps = _places(images), _taps(weight)
-        outputs = inputs.new_zeros(*geometry.out, len(images), len(weight))
-        for out, place, tap in geometry.pairs:
-            outputs[out].addmm_(inputs[place], taps[tap].t())
-        return _images(outputs)
+        outputs = _empty(images, len(weight), geometry.out)
+        _sum(_places(outputs), ((out, inputs[place], taps[tap].t()) for out, place, tap in geometry.pairs))
+        return outputs
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -133,26 +135,35 @@ class _Products(torch.autograd.Function):
         to_images = to_weight = None
         if ctx.needs_input_grad[0]:
             taps = _taps(weight)
-            places = outputs.new_zeros(*images.shape[2:], len(images), images.shape[1])
-            for out, place, tap in pairs:
-                places[place].addmm_(outputs[out], taps[tap])
-            to_images = _images(places)
+            to_images = _empty(images, images.shape[1], (images.shape[2], images.shape[3]))
+            _sum(_places(to_images), ((place, outputs[out], taps[tap]) for out, place, tap in pairs))
         if ctx.needs_input_grad[1]:
             inputs = _places(images)
-            sums = outputs.new_zeros(*weight.shape[2:], *weight.shape[:2])
-            for out, place, tap in pairs:
-                sums[tap].addmm_(outputs[out].t(), inputs[place])
+            sums = weight.new_empty(*weight.shape[2:], *weight.shape[:2])
+            _sum(sums, ((tap, outputs[out].t(), inputs[place]) for out, place, tap in pairs))
             to_weight = sums.permute(2, 3, 0, 1)
         return to_images, to_weight, None
 
 
+def _sum(grid: Tensor, products: Iterable[tuple[_Place, Tensor, Tensor]]) -> None:
+    """Fill the matrices of a grid (rows, columns, m, n) with the sums of the products that are meant for each."""
+    missing = set(itertools.product(range(grid.shape[0]), range(grid.shape[1])))
+    for cell, left, right in products:
+        # A first product overwrites what happens to be in the memory.
+        grid[cell].addmm_(left, right, beta=0 if cell in missing else 1)
+        missing.discard(cell)
+    for cell in missing:
+        grid[cell].zero_()
+
+
+def _empty(like: Tensor, channels: int, places: _Place) -> Tensor:
+    shape = (len(like), channels, *places)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
 def _places(images: Tensor) -> Tensor:
-    """(n, channels, height, width) as a matrix (n, channels) for each place."""
-    return images.permute(2, 3, 0, 1).contiguous()
-
-
-def _images(places: Tensor) -> Tensor:
-    return places.permute(2, 3, 0, 1).contiguous()
+    """(n, channels, height, width) as a matrix (n, channels) for each place: without a copy where channels are last."""
+    return images.contiguous(memory_format=torch.channels_last).permute(2, 3, 0, 1)
 
 
 def _taps(weight: Tensor) -> Tensor:

@@ -252,11 +252,10 @@ class Training:
             resident=self._resident,
             balanced=job.train.sampling == "balanced",
             meta_fraction=self.method.meta_fraction(hyperparameters),
-            precision=precision,
         )
         if job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
-        model = model.to(self.device).to(memory_format=self.data.layout)
+        model = model.to(self.device).to(memory_format=torch.channels_last)
         if precision is None:
             use_products(model, self.data.made_up())
         return model
