@@ -23,8 +23,8 @@ from harness.backbones import Model
 
 MOST_PLACES = 9
 MOST_PRODUCTS = 49
-"""So many places that go in, and pairs of one with one that comes out, were faster: 3x3 at 1x1 has 1 pair, at 2x2 16, at
-3x3 49; at 4x4 (100) it was slower."""
+"""So many places that come out, and pairs of one with one that goes in, were faster: 3x3 at 1x1 has 1 pair, at 2x2 16,
+at 3x3 49; at 4x4 (100) it was slower."""
 LEAST_CHANNELS = 128
 """Of input and output where there is more than one pair; with fewer, products take longer to begin than to compute."""
 
