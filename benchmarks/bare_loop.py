@@ -34,7 +34,8 @@ def bare_training(job: TrialJob) -> list[Logits]:
     method, train = job.method(), job.train
     method.adapt(model, job.hyperparameters)
     # On both sides: they are part of the arithmetic, in its last bits, and none of what the harness costs.
-    made_up = torch.randn(2, 3, *job.data.images.shape[1:3])
+    model = model.to(memory_format=torch.channels_last)
+    made_up = torch.randn(2, 3, *job.data.images.shape[1:3]).to(memory_format=torch.channels_last)
     use_products(model, made_up)
     if method.batch_norm == "frozen":
         FoldedNorms(model.eval(), made_up)

@@ -41,6 +41,8 @@ from harness.method import Method
 from harness.plugins import discover
 from harness.space import Value, defaults
 from harness.space_forms import override
+from harness.train.few_places import use_products
+from harness.train.folding import FoldedNorms
 from harness.train.step import StepContext, build_optimizer, set_learning_rates
 
 Row = dict[str, Any]
@@ -91,6 +93,8 @@ class Side:
         before = sum(p.numel() for p in model.backbone.parameters())
         self._method.adapt(model, hp)
         self.model = model.to(images.device).to(memory_format=torch.channels_last)
+        if precision is None:
+            use_products(self.model, images[:2])
         self.trained = sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
         self.percent = 100 * self.trained / before
         batches = OneBatch(images, labels)
@@ -109,6 +113,8 @@ class Side:
             step=TOTAL // 2,
         )
         self._method.prepare(self.model.eval(), (batch for batch, _ in batches.all(len(images))))
+        if self._method.batch_norm == "frozen":
+            FoldedNorms(self.model.eval(), images[:2])
         set_training_mode(self.model, self._method.batch_norm)
 
     def step(self) -> None:

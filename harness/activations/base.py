@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias, get_args
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 Base: TypeAlias = Literal["relu", "silu", "gelu", "gelu_tanh"]
 Execution: TypeAlias = Literal["auto", "plain", "fused", "compiled", "triton"]
 Rows: TypeAlias = tuple[Tensor, ...]
+Total: TypeAlias = Callable[[Tensor], Tensor]
+"""Sums something of the shape of x over all that a coefficient is meant for."""
 
 BASES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -42,8 +45,15 @@ class Formula(Protocol):
     def delta(self, x: Tensor, coefficients: Rows, constants: Rows) -> Tensor:
         """Δ(x), of the shape of ``x``."""
 
-    def derivatives(self, x: Tensor, coefficients: Rows, constants: Rows) -> tuple[Tensor, Rows]:
-        """dΔ/dx, and dΔ/dφ for each coefficient φ, each of a shape that broadcasts to that of ``x``."""
+    def derivatives(
+        self, x: Tensor, gradient: Tensor, coefficients: Rows, constants: Rows, total: Total, with_slope: bool = True
+    ) -> tuple[Tensor | None, Rows]:
+        """dΔ/dx, of the shape of ``x``, and ``total(gradient dΔ/dφ)`` for each coefficient φ.
+
+        Args:
+            total: has used its argument up when it returns.
+            with_slope: whether dΔ/dx is wanted; else None may stand for it.
+        """
 
     def mean_square(self, coefficients: Rows, constants: Rows) -> Tensor:
         """E[(Δ(x) / scale)²] for x = centre + scale · z with z ~ N(0, 1); the centre is 0 where it is not a constant.
@@ -163,3 +173,11 @@ def negative_part(x: Tensor) -> Tensor:
 def positive_part(x: Tensor) -> Tensor:
     """max(x, 0), and the largest finite number at inf."""
     return x.clamp(0.0, torch.finfo(x.dtype).max)
+
+
+def where_negative(values: Tensor, x: Tensor) -> Tensor:
+    """The values where x is finite and at most 0, else 0, in the shape of x.
+
+    On a CPU in a tenth of the time of a mask. It takes a subnormal x for 0.
+    """
+    return torch.ops.aten.hardtanh_backward(values, x, -math.inf, torch.finfo(x.dtype).smallest_normal)  # type: ignore[no-any-return]

@@ -8,9 +8,10 @@ torch.compile makes at the first use (``compiled``), or by the kernels of ``trit
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from harness.errors import RequestError
 _PART = {"cpu": 1 << 16, "cuda": 1 << 26}
 """Elements that one part of an eager computation has for each thread: what it needs at a time stays in a core's own
 cache."""
+_ROW = 1 << 10
+"""Elements of a row of channels-last images, at most, where a place has no more."""
 
 
 def evaluate(
@@ -82,8 +85,9 @@ class _Kernels(NamedTuple):
 
     value: Callable[[Tensor, Tensor | None, Tensor, Tensor], Tensor]
     """(x, base's value or None for ReLU, coefficients, constants) → base(x) + Δ(x)."""
-    gradients: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], tuple[Tensor, Tensor]]
-    """(x, gradient, base's gradient or None for ReLU, coefficients, constants) → gradients of x, coefficients."""
+    gradients: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor, bool], tuple[Tensor | None, Tensor]]
+    """(x, gradient, base's gradient or None for ReLU, coefficients, constants, whether that of x is wanted) → gradients
+    of x, which may be None where it is not wanted, and of the coefficients."""
 
 
 class _Fused(torch.autograd.Function):
@@ -104,7 +108,8 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, coefficients, constants = (tensor.detach() for tensor in ctx.saved_tensors)
         base_gradient = _base_gradient(ctx.base, gradient, x)
-        to_x, to_coefficients = ctx.kernels.gradients(x, gradient.detach(), base_gradient, coefficients, constants)
+        given = x, gradient.detach(), base_gradient, coefficients, constants
+        to_x, to_coefficients = ctx.kernels.gradients(*given, ctx.needs_input_grad[0])
         return to_x, to_coefficients.to(coefficients.dtype), None, None, None, None
 
 
@@ -121,12 +126,18 @@ def _base_gradient(base: Base, gradient: Tensor, x: Tensor) -> Tensor | None:
 @functools.cache
 def _kernels(formula: Formula, execution: Execution) -> _Kernels:
     if execution == "compiled":
-        return _Kernels(_compiled(_value, formula), _compiled(_gradients, formula))
+        return _Kernels(_compiled(_value, formula), _with_all(_compiled(_gradients, formula)))
     if execution == "triton":
         from harness.activations import triton_kernels
 
-        return _Kernels(*triton_kernels.kernels(formula))
+        value, gradients = triton_kernels.kernels(formula)
+        return _Kernels(value, _with_all(gradients))
     return _Kernels(functools.partial(_value_in_parts, formula), functools.partial(_gradients_in_parts, formula))
+
+
+def _with_all(gradients: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The same whether or not the gradient of x is wanted: a second kernel would cost more than it saves."""
+    return lambda *given: gradients(*given[:-1])
 
 
 def _compiled(function: Any, formula: Formula) -> Callable[..., Any]:
@@ -146,64 +157,108 @@ def _gradients(
     formula: Formula, x: Tensor, gradient: Tensor, base_gradient: Tensor | None, coefficients: Tensor, constants: Tensor
 ) -> tuple[Tensor, Tensor]:
     wide, wide_gradient = widen(x), widen(gradient)
-    slope, partials = formula.derivatives(
-        wide, broadcast(coefficients, wide).unbind(), broadcast(constants, wide).unbind()
-    )
+    others = [axis for axis in range(x.dim()) if axis != 1]
+    rows = broadcast(coefficients, wide).unbind(), broadcast(constants, wide).unbind()
+    slope, sums = formula.derivatives(wide, wide_gradient, *rows, lambda product: product.sum(others))
+    assert slope is not None
     relu = torch.ops.aten.threshold_backward
     base = relu(wide_gradient, wide, 0) if base_gradient is None else widen(base_gradient)
-    others = [axis for axis in range(x.dim()) if axis != 1]
-    sums = torch.stack([(wide_gradient * partial).sum(others) for partial in partials])
-    return torch.addcmul(base, wide_gradient, slope).to(x.dtype), sums
+    return torch.addcmul(base, wide_gradient, slope).to(x.dtype), torch.stack(sums)
 
 
 def _value_in_parts(
     formula: Formula, x: Tensor, base_value: Tensor | None, coefficients: Tensor, constants: Tensor
 ) -> Tensor:
-    result = torch.empty_like(x)
-    rows = _spread(coefficients, x), _spread(constants, x)
-    for part in _parts(x):
-        wide = widen(x[part])
-        base = torch.relu(wide) if base_value is None else widen(base_value[part])
-        result[part] = (
-            base.add_(formula.delta(wide, *rows)) if base_value is None else base + formula.delta(wide, *rows)
-        )
+    grid = _Grid(x)
+    result = torch.empty_like(x, memory_format=grid.layout)
+    values, results = grid.view(x), grid.view(result)
+    base_values = None if base_value is None else grid.view(base_value)
+    rows = grid.spread(coefficients), grid.spread(constants)
+    for part in grid.parts():
+        wide = widen(values[part])
+        base = torch.relu(wide) if base_values is None else widen(base_values[part])
+        torch.add(base, formula.delta(wide, *rows), out=results[part])
     return result
 
 
 def _gradients_in_parts(
-    formula: Formula, x: Tensor, gradient: Tensor, base_gradient: Tensor | None, coefficients: Tensor, constants: Tensor
-) -> tuple[Tensor, Tensor]:
-    to_x = torch.empty_like(x)
-    rows = _spread(coefficients, x), _spread(constants, x)
+    formula: Formula,
+    x: Tensor,
+    gradient: Tensor,
+    base_gradient: Tensor | None,
+    coefficients: Tensor,
+    constants: Tensor,
+    with_x: bool,
+) -> tuple[Tensor | None, Tensor]:
+    grid = _Grid(x)
+    to_x = torch.empty_like(x, memory_format=grid.layout) if with_x else None
+    values, gradients = grid.view(x), grid.view(gradient)
+    base_gradients = None if base_gradient is None else grid.view(base_gradient)
+    results = None if to_x is None else grid.view(to_x)
+    rows = grid.spread(coefficients), grid.spread(constants)
     sums = [torch.zeros_like(row) for row in rows[0]]
-    for part in _parts(x):
-        wide, wide_gradient = widen(x[part]), widen(gradient[part])
-        slope, partials = formula.derivatives(wide, *rows)
-        if base_gradient is None:
+
+    def total(product: Tensor) -> Tensor:
+        return product.sum_to_size(sums[0].shape)
+
+    for part in grid.parts():
+        wide, wide_gradient = widen(values[part]), widen(gradients[part])
+        slope, found = formula.derivatives(wide, wide_gradient, *rows, total, with_x)
+        for one, more in zip(sums, found, strict=True):
+            one += more
+        if results is None or slope is None:
+            continue
+        if base_gradients is None:
             base = torch.ops.aten.threshold_backward(wide_gradient, wide, 0)
         else:
-            base = widen(base_gradient[part])
-        to_x[part] = torch.addcmul(base, wide_gradient, slope)
-        for total, partial in zip(sums, partials, strict=True):
-            total += (wide_gradient * partial).sum_to_size(total.shape)
-    return to_x, torch.stack([total.sum([axis for axis in range(x.dim()) if axis != 1]) for total in sums])
+            base = widen(base_gradients[part])
+        torch.addcmul(base, wide_gradient, slope, out=results[part])
+    return to_x, grid.gather(sums)
 
 
-def _spread(per_channel: Tensor, x: Tensor) -> Rows:
-    """Each row (C) of a tensor for images like ``x``: in full where that is short, so that all loops are long."""
-    rows = broadcast(per_channel, widen(x[:0]))[:, None]
-    if x.shape[1:].numel() > _PART["cpu"]:
-        return rows.unbind()
-    last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return tuple(row.expand(1, *x.shape[1:]).contiguous(memory_format=layout) for row in rows)
+class _Grid:
+    """A tensor (N, C, …) as rows that meet the channels in the same order, (rows, …, …), as it lies in memory.
 
+    What belongs to a channel is written out over a row where that is short, so that all loops are long.
+    """
 
-def _parts(x: Tensor) -> list[slice]:
-    images, elements = len(x), x.numel()
-    threads = torch.get_num_threads() if x.device.type == "cpu" else 1
-    size = max(1, _PART.get(x.device.type, 1 << 26) * threads * images // max(1, elements))
-    return [slice(start, start + size) for start in range(0, images, size)]
+    def __init__(self, x: Tensor) -> None:
+        last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+        self.layout = torch.channels_last if last else torch.contiguous_format
+        images, channels = x.shape[:2]
+        places = math.prod(x.shape[2:])
+        if last:
+            divisors = (size for size in range(1, places + 1) if places % size == 0)
+            block = max(size for size in divisors if size == 1 or size * channels <= _ROW)
+            self._shape, self._axis = (images * places // block, block, channels), 1
+        else:
+            self._shape, self._axis = (images, channels, places), 2
+        wide = widen(x[:0])
+        self._dtype, self._threads = wide.dtype, torch.get_num_threads() if x.device.type == "cpu" else 1
+        self._part = _PART[x.device.type]
+
+    def view(self, tensor: Tensor) -> Tensor:
+        """The rows of a tensor of this shape."""
+        lying = tensor.contiguous(memory_format=self.layout)
+        return (lying.permute(0, 2, 3, 1) if self.layout == torch.channels_last else lying).view(self._shape)
+
+    def spread(self, per_channel: Tensor) -> Rows:
+        """The lines of a tensor (k, C), each of a shape that broadcasts with a row."""
+        lines = per_channel.to(self._dtype)
+        if self._axis == 1:
+            return lines[:, None].expand(-1, *self._shape[1:]).contiguous().unbind()
+        rows = lines[:, :, None]
+        short = math.prod(self._shape[1:]) <= _PART["cpu"]
+        return (rows.expand(-1, *self._shape[1:]).contiguous() if short else rows).unbind()
+
+    def gather(self, rows: Sequence[Tensor]) -> Tensor:
+        """The sums over each channel of what ``spread`` has given the shape of, (k, C)."""
+        return torch.stack([row.sum(self._axis - 1) for row in rows])
+
+    def parts(self) -> list[slice]:
+        """Rows that are computed at a time."""
+        size = max(1, self._part * self._threads // max(1, math.prod(self._shape[1:])))
+        return [slice(start, start + size) for start in range(0, self._shape[0], size)]
 
 
 @functools.cache

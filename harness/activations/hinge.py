@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, negative_part, positive_part
+from harness.activations.base import Rows, Total, negative_part, positive_part, where_negative
 
 KNOTS = (-1.0, 0.0, 1.0)
 """Where the slope may change, in standard deviations from the mean."""
@@ -34,17 +34,19 @@ class Hinge:
             result = result + slope * positive_part(x - (centre + scale * knot))
         return result
 
-    def derivatives(self, x: Tensor, coefficients: Rows, constants: Rows) -> tuple[Tensor, Rows]:
+    def derivatives(
+        self, x: Tensor, gradient: Tensor, coefficients: Rows, constants: Rows, total: Total, with_slope: bool = True
+    ) -> tuple[Tensor | None, Rows]:
         """dΔ/dx = q 1[x <= 0] + the v_m of the knots below x; dΔ/dφ are the functions beside the coefficients."""
         q, *slopes = coefficients
         scale, centre = constants
-        gradient = q * (x <= 0)
-        partials = [negative_part(x)]
-        for slope, knot in zip(slopes, KNOTS, strict=True):
+        sums = [total(negative_part(x).mul_(gradient))]
+        slope = where_negative(q, x)
+        for rise, knot in zip(slopes, KNOTS, strict=True):
             distance = x - (centre + scale * knot)
-            gradient = gradient + slope * (distance >= 0)
-            partials.append(positive_part(distance))
-        return gradient, tuple(partials)
+            slope += where_negative(rise, -distance)
+            sums.append(total(positive_part(distance).mul_(gradient)))
+        return slope, tuple(sums)
 
     def mean_square(self, coefficients: Rows, constants: Rows) -> Tensor:
         """E[(Δ / scale)²] in closed form.

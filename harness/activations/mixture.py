@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, negative_part
+from harness.activations.base import Rows, Total, negative_part, where_negative
 
 _SHUT = 700.0
 """Where σ(-u) is 0 in float32 and 1e-304 in float64."""
@@ -35,7 +35,9 @@ class Mixture:
         size, u = _size(x, log_sharpness, scale)
         return q * negative_part(x) - share * size * torch.sigmoid(-u)
 
-    def derivatives(self, x: Tensor, coefficients: Rows, constants: Rows) -> tuple[Tensor, Rows]:
+    def derivatives(
+        self, x: Tensor, gradient: Tensor, coefficients: Rows, constants: Rows, total: Total, with_slope: bool = True
+    ) -> tuple[Tensor | None, Rows]:
         """With u = β |x| / s and g = σ(-u): dΔ/dx = q 1[x <= 0] - l sgn x g (1 - u (1 - g)).
 
         dΔ/dq = min(x, 0), dΔ/dl = -|x| g, dΔ/db = l |x| g (1 - g) u.
@@ -45,8 +47,9 @@ class Mixture:
         size, u = _size(x, log_sharpness, scale)
         gate = torch.sigmoid(-u)
         damped = gate * (1 - gate) * u
-        slope = q * (x <= 0) - share * x.sign() * (gate - damped)
-        return slope, (negative_part(x), -size * gate, share * size * damped)
+        slope = where_negative(q, x).addcmul_(x.sign().mul_(share), damped - gate)
+        partials = negative_part(x), -size * gate, share * size * damped
+        return slope, tuple(total(gradient * partial) for partial in partials)
 
     def mean_square(self, coefficients: Rows, constants: Rows) -> Tensor:
         """E[(Δ / s)²] = q²/2 + q l E[z² g] + l² E[z² g²], z ~ N(0, 1), g = σ(-β |z|).

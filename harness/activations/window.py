@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, negative_part, positive_part
+from harness.activations.base import Rows, Total, negative_part, positive_part, where_negative
 
 REACH = 8.0
 """|x / scale| at which the window ends; its height there is 1e-14. Clipping before squaring keeps all finite."""
@@ -54,39 +54,43 @@ class Window:
         given = dict(zip(self.names, coefficients, strict=True))
         (scale,) = constants
         z = (x / scale).clamp(-REACH, REACH)
-        result = scale * _window(z) * _inner(given, z, z.abs())
+        result = scale * _window(z, scale) * _inner(given, z, z.abs())
         if "q" in given:
-            result = torch.addcmul(result, given["q"], negative_part(x))
+            result.addcmul_(given["q"], negative_part(x))
         if "p" in given:
-            result = torch.addcmul(result, given["p"], positive_part(x))
+            result.addcmul_(given["p"], positive_part(x))
         return result
 
-    def derivatives(self, x: Tensor, coefficients: Rows, constants: Rows) -> tuple[Tensor, Rows]:
+    def derivatives(
+        self, x: Tensor, gradient: Tensor, coefficients: Rows, constants: Rows, total: Total, with_slope: bool = True
+    ) -> tuple[Tensor | None, Rows]:
         """dΔ/dx = p 1[x >= 0] + q 1[x <= 0] + w (a1 + a2 sgn z - z (a0 + a1 z + a2 |z|)).
 
         dΔ/dφ is the function that the coefficient φ stands before.
         """
         given = dict(zip(self.names, coefficients, strict=True))
         (scale,) = constants
-        raw = x / scale
-        z = raw.clamp(-REACH, REACH)
-        # In place where it can be: nothing is differentiated further here.
-        window = z.square().mul_(-0.5).exp_()
-        height, side = scale * window, z.sign()
+        # In place where it can be: what was just used is in the cache, and nothing is differentiated further.
+        z = (x / scale).clamp_(-REACH, REACH)
+        window, side = _window(z, scale), z.sign()
+        slope = self._slope(x, z, window, side, given) if with_slope else None
+        sums = {}
+        if "q" in given:
+            sums["q"] = total(negative_part(x).mul_(gradient))
+        if "p" in given:
+            sums["p"] = total(positive_part(x).mul_(gradient))
+        product = window.mul_(gradient).mul_(scale)
+        sums["a0"] = total(product)
+        sums["a1"] = total(product.mul_(z))
+        sums["a2"] = total(product.mul_(side))
+        return slope, tuple(sums[name] for name in self.names)
+
+    def _slope(self, x: Tensor, z: Tensor, window: Tensor, side: Tensor, given: Mapping[str, Tensor]) -> Tensor:
         rise = torch.addcmul(given["a1"], given["a2"], side) if "a1" in given else given["a2"] * side
         inner = torch.addcmul(given["a0"], rise, z)
-        bend = rise.addcmul_(inner, z, value=-1).mul_(window)
-        # 0 beyond the reach, where z no longer follows x.
-        slope: Tensor = torch.ops.aten.hardtanh_backward(bend, raw, -REACH, REACH)
-        if "q" in given:
-            slope.addcmul_(given["q"], (x <= 0).to(x.dtype))
-        if "p" in given:
-            slope.addcmul_(given["p"], (x >= 0).to(x.dtype))
-        odd = height * z
-        partials = {"a0": height, "a1": odd, "a2": odd * side}
-        partials |= {"q": negative_part(x)} if "q" in given else {}
-        partials |= {"p": positive_part(x)} if "p" in given else {}
-        return slope, tuple(partials[name] for name in self.names)
+        bend = rise.addcmul_(inner, z, value=-1)
+        slope = where_negative(given["q"], x).addcmul_(bend, window) if "q" in given else bend.mul_(window)
+        return slope.add_(where_negative(given["p"], -x)) if "p" in given else slope
 
     def mean_square(self, coefficients: Rows, constants: Rows) -> Tensor:
         """E[(Δ / s)²] from the Gaussian moments above; the clipping of z is beneath float64's resolution."""
@@ -98,14 +102,15 @@ class Window:
         return total
 
 
-def _window(z: Tensor) -> Tensor:
-    return z.square().mul(-0.5).exp()
+def _window(z: Tensor, row: Tensor) -> Tensor:
+    """exp(-z² / 2); ``row`` is any tensor that broadcasts with z in the way of a coefficient."""
+    return torch.addcmul(torch.zeros_like(row), z, z, value=-0.5).exp_()
 
 
 def _inner(given: Mapping[str, Tensor], z: Tensor, size: Tensor) -> Tensor:
     """a0 + a1 z + a2 |z|, in one pass for each of the two."""
     total = torch.addcmul(given["a0"], given["a2"], size)
-    return torch.addcmul(total, given["a1"], z) if "a1" in given else total
+    return total.addcmul_(given["a1"], z) if "a1" in given else total
 
 
 W3 = Window(("q", "a0", "a2"))
