@@ -8,13 +8,13 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from harness.activations.curvature import CurvatureTuning
 from harness.activations.dynamic import DynamicReLU, FunnelReLU, KleinGordonLaplacian, KleinGordonWave, MetaAcon
 from harness.activations.pointwise import (
     APL,
     SMU,
     AconC,
     AReLU,
-    CurvatureTuning,
     PReLU,
     ScaledActivation,
     ScaleShiftAfterReLU,

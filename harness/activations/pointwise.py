@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from harness.activations.base import broadcast, widen
 
@@ -178,64 +175,3 @@ class AReLU(ChannelActivation):
         """The formula above."""
         below = self.row("alpha", x).clamp(0.01, 0.99) * -torch.relu(-x)
         return (1 + torch.sigmoid(self.row("beta", x))) * torch.relu(x) + below
-
-
-class CurvatureTuning(ChannelActivation):
-    """c σ(β x / (1 - β)) x + (1 - c) (1 - β) softplus(x / (1 - β)) (Hu et al. 2025, arXiv 2502.07783).
-
-    ``trained`` (T-CT) has β and c per channel, each the sigmoid of a trained number; otherwise (S-CT) both are
-    fixed and nothing trains. As β tends to 1, the function tends to ReLU.
-
-    Args:
-        channels: C.
-        trained: whether β and c train.
-        beta: at first, in (0, 1).
-        share: c at first, in (0, 1).
-    """
-
-    def __init__(self, channels: int, trained: bool = True, beta: float = 0.8, share: float = 0.5) -> None:
-        super().__init__()
-        if not (0 < beta < 1 and 0 < share < 1):
-            raise ValueError(f"curvature tuning needs beta and c between 0 and 1, got {beta} and {share}")
-        self.trained, self.beta, self.share = trained, beta, share
-        if trained:
-            self.add(channels, raw_beta=math.log(beta / (1 - beta)), raw_share=math.log(share / (1 - share)))
-
-    def function(self, x: Tensor) -> Tensor:
-        """The formula above."""
-        if self.trained:
-            result: Tensor = _TrainedCurvature.apply(x, self.row("raw_beta", x), self.row("raw_share", x))
-            return result
-        value, width = x.new_tensor(self.beta / (1 - self.beta)), x.new_tensor(1 - self.beta)
-        return self.share * torch.sigmoid(value * x) * x + (1 - self.share) * width * F.softplus(x / width)
-
-
-class _TrainedCurvature(torch.autograd.Function):
-    """The formula with β = σ(raw_beta) and c = σ(raw_share); it keeps x alone where autograd keeps six like it."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, raw_beta: Tensor, raw_share: Tensor) -> Tensor:
-        ctx.save_for_backward(x, raw_beta, raw_share)
-        # exp(raw) is β / (1 - β) and σ(-raw) is 1 - β, which keeps its digits where β is close to 1.
-        share, width = torch.sigmoid(raw_share), torch.sigmoid(-raw_beta)
-        swish = torch.sigmoid(torch.exp(raw_beta) * x).mul_(x)
-        return swish.mul_(share).add_(F.softplus(x / width).mul_((1 - share) * width))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, raw_beta, raw_share = ctx.saved_tensors
-        share, sharpness, width = torch.sigmoid(raw_share), torch.exp(raw_beta), torch.sigmoid(-raw_beta)
-        gate, smooth = torch.sigmoid(sharpness * x), F.softplus(x / width)
-        step = torch.sigmoid(x / width)
-        swish = gate * x
-        # x dσ(sharpness x)/dx, which both the slope and the derivative by raw_beta are made of.
-        bend = (swish * (1 - gate)).mul_(sharpness)
-        slope = (gate + bend).mul_(share) + (1 - share) * step
-        by_beta = (bend * x).mul_(share) - (1 - share) * width * (1 - width) * (smooth - step * x / width)
-        by_share = (swish - width * smooth).mul_(share * (1 - share))
-        return (
-            gradient * slope,
-            (gradient * by_beta).sum_to_size(raw_beta.shape),
-            (gradient * by_share).sum_to_size(raw_share.shape),
-        )

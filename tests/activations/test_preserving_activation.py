@@ -120,7 +120,7 @@ def test_the_fused_operation_equals_the_plain_one(
 
 @pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
 def test_fused_in_parts_equals_plain_to_a_millionth(formula: Formula, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.activations.fused._PART", {"cpu": 100})
+    monkeypatch.setattr("harness.activations.grid._PART", {"cpu": 100})
     plain, fused = activation(formula), activation(formula, execution="fused")
     nn.init.normal_(plain.coefficients, generator=torch.Generator().manual_seed(1))
     fused.load_state_dict(plain.state_dict())
