@@ -147,9 +147,26 @@ def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = Fals
         if capturable:
             for group, parts in zip(settings, (group for group in groups if group.params), strict=True):
                 group["lr"] = torch.tensor(parts.lr, device=parts.params[0].device)
-        optimizer = torch.optim.AdamW(settings, lr=0.0, fused=True, capturable=capturable)
+        optimizer = _AdamW(settings, lr=0.0, fused=True, capturable=capturable)
     optimizer.register_step_pre_hook(_lay_out_alike)
     return optimizer
+
+
+class _AdamW(torch.optim.AdamW):
+    """torch's own on tensors as they lie in memory: its fused step on a CPU copies gradients with channels last."""
+
+    def _init_group(self, group: dict[str, Any], *lists: list[Any]) -> Any:
+        found = super()._init_group(group, *lists)  # type: ignore[no-untyped-call]
+        for tensors in lists:
+            tensors[:] = [_flat(tensor) for tensor in tensors]
+        return found
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """All elements in the order of the memory, where they lie without gaps."""
+    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    lying = tensor.permute(order)
+    return lying.view(-1) if lying.is_contiguous() and not tensor.is_contiguous() else tensor
 
 
 def _lay_out_alike(optimizer: torch.optim.Optimizer, *_: Any) -> None:
