@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ from harness.train.run import run_trial
 from harness.worker_report import write_report
 
 Row = dict[str, Any]
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 MAX_RATIO, MAX_COORDINATION_MS, MAX_HELP_SECONDS = 1.03, 50.0, 0.35
 CPU = torch.device("cpu")
@@ -85,11 +87,11 @@ def claimed(scheduler: Scheduler) -> Task:
 # (a) one trial, in the harness and in a bare loop
 
 
-def harness_trial(study: Study, threads: int) -> tuple[TrialFolder, TrialJob]:
+def harness_trial(study: Study, threads: int) -> TrialFolder:
     """Claim, train and commit the first trial of a study, as a worker does."""
     task = claimed(Scheduler([study], retries=5, threads=threads))
     work_on(task, lambda control: run_trial(task.job, task.request, task.folder, CPU, control))
-    return task.folder, task.job
+    return task.folder
 
 
 def same_logits(job: TrialJob, folder: TrialFolder) -> tuple[bool, float]:
@@ -128,16 +130,18 @@ def measure_trial(work: Path, method: str, dataset: str, seconds: float, pairs: 
     # With one epoch, the best tensors are the last.
     equal, epoch = same_logits(probe, TrialFolder(work / f"{method}-equality", "search"))
     document["train"]["epochs"] = max(1, round(seconds / epoch))
-    harness, bare = [], []
+    job = claimed(Scheduler(planned(work / f"{method}-job", document), retries=5, threads=threads)).job
+    harness: list[list[float]] = []
+    bare: list[list[float]] = []
     for pair in range(pairs):
         study = planned(work / f"{method}-{pair}", document)[0]
-        begun = _clocks()
-        folder, job = harness_trial(study, threads)
-        turn = _clocks()
-        history = bare_training(job)
-        ended = _clocks()
-        harness.append([b - a for a, b in zip(begun, turn, strict=True)])
-        bare.append([b - a for a, b in zip(turn, ended, strict=True)])
+        # Each of both first, in turn: the machine's own speed drifts.
+        if pair % 2:
+            history = _timed(bare, bare_training, job)
+            folder = _timed(harness, harness_trial, study, threads)
+        else:
+            folder = _timed(harness, harness_trial, study, threads)
+            history = _timed(bare, bare_training, job)
         equal = equal and same_curve(job, folder, history)
     wall, cpu = ([h[clock] / b[clock] for h, b in zip(harness, bare, strict=True)] for clock in (0, 1))
     what = f"{method} on {dataset}, {document['backbone']['name']} at {size} px, {job.train.epochs} epochs"
@@ -256,9 +260,15 @@ def measure_help(repeats: int) -> list[Row]:
     ]
 
 
-def _clocks() -> tuple[float, float]:
-    """Wall time and processor time of all threads, in seconds; the second one does not see who else is busy."""
-    return time.perf_counter(), time.process_time()
+def _timed(spent: list[list[float]], action: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """What an action gives; its wall time and processor time of all threads, in seconds, are added to ``spent``.
+
+    The second one does not see who else is busy.
+    """
+    begun = time.perf_counter(), time.process_time()
+    result = action(*args, **kwargs)
+    spent.append([time.perf_counter() - begun[0], time.process_time() - begun[1]])
+    return result
 
 
 def _seconds(action: Callable[[], object]) -> float:
