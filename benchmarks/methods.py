@@ -1,9 +1,10 @@
 """What a training step of each method costs beside full fine-tuning: ``python -m benchmarks.methods``.
 
 All sides have one network with random weights, one synthetic batch and one precision, and run in turn in this one
-process: round by round, in an order that rotates. A ratio is that of two sides of one round. A step is what a trial
-does with a batch that lies on the device: forward, backward, optimiser, and whatever the method adds; from the middle
-of training, so that a method in phases is in its last, and without what it does once an epoch.
+process: round by round, in an order that rotates; no side's first step of a turn counts. A ratio is that of two sides
+of one round. A step is what a trial does with a batch that lies on the device: forward, backward, optimiser, and
+whatever the method adds, with batch norms folded and products in the place of small convolutions as a trial has them;
+from the middle of training, so that a method in phases is in its last, and without what it does once an epoch.
 
 time      median seconds a step, and the ratios of the rounds to ``full_finetune``
 memory    on a GPU, the peak of allocated memory with this side alone on it. On a CPU, where no such count exists, the
@@ -124,7 +125,8 @@ class Side:
         self.context.step += 1
 
     def timed(self, steps: int) -> float:
-        """Seconds a step."""
+        """Seconds a step, without a first one, which pays for what another side has left in the processor's caches."""
+        self.step()
         _wait(self._images.device)
         started = time.perf_counter()
         for _ in range(steps):

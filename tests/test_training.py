@@ -207,3 +207,21 @@ def test_a_step_does_not_depend_on_how_gradients_and_moments_lie_in_memory(kind:
         ends.append(parameter.detach())
     assert torch.equal(*ends)
     assert not torch.equal(ends[0], start)
+
+
+def test_an_adamw_step_on_channels_last_is_torchs_own_and_copies_no_gradient() -> None:
+    start, gradients = torch.randn(8, 4, 3, 3), torch.randn(3, 8, 4, 3, 3)
+    tap_by_tap = start.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+    for lying in (start, start.clone(memory_format=torch.channels_last), tap_by_tap):
+        own, plain = torch.nn.Parameter(lying.clone()), torch.nn.Parameter(start.clone())
+        optimizer = build_optimizer("adamw", [ParamGroup("all", [own], 0.1, 0.01)])
+        set_learning_rates(optimizer, 1.0)
+        torchs = torch.optim.AdamW([plain], lr=0.1, weight_decay=0.01, fused=False, foreach=False)
+        for gradient in gradients:
+            own.grad, plain.grad = torch.empty_like(own).copy_(gradient), gradient.clone()
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                optimizer.step()
+            torchs.step()
+            assert "aten::clone" not in {event.key for event in profile.key_averages()}
+        torch.testing.assert_close(own.detach(), plain.detach(), rtol=1e-5, atol=1e-6)
+        assert own.stride() == lying.stride()

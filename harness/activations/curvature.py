@@ -61,7 +61,8 @@ class _TrainedCurvature(torch.autograd.Function):
         for part in grid.parts():
             z = values[part]
             swish = (sharpness * z).sigmoid_().mul_(z).mul_(share)
-            torch.addcmul(swish, _softplus(z / width), rest * width, out=results[part])
+            # -softplus(z) = log σ(-z), which takes a fifth of the time of torch's softplus on a CPU.
+            torch.addcmul(swish, F.logsigmoid(z / -width), rest * width, value=-1, out=results[part])
         return result
 
     @staticmethod
@@ -76,17 +77,16 @@ class _TrainedCurvature(torch.autograd.Function):
         for part in grid.parts():
             z, upstream = values[part], gradients[part]
             inner = z / width
-            smooth, step = _softplus(inner), inner.sigmoid()
+            minus_softplus, step = F.logsigmoid(-inner), inner.sigmoid()
             gate = (sharpness * z).sigmoid_()
             swish = gate * z
             # x dσ(sharpness x)/dx, which both the slope and the derivative by raw[0] are made of.
             bend = torch.addcmul(swish, swish, gate, value=-1).mul_(sharpness)
             slope = gate.add_(bend).mul_(share).addcmul_(rest, step)
             torch.mul(upstream, slope, out=results[part])
-            by_share = torch.addcmul(swish, width, smooth, value=-1)
-            by_beta = (
-                bend.mul_(z).mul_(share).addcmul_(smooth.sub_(step.mul_(inner)), rest * width * (1 - width), value=-1)
-            )
+            by_share = swish.addcmul_(width, minus_softplus)
+            moved = minus_softplus.addcmul_(step, inner)
+            by_beta = bend.mul_(z).mul_(share).addcmul_(rest * width * (1 - width), moved)
             for total, product in zip(sums, (by_beta, by_share), strict=True):
                 total += product.mul_(upstream).sum_to_size(total.shape)
         by_beta, by_share = grid.gather(sums)
@@ -97,8 +97,3 @@ class _TrainedCurvature(torch.autograd.Function):
 def _curvature(raw: Tensor) -> Tensor:
     """β / (1 - β), 1 - β, c and 1 - c, shape (4, C)."""
     return torch.stack((torch.exp(raw[0]), torch.sigmoid(-raw[0]), torch.sigmoid(raw[1]), torch.sigmoid(-raw[1])))
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)); torch's own takes twice the time on a CPU."""
-    return x.abs().neg_().exp_().log1p_().add_(torch.relu(x))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from harness.activations.base import Rows, widen
 
-_PART = {"cpu": 1 << 16, "cuda": 1 << 26}
-"""Elements that one part of an eager computation has for each thread: what it needs at a time stays in a core's own
-cache."""
+_PART = {"cpu": 1 << 16}
+"""Elements that a part has for each thread, on a GPU 2**26: what is needed at a time stays in a core's own cache."""
 _ROW = 1 << 10
 """Elements of a row of channels-last images, at most, where a place has no more."""
 
@@ -29,14 +29,13 @@ class Grid:
         images, channels = x.shape[:2]
         places = math.prod(x.shape[2:])
         if last:
-            divisors = (size for size in range(1, places + 1) if places % size == 0)
-            block = max(size for size in divisors if size == 1 or size * channels <= _ROW)
+            block = _places_of_a_row(places, channels)
             self._shape, self._axis = (images * places // block, block, channels), 1
         else:
             self._shape, self._axis = (images, channels, places), 2
         wide = widen(x[:0])
         self._dtype, self._threads = wide.dtype, torch.get_num_threads() if x.device.type == "cpu" else 1
-        self._part = _PART[x.device.type]
+        self._part = _PART.get(x.device.type, 1 << 26)
 
     def view(self, tensor: Tensor) -> Tensor:
         """The rows of a tensor of this shape."""
@@ -60,3 +59,10 @@ class Grid:
         """Rows that are computed at a time."""
         size = max(1, self._part * self._threads // max(1, math.prod(self._shape[1:])))
         return [slice(start, start + size) for start in range(0, self._shape[0], size)]
+
+
+@lru_cache(maxsize=1024)
+def _places_of_a_row(places: int, channels: int) -> int:
+    """The largest divisor of the number of places with which a row is no longer than ``_ROW``; at least 1."""
+    most = max(1, _ROW // channels)
+    return next(size for size in range(min(most, places), 0, -1) if places % size == 0)

@@ -66,7 +66,8 @@ class Window:
     ) -> tuple[Tensor | None, Rows]:
         """dΔ/dx = p 1[x >= 0] + q 1[x <= 0] + w (a1 + a2 sgn z - z (a0 + a1 z + a2 |z|)).
 
-        dΔ/dφ is the function that the coefficient φ stands before.
+        dΔ/dφ is the function that the coefficient φ stands before. Beyond the reach, where z no longer follows x, w is
+        1e-14 and not worth a mask.
         """
         given = dict(zip(self.names, coefficients, strict=True))
         (scale,) = constants

@@ -191,6 +191,23 @@ def test_curvature_tuning_is_its_formula_trained_or_not_and_nears_relu() -> None
         build_activation("sreul", 4)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_curvature_tuning_in_parts_is_the_formula(layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.activations.grid._PART", {"cpu": 100})
+    module = build_activation("t_ct", 6).double()
+    x = (3 * torch.randn(7, 6, 5, 4, dtype=torch.float64)).to(memory_format=layout).requires_grad_()
+    upstream = torch.randn(x.shape, dtype=torch.float64)
+    beta, share = (
+        torch.sigmoid(p).view(6, 1, 1) for p in (module.get_parameter("raw_beta"), module.get_parameter("raw_share"))
+    )
+    value = share * torch.sigmoid(beta / (1 - beta) * x) * x + (1 - share) * (1 - beta) * F.softplus(x / (1 - beta))
+    inputs = [x, *module.parameters()]
+    found = [module(x), *torch.autograd.grad(module(x), inputs, upstream)]
+    for one, other in zip(found, [value, *torch.autograd.grad(value, inputs, upstream)], strict=True):
+        assert (one - other).norm() <= 1e-6 * other.norm()
+    assert found[0].stride() == x.stride()
+
+
 def test_how_much_a_fixed_swap_changes() -> None:
     """Relative root mean square change from ReLU under N(0, 1), and at a standard deviation of 0.25."""
     z = torch.linspace(-9, 9, 100_001, dtype=torch.float64)

@@ -130,6 +130,15 @@ def test_fused_in_parts_equals_plain_to_a_millionth(formula: Formula, monkeypatc
             assert (result - expected).norm() <= 1e-6 * expected.norm()
 
 
+def test_coefficients_learn_the_same_where_the_input_needs_no_gradient() -> None:
+    for formula in FORMULAS.values():
+        module = activation(formula, execution="fused")
+        nn.init.normal_(module.coefficients, generator=torch.Generator().manual_seed(1))
+        value, _, expected = value_and_gradients(module, images())
+        upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).float()
+        assert torch.equal(torch.autograd.grad(module(images()), module.coefficients, upstream)[0], expected)
+
+
 def test_the_fastest_execution_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     choose_execution.cache_clear()
     for there in (True, False):
