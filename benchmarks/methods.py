@@ -38,6 +38,7 @@ from harness.backbones import check_backbone, set_training_mode
 from harness.conformance import OneBatch, random_network
 from harness.costs import optimizer_bytes
 from harness.errors import RequestError, one_line, run_command
+from harness.launch.pool import worker_environment
 from harness.method import Method
 from harness.plugins import discover
 from harness.space import Value, defaults
@@ -317,5 +318,13 @@ def _measure_all(options: argparse.Namespace, command: str) -> int:
     return 0 if all(limit["met"] for row in rows for limit in row.get("limits", [])) else 1
 
 
+def _keep_memory() -> None:
+    """Begin again with a worker's settings of the C library's memory, which it reads when a process starts."""
+    missing = {name: value for name, value in worker_environment(1).items() if name.startswith("MALLOC_")}
+    if not missing.keys() <= os.environ.keys():
+        os.execve(sys.executable, [*sys.orig_argv], {**missing, **os.environ})  # noqa: S606  (a list of words)
+
+
 if __name__ == "__main__":
+    _keep_memory()
     sys.exit(main())
