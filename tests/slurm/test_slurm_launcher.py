@@ -105,7 +105,7 @@ def one_long_trial(folder: Path, rest: float = 0.02) -> Path:
 def test_submitted_and_left_alone_it_ends_as_a_local_run(site: Site, tmp_path: Path) -> None:
     odd = tmp_path / "a b'c\"d $(touch owned) ;ü&"
     odd.mkdir()
-    file = tiny_sweep(odd, train={**LONG, "epochs": 8})
+    file = tiny_sweep(odd, train={**LONG, "epochs": 12})
     said = site.sweep(file, odd / "run", environment={"ODD": "$(touch owned) '\" ü"})
     assert "submitted 2 jobs" in said and "harness.status" in said
     assert not (odd / "run" / "report").exists(), "the command did not return before the work was done"
