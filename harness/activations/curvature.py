@@ -58,11 +58,12 @@ class _TrainedCurvature(torch.autograd.Function):
         result = torch.empty_like(x, memory_format=grid.layout)
         values, results = grid.view(x), grid.view(result)
         sharpness, width, share, rest = grid.spread(_curvature(raw))
+        height = rest * width
         for part in grid.parts():
             z = values[part]
             swish = (sharpness * z).sigmoid_().mul_(z).mul_(share)
             # softplus(z) = -log σ(-z), whose sign costs no pass.
-            torch.addcmul(swish, F.logsigmoid(z / -width), rest * width, value=-1, out=results[part])
+            torch.addcmul(swish, F.logsigmoid(z / -width), height, value=-1, out=results[part])
         return result
 
     @staticmethod
@@ -73,6 +74,7 @@ class _TrainedCurvature(torch.autograd.Function):
         to_x = torch.empty_like(x, memory_format=grid.layout)
         values, gradients, results = grid.view(x), grid.view(gradient), grid.view(to_x)
         sharpness, width, share, rest = grid.spread(_curvature(raw))
+        fall = rest * width * (1 - width)
         sums = [torch.zeros_like(row) for row in (share, share)]
         for part in grid.parts():
             z, upstream = values[part], gradients[part]
@@ -86,7 +88,7 @@ class _TrainedCurvature(torch.autograd.Function):
             torch.mul(upstream, slope, out=results[part])
             by_share = swish.addcmul_(width, minus_softplus)
             moved = minus_softplus.addcmul_(step, inner)
-            by_beta = bend.mul_(z).mul_(share).addcmul_(rest * width * (1 - width), moved)
+            by_beta = bend.mul_(z).mul_(share).addcmul_(fall, moved)
             for total, product in zip(sums, (by_beta, by_share), strict=True):
                 total += product.mul_(upstream).sum_to_size(total.shape)
         by_beta, by_share = grid.gather(sums)

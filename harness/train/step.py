@@ -163,10 +163,11 @@ class _AdamW(torch.optim.AdamW):
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """All elements in the order of the memory, where they lie without gaps."""
-    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
-    lying = tensor.permute(order)
-    return lying.view(-1) if lying.is_contiguous() and not tensor.is_contiguous() else tensor
+    """All elements in the order of the memory, where they lie without gaps on a CPU; else the tensor itself."""
+    if tensor.is_cuda or tensor.is_contiguous():
+        return tensor
+    lying = tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+    return lying.view(-1) if lying.is_contiguous() else tensor
 
 
 def _lay_out_alike(optimizer: torch.optim.Optimizer, *_: Any) -> None:
