@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,16 @@ def forks(home: Home) -> Iterator[ForkStarter]:
     found.close()
 
 
+def children_of_the_script() -> list[psutil.Process]:
+    """Children of this process that run the script; those of other tests may end meanwhile."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if str(SCRIPT) in child.cmdline():
+                found.append(child)
+    return found
+
+
 def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> None:
     # Somebody else runs the last trial, so that workers wait for as long as they are let.
     spec = home.run / "spec.json"
@@ -54,9 +65,7 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
     assert "error: " in (home.path / "refused.log").read_text()
 
     first, second = start("first")[0], start("second")[0]
-    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    forked = [child for child in living if str(SCRIPT) in child.cmdline()]
-    (server,) = [child for child in forked if not is_worker(child)]
+    (server,) = [child for child in children_of_the_script() if not is_worker(child)]
     for worker in (first, second):
         process = psutil.Process(worker.pid)
         assert is_worker(process) and process.ppid() == os.getpid() and os.getsid(worker.pid) == worker.pid
@@ -104,7 +113,7 @@ def test_a_refused_request_leaves_nothing_loading(tmp_path: Path, monkeypatch: p
 
     def begin(launch: LaunchSpec) -> Loading | None:
         begun.extend([loading] if (loading := begin_loading(launch)) is not None else [])
-        seen.extend(one for one in psutil.Process().children() if str(SCRIPT) in one.cmdline())
+        seen.extend(children_of_the_script())
         return loading
 
     monkeypatch.setattr("harness.launch.local.begin_loading", begin)
