@@ -81,3 +81,7 @@ def test_random_weights_are_normalised_by_the_training_side_alone(digits: Digits
     batch, _ = load(made, normalisation=measured).training_batch(torch.from_numpy(rows), None, 0, 0)
     assert abs(float(batch.mean())) < 1e-4
     assert abs(float(batch.std()) - 1) < 1e-3
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    whole = torch.from_numpy(np.array(made.data.images[rows])).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (measured.mean, measured.std))
+    assert torch.equal(batch, (whole / 255 - mean) / std)

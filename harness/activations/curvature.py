@@ -103,5 +103,5 @@ def _curvature(raw: Tensor) -> Tensor:
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) to rounding of its largest summand: log1p costs eight times as much where exp(-|x|) vanishes."""
+    """log(1 + exp(x)), right to the rounding of 1: log1p takes many times as long where an exp(-|x|) is subnormal."""
     return x.abs().neg_().exp_().add_(1).log_().add_(torch.relu(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -41,7 +42,8 @@ def augment(images: Tensor, policy: Augmentation, generator: torch.Generator) ->
     if _moves(policy):
         # Coordinates lose whole pixels in half precision, which autocast would choose here.
         with torch.autocast(images.device.type, enabled=False):
-            grid = affine_grid(factors[:, :6].view(-1, 2, 3), list(images.shape), align_corners=False)
+            places = _places(images.shape[2], images.shape[3], images.device)
+            grid = (places @ factors[:, :6].view(-1, 2, 3).mT).view(len(images), *images.shape[2:], 2)
             sampled = grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
             result = sampled.to(images.dtype)
     if policy.brightness or policy.contrast:
@@ -67,6 +69,17 @@ def _moves(policy: Augmentation) -> bool:
 
 def _either_way(uniform: Tensor) -> Tensor:
     return 2 * uniform - 1
+
+
+@lru_cache(maxsize=16)
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """(x, y, 1) of each pixel's centre in coordinates from -1 to 1, row by row: float32, (height * width, 3).
+
+    ``affine_grid`` makes them anew for each image of each batch, which takes most of its time.
+    """
+    same = torch.eye(2, 3, device=device)[None]
+    coordinates = affine_grid(same, [1, 1, height, width], align_corners=False).view(-1, 2)
+    return torch.cat((coordinates, torch.ones(height * width, 1, device=device)), dim=1)
 
 
 def _affine(draws: Tensor, policy: Augmentation, aspect: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,8 +43,12 @@ class TrialData:
     device: torch.device
     fingerprint: str
     """Of the decoded dataset."""
+    normalisation: Normalisation
     mean: Tensor
+    """Float32, (1, 3, size, size), channels last, which takes a fifth of the time of three numbers: a loop over an
+    image's memory instead of one over three channels."""
     std: Tensor
+    """Likewise."""
 
     @classmethod
     def load(
@@ -87,8 +91,9 @@ class TrialData:
             positions=positions,
             device=device,
             fingerprint=data.fingerprint,
-            mean=torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1),
-            std=torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1),
+            normalisation=normalisation,
+            mean=_everywhere(normalisation.mean, data.images.shape[1:3], device),
+            std=_everywhere(normalisation.std, data.images.shape[1:3], device),
         )
 
     def count(self, side: Side) -> int:
@@ -147,6 +152,12 @@ class TrialData:
         if batch.device != self.device:
             batch = upload(batch, self.device)
         return batch.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def _everywhere(channels: Sequence[float], extent: tuple[int, ...], device: torch.device) -> Tensor:
+    """A number for each channel as an image of (height, width), channels last."""
+    numbers = torch.tensor(channels, device=device).view(1, -1, 1, 1)
+    return numbers.expand(1, -1, *extent).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class Features:
                 "function": self._fingerprint(),
                 "data": data.fingerprint,
                 "positions": hashlib.sha256(data.positions[side].numpy().tobytes()).hexdigest(),
-                "normalisation": [data.mean.flatten().tolist(), data.std.flatten().tolist()],
+                "normalisation": [data.normalisation.mean, data.normalisation.std],
                 "batch_size": self._batch_size,
                 "precision": str(self._precision),
                 "torch": torch.__version__,
