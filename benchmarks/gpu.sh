@@ -4,17 +4,23 @@
 #     bash benchmarks/gpu.sh [FOLDER] [quick]
 #
 # FOLDER (default benchmarks/results) gets gpu_*.json and gpu.log. `quick` does as much as a CPU can in a minute or
-# two, to test this script. Each part runs whatever became of the others, within a time limit of its own and within
-# what is left of GPU_SECONDS (default 570) for the whole.
+# two, to test this script. Its Python is $PYTHON, else that of `make`, else the first one on the path. Each part runs
+# whatever became of the others, within a time limit of its own and within what is left of GPU_SECONDS (default 570)
+# for the whole.
 set -u
 cd "$(dirname "$0")/.." || exit 2
+python=${PYTHON:-python}
+[ -n "${PYTHON:-}" ] || [ ! -x .venv/bin/python ] || python=.venv/bin/python
+"$python" -c 'import torch' 2> /dev/null || {
+    echo "error: $python cannot import torch; activate the environment of this project or set PYTHON" >&2
+    exit 2
+}
 out=${1:-benchmarks/results}
 quick=${2:-}
 mkdir -p "$out"
 log=$out/gpu.log
 : > "$log"
 export PYTHONUNBUFFERED=1 PYTHONPATH=${PYTHONPATH:-}:.
-python=${PYTHON:-python}
 total=${GPU_SECONDS:-570}
 summary=()
 
