@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,11 @@ def _clocked(action: Callable[[], object]) -> Clocks:
 
 def _processor_seconds() -> float:
     own = psutil.Process()
-    # A child's time goes over to its parent when it ends.
-    living = sum(sum(child.cpu_times()[:4]) for child in own.children(recursive=True))
+    living = 0.0
+    for child in own.children(recursive=True):
+        # A child's time goes over to its parent when it ends.
+        with suppress(psutil.NoSuchProcess):
+            living += sum(child.cpu_times()[:4])
     return living + sum(own.cpu_times()[:4])
 
 
