@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.launch.visible_gpus import take_device
 from harness.run_task import run_task
 from harness.scheduler import Scheduler
 from harness.store import RunDirectory
@@ -237,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m harness.worker``."""
     parser = argparse.ArgumentParser(prog="python -m harness.worker", description="Run trials of a run directory.")
     parser.add_argument("run", type=Path, help="the run directory")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda:N or MIG-NAME (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a trial (default: %(default)s)")
     parser.add_argument("--parent", type=int, help="process id of the launcher; the worker ends with it")
     parser.add_argument("--report", type=Path, help="file in which the worker says what it is at")
@@ -250,6 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         stop = stop_event(arguments.parent)
+        device_name = take_device(arguments.device)
         import torch
 
         from harness.data.cache import default_cache_root, default_data_root
@@ -259,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = RunDirectory(arguments.run)
         run.require()
         roots = Roots(arguments.data_root or default_data_root(), arguments.cache_root or default_cache_root())
-        device = usable_device(arguments.device)
+        device = usable_device(device_name)
         if device.type == "cuda" and arguments.share > 1:
             # So that a trial that wants too much runs out of memory itself, and not its neighbours.
             torch.cuda.set_per_process_memory_fraction(1.0 / arguments.share, device)

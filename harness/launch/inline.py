@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from harness.launch.local import available_devices
+from harness.launch.visible_gpus import take_device
 from harness.spec import LaunchSpec
 from harness.store import RunDirectory
 from harness.studies import Roots
@@ -23,7 +24,7 @@ class InlineWorker:
 
         threads = torch.get_num_threads() if launch.threads == "auto" else launch.threads
         self._stop = threading.Event()
-        self._worker = Worker(run, roots, torch.device(available_devices()[0]), threads, self._stop)
+        self._worker = Worker(run, roots, torch.device(take_device(available_devices()[0])), threads, self._stop)
 
     def start(self) -> None:
         """Let Ctrl-C and SIGTERM ask for a checkpoint instead of tearing a training apart."""

@@ -10,6 +10,7 @@ from harness.launch.loading import Loading
 from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool, worker_environment
 from harness.launch.starting import ProcessStarter, can_be_forked, starter
+from harness.launch.visible_gpus import VARIABLE, devices_of
 from harness.spec import LaunchSpec
 from harness.store import RunDirectory
 from harness.studies import Roots
@@ -68,13 +69,15 @@ def available_devices() -> list[str]:
     """Every GPU of this machine, else the CPU."""
     import torch
 
-    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
+    count = torch.cuda.device_count()
+    # Of several MIG instances CUDA shows torch one.
+    named = devices_of(os.environ.get(VARIABLE), count)
+    found = named if count == 1 and len(named) > 1 and named[0] != "cuda:0" else devices_of(None, count)
+    return found or ["cpu"]
 
 
 def _shown_devices() -> list[str]:
     """What ``available_devices`` will probably say, without torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
-    if visible is not None:
-        count = min(count, sum(1 for name in visible.split(",") if name.strip()))
-    return [f"cuda:{index}" for index in range(count)] or ["cpu"]
+    named = devices_of(os.environ.get(VARIABLE), count)
+    return (named if count and named and named[0].startswith("MIG-") else named[:count]) or ["cpu"]

@@ -25,6 +25,7 @@ from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool
 from harness.launch.slurm_commands import SlurmError, call, own_state
 from harness.launch.slurm_files import RENEW_SECONDS, SlurmFiles
+from harness.launch.visible_gpus import VARIABLE, devices_of
 from harness.lease import slurm_start
 from harness.store import RunDirectory
 
@@ -101,8 +102,9 @@ class SlurmJob:
     def run(self) -> str:
         """Run workers until an end; returns it."""
         self._say("running")
-        pool = self._pool()
+        pool: WorkerPool | None = None
         try:
+            pool = self._pool()
             # Workers' modules are loaded while this process looks after the data.
             pool.prepare()
             pool.roots = self._staged(pool.roots)
@@ -118,9 +120,10 @@ class SlurmJob:
             self._say("failed", one_line(f"{type(error).__name__}: {error}"))
             raise
         finally:
-            pool.stop(_print, self._seconds_to_stop())
+            if pool is not None:
+                pool.stop(_print, self._seconds_to_stop())
         if outcome == "told":
-            outcome = "done" if pool.done else self._start_again()
+            outcome = "done" if pool is not None and pool.done else self._start_again()
         else:
             self._say(outcome)
         return outcome
@@ -227,8 +230,15 @@ class SlurmJob:
         wanted, gpus = self._profile["device"], int(self._profile["gpus"] or 0)
         if wanted == "cpu" or (wanted == "auto" and gpus == 0):
             return ["cpu"]
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        return [f"cuda:{index}" for index in range(len(visible) or max(1, gpus))]
+        value = os.environ.get(VARIABLE)
+        found = devices_of(value, max(1, gpus))
+        if not found:
+            where = os.environ.get("SLURMD_NODENAME", "this node")
+            raise RequestError(
+                f"{VARIABLE} is {value!r}: Slurm gave this job no GPU on {where}; compare the profile's gpus with "
+                f"`scontrol show node {where}` (Gres), and leave the node out with exclude if it has none"
+            )
+        return found
 
     def _roots(self) -> Roots:
         from harness.studies import Roots
