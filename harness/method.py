@@ -138,7 +138,7 @@ class Method(ABC):
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
-        """Take back what ``state`` gave."""
+        """Take back what ``state`` gave, its tensors on the trial's device."""
 
 
 def trainable(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

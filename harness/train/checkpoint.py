@@ -42,12 +42,21 @@ def snapshot(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def copied_to_cpu(value: Any) -> Any:
     """Deep copy with every tensor on the CPU."""
+    return _copied(value, torch.device("cpu"))
+
+
+def on_device(value: Any, device: torch.device) -> Any:
+    """Deep copy with every tensor on a device: the way back from ``copied_to_cpu``."""
+    return _copied(value, device)
+
+
+def _copied(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return value.detach().to(device, copy=True)
     if isinstance(value, Mapping):
-        return {key: copied_to_cpu(entry) for key, entry in value.items()}
+        return {key: _copied(entry, device) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [copied_to_cpu(entry) for entry in value]
+        return [_copied(entry, device) for entry in value]
     return copy.copy(value)
 
 

@@ -23,6 +23,7 @@ from harness.train.checkpoint import (
     changing_tensors,
     copied_to_cpu,
     load_checkpoint,
+    on_device,
     restore,
     snapshot,
 )
@@ -369,17 +370,15 @@ class Training:
         """Go on from a state, under the hyperparameters that this was assembled for."""
         self.progress = Progress(**state["progress"])
         restore(self.model, state["tensors"])
-        groups = self.context.optimizer.param_groups
-        settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
-        self.context.optimizer.load_state_dict(state["optimizer"])
+        optimizer, stored = self.context.optimizer, state["optimizer"]
         changes = self.progress.schedule
         if changes and changes[-1]["epoch"] == self.progress.epoch and self.progress.step_in_epoch == 0:
             # The state's settings are those before the change; at other times they may be what the method made of them.
-            for group, own in zip(self.context.optimizer.param_groups, settings, strict=True):
-                group.update(own)
+            stored = {**stored, "param_groups": optimizer.state_dict()["param_groups"]}
+        optimizer.load_state_dict(stored)
         if self.context.scaler is not None:
             self.context.scaler.load_state_dict(state["scaler"])
-        self.method.load_state(state["method"])
+        self.method.load_state(on_device(state["method"], self.device))
         self.folder.write_curve(self.progress.curve)
         if self.progress.schedule:
             self.folder.write_schedule(self.progress.schedule)

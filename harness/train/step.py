@@ -142,7 +142,7 @@ def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = Fals
     ]
     # One pass over all tensors: on a CPU a step of a ResNet-18 takes a fifth of the time of torch's default.
     if kind == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(settings, lr=0.0, momentum=0.9, fused=True)
+        optimizer: torch.optim.Optimizer = _SGD(settings, lr=0.0, momentum=0.9, fused=True)
     else:
         if capturable:
             for group, parts in zip(settings, (group for group in groups if group.params), strict=True):
@@ -152,7 +152,51 @@ def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = Fals
     return optimizer
 
 
-class _AdamW(torch.optim.AdamW):
+_OF_THE_PROCESS = ("capturable", "fused", "foreach", "differentiable")
+"""Settings of a group that say how this process computes a step; a state from elsewhere does not change them."""
+
+
+class _Resumable(torch.optim.Optimizer):
+    """An optimiser that resumes from a state of any device and mode.
+
+    After a load every tensor of a group, and of what is kept for its parameters, is on the parameters' device. A
+    setting that this optimiser keeps in a tensor (a learning rate that a CUDA graph reads) stays that very tensor, with
+    the state's value: torch would put the state's own tensor in its place, and a graph recorded with that one, on the
+    CPU, holds its value as a constant.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = [{key: value for key, value in group.items() if key != "params"} for group in self.param_groups]
+        stored = [dict(group) for group in state_dict["param_groups"]]
+        # Beforehand, because torch goes by these where it puts the number of steps.
+        for group, before in zip(stored, own, strict=False):
+            group.update({key: before[key] for key in _OF_THE_PROCESS if key in before})
+        super().load_state_dict({**state_dict, "param_groups": stored})
+        for group, before in zip(self.param_groups, own, strict=True):
+            device = group["params"][0].device
+            for key, value in group.items():
+                if key != "params":
+                    group[key] = _placed(value, before.get(key), device)
+
+
+def _placed(value: Any, own: Any, device: torch.device) -> Any:
+    """A loaded setting in the form that the optimiser's own had before, with all tensors on a device."""
+    if isinstance(own, Tensor):
+        # In place: a recorded step reads this very tensor.
+        return own.copy_(value) if isinstance(value, Tensor) else own.fill_(value)
+    if isinstance(value, Tensor):
+        return value.item() if isinstance(own, int | float) else value.to(device)
+    if isinstance(value, list | tuple):
+        parts = own if isinstance(own, list | tuple) and len(own) == len(value) else [None] * len(value)
+        return type(value)(_placed(entry, part, device) for entry, part in zip(value, parts, strict=True))
+    return value
+
+
+class _SGD(_Resumable, torch.optim.SGD):
+    """torch's own."""
+
+
+class _AdamW(_Resumable, torch.optim.AdamW):
     """torch's own on tensors as they lie in memory: its fused step on a CPU copies gradients with channels last."""
 
     def _init_group(self, group: dict[str, Any], *lists: list[Any]) -> Any:
@@ -228,7 +272,13 @@ def seed_step(seed: int, number: int, device: torch.device) -> None:
 
 
 def autocast_dtype(train: TrainSpec, device: torch.device) -> torch.dtype | None:
-    """The autocast dtype for a device; ``auto`` means bfloat16 on GPUs that have it, else float32."""
+    """The autocast dtype for a device; ``auto`` means bfloat16 on GPUs that compute in it, else float32."""
     if train.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+        return torch.bfloat16 if device.type == "cuda" and _computes_in_bfloat16(device) else None
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[train.precision]
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU has bfloat16 itself: torch emulates it on older ones (V100, T4), slower than float32."""
+    with torch.cuda.device(device):  # torch asks the current one
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
