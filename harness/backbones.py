@@ -77,7 +77,7 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
     """
     path, published = _split_weights(weights)
     # A file that is written again under the same name is another one.
-    stamp = path.stat().st_mtime_ns if path is not None and path.is_file() else 0
+    stamp = _stamp(path) if path is not None and path.is_file() else ()
     drawn = weights is None or name.startswith(TIMM)
     place = str(torch.get_default_device())
     kept, features, normalisation = _extractor(name, published, path, stamp, seed if drawn else 0, place)
@@ -87,9 +87,15 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
     return model.eval(), normalisation
 
 
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    # A copy can be given size and time stamp of what it replaces, but no change time.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
 @lru_cache(maxsize=2)
 def _extractor(
-    name: str, published: str | None, path: Path | None, stamp: int, seed: int, place: str
+    name: str, published: str | None, path: Path | None, stamp: tuple[int, ...], seed: int, place: str
 ) -> tuple[nn.Module, int, Normalisation]:
     """A network, its features and its normalisation; kept, because a worker trains many trials from the same.
 

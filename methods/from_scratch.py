@@ -27,8 +27,9 @@ class FromScratch(FullFinetune):
     included.
 
     It gets the epochs of all other methods. Trained from random weights a network needs more: give it a sweep of
-    its own with longer training before calling pretraining useful. Images are normalised as the pretrained
-    weights expect.
+    its own with longer training before calling pretraining useful. Where the sweep names pretrained weights, images
+    are normalised as those weights expect, the same for all methods; with ``weights: null`` every method gets the
+    mean and standard deviation of the training images.
 
     Trains: every parameter of the backbone (23,508,032 for ResNet-50) and the head.
     """

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import types
@@ -307,3 +308,15 @@ def test_a_model_of_ones_own_can_be_saved(tmp_path: Path) -> None:
     with safe_open(tmp_path / "own.safetensors", framework="pt") as file:
         assert file.metadata()["backbone"] == "mine"
         assert list(file.keys()) == ["head.bias", "head.weight"]
+
+
+def test_weights_that_were_replaced_are_read_again_whatever_the_clock_says(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    first, second = (build_model("resnet20", None, 3, seed=seed)[0] for seed in (1, 2))
+    save_model(first, path, {})
+    assert same(build_model("resnet20", str(path), 3, seed=0)[0].backbone, first.backbone)
+    status = path.stat()
+    save_model(second, path, {})
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    assert same(build_model("resnet20", str(path), 3, seed=0)[0].backbone, second.backbone)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jobs import Digits, job, run
+from jobs import CATALOGUE, Digits, job, run
 from torch import Tensor
 
-from harness.backbones import Normalisation
+from harness.backbones import Normalisation, build_model, save_model
 from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
 from harness.train.data import MethodBatches, TrialData
@@ -85,3 +85,28 @@ def test_random_weights_are_normalised_by_the_training_side_alone(digits: Digits
     whole = torch.from_numpy(np.array(made.data.images[rows])).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (measured.mean, measured.std))
     assert torch.equal(batch, (whole / 255 - mean) / std)
+
+
+def test_from_scratch_is_normalised_as_its_page_says(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the weights that the sweep names although it forgets them, else by the training images."""
+    grey = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    model, _ = build_model("resnet20", None, 3, 0)
+    model.normalisation = grey
+    save_model(model, tmp_path / "grey.safetensors", {})
+    used: list[Normalisation] = []
+    load = TrialData.load
+
+    def noted(*given: Any, **named: Any) -> TrialData:
+        used.append(named["normalisation"])
+        return load(*given, **named)
+
+    monkeypatch.setattr(TrialData, "load", noted)
+    made = job(digits, "from_scratch", train={"epochs": 1})
+    for name, weights in (("forgotten", str(tmp_path / "grey.safetensors")), ("none", None)):
+        assert run(replace(made, weights=weights), tmp_path / name)[1]["status"] == "done"
+    assert used == [grey, training_normalisation(made.data, made.split)] and used[0] != used[1]
+    page = " ".join((CATALOGUE.method("from_scratch", "test").cls.__doc__ or "").split())
+    assert "names pretrained weights, images are normalised as those weights expect" in page
+    assert "with ``weights: null`` every method gets the mean and standard deviation of the training images" in page
