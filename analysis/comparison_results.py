@@ -13,7 +13,7 @@ from typing import Any
 from analysis.comparison.claims import Claim, claims
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, Evidence
-from analysis.comparison.new_datasets import on_new_datasets
+from analysis.comparison.new_datasets import on_new_datasets, ranks_of
 from analysis.comparison.pairs import Pair, Score
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
@@ -32,6 +32,7 @@ from analysis.result_models import (
     IntervalRecord,
     NewDatasetsRecord,
     PlanRecord,
+    RanksRecord,
     RepeatRecord,
     RobustnessRecord,
     ScoreRecord,
@@ -74,6 +75,7 @@ def comparison_records(analysis: Analysis) -> dict[str, Any]:
         robustness=[_robustness(one) for one in analysis.robustness],
         claims=[_claim(one) for one in claims(analysis)],
         new_datasets=_new_datasets(analysis),
+        ranks=_ranks(analysis),
         cautions=_flags(analysis.cautions),
     )
     return document.model_dump(mode="json")
@@ -141,6 +143,7 @@ def _comparison(one: Comparison) -> ComparisonRecord:
         else EffectsRecord(
             mean_difference=effects.mean_difference,
             d_z=effects.d_z,
+            g_z=effects.g_z,
             probability_a_larger=effects.probability_larger,
             rank_biserial=effects.rank_biserial,
         ),
@@ -173,6 +176,29 @@ def _new_datasets(analysis: Analysis) -> list[NewDatasetsRecord]:
     ]
 
 
+def _ranks(analysis: Analysis) -> RanksRecord | None:
+    try:
+        found = ranks_of(analysis)
+    except Refused:
+        return None
+    if found is None:
+        return None
+    test = found.test
+    return RanksRecord(
+        datasets=test.datasets,
+        mean_ranks=dict(zip(found.methods, test.mean_ranks, strict=True)),
+        chi2=test.chi2,
+        df=test.df,
+        p_chi2=test.p_chi2,
+        chi2_uncorrected=test.chi2_uncorrected,
+        f=test.f,
+        df_1=test.df,
+        df_2=test.df_2,
+        p_f=test.p_f,
+        p_exact=test.p_exact,
+    )
+
+
 def _units(pair: Pair) -> int | None:
     return pair.estimate.mean_squares.cases if isinstance(pair.estimate, TwoWay) else None
 
@@ -187,7 +213,14 @@ def _components(estimate: Estimate | None) -> ComponentsRecord | None:
 def _exact(test: ExactTest | None) -> ExactTestRecord | None:
     if test is None:
         return None
-    return ExactTestRecord(statistic=test.statistic, p=test.p, floor=test.floor, pairs=test.pairs, zeros=test.zeros)
+    return ExactTestRecord(
+        statistic=test.statistic,
+        p=test.p,
+        floor=test.floor,
+        pairs=test.pairs,
+        zeros=test.zeros,
+        patterns=test.patterns,
+    )
 
 
 def _interval(estimate: Estimate | None) -> IntervalRecord | None:

@@ -95,19 +95,25 @@ class EffectsRecord(Record):
     """Effect sizes over the paired seeds."""
 
     mean_difference: Number = Field(description="a minus b, in units of the metric.")
-    d_z: Number = Field(description="Mean over standard deviation of the differences, with Hedges' correction.")
+    d_z: Number = Field(
+        description="Mean over standard deviation of the differences; null for two seeds and without spread."
+    )
+    g_z: Number = Field(description="d_z with Hedges' correction; null where d_z is.")
     probability_a_larger: Number = Field(description="Share of seeds with a larger, ties one half.")
     rank_biserial: Number = Field(description="In [-1, 1].")
 
 
 class ExactTestRecord(Record):
-    """An exact two-sided test over the paired seeds, not corrected."""
+    """A two-sided test over the paired seeds that assumes no distribution, not corrected."""
 
     statistic: Number
     p: Number
     floor: Number = Field(description="Smallest p value that it could give.")
     pairs: int
     zeros: int = Field(description="Differences that are exactly zero.")
+    patterns: int | None = Field(
+        description="Random sign patterns that p was counted over, beside the observed one; null where it is exact."
+    )
 
 
 class IntervalRecord(Record):
@@ -241,6 +247,22 @@ class NewDatasetsRecord(Record):
     nemenyi_p: Number = Field(description="Of the mean ranks, corrected for all pairs; null below three methods.")
 
 
+class RanksRecord(Record):
+    """Friedman's test of the methods' mean ranks by the primary metric, each dataset one observation."""
+
+    datasets: int
+    mean_ranks: dict[str, float] = Field(description="Method → mean rank, 1 is best; methods on every dataset alone.")
+    chi2: Number = Field(description="Friedman's chi-squared, corrected for ties.")
+    df: int = Field(description="Degrees of freedom of chi2.")
+    p_chi2: Number
+    chi2_uncorrected: Number = Field(description="Without the correction for ties.")
+    f: Number = Field(description="Iman and Davenport's F from chi2; null where infinite: all datasets rank alike.")
+    df_1: int
+    df_2: int
+    p_f: Number
+    p_exact: Number = Field(description="Over all orders of the observed ranks; null where they are too many.")
+
+
 class ComparisonDocument(Record):
     """The member ``comparison`` of results.json; an absent number is null."""
 
@@ -253,4 +275,5 @@ class ComparisonDocument(Record):
     robustness: list[RobustnessRecord]
     claims: list[ClaimRecord]
     new_datasets: list[NewDatasetsRecord] = Field(description="Empty below six datasets.")
+    ranks: RanksRecord | None = Field(description="Null below six datasets or three methods.")
     cautions: list[Flag] = Field(description="Reservations about the whole.")

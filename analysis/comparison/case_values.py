@@ -33,7 +33,9 @@ RESAMPLES = 2000
 """The standard deviation of so many is known to 1.6 %."""
 
 
-def pseudo_values(metric: str, logits: FloatArray, labels: npt.NDArray[np.int64]) -> FloatArray:
+def pseudo_values(
+    metric: str, logits: FloatArray, labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64] | None = None
+) -> FloatArray:
     """A table whose mean over cases is the metric of each seed, exactly.
 
     With several labels an image it is the mean over the classes of the same for each class alone.
@@ -42,6 +44,7 @@ def pseudo_values(metric: str, logits: FloatArray, labels: npt.NDArray[np.int64]
         metric: of ``PSEUDOVALUE_METRICS``.
         logits: shape (seeds, cases, classes).
         labels: shape (cases,), or (cases, classes) of 0 and 1.
+        groups: shape (cases,), the patient or lesion of each case; every case is its own if None.
 
     Returns:
         Shape (seeds, cases), float64.
@@ -52,18 +55,20 @@ def pseudo_values(metric: str, logits: FloatArray, labels: npt.NDArray[np.int64]
     """
     if labels.ndim == 1:
         # One against the rest is not the same on logits, so the AUC of a trial is that of probabilities.
-        return _of_classes(metric, _softmax(logits) if metric == "auc" else logits, labels)
+        return _of_classes(metric, _softmax(logits) if metric == "auc" else logits, labels, groups)
     single = [
-        _of_classes(metric, np.stack([-logits[:, :, k], logits[:, :, k]], axis=-1), labels[:, k])
+        _of_classes(metric, np.stack([-logits[:, :, k], logits[:, :, k]], axis=-1), labels[:, k], groups)
         for k in range(labels.shape[1])
     ]
     result: FloatArray = np.mean(single, axis=0)
     return result
 
 
-def _of_classes(metric: str, scores: FloatArray, labels: npt.NDArray[np.int64]) -> FloatArray:
+def _of_classes(
+    metric: str, scores: FloatArray, labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64] | None
+) -> FloatArray:
     if metric == "auc":
-        return auc_values(scores, labels)
+        return auc_values(scores, labels, groups)
     correct = scores.argmax(axis=2) == labels
     if metric == "accuracy":
         return accuracy_values(correct)

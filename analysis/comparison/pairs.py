@@ -26,8 +26,8 @@ from analysis.stats.cautions import (
     unknown_repeat_noise,
 )
 from analysis.stats.effects import Effects, paired_effects
-from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
-from analysis.stats.paired import MAX_PAIRS, ExactTest, sign_flip, wilcoxon
+from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
+from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import Split, split_variance
 
@@ -156,10 +156,11 @@ class DatasetValues:
         if len(seeds) < 2:
             return self._without(metric, first, second, few_seeds(len(seeds)), *said)
         x, y = (np.array([values[seed] for seed in seeds], dtype=np.float64) for values in (own, other))
-        interval, estimate, over_both = self._difference(metric, first, second, seeds, x - y)
-        exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MAX_PAIRS
+        differences = paired_differences(x, y)
+        interval, estimate, over_both = self._difference(metric, first, second, seeds, differences)
+        exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MOST_PAIRS
         said += [unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)), *over_both]
-        flips, ranks = (sign_flip(x - y), wilcoxon(x - y)) if exact else (None, None)
+        flips, ranks = (sign_flip(differences), wilcoxon(differences)) if exact else (None, None)
         said += flips.cautions if flips is not None else ()
         return Pair(
             dataset=self.dataset,
@@ -170,7 +171,7 @@ class DatasetValues:
             cases=self._predictions.cases if self._predictions and interval != "t_over_seeds" else None,
             interval=interval,
             estimate=estimate,
-            over_seeds=mean_over_seeds(x - y, self.confidence),
+            over_seeds=mean_over_seeds(differences, self.confidence),
             effects=paired_effects(x, y),
             sign_flip=flips,
             wilcoxon=ranks,
@@ -214,7 +215,7 @@ class DatasetValues:
             self._resample(seeds, predictions)
             return self._tables.get(key)
         try:
-            self._tables[key] = pseudo_values(metric, _stacked(known, seeds), predictions.labels)
+            self._tables[key] = pseudo_values(metric, _stacked(known, seeds), predictions.labels, predictions.groups)
         except Refused as refusal:
             self._refusals[key] = refusal.caution
             return None

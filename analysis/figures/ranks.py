@@ -11,7 +11,7 @@ from analysis.contents import Figure
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, SEED, SMALL
 from analysis.stats.cautions import MANY_DATASETS
-from analysis.words.phrases import p_phrase
+from analysis.words.phrases import friedman_phrase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
                 + (f"; fewer than {MANY_DATASETS} are thin evidence for that" if few else "")
                 + f". Bars join methods that Nemenyi's test does not tell apart (critical difference CD = {width:.2f}, "
                 f"alpha = {plan.alpha:g}), which does not mean that they are alike. Friedman's test: "
-                f"{p_phrase(test.p, plan.alpha)}. Ranks change with the set of methods."
+                f"{friedman_phrase(test, plan.alpha)}. Ranks change with the set of methods."
                 + (f" Left out, without a score on every dataset: {', '.join(omitted)}." if omitted else ""),
                 "Critical difference diagram, mean ranks: "
                 + ", ".join(f"{name} {rank:.2f}" for name, rank in zip(methods, mean_ranks, strict=True)),

@@ -1,8 +1,8 @@
 """Metrics as means over cases: pseudo-values whose mean over the cases is the metric, exactly.
 
 A difference of two methods' pseudo-values goes into the two-way interval as a difference of correctness does. Their
-spread over cases is that of the metric to first order; for the AUC this is the method of DeLong, DeLong and
-Clarke-Pearson 1988.
+spread over cases is that of the metric to first order; for the AUC it is the variance of DeLong, DeLong and
+Clarke-Pearson 1988 exactly, and that of Obuchowski 1997 where cases share a patient and each patient has one class.
 """
 
 from __future__ import annotations
@@ -49,17 +49,20 @@ def balanced_accuracy_values(correct: npt.ArrayLike, labels: IntArray, classes: 
     return result
 
 
-def auc_values(scores: npt.ArrayLike, labels: IntArray) -> FloatArray:
+def auc_values(scores: npt.ArrayLike, labels: IntArray, groups: IntArray | None = None) -> FloatArray:
     """Pseudo-values of the unweighted mean over classes of the one-versus-rest AUC.
 
-    For a class with n1 cases and n0 others: ``A + (V10 - A) n / n1`` for its own cases, ``A + (V01 - A) n / n0`` for
-    the others, where V10 is the fraction of others with a lower score, V01 the fraction of own cases with a higher
-    one, equal scores counting one half.
+    For a class with n1 cases and n0 others: ``A + c1 (V10 - A) n / n1`` for its own cases, ``A + c0 (V01 - A) n / n0``
+    for the others, where V10 is the fraction of others with a lower score, V01 the fraction of own cases with a higher
+    one, equal scores counting one half. The factors ``c1² = (1 - 1 / n) n1 / (n1 - 1)`` and ``c0`` likewise make
+    the variance over all n that of DeLong, ``S10 / n1 + S01 / n0``, with each sum of squares over its own degrees of
+    freedom. With groups they count groups in the place of cases.
 
     Args:
         scores: shape (seeds, cases, classes), finite. The metric of a trial uses softmax probabilities: one against
             the rest does not give the same on logits.
         labels: shape (cases,), in [0, classes).
+        groups: shape (cases,), the patient or lesion of each case; every case is its own if None.
 
     Returns:
         Shape (seeds, cases), float64; each row's mean is that seed's AUC.
@@ -71,12 +74,26 @@ def auc_values(scores: npt.ArrayLike, labels: IntArray) -> FloatArray:
     scores = finite(scores, 3)
     _, cases, classes = scores.shape
     _support(labels, classes, cases)
-    total = sum(_one_class(scores[:, :, k], labels == k) for k in range(classes))
+    total = sum(_one_class(scores[:, :, k], labels == k, groups) for k in range(classes))
     result: FloatArray = np.asarray(total) / classes
     return result
 
 
-def _one_class(score: FloatArray, own: npt.NDArray[np.bool_]) -> FloatArray:
+def _own_freedom(own: npt.NDArray[np.bool_], groups: IntArray | None) -> FloatArray:
+    """Factor of each case's distance from the AUC, shape (cases,).
+
+    A class with a single case or group shows no spread of its own: its distance is zero, or there is no estimate.
+    """
+    everyone = len(own) if groups is None else len(np.unique(groups))
+    factors = np.ones(len(own))
+    for side in (own, ~own):
+        units = int(side.sum()) if groups is None else len(np.unique(groups[side]))
+        if units > 1:
+            factors[side] = np.sqrt((1 - 1 / everyone) * units / (units - 1))
+    return factors
+
+
+def _one_class(score: FloatArray, own: npt.NDArray[np.bool_], groups: IntArray | None) -> FloatArray:
     """Pseudo-values of the AUC of one class, shape (seeds, cases) like the scores."""
     n = score.shape[1]
     n1 = int(own.sum())
@@ -94,7 +111,8 @@ def _one_class(score: FloatArray, own: npt.NDArray[np.bool_]) -> FloatArray:
     fraction = np.where(mine, lower_others / n0, 1.0 - lower_own / n1)
     area = np.where(mine, fraction, 0.0).sum(axis=1, keepdims=True) / n1
     values = np.empty_like(score)
-    np.put_along_axis(values, order, area + (fraction - area) * np.where(mine, n / n1, n / n0), axis=1)
+    weight = np.where(own, n / n1, n / n0) * _own_freedom(own, groups)
+    np.put_along_axis(values, order, area + (fraction - area) * weight[order], axis=1)
     return values
 
 

@@ -25,6 +25,7 @@ class Friedman:
 
     mean_ranks: tuple[float, ...]
     """By method; 1 is best."""
+    datasets: int
     chi2_uncorrected: float
     chi2: float
     """Corrected for ties (Conover 1999)."""
@@ -35,6 +36,16 @@ class Friedman:
     p_exact: float | None
     """Over all orders of the observed ranks within each dataset; None where they are too many."""
     cautions: tuple[Caution, ...]
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of chi-squared, and the first of F."""
+        return len(self.mean_ranks) - 1
+
+    @property
+    def df_2(self) -> int:
+        """The second degrees of freedom of F."""
+        return self.df * (self.datasets - 1)
 
     @property
     def p(self) -> float:
@@ -76,6 +87,7 @@ def friedman_of_ranks(doubled: npt.NDArray[np.int64], cautions: tuple[Caution, .
     f, p_f = iman_davenport(chi2, n, k)
     return Friedman(
         mean_ranks=tuple((sums / n).tolist()),
+        datasets=n,
         chi2_uncorrected=uncorrected,
         chi2=chi2,
         f=f,

@@ -21,6 +21,7 @@ from analysis.tables.cells import (
     sizes,
     span,
 )
+from analysis.words.phrases import exact_test_limits
 
 _Column = tuple[str, str, Callable[[Comparison], str]]
 _EXACT = "Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected."
@@ -83,6 +84,7 @@ def _columns(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes) ->
         columns += [
             ("P(A>B)", "r", lambda one: number(one.pair.effects.probability_larger if one.pair.effects else None, 2)),
             ("d_z", "r", lambda one: number(one.pair.effects.d_z if one.pair.effects else None, 2)),
+            ("g_z", "r", lambda one: number(one.pair.effects.g_z if one.pair.effects else None, 2)),
         ]
     if any(one.pair.sign_flip is not None for one in shown):
         columns += [
@@ -121,10 +123,12 @@ def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remar
     if any(one.pair.effects is not None for one in shown):
         parts.append(
             "P(A>B): fraction of seeds in which the first method has the larger value, ties counted half; "
-            "d_z: mean over SD of the paired differences, with Hedges' correction."
+            "d_z: mean over SD of the paired differences; g_z: the same with Hedges' correction. With two seeds "
+            "neither has a meaning."
         )
-        exact = any(one.pair.sign_flip is not None for one in shown)
-        parts.append(_EXACT if exact else "Exact tests are left out: they need at least six paired seeds.")
+        if any(one.pair.sign_flip is not None for one in shown):
+            parts.append(_EXACT)
+        parts.extend(exact_test_limits([one.pair for one in shown]))
     if any(one.pair.interval == "two_way" for one in shown):
         parts.append(TWO_WAY_P)
     if any(one.pair.dataset is None for one in shown):

@@ -7,7 +7,7 @@ from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks
 from analysis.contents import NOT_AVAILABLE, Row, Table, number
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import CORRECTIONS, metric_name, p_text, span
-from analysis.words.phrases import p_phrase
+from analysis.words.phrases import friedman_phrase
 
 DIGITS = 4
 
@@ -38,7 +38,12 @@ def new_datasets(analysis: Analysis) -> Table | None:
 
     count = len(evidence.datasets)
     thin = {caution.sentence for one in found if one.difference is not None for caution in one.difference.cautions}
-    friedman = "" if ranks is None else f" Friedman's test: {p_phrase(ranks.test.p, plan.alpha)}."
+    friedman = ""
+    if ranks is not None:
+        friedman = (
+            f" Friedman's test of {len(ranks.methods)} methods on {count} datasets, corrected for ties, with the F of "
+            f"Iman and Davenport: {friedman_phrase(ranks.test, plan.alpha)}."
+        )
     return Table(
         caption=f"{metric_name(plan.metric)}: the declared comparisons as claims about datasets like these {count}.",
         head=("Comparison", "Difference", f"{100 * plan.confidence:g} % interval", "p", "p adjusted", "Mean ranks",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.comparison.evidence import Plan
@@ -11,8 +11,10 @@ from analysis.comparison.pairs import Interval, Pair
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
-from analysis.stats.cautions import Caution
+from analysis.stats.cautions import EXACT_TEST_SEEDS, Caution
 from analysis.stats.estimate import Estimate
+from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
+from analysis.stats.ranks import Friedman
 
 METRIC_PHRASES = {
     "accuracy": "accuracy",
@@ -107,6 +109,16 @@ def p_phrase(p: float, alpha: float) -> str:
     return f"p {'<' if p < alpha else '>'} {alpha:g}"
 
 
+def friedman_phrase(test: Friedman, alpha: float) -> str:
+    """Friedman's test as a paper cites it: both statistics with their degrees of freedom, and each p value."""
+    f = "is infinite, as all datasets rank alike" if math.isinf(test.f) else f"= {number(test.f, 3)}"
+    exact = "" if test.p_exact is None else f"; exact {p_phrase(test.p_exact, alpha)}"
+    return (
+        f"chi-squared({test.df}) = {number(test.chi2, 3)}, {p_phrase(test.p_chi2, alpha)}; "
+        f"F({test.df}, {test.df_2}) {f}, {p_phrase(test.p_f, alpha)}{exact}"
+    )
+
+
 def decimals(estimate: Estimate) -> int:
     """Decimal places that show two digits of the interval's half width, more where an end would be shown as zero."""
     half = estimate.half_width(estimate.confidence)
@@ -144,6 +156,22 @@ def evidence_phrase(one: Comparison, plan: Plan, *, size: bool, scope: bool = Fa
     if p is not None:
         parts.append(f"{'' if plan.correction == 'none' else 'adjusted '}{p_phrase(p, plan.alpha)}")
     return ", ".join(parts)
+
+
+def exact_test_limits(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Where the exact tests over paired seeds are not exact, and where and why there are none."""
+    made = {len(pair.seeds) for pair in pairs if pair.estimate is not None and pair.dataset is not None}
+    if any(pair.sign_flip is not None and pair.sign_flip.patterns is not None for pair in pairs):
+        yield (
+            f"Above {ENUMERATED_PAIRS} paired seeds the sign-flip test counts {SIGN_PATTERNS:,} random sign patterns "
+            "and the observed one (Phipson and Smyth 2010); Wilcoxon's stays exact."
+        )
+    if any(seeds < EXACT_TEST_SEEDS for seeds in made):
+        yield (
+            f"With fewer than {EXACT_TEST_SEEDS} paired seeds no exact test was made, because it could not reach 0.05."
+        )
+    if any(seeds > MOST_PAIRS for seeds in made):
+        yield f"With more than {MOST_PAIRS:,} paired seeds no exact test was made, because it would take too long."
 
 
 def open_question(one: Comparison) -> str:

@@ -6,9 +6,18 @@ from collections.abc import Iterator
 
 from analysis.comparison.case_values import RESAMPLES
 from analysis.comparison.compare import Analysis
+from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.pairs import Interval
-from analysis.stats.cautions import EXACT_TEST_SEEDS, POPULATION_DATASETS
-from analysis.words.phrases import RETRAINING, RETRAINING_AND_CASES, counted, listed, metric_phrase
+from analysis.stats.cautions import POPULATION_DATASETS
+from analysis.words.phrases import (
+    RETRAINING,
+    RETRAINING_AND_CASES,
+    counted,
+    exact_test_limits,
+    friedman_phrase,
+    listed,
+    metric_phrase,
+)
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
 
@@ -84,14 +93,9 @@ def _tests(analysis: Analysis) -> Iterator[str]:
             f"{counted(len(primary) - len(declared), 'comparison')} of the family rest on something that was changed "
             "after the declaration; these are exploratory and corrected for all pairs of methods on all datasets."
         )
-    exact = [one.pair for one in analysis.comparisons if one.pair.sign_flip is not None]
-    few = any(2 <= len(one.pair.seeds) < EXACT_TEST_SEEDS for one in analysis.comparisons)
-    if exact:
+    if any(one.pair.sign_flip is not None for one in analysis.comparisons):
         yield "Exact sign-flip and Wilcoxon signed-rank tests over the paired seeds are given as well, uncorrected."
-    if few:
-        yield (
-            f"With fewer than {EXACT_TEST_SEEDS} paired seeds no exact test was made, because it could not reach 0.05."
-        )
+    yield from exact_test_limits([one.pair for one in analysis.comparisons])
 
 
 def _outcomes(analysis: Analysis) -> Iterator[str]:
@@ -130,5 +134,12 @@ def _across(analysis: Analysis) -> Iterator[str]:
     else:
         yield (
             f"Claims about new datasets rest on the {datasets} mean differences alone (Student's t, a family of their "
-            "own) and on mean ranks (Friedman 1937; Nemenyi's critical difference, Demsar 2006)."
+            "own) and on mean ranks (Friedman 1937, corrected for ties; F of Iman and Davenport 1980; Nemenyi's "
+            "critical difference, Demsar 2006)."
         )
+        ranks = ranks_of(analysis)
+        if ranks is not None:
+            yield (
+                f"Friedman's test of the mean ranks of {len(ranks.methods)} methods: "
+                f"{friedman_phrase(ranks.test, analysis.evidence.plan.alpha)}."
+            )

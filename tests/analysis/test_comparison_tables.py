@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from scipy import stats
 
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Cell
+from analysis.comparison_results import comparison_records
 from analysis.contents import NOT_AVAILABLE, Marked, Row, Table
 from analysis.figures.ranks import critical_difference
 from analysis.tables.cells import p_text
@@ -18,6 +18,7 @@ from analysis.tables.checks import nondeterminism, power, robustness, robustness
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
+from analysis.words.statistics import statistics_sentences
 from tests.analysis.made_up import every_table, made_up
 
 LEVELS = {"control": 1.5, "gpaf": 2.2, "twin": 2.19, "lora": 1.55}
@@ -159,9 +160,59 @@ def test_exact_tests_and_equivalence_leave_the_table_with_a_reason_where_there_a
     table = pairwise(few)
 
     assert not {"Sign-flip p", "TOST p adjusted"} & set(table.head)
-    assert "at least six paired seeds" in table.note
+    assert "With fewer than 6 paired seeds no exact test was made, because it could not reach 0.05" in table.note
     assert "No margin of equivalence was declared" in table.note
     assert {"Sign-flip p", "TOST p adjusted"} <= set(pairwise(analysed(datasets=("alpha",))).head)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "patterns", "said"),
+    [
+        (40, None, None),
+        (41, 99_999, "Above 40 paired seeds the sign-flip test counts 99,999 random sign patterns"),
+        (1001, None, "With more than 1,000 paired seeds no exact test was made, because it would take too long"),
+    ],
+)
+def test_many_seeds_have_exact_tests_or_the_true_reason_why_not(
+    seeds: int, patterns: int | None, said: str | None
+) -> None:
+    many = analysed(
+        {"control": 1.5, "gpaf": 1.6}, seeds=range(seeds), datasets=("alpha",), cases=12, with_predictions=False,
+        metrics=("balanced_accuracy",),
+    )  # fmt: skip
+    table, words = pairwise(many), " ".join(statistics_sentences(many))
+    assert (
+        ("Wilcoxon p" in table.head) == ("signed-rank tests over the paired seeds are given" in words) == (seeds < 1001)
+    )
+    for text in (table.note, words):
+        assert "fewer than" not in text and (said is None) == (
+            "random sign patterns" not in text and "too long" not in text
+        )
+        assert said is None or said in text
+    record = comparison_records(many)["comparisons"][0]
+    assert record["sign_flip"] is None if seeds > 1000 else record["sign_flip"]["patterns"] == patterns
+    assert record["wilcoxon"] is None if seeds > 1000 else record["wilcoxon"]["patterns"] is None
+
+
+def test_effect_sizes_go_by_their_names_and_two_seeds_have_none() -> None:
+    for seeds in (2, 6):
+        found = analysed({"control": 1.5, "gpaf": 1.9}, seeds=range(seeds), datasets=("alpha",))
+        shown = dict(zip(pairwise(found).head, rows(pairwise(found))["gpaf vs control"], strict=True))
+        scores = means(found)
+        d = [scores["gpaf"]["alpha"][seed] - scores["control"]["alpha"][seed] for seed in range(seeds)]
+        effects = comparison_records(found)["comparisons"][0]["effects"]
+        if seeds == 2:
+            assert (shown["d_z"], shown["g_z"], effects["d_z"], effects["g_z"]) == (
+                NOT_AVAILABLE,
+                NOT_AVAILABLE,
+                None,
+                None,
+            )
+        else:
+            d_z = np.mean(d) / np.std(d, ddof=1)
+            # Hedges' factor for five degrees of freedom is 0.841.
+            assert (effects["d_z"], effects["g_z"]) == (pytest.approx(d_z), pytest.approx(0.8408 * d_z, rel=1e-4))
+            assert (shown["d_z"], shown["g_z"]) == (f"{d_z:.2f}", f"{effects['g_z']:.2f}")
 
 
 def test_other_metrics_other_pairs_and_averages_have_tables_of_their_own(whole: Analysis) -> None:
@@ -298,9 +349,22 @@ def test_claims_about_new_datasets_count_each_dataset_once_and_need_six() -> Non
     # Holm: the smaller of two is doubled.
     assert rows[0][4] == p_text(min(1.0, 2 * p_values[0])) and p_values[0] < p_values[1]
     assert "6 datasets are few" in table.note
-    # The relation is part of the phrase, once.
-    for text in (table.note, critical_difference(whole, "ranks")[0].caption):
-        assert re.findall(r"Friedman's test: [^.]+\.\d*", text) == ["Friedman's test: p < 0.001"]
+    # A paper cites Friedman's test by both statistics and their degrees of freedom.
+    scores = np.array([[np.mean(list(means(whole)[method][name].values())) for method in levels] for name in names])
+    chi2 = stats.friedmanchisquare(*scores.T).statistic
+    cited = f"chi-squared(2) = {chi2:.3f}, "
+    f = (
+        f"F(2, 10) = {5 * chi2 / (12 - chi2):.3f}, "
+        if chi2 < 12
+        else "F(2, 10) is infinite, as all datasets rank alike, "
+    )
+    said = " ".join(statistics_sentences(whole))
+    for text in (table.note, critical_difference(whole, "ranks")[0].caption, said):
+        assert text.count(cited) == text.count(f) == 1
+    record = comparison_records(whole)["ranks"]
+    assert (record["chi2"], record["df"], record["df_1"], record["df_2"]) == (pytest.approx(chi2), 2, 2, 10)
+    assert record["f"] == (pytest.approx(5 * chi2 / (12 - chi2)) if chi2 < 12 else None)
+    assert set(record["mean_ranks"]) == set(levels)
     # Without one of its scores a pair stays in the family and has no estimate.
     cells = {key: cell for key, cell in whole.evidence.cells.items() if key != ("f", "lora")}
     part = new_datasets(analyse(replace(whole.evidence, cells=cells)))

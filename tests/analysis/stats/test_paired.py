@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis.stats.cautions import Refused
 from analysis.stats.effects import hedges_correction, paired_effects
+from analysis.stats.estimate import paired_differences
 from analysis.stats.paired import sign_flip, wilcoxon
 
 coarse = st.lists(st.integers(-4, 4), min_size=6, max_size=10)
@@ -65,8 +66,46 @@ def test_forty_seeds_are_still_exact_in_passing_time() -> None:
     d = np.random.default_rng(1).normal(0.4, 1.0, 40)
     # With so many seeds the exact test and Student's agree.
     assert sign_flip(d).p == pytest.approx(stats.ttest_1samp(d, 0).pvalue, rel=0.15)
-    with pytest.raises(ValueError, match="too long"):
-        sign_flip(np.ones(41))
+
+
+def test_above_forty_seeds_wilcoxon_stays_exact() -> None:
+    rng = np.random.default_rng(3)
+    for pairs in (41, 60, 200):
+        d = rng.normal(0.2, 1.0, pairs)
+        expected = stats.wilcoxon(d, method="exact")
+        found = wilcoxon(d)
+        assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-9)
+        assert found.patterns is None
+    # 2 ** 1000 sign patterns: the smallest p value is exact to the last digit, and ties are counted as they are.
+    assert wilcoxon(np.arange(1.0, 1001.0)).p == pytest.approx(2.0**-999, rel=1e-12)
+    assert wilcoxon(np.ones(1000)).p == pytest.approx(2.0**-999, rel=1e-12)
+
+
+def test_above_forty_seeds_sign_flips_are_counted_over_random_patterns() -> None:
+    rng = np.random.default_rng(5)
+    for scale in (0.0, 0.2, 0.4):
+        d = rng.normal(scale, 1.0, 60)
+        found = sign_flip(d)
+        # A t test of sixty values knows the answer to a few per cent, the patterns to 1 in 100,000.
+        assert found.p == pytest.approx(stats.ttest_1samp(d, 0).pvalue, abs=0.006)
+        assert found.patterns == 99_999 and found.floor == 1e-5
+        assert sign_flip(d) == found and sign_flip(1000 * d).p == found.p and sign_flip(-d).p == found.p
+    assert sign_flip(np.ones(41)).p == 1e-5
+    assert sign_flip(np.zeros(41)).p == 1.0
+
+
+def test_the_random_patterns_agree_with_all_of_them() -> None:
+    # Forty whole numbers: every sum can be counted, by the test itself; a forty-first of zero changes nothing.
+    d = np.random.default_rng(6).integers(-9, 12, 40).astype(np.float64)
+    exact, counted = sign_flip(d), sign_flip([*d, 0.0])
+    assert (exact.patterns, counted.patterns) == (None, 99_999)
+    assert counted.p == pytest.approx(exact.p, abs=4 * math.sqrt(exact.p / 99_999))
+
+
+def test_above_a_thousand_seeds_both_tests_are_refused_for_their_time() -> None:
+    for test in (sign_flip, wilcoxon):
+        with pytest.raises(ValueError, match="too long"):
+            test(np.ones(1001))
 
 
 @pytest.mark.parametrize("test", [sign_flip, wilcoxon])
@@ -85,7 +124,8 @@ def test_effects_of_a_small_example() -> None:
     effects = paired_effects([3, 1, 2, 0], [1, 1, 1, 1])
     assert effects.mean_difference == 0.5
     # Γ(1.5) / (sqrt(1.5) Γ(1)) = sqrt(π) / 2 / sqrt(1.5)
-    assert effects.d_z == pytest.approx(0.5 / math.sqrt(5 / 3) * math.sqrt(math.pi) / 2 / math.sqrt(1.5))
+    assert effects.d_z == pytest.approx(0.5 / math.sqrt(5 / 3))
+    assert effects.g_z == pytest.approx(0.5 / math.sqrt(5 / 3) * math.sqrt(math.pi) / 2 / math.sqrt(1.5))
     assert effects.probability_larger == 2.5 / 4
     assert effects.rank_biserial == (4.5 - 1.5) / 6
 
@@ -100,8 +140,21 @@ def test_effects_change_sign_when_the_methods_change_places(a: list[int], data: 
     assert one.mean_difference == -other.mean_difference
     assert one.rank_biserial == -other.rank_biserial
     assert one.probability_larger == pytest.approx(1 - other.probability_larger)
-    assert (one.d_z is None) == (len(set(np.subtract(a, b).tolist())) == 1)
+    assert (one.d_z is None) == (one.g_z is None) == (len(a) == 2 or len(set(np.subtract(a, b).tolist())) == 1)
     assert one.d_z is None or one.d_z == pytest.approx(-(other.d_z or 0.0))
+
+
+def test_two_seeds_have_no_standardised_difference() -> None:
+    assert (paired_effects([0.9, 0.8], [0.5, 0.6]).d_z, paired_effects([0.9, 0.8], [0.5, 0.6]).g_z) == (None, None)
+
+
+def test_differences_that_are_equal_on_paper_have_no_spread() -> None:
+    a, b = [0.85, 0.75, 0.95], [0.80, 0.70, 0.90]
+    assert len(set(np.subtract(a, b).tolist())) > 1
+    assert paired_effects(a, b).d_z is None
+    assert np.ptp(paired_differences(a, b)) == 0 and paired_differences(a, b)[0] == pytest.approx(0.05)
+    # A metric of another size keeps differences that are its own.
+    assert np.ptp(paired_differences([1e-20, 2e-20], [0.0, 0.0])) > 0
 
 
 def test_hedges_correction_removes_the_bias_of_a_standardised_mean() -> None:
@@ -110,4 +163,5 @@ def test_hedges_correction_removes_the_bias_of_a_standardised_mean() -> None:
     d = samples.mean(axis=1) / samples.std(axis=1, ddof=1)
     error = d.std() / math.sqrt(len(d))
     assert abs(d.mean() * hedges_correction(5) - 0.8) < 4 * error < abs(d.mean() - 0.8)
-    assert hedges_correction(1) == 0.0
+    with pytest.raises(ValueError, match="no expectation"):
+        hedges_correction(1)

@@ -173,18 +173,47 @@ def test_the_spread_of_balanced_accuracy_is_that_of_independent_recalls() -> Non
     assert balanced_accuracy_values(hits, labels, 3).var() / 103 == pytest.approx(expected)
 
 
-def test_the_spread_of_auc_pseudo_values_is_delongs_variance() -> None:
-    # DeLong: var(V10) / n1 + var(V01) / n0, here by counting pairs.
-    rng = np.random.default_rng(5)
-    own, others = rng.normal(1.0, 1.0, 60).round(1), rng.normal(0.0, 1.0, 90).round(1)
+def counted_placements(own: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """DeLong's V10 and V01 by counting pairs."""
     wins = (own[:, None] > others) + 0.5 * (own[:, None] == others)
-    delong = wins.mean(axis=1).var(ddof=1) / 60 + wins.mean(axis=0).var(ddof=1) / 90
+    return wins.mean(axis=1), wins.mean(axis=0)
 
-    score = np.concatenate([own, others])
-    labels = np.concatenate([np.ones(60, dtype=np.int64), np.zeros(90, dtype=np.int64)])
-    values = auc_values(np.stack([-score, score], axis=1)[None], labels)[0]
 
-    assert values.var(ddof=1) / 150 == pytest.approx(delong, rel=0.02)
+@pytest.mark.parametrize(("n1", "n0"), [(60, 90), (12, 200), (5, 7), (2, 2), (1, 30)])
+def test_the_spread_of_auc_pseudo_values_is_delongs_variance(n1: int, n0: int) -> None:
+    # DeLong, DeLong and Clarke-Pearson 1988, equations 4 to 6: S10 / n1 + S01 / n0, of two correlated AUCs as well.
+    rng = np.random.default_rng(5)
+    own = rng.normal(1.0, 1.0, (2, n1)).round(1)
+    others = rng.normal(0.0, 1.0, (2, n0)).round(1)
+    placements = [counted_placements(own[method], others[method]) for method in range(2)]
+    s10, s01 = (np.cov([placements[0][side], placements[1][side]]) if n > 1 else 0 for side, n in ((0, n1), (1, n0)))
+    delong = np.asarray(s10 / n1 + s01 / n0)
+
+    score = np.concatenate([own, others], axis=1)
+    labels = np.concatenate([np.ones(n1, dtype=np.int64), np.zeros(n0, dtype=np.int64)])
+    values = auc_values(np.stack([-score, score], axis=2), labels)
+
+    assert np.cov(values) / (n1 + n0) == pytest.approx(delong, rel=1e-12, abs=1e-15)
+    assert values.mean(axis=1) == pytest.approx([one.mean() for one, _ in placements])
+
+
+def test_patients_of_one_class_each_have_obuchowskis_variance() -> None:
+    # Obuchowski 1997: sums of placements by patient, patients in the place of cases in the degrees of freedom.
+    rng = np.random.default_rng(6)
+    sizes1, sizes0 = rng.integers(1, 5, 9), rng.integers(1, 5, 14)
+    labels = np.repeat([1, 0], [sizes1.sum(), sizes0.sum()]).astype(np.int64)
+    groups = np.repeat(np.arange(23), [*sizes1, *sizes0]).astype(np.int64)
+    score = rng.normal(labels, 1.0) + rng.normal(size=23)[groups]
+    v10, v01 = counted_placements(score[labels == 1], score[labels == 0])
+    area, parts = v10.mean(), 0.0
+    for placements, own, units in ((v10, groups[labels == 1], 9), (v01, groups[labels == 0] - 9, 14)):
+        sums = np.bincount(own, weights=placements - area)
+        parts += units / (units - 1) * float(sums @ sums) / len(placements) ** 2
+
+    values = by_group(auc_values(np.stack([-score, score], axis=1)[None], labels, groups), groups)[0]
+
+    assert values.var(ddof=1) / 23 == pytest.approx(parts, rel=1e-12)
+    assert values.mean() == pytest.approx(area)
 
 
 def test_two_seeds_that_agree_by_chance_are_no_proof() -> None:
