@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import RequestError
+
+MOST_BYTES = 256 << 20
+"""More memory than one file of a run needs, once read: a stranger's may be made to fill all there is."""
+SMALL_BYTES = 1 << 20
+VALUE_BYTES = 80
+"""Memory of a value in a list or an object, with its share of both."""
 
 
 def encode_json(value: Any) -> bytes:
@@ -84,21 +92,54 @@ def update_json(path: Path, value: Any) -> None:
     update(path, encode_json(value))
 
 
-def read_with_status(path: str) -> tuple[os.stat_result, bytes]:
-    """A small file: its status before it was read, and what it holds.
+def read_with_status(path: str | Path, most: int = MOST_BYTES) -> tuple[os.stat_result, bytes]:
+    """A file of a run or cache folder: its status before it was read, and its content.
+
+    Args:
+        path: the file; a link, a pipe or a device in its place is refused, because whoever made the folder may be a
+            stranger, and a link can lead anywhere.
+        most: refuse a longer file, in bytes.
 
     Raises:
+        NoPlainFileError: it is not a plain file, or longer than ``most``.
         OSError: it cannot be read.
     """
     # By descriptor, in half the time of a stream, which asks for the place and the kind of the file too.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_plain(path)
     try:
-        status, content = os.fstat(descriptor), b""
-        while more := os.read(descriptor, 1 << 16):
-            content += more
-        return status, content
+        status = os.fstat(descriptor)
+        if status.st_size > most:
+            raise NoPlainFileError(path, f"{status.st_size / 1e6:.0f} MB long, more than any such file holds")
+        # One more byte than there are: nothing to read after these is how the end shows.
+        parts, wanted = [], status.st_size + 1
+        while wanted > 0 and (more := os.read(descriptor, wanted)):
+            parts.append(more)
+            wanted = max(wanted - len(more), 0) or (1 << 16)
+            if sum(map(len, parts)) > most:
+                raise NoPlainFileError(path, "longer than any such file, and still growing")
+        return status, parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def open_plain(path: str | Path) -> int:
+    """A descriptor of a file to read, which the caller closes.
+
+    Raises:
+        NoPlainFileError: it is a link, a pipe, a device or a folder.
+        OSError: it cannot be opened.
+    """
+    try:
+        # Without waiting for whoever may write into a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NoPlainFileError(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoPlainFileError(path)
+    return descriptor
 
 
 def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
@@ -108,7 +149,7 @@ def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
         TornFileError: the file holds no such object; the message names it and the remedy.
         OSError: it cannot be read.
     """
-    value = parse_json(path.read_bytes(), required)
+    value = parse_json(read_with_status(path)[1], required)
     if value is None:
         raise TornFileError(path)
     return value
@@ -118,6 +159,8 @@ def parse_json(content: bytes, required: Sequence[str] = ()) -> dict[str, Any] |
     """The JSON object that a file holds; None where it is none, or lacks one of the ``required`` keys."""
     from pydantic_core import from_json
 
+    if is_too_much(content):
+        return None
     try:
         # A third of the time of ``json.loads``: a report reads hundreds of thousands of small files.
         value = from_json(content)
@@ -126,6 +169,22 @@ def parse_json(content: bytes, required: Sequence[str] = ()) -> dict[str, Any] |
     if not isinstance(value, dict) or not value.keys() >= set(required):
         return None
     return value
+
+
+def is_too_much(content: bytes) -> bool:
+    """Whether JSON takes more memory than a file of a run needs, once read: ``[[],[],…`` takes 20 times its size."""
+    if len(content) < SMALL_BYTES:
+        return False
+    values = sum(map(content.count, (b",", b"[", b"{")))
+    return len(content) + VALUE_BYTES * values > MOST_BYTES
+
+
+class NoPlainFileError(RequestError):
+    """Something else than a plain file is where a file of a run or cache folder belongs."""
+
+    def __init__(self, path: str | Path, what: str = "a link, a pipe or a device where a plain file belongs") -> None:
+        super().__init__(f"{path}: {what}; a stranger's folder may do harm; remove it, or put the file itself there")
+        self.path = Path(path)
 
 
 class TornFileError(RequestError):

@@ -138,7 +138,7 @@ def _check_stale(
         )
     for folder, _ in stale:
         index.forget(folder)
-        console.print(f"set aside as stale: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
+        _print(console, f"set aside as stale: {run.set_study_aside(folder)}")
 
 
 def _set_failed_aside(run: RunDirectory, index: ResultIndex, console: Console) -> None:
@@ -147,7 +147,7 @@ def _set_failed_aside(run: RunDirectory, index: ResultIndex, console: Console) -
         finished = [trial for trial in folder.trials("search") if trial.finished]
         if finished and all(trial.result()["status"] == "failed" for trial in finished):
             index.forget(folder)
-            console.print(f"set aside as failed: {run.set_study_aside(folder)}", soft_wrap=True, highlight=False)
+            _print(console, f"set aside as failed: {run.set_study_aside(folder)}")
 
 
 def _undescribed(study: Study) -> list[str]:
@@ -175,7 +175,7 @@ def _name_leftovers(run: RunDirectory, studies: Sequence[Study], console: Consol
     current = {study.name for study in studies}
     for folder in run.studies():
         if folder.name not in current:
-            console.print(f"note: {folder.name} is not in the sweep file any more; its results stay in the report")
+            _print(console, f"note: {folder.name} is not in the sweep file any more; its results stay in the report")
 
 
 def _print(console: Console, line: str) -> None:

@@ -146,7 +146,7 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
     out = Console()
     if missing:
         more = f"not decoded yet: {', '.join(missing)}; `python -m harness.plan {arguments.file}` does that, and says "
-        out.print(f"{more}what the sweep costs and what it can show", soft_wrap=True, highlight=False)
+        out.print(f"{more}what the sweep costs and what it can show", soft_wrap=True, highlight=False, markup=False)
     else:
         means = argparse.Namespace(**vars(arguments), **defaults_of_means())
         out.print(page(planned(means, spec, catalogue, console, probing=arguments.probe)), highlight=False)
@@ -196,7 +196,7 @@ def _run(
         raise
     run.write_environment(capture(), uncommitted_changes())
     scheduler = Scheduler.of(run, spec, studies, index=index)
-    console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False)
+    console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False, markup=False)
     if not scheduler.complete():
         if submit is not None:
             code = submit(scheduler)

@@ -99,7 +99,7 @@ def _trial(arguments: argparse.Namespace) -> int:
         pdb.post_mortem(sys.exc_info()[2])
         return EXIT_SOME_FAILED
     if result is None:
-        console.print(f"interrupted; the same command goes on from {task.folder.checkpoint_path}", soft_wrap=True)
+        _line(console, f"interrupted; the same command goes on from {task.folder.checkpoint_path}")
         return EXIT_INTERRUPTED
     return _show(task, result, console)
 
@@ -135,7 +135,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     check_backbones(spec, loaded.place)
     weights = spec.backbone.weights
     start = weights if isinstance(weights, str) else "random weights (--set backbone.weights=IMAGENET1K_V1 for others)"
-    console.print(f"{spec.backbone.name} from {start}, images of {spec.train.image_size} px", highlight=False)
+    _line(console, f"{spec.backbone.name} from {start}, images of {spec.train.image_size} px")
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     with DecodingBar(console) as bar:
         studies = Planner(spec, catalogue, RunDirectory(Path("runs") / "trials"), roots, bar.update).studies()
@@ -180,7 +180,7 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
     if folder.request().get("identity") != request["identity"]:
         raise RequestError(f"{path}: holds another trial (settings, code or data differ); choose another --out")
     if folder.finished:
-        console.print(f"already done; remove {path} to run it again", soft_wrap=True, highlight=False)
+        _line(console, f"already done; remove {path} to run it again")
         _show(Task(folder, None, request, None, ""), folder.result(), console)  # type: ignore[arg-type]
         return None
     lease = folder.claim(progress=0)
@@ -258,10 +258,15 @@ def _progress(console: Console, title: str) -> Iterator[Any]:
         yield update
 
 
+def _line(console: Console, text: str) -> None:
+    """Print what names a path or a user's own words: a bracket in it is no markup."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
 def _show(task: Task, result: dict[str, Any], console: Console) -> int:
     if result["status"] != "done":
-        console.print(f"failed: {result['cause']}: {result['message']}", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"log: {task.folder.log_path}", soft_wrap=True, highlight=False)
+        _line(console, f"failed: {result['cause']}: {result['message']}")
+        _line(console, f"log: {task.folder.log_path}")
         return EXIT_SOME_FAILED
     for side, metrics in result["metrics"].items():
         scalars = {name: value for name, value in metrics.items() if not isinstance(value, list)}

@@ -22,6 +22,7 @@ from harness import lease as leases
 from harness.files import (
     TornFileError,
     encode_json,
+    is_too_much,
     parse_json,
     read_json,
     read_with_status,
@@ -116,8 +117,7 @@ class TrialFolder:
 
     def curve(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first ends."""
-        path = self.curve_path
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self._read_lines(CURVE)
 
     def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
@@ -125,8 +125,7 @@ class TrialFolder:
 
     def decisions(self) -> list[dict[str, Any]]:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
-        path = self.decisions_path
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self._read_lines(DECISIONS)
 
     def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
@@ -134,8 +133,20 @@ class TrialFolder:
 
     def schedule(self) -> list[dict[str, Any]]:
         """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
-        path = self.schedule_path
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self._read_lines(SCHEDULE)
+
+    def _read_lines(self, name: str) -> list[dict[str, Any]]:
+        """The JSON objects of a file, a line each; empty where there is no such file.
+
+        Raises:
+            TornFileError: a line holds none.
+        """
+        content = self.content(name) or b""
+        lines = [] if is_too_much(content) else [parse_json(line) for line in content.splitlines()]
+        found = [line for line in lines if line is not None]
+        if len(found) < len(lines) or (content and not lines):
+            raise TornFileError(self.path / name)
+        return found
 
     @property
     def decisions_path(self) -> Path:
@@ -192,9 +203,9 @@ class TrialFolder:
         Raises:
             FileNotFoundError: the trial opened no test split.
         """
-        import polars as pl
+        from harness.frame_files import read_parquet
 
-        return pl.read_parquet(self.predictions_path)
+        return read_parquet(self.predictions_path)
 
     def finish(self, result: Mapping[str, Any]) -> bool:
         """Commit the result, with what all attempts cost under ``spent``; False when another process did so before."""

@@ -127,7 +127,7 @@ class Trials:
             return
         try:
             epoch = len(trial.curve())
-        except ValueError:
+        except TornFileError:
             self.damaged.append(str(trial.path / "curve.jsonl"))
             epoch = 0
         host, pid = str(latest.get("hostname", "")), latest.get("pid")

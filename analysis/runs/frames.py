@@ -13,7 +13,6 @@ from polars.datatypes import DataTypeClass
 
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
-from harness.errors import RequestError
 from harness.spent import judged
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
@@ -139,7 +138,7 @@ def curves(run: RunDirectory, metric: str, known: pl.DataFrame | None = None) ->
     )
     columns: dict[str, list[Any]] = {name: [] for name in _EPOCH}
     for trial, *place in shown.select("trial", "method", "dataset", "seed").iter_rows():
-        for number, line in enumerate(_curve(TrialFolder(run.path / trial, "confirm")), start=1):
+        for number, line in enumerate(TrialFolder(run.path / trial, "confirm").curve(), start=1):
             for name, value in zip(_EPOCH, (*place, number, _finite((line.get("val") or {}).get(metric))), strict=True):
                 columns[name].append(value)
     return pl.DataFrame(columns, schema=_EPOCH)
@@ -233,7 +232,7 @@ def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapp
         "message": result.get("message"),
         "hyperparameters": _SORTED.encode(asked.get("hyperparameters") or {}),
         "best_epoch": result.get("best_epoch"),
-        "epochs": result["epochs"] if result.get("epochs") is not None else len(_curve(folder)),
+        "epochs": result["epochs"] if result.get("epochs") is not None else len(folder.curve()),
         "steps": result.get("steps"),
         "trainable": parameters.get("trainable"),
         "head": parameters.get("head"),
@@ -255,15 +254,6 @@ def _is_chosen(configuration: str | None, asked: Mapping[str, Any], chosen: Mapp
         return configuration == str(chosen["configuration"])
     slot: int | None = asked.get("slot")
     return slot == int(chosen["slot"])
-
-
-def _curve(folder: TrialFolder) -> list[dict[str, Any]]:
-    try:
-        return folder.curve()
-    except ValueError as error:
-        raise RequestError(
-            f"{folder.path}: its curve is torn or edited; `--repair` sets it aside and computes it again"
-        ) from error
 
 
 def _finite(value: Any) -> float | None:

@@ -23,6 +23,7 @@ import polars as pl
 from harness.dataset import Record
 from harness.errors import RequestError
 from harness.files import read_json, write_json
+from harness.frame_files import read_ipc
 
 COLUMNS = ("case_id", "cluster", "group", "official", "pixels")
 
@@ -131,7 +132,7 @@ def open_decoded(folder: Path, size: int) -> DecodedDataset:
         meta = read_json(folder / "meta.json")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-        table = pl.read_ipc(folder / "records.arrow")
+        table = read_ipc(folder / "records.arrow")
         count, classes = int(meta["images"]), tuple(map(str, meta["classes"]))
         agree = images.shape == (count, size, size, 3) and len(labels) == len(table) == count
         if not agree or images.dtype != np.uint8 or labels.dtype != np.int64 or tuple(table.columns) != COLUMNS:

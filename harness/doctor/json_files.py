@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.files import parse_json
+from harness.files import parse_json, read_with_status
 
 WORDS = {
     "missing": "is missing",
@@ -27,7 +27,7 @@ def read(path: Path, required: Sequence[str] = ()) -> tuple[str | None, dict[str
         OSError: it cannot be read.
     """
     try:
-        return judged(path.read_bytes(), required)
+        return judged(read_with_status(path)[1], required)
     except FileNotFoundError:
         return judged(None, required)
 

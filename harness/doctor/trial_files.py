@@ -173,7 +173,8 @@ def lost(trial: TrialFolder) -> Iterator[Finding]:
         what = "is missing, although the trial's worker has written it"
         yield Finding("missing", path, what, "the sweep trains the trial again by itself", by="sweep")
     elif not trial.finished and lease.dead and trial.curve_path.exists() and not trial.checkpoint_path.exists():
-        what = f"is missing; the {len(trial.curve())} epochs of the curve are lost"
+        epochs = (trial.content(CURVE) or b"").count(b"\n")
+        what = f"is missing; the {epochs} epochs of the curve are lost"
         yield Finding("missing", trial.checkpoint_path, what, "the sweep begins the trial at its start", by="sweep")
     log = trial.log_path
     if trial.finished and lease.content.get("device") and not (log.exists() and log.stat().st_size):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from harness.export.addresses import sqlite_address
 from harness.export.trials import ExportedTrial, all_trials
 from harness.store import RunDirectory
 
@@ -13,7 +15,7 @@ def export(run: RunDirectory, destination: Path) -> str:
     """Write the store; says how to look at it."""
     from mlflow.tracking import MlflowClient
 
-    place = f"sqlite:///{destination}"
+    place = sqlite_address(destination)
     client = MlflowClient(tracking_uri=place)
     experiments: dict[str, str] = {}
     count = 0
@@ -23,7 +25,7 @@ def export(run: RunDirectory, destination: Path) -> str:
             experiments[trial.study] = client.create_experiment(f"{run.path.name}: {trial.study}", artifacts)
         _write(client, experiments[trial.study], trial)
         count += 1
-    return f"{destination}: {count} trials; mlflow ui --backend-store-uri {place}"
+    return f"{destination}: {count} trials; mlflow ui --backend-store-uri {shlex.quote(place)}"
 
 
 def _write(client: Any, experiment: str, trial: ExportedTrial) -> None:

@@ -6,6 +6,7 @@ directory stays the truth, and a sweep never reads a storage.
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.progress import track
 
+from harness.export.addresses import sqlite_address
 from harness.export.trials import ExportedTrial, trials_of
 from harness.metrics import METRICS
 from harness.space import Choice, Float, Int, Parameter, from_json, searched
@@ -34,8 +36,8 @@ def export(run: RunDirectory, destination: Path) -> str:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if destination.suffix in SQLITE:
-        storage: optuna.storages.BaseStorage = optuna.storages.RDBStorage(f"sqlite:///{destination}")
-        place = f"sqlite:///{destination}"
+        place = sqlite_address(destination)
+        storage: optuna.storages.BaseStorage = optuna.storages.RDBStorage(place)
     else:
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(destination)))
         place = str(destination)
@@ -43,7 +45,7 @@ def export(run: RunDirectory, destination: Path) -> str:
     studies = run.studies()
     for folder in track(studies, "studies", console=Console(stderr=True), transient=True):
         count += _study(storage, folder)
-    return f"{destination}: {count} trials in {len(studies)} studies; optuna-dashboard {place}"
+    return f"{destination}: {count} trials in {len(studies)} studies; optuna-dashboard {shlex.quote(place)}"
 
 
 def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:

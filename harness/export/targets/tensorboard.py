@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from harness.export.trials import ExportedTrial, all_trials
@@ -16,7 +17,7 @@ def export(run: RunDirectory, destination: Path) -> str:
     for trial in all_trials(run):
         _write(trial, destination / trial.study / trial.stage / trial.name)
         count += 1
-    return f"{destination}: {count} trials; tensorboard --logdir {destination}"
+    return f"{destination}: {count} trials; tensorboard --logdir {shlex.quote(str(destination))}"
 
 
 def _write(trial: ExportedTrial, folder: Path) -> None:

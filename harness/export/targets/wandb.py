@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from harness.export.trials import ExportedTrial, all_trials
@@ -17,7 +18,7 @@ def export(run: RunDirectory, destination: Path) -> str:
     for trial in all_trials(run):
         _write(run.path.name, destination, trial)
         count += 1
-    return f"{destination}: {count} trials; wandb sync {destination}/wandb/offline-run-*"
+    return f"{destination}: {count} trials; wandb sync {shlex.quote(str(destination))}/wandb/offline-run-*"
 
 
 def _write(project: str, destination: Path, trial: ExportedTrial) -> None:
