@@ -20,6 +20,7 @@ from torch import Tensor
 from harness.backbones import Model
 from harness.errors import one_line
 from harness.method import Method
+from harness.train.job import out_of_memory
 
 if TYPE_CHECKING:
     from harness.train.step import StepContext
@@ -53,9 +54,9 @@ class CompiledNetwork:
         if self.works:
             try:
                 return self._compiled(images)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # noqa: BLE001  (whatever the compiler stumbles over, the model itself may run)
+            except Exception as error:  # whatever the compiler stumbles over, the model itself may run
+                if out_of_memory(error) is not None:
+                    raise
                 self.give_up(error)
         logits: Tensor = self.model(images)
         return logits
@@ -97,9 +98,9 @@ def compile_network(
     context.compiled = network
     try:
         context.loss(images, labels).backward()  # type: ignore[no-untyped-call]
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001  (the backward pass is compiled when it is first run)
+    except Exception as error:  # the backward pass is compiled when it is first run
+        if out_of_memory(error) is not None:
+            raise
         network.give_up(error)
     model.zero_grad(set_to_none=True)
     with torch.no_grad():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import torch
+
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
@@ -62,12 +64,35 @@ class TrialJob:
         return replace(self.dataset.augmentation, **{k: v for k, v in changes.items() if k in known})
 
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""How torch says on a CPU, and CUDA's libraries on a GPU, that memory ran out."""
+
+
 class Interrupted(Exception):
     """The trial was asked to stop; its checkpoint is written."""
 
 
 class OutOfRoom(Exception):
     """Memory ran out on a device that other trials use too; nothing is recorded, the trial stays to be done."""
+
+
+def out_of_memory(error: BaseException | None) -> BaseException | None:
+    """The lack of memory that an error is, or that it came from; None where it is another fault.
+
+    It hides behind others: ending the recording that it broke off, a compiler's, or a library's own words for it.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in _NO_MEMORY):
+            return error
+        seen.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
 
 
 class Pruned(Exception):

@@ -21,7 +21,7 @@ from harness.environment import accelerator
 from harness.errors import DataError, RequestError, one_line
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
-from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob
+from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
 from harness.train.loop import Training
 from harness.train.step_choice import settled
 
@@ -118,7 +118,7 @@ def run_trial(
 
 def cause_of(error: BaseException) -> str:
     """The kind of a failure: ``oom``, ``nan``, ``data``, ``configuration`` or ``bug``."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+    if out_of_memory(error) is not None:
         return "oom"
     if isinstance(error, NotFiniteError):
         return "nan"

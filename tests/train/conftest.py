@@ -1,0 +1,3 @@
+"""Fixtures for the tests of single trainings."""
+
+from fake_cuda import cuda as cuda
