@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from harness.launch.profile_values import FilledLine, Line, Memory, Minutes, SlurmText, shown_duration
 from harness.launch.sbatch_options import Options, with_gpus
+from harness.launch.slurm_variables import SLURM_PREFIXES
 from harness.spec_forms import Section, fault
 from harness.spec_messages import validated
 from harness.yaml_source import YamlSource
@@ -23,7 +24,6 @@ EARLY_SECONDS = 60
 """Slurm may announce the end of a job so much earlier than it was asked to."""
 
 _GPU_OPTIONS = frozenset({"--nv", "--nvccli", "--rocm"})
-_OWN = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SUBMITIT_")
 
 
 def _gpu_type(name: str) -> str:
@@ -36,7 +36,7 @@ def _variables(given: dict[str, str]) -> dict[str, str]:
     for name in given:
         if not (name.isascii() and name.isidentifier()):
             raise fault([name], "no name of an environment variable; use letters, digits and '_', no digit first")
-        if name.startswith(_OWN):
+        if name.startswith(SLURM_PREFIXES):
             raise fault([name], "belongs to Slurm and the launcher; remove it")
     return given
 

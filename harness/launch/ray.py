@@ -178,5 +178,5 @@ def nodes_of_allocation() -> tuple[list[list[str]], str]:
         return [], LOOPBACK
     names = call("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()
     here = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--input=none", "--kill-on-bad-exit=0"]
+    step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--input=none", "--kill-on-bad-exit=0", "--export=ALL"]
     return [[*step, f"--nodelist={name}"] for name in names if name != here], "auto"

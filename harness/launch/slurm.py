@@ -6,8 +6,9 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from harness.errors import EXIT_DONE, RequestError
 from harness.launch.cluster_checks import check_cluster
 from harness.launch.profile import Profile, load_profile
 from harness.launch.slurm_commands import SlurmError, SlurmSilent, call, queue
+from harness.launch.slurm_environment import chosen_cluster, use_cluster, use_cluster_of, with_defaults
 from harness.launch.slurm_files import SlurmFiles
 from harness.launch.slurm_submit import MOST_WORKERS, Submission, job_name, top_up
 from harness.progress import Display
@@ -49,6 +51,7 @@ def launch(
     """
     files = SlurmFiles(run)
     earlier = files.launch() if files.exists else {}
+    cluster = _cluster(earlier)
     files.write_launch(
         {
             "job_name": earlier.get("job_name") or job_name(spec.name),
@@ -56,6 +59,7 @@ def launch(
             "threads": spec.launch.threads,
             "trials_per_device": spec.launch.trials_per_device,
             "profile": profile.model_dump(mode="json"),
+            "cluster": cluster,
             "roots": {"data": str(roots.data), "cache": str(roots.cache)},
             "datasets": decoded_folders([state.study for state in scheduler.states]),
             "folder": str(Path.cwd()),
@@ -86,14 +90,16 @@ def check(run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console) ->
     Raises:
         RequestError: it does not, or there is no Slurm here.
     """
-    profile = profile_of(spec)
+    profile, notes = with_defaults(profile_of(spec), os.environ)
+    files = SlurmFiles(run)
+    _cluster(files.launch() if files.exists else {})
     for place, path in (("--run-dir", run.path), ("the current folder", Path.cwd())):
         odd = sorted({sign for sign in str(path) if sign in "%\\" or not sign.isprintable()})
         if odd:
             signs = ", ".join(map(repr, odd))
             raise RequestError(f"{place}: {str(path)!r} holds {signs}, which Slurm reads as something else; move it")
     folders = {"data folder": roots.data, "cache folder": roots.cache}
-    for note in check_cluster(profile, run.path, call, folders):
+    for note in notes + check_cluster(profile, run.path, call, folders):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
     return profile
 
@@ -106,6 +112,7 @@ def follow(run: RunDirectory, scheduler: Scheduler, console: Console) -> bool:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     files, asked = SlurmFiles(run), time.monotonic()
+    use_cluster_of(files.launch())
     name = files.launch()["job_name"]
     with Display(scheduler, files.launch()["workers"], console) as display:
         while not scheduler.complete():
@@ -129,6 +136,7 @@ def cancel(run: RunDirectory, console: Console) -> int:
         raise RequestError(f"{run.path}: was never launched on Slurm; a local sweep is stopped by Ctrl-C")
     files.set_cancelled(True)
     launch = files.launch()
+    use_cluster_of(launch)
     name = launch["job_name"]
     jobs = [job for job in queue(name) if job.living]
     call("scancel", f"--name={name}", "--state=PENDING")
@@ -150,6 +158,31 @@ def decoded_folders(studies: list[Study]) -> list[str]:
     prepared = [study.dataset for study in studies] + [s.source.dataset for s in studies if s.source is not None]
     folders = {str(Path(os.fspath(entry.data.images.filename)).parent) for entry in prepared}  # type: ignore[attr-defined]
     return sorted(folders)
+
+
+def _cluster(earlier: Mapping[str, Any]) -> str | None:
+    """The cluster of a launch, which this process's commands go to from now on.
+
+    It stays what an earlier launch had, in whatever shell the command is given again, or its jobs would be looked for
+    where they are not.
+
+    Raises:
+        RequestError: another one is named while jobs are left on that; or several are.
+    """
+    named = chosen_cluster(os.environ)
+    before: str | None = earlier.get("cluster")
+    if "cluster" not in earlier or named is None or named == before:
+        use_cluster(named or before)
+        return named or before
+    use_cluster(before)
+    living = sum(job.living for job in queue(earlier["job_name"]))
+    where = "this machine's own cluster" if before is None else f"the cluster {before}"
+    if living:
+        raise RequestError(
+            f"SLURM_CLUSTERS: {named!r}, but {living} jobs of this sweep are on {where}; cancel them first (--cancel)"
+        )
+    use_cluster(named)
+    return named
 
 
 def _anybody_left(name: str, files: SlurmFiles) -> bool:

@@ -5,15 +5,15 @@ What Slurm says is a hint about jobs, not the truth about trials: that is in the
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import RequestError, one_line
+from harness.launch.bounded import MOST_BYTES, Finished, TooMuchOutput, run_bounded
+from harness.launch.slurm_environment import reading_environment
 
 SECONDS = 30.0
 """How long a command may take; a busy controller answers in seconds, an absent one never."""
@@ -68,37 +68,47 @@ class EndedJob:
     """``CODE:SIGNAL``."""
 
 
-def call(*words: str, timeout: float = SECONDS, environment: Mapping[str, str] | None = None) -> str:
-    """What a command prints.
+def call(*words: str, timeout: float = SECONDS) -> str:
+    """What a command prints; its environment is ``slurm_environment.reading_environment``.
 
     Args:
         words: program and arguments; no shell reads them.
         timeout: seconds until it counts as silent.
-        environment: instead of this process's own without the variables of a surrounding job.
 
     Raises:
-        SlurmError: it failed, or is not installed.
-        SlurmSilent: nobody answers it.
+        SlurmError: it failed, is not installed, or prints without end.
+        SlurmSilent: nobody answers it, or this machine cannot start it now.
     """
-    try:
-        done = subprocess.run(
-            words,
-            env=dict(outer_environment() if environment is None else environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-        )
-    except FileNotFoundError as error:
-        raise SlurmError(f"{words[0]}: not found; this machine has no Slurm commands on its PATH") from error
-    except subprocess.TimeoutExpired as error:
-        raise SlurmSilent(f"{words[0]}: no answer from Slurm within {timeout:.0f} s") from error
-    if done.returncode != 0:
-        said = one_line(done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")
+    done = run_program(words, reading_environment(), timeout)
+    if done.code != 0:
+        said = one_line(done.errors.strip() or done.output.strip() or f"exit code {done.code}")
         kind = SlurmSilent if any(sign in said.lower() for sign in _SILENT) else SlurmError
         raise kind(said if said.startswith(words[0]) else f"{words[0]}: {said}")
-    return done.stdout
+    return done.output
+
+
+def run_program(words: Sequence[str], environment: Mapping[str, str], timeout: float) -> Finished:
+    """Run one of Slurm's programs to its end, whatever its exit code.
+
+    Raises:
+        SlurmError: it is not installed, or prints without end.
+        SlurmSilent: it took too long, or this machine cannot start it now.
+    """
+    try:
+        return run_bounded(words, environment, timeout)
+    except FileNotFoundError as error:
+        raise SlurmError(f"{words[0]}: not found; this machine has no Slurm commands on its PATH") from error
+    except PermissionError as error:
+        raise SlurmError(f"{words[0]}: {error.strerror}; see `type -a {words[0]}`") from error
+    except OSError as error:
+        # Too many processes or open files: it says nothing about jobs.
+        raise SlurmSilent(f"{words[0]}: cannot be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmSilent(f"{words[0]}: no answer from Slurm within {timeout:.0f} s") from error
+    except TooMuchOutput as error:
+        raise SlurmError(
+            f"{words[0]}: printed more than {MOST_BYTES >> 20} MB and was ended; see `type -a {words[0]}`"
+        ) from error
 
 
 def queue(job_name: str, timeout: float = SECONDS) -> list[QueuedJob]:
@@ -132,15 +142,17 @@ def accounting(ids: Sequence[str], timeout: float = SECONDS) -> dict[str, EndedJ
         SlurmError: there is no accounting, or sacct failed.
         SlurmSilent: the accounting does not answer.
     """
-    if not ids:
-        return {}
-    listed = call(
-        "sacct",
-        "--noheader",
-        "--parsable2",
-        f"--jobs={','.join(ids)}",
-        "--format=JobID,State,ExitCode",
-        timeout=timeout,
+    listed = "".join(
+        call(
+            "sacct",
+            "--noheader",
+            "--parsable2",
+            f"--jobs={','.join(part)}",
+            "--format=JobID,State,ExitCode",
+            timeout=timeout,
+        )
+        # An argument of a command may have 128 KiB.
+        for part in (ids[start : start + 1000] for start in range(0, len(ids), 1000))
     )
     found: dict[str, EndedJob] = {}
     for line in listed.splitlines():
@@ -165,30 +177,6 @@ def failed_nodes(job_name: str, timeout: float = SECONDS) -> Counter[str]:
     window = ("--starttime=now-1days", "--endtime=now", "--duplicates", "--allocations")
     words = ("sacct", "--noheader", "--parsable2", f"--name={job_name}", "--state=NODE_FAIL", *window)
     return Counter(line.strip() for line in call(*words, "--format=NodeList", timeout=timeout).splitlines() if line)
-
-
-def outer_environment() -> dict[str, str]:
-    """This process's environment as it was outside a job: Slurm's options for the job would apply to new ones."""
-    kept = ("SLURM_CONF", "SLURM_CLUSTERS")
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in kept or not name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SUBMITIT_", "PMI"))
-    }
-
-
-@contextmanager
-def outside_of_a_job() -> Iterator[None]:
-    """Let what is submitted in here see the environment of a login node."""
-    before = dict(os.environ)
-    kept = outer_environment() if "SLURM_JOB_ID" in before else before
-    try:
-        for name in before.keys() - kept.keys():
-            del os.environ[name]
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def require_commands() -> None:

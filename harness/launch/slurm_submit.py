@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import one_line
 from harness.launch.cluster_checks import limits
 from harness.launch.packing import least
-from harness.launch.slurm_commands import SlurmError, call, failed_nodes, outside_of_a_job, queue
+from harness.launch.slurm_commands import SlurmError, call, failed_nodes, queue, run_program
+from harness.launch.slurm_environment import outer_environment, outside_of_a_job, use_cluster_of
 from harness.launch.slurm_files import SlurmFiles
 from harness.lease import hold
 from harness.store import RunDirectory
 
 NEVER = 1_000_000
 """Submitit counts interruptions and gives up after so many; a trial goes on from its checkpoint, so none count."""
+
+SUBMIT_SECONDS = 120.0
+"""How long sbatch may take: with a busy controller it tries again by itself, and sites check what is submitted."""
 
 MOST_WORKERS = 16
 """Jobs of a sweep that does not say how many it wants."""
@@ -62,6 +67,7 @@ def top_up(run: RunDirectory, claimable: int) -> Submission:
     files = SlurmFiles(run)
     with hold(files.lock):
         launch = files.launch()
+        use_cluster_of(launch)
         living = [job for job in queue(launch["job_name"]) if job.living]
         waiting = sum(job.state == "PENDING" for job in living)
         places = places_in_a_job(launch)
@@ -123,7 +129,7 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], cou
         "requeue": True,
         "chdir": launch["folder"],
     }
-    with outside_of_a_job():
+    with outside_of_a_job(), bounded_submission():
         executor = submitit.SlurmExecutor(files.log, max_num_timeout=NEVER, python=python_command(profile))
         executor.update_parameters(
             job_name=launch["job_name"],
@@ -139,12 +145,37 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], cou
                 jobs = [executor.submit(run_worker, str(run.path), 0)]
             else:
                 jobs = executor.map_array(run_worker, [str(run.path)] * count, range(count))
-        except (FailedJobError, FailedSubmissionError) as error:
+        except (FailedJobError, FailedSubmissionError, SlurmError) as error:
             for path in set(files.log.glob("*")) - before:
                 if _UNSUBMITTED.fullmatch(path.name):
                     path.unlink()
+            if isinstance(error, SlurmError):
+                raise
             raise SlurmError(_words_of_sbatch(str(error))) from error
     return str(jobs[0].job_id).partition("_")[0]
+
+
+@contextmanager
+def bounded_submission() -> Iterator[None]:
+    """Let submitit run sbatch as every other Slurm command is run; its own way waits without end, and shares input."""
+    from submitit.core import utils
+
+    class Bounded:
+        def __init__(self, command: Sequence[str], verbose: bool = True) -> None:
+            self._command = command
+
+        def __call__(self) -> str:
+            done = run_program(self._command, outer_environment(), SUBMIT_SECONDS)
+            if done.code != 0:
+                raise utils.FailedJobError(done.errors.strip() or done.output.strip() or f"exit code {done.code}")
+            return done.output.strip()
+
+    before = utils.CommandFunction
+    utils.CommandFunction = Bounded
+    try:
+        yield
+    finally:
+        utils.CommandFunction = before
 
 
 def _failing_nodes(files: SlurmFiles, name: str) -> list[str]:

@@ -16,6 +16,7 @@ from harness.launch.slurm_commands import (
     accounting,
     queue,
 )
+from harness.launch.slurm_environment import use_cluster_of
 from harness.launch.slurm_files import JobRecord, SlurmFiles
 from harness.run_overview import RunningTrial
 from harness.store import RunDirectory
@@ -98,6 +99,7 @@ class WorkerReader:
             launch, records, jobs = self._files.launch(), self._records(now), self._submitted()
         except TornFileError as error:
             return Workers(tuple(own), None, self._files.cancelled, (str(error.path),))
+        use_cluster_of(launch)
         holding = Counter(trial.job for trial in running if trial.job is not None)
         jobs = list(dict.fromkeys([*jobs, *records, *holding]))
         silent = [job for job in jobs if job not in holding and not (job in records and records[job][-1].running)]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from harness.launch.slurm_variables import SLURM_PREFIXES
 from slurm.cluster.configuration import CGROUPS, CONTROLLERS, LOGIN, has_cgroups
 from slurm.cluster.processes import ProcessId, running, wait_until
 from slurm.cluster.requirements import program
@@ -90,7 +91,7 @@ def on_node(layout: Layout, node: str, command: Sequence[str]) -> list[str]:
 
 def inner_environment() -> dict[str, str]:
     """The environment without Slurm's variables: those that are set here speak of another cluster."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    return {name: value for name, value in os.environ.items() if not name.startswith(SLURM_PREFIXES)}
 
 
 def is_inside(layout: Layout) -> bool:

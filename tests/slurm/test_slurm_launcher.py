@@ -38,14 +38,16 @@ class Site:
     cluster: LittleCluster
     cache: Path
 
-    def sweep(self, file: Path, run: Path, *extra: str, expect: int = 0, **profile: Any) -> str:
-        """Give the sweep command on the login node; what it printed."""
+    def sweep(
+        self, file: Path, run: Path, *extra: str, expect: int = 0, shell: dict[str, str] | None = None, **profile: Any
+    ) -> str:
+        """Give the sweep command on the login node, with variables of the user's shell; what it printed."""
         place = file.with_name("profile.json.yaml")
         settings = {"partition": "low", "cpus": 1, "time": 30, "grace": 10, "device": "cpu", **profile}
         place.write_text(json.dumps(settings))
         command = sweep_command(file, run, "--launcher", "slurm", "--set", f"launch.profile={place}", *extra)
         own = {k: v for k, v in environment(self.cache).items() if k.startswith(("GPAF_", "PYTHON"))}
-        done = self.cluster.run(command, environment=own, timeout=240)
+        done = self.cluster.run(command, environment={**own, **(shell or {})}, timeout=240)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -120,6 +122,45 @@ def test_submitted_and_left_alone_it_ends_as_a_local_run(site: Site, tmp_path: P
     assert not list(tmp_path.rglob("owned")) and not Path("owned").exists()
     # All is done: the command writes nothing, submits nothing and says where the report is.
     assert "report.html" in site.sweep(file, odd / "run")
+
+
+def test_what_the_users_shell_tells_slurms_commands_changes_nothing(site: Site, tmp_path: Path) -> None:
+    file = tiny_sweep(
+        tmp_path, train=LONG, methods=["full_finetune"], search={"trials": 4, "startup": 4, "concurrency": 4}
+    )
+    shell = {
+        **{"SQUEUE_PARTITION": "short", "SQUEUE_STATES": "PD", "SQUEUE_FORMAT": "%u", "SQUEUE_USERS": "daemon"},
+        **{"SCANCEL_INTERACTIVE": "yes", "SCANCEL_PARTITION": "short", "SBATCH_PARTITION": "short"},
+        **{
+            "SBATCH_NO_REQUEUE": "1",
+            "SBATCH_ARRAY_INX": "0-9",
+            "SBATCH_TIMELIMIT": "1",
+            "SBATCH_DEPENDENCY": "singleton",
+        },
+        **{
+            "SINFO_PARTITION": "short",
+            "SLURM_TIME_FORMAT": "relative",
+            "SLURM_BITSTR_LEN": "1",
+            "POSIXLY_CORRECT": "1",
+        },
+        # As in an allocation.
+        **{"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "3", "SLURM_MEM_PER_CPU": "10"},
+        **{"SLURM_CLUSTERS": "little", "LC_ALL": "C"},
+    }
+
+    def living() -> list[str]:
+        name = SlurmFiles(RunDirectory(tmp_path / "run")).launch()["job_name"]
+        return site.cluster.run(
+            ["squeue", "--noheader", "--array", f"--name={name}", "--format=%P %l"]
+        ).stdout.splitlines()
+
+    said = site.sweep(file, tmp_path / "run", "--workers", "2", shell=shell)
+    assert "submitted 2 jobs" in said and "SBATCH_ARRAY_INX, SBATCH_DEPENDENCY, SBATCH_NO_REQUEUE" in said
+    again = site.sweep(file, tmp_path / "run", "--workers", "2", shell=shell)
+    assert "submitted 2 jobs" not in again and "2 were there before" in again
+    assert [line.split() for line in living()] == [["low", "30:00"]] * 2
+    said = site.sweep(file, tmp_path / "run", "--cancel", shell={**shell, "SLURM_CLUSTERS": ""})
+    assert "cancelled 2 jobs" in said and living() == []
 
 
 @pytest.mark.large
