@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.parallel import HERE, Pool, cores
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.store import RunDirectory
 
@@ -275,12 +276,12 @@ def _write(report: Report, folder: Path) -> ReportPaths:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a comparison.")
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories, taken together")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default for one run: RUN/report)")
+    parser.add_argument("runs", nargs="*", type=user_path, metavar="RUN", help="run directories, taken together")
+    parser.add_argument("--out", type=user_path, metavar="DIR", help="where to write (default for one run: RUN/report)")
     foreign = parser.add_argument_group("results from elsewhere (docs/import-results.md)")
-    foreign.add_argument("--table", type=Path, metavar="FILE", help="results: method,dataset,seed,metric,value")
+    foreign.add_argument("--table", type=user_path, metavar="FILE", help="results: method,dataset,seed,metric,value")
     foreign.add_argument(
-        "--predictions", type=Path, metavar="FILE", help="predictions: method,dataset,seed,case_id,label,logit_0,…"
+        "--predictions", type=user_path, metavar="FILE", help="predictions: method,dataset,seed,case_id,label,logit_0,…"
     )
     foreign.add_argument("--control", metavar="M", help="the method that all others are compared with (default: none)")
     foreign.add_argument("--correction", choices=("holm", "bonferroni", "none"), help="of the p values (default: holm)")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -135,12 +136,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("run", type=Path, metavar="RUN", help="the run directory; it is only read")
+    result.add_argument("run", type=user_path, metavar="RUN", help="the run directory; it is only read")
     result.add_argument("cell", metavar="CELL", help="what to repeat, see below")
     result.add_argument("--seed", type=int, metavar="N", help="repeat this confirm seed alone")
-    result.add_argument("--keep", type=Path, metavar="DIR", help="keep the repeated trials here (default: remove them)")
+    result.add_argument(
+        "--keep", type=user_path, metavar="DIR", help="keep the repeated trials here (default: remove them)"
+    )
     result.add_argument("--device", help="cpu or cuda:N (default: the kind that the trials ran on)")
-    result.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
+    result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     return result
 
 

@@ -6,9 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    result.add_argument("run", type=user_path, metavar="RUN", help="the run directory")
     result.add_argument("cell", metavar="CELL", help="what to trace, see below")
     result.add_argument("--json", action="store_true", help="print plain data instead of text")
     return result

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def parser() -> argparse.ArgumentParser:
         description="Pack what a paper's artefact needs of a run, without checkpoints; or verify an archive.",
         epilog=EXIT_CODES,
     )
-    result.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run directory of a sweep")
-    result.add_argument("--out", type=Path, metavar="FILE", help="ends in .zip or .tar.gz (default: NAME.zip)")
-    result.add_argument("--verify", type=Path, metavar="FILE", help="compare an archive with its own manifest")
+    result.add_argument("run", type=user_path, nargs="?", metavar="RUN", help="run directory of a sweep")
+    result.add_argument("--out", type=user_path, metavar="FILE", help="ends in .zip or .tar.gz (default: NAME.zip)")
+    result.add_argument("--verify", type=user_path, metavar="FILE", help="compare an archive with its own manifest")
     return result
 
 

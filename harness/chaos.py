@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.launch.starting import is_worker
 from harness.run_comparison import repeated_work, run_differences
@@ -133,15 +134,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m harness.chaos",
         description="Kill a sweep's workers at random and compare the outcome with an undisturbed run, bit for bit.",
     )
-    parser.add_argument("file", type=Path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
+    parser.add_argument("file", type=user_path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
     parser.add_argument("--kills", type=int, default=10, metavar="N", help="workers to kill (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the kills (default: %(default)s)")
     parser.add_argument(
         "--pause", type=float, default=3.0, help="mean seconds into a trial before a kill (default: %(default)s)"
     )
-    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
+    parser.add_argument(
+        "--work-dir", type=user_path, metavar="DIR", help="keep the runs here (default: a temporary folder)"
+    )
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
+    parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     arguments = parser.parse_args(argv)
     return run_command(lambda: _chaos(arguments))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Check what methods promise, on a network with random weights.",
         epilog="exit codes: 0 all kept, 1 something is broken, 2 the request was wrong",
     )
-    parser.add_argument("--plugins", action="append", default=[], type=Path, metavar="DIR",
+    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="check the methods of this folder; may be given again (default: all methods)")  # fmt: skip
     parser.add_argument("--method", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
     parser.add_argument("--backbone", default="resnet20", metavar="NAME", help="network (default: %(default)s)")

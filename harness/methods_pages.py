@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.check_methods import Verdict, check, chosen_methods, promises
 from harness.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.space import Choice, Fixed, Parameter, Value, defaults
@@ -212,8 +213,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m harness.methods_pages",
         description="Write a Markdown page a method and an index: docstring, search space, counts, promises.",
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/methods"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--plugins", action="append", default=[], type=Path, metavar="DIR",
+    parser.add_argument(
+        "--out", type=user_path, default=Path("docs/methods"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="the methods of this folder; may be given again (default: all methods)")  # fmt: skip
     options = parser.parse_args(arguments)
 

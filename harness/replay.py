@@ -10,9 +10,9 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.search import Asked, Engine, make_engine
 from harness.search.rungs import Judge
@@ -97,7 +97,7 @@ def _decide_again(
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit code 0 when all come out the same, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Make every ask and decision again.")
-    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("run", type=user_path, help="the run directory")
     arguments = parser.parse_args(argv)
 
     def command() -> int:

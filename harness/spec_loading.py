@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
+from harness.arguments import user_path
 from harness.dataset import Dataset, Options
 from harness.errors import RequestError
 from harness.search import make_engine
@@ -164,7 +165,7 @@ def _check_dataset(
 def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> SweepSpec:
     plugins = []
     for index, given in enumerate(spec.plugins):
-        found = (folder / Path(given).expanduser()).resolve()
+        found = (folder / user_path(given)).resolve()
         if not found.is_dir():
             raise RequestError(f"{source.place(('plugins', index))}: no such folder: {found}")
         plugins.append(str(found))
@@ -180,7 +181,7 @@ def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> S
     launch = spec.launch.model_copy(update={"profile": _absolute_profile(spec.launch.profile, folder, source)})
     search = spec.search
     if search.warm_start is not None:
-        places = [(base / Path(search.warm_start).expanduser()).resolve() for base in (folder, Path())]
+        places = [(base / user_path(search.warm_start)).resolve() for base in (folder, Path())]
         # Whether it is there is looked at when the run is planned: afterwards it is not needed any more.
         search = search.model_copy(update={"warm_start": str(next((p for p in places if p.is_dir()), places[0]))})
     parts = {"plugins": plugins, "backbone": backbone, "methods": methods, "launch": launch, "search": search}
@@ -190,7 +191,7 @@ def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> S
 def _absolute_profile(given: str | None, folder: Path, source: YamlSource) -> str | None:
     if given is None:
         return None
-    places = [(base / Path(given).expanduser()).resolve() for base in (folder, Path())]
+    places = [(base / user_path(given)).resolve() for base in (folder, Path())]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise RequestError(f"{source.place(('launch', 'profile'))}: no such file: {places[0]}")
@@ -203,7 +204,7 @@ def _with_absolute_weights(
     weights = backbone.weights
     if not isinstance(weights, str) or not weights.endswith(".safetensors"):
         return backbone
-    found = (folder / Path(weights).expanduser()).resolve()
+    found = (folder / user_path(weights)).resolve()
     if not found.is_file():
         raise RequestError(f"{source.place((*keys, 'backbone', 'weights'))}: no such file: {found}")
     return backbone.model_copy(update={"weights": str(found)})

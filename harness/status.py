@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, run_command
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         description="Show how a run stands: its studies, failures, running trials, workers, and when it may end.",
         epilog="exit codes: 0 shown, 2 the request was wrong, 130 interrupted",
     )
-    result.add_argument("run", type=Path, metavar="RUN", help="run directory of a sweep")
+    result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument(
         "--watch", nargs="?", const=WATCH_SECONDS, type=_seconds, metavar="SECONDS",
         help=f"show it again every so often (default: {WATCH_SECONDS:.0f}) until the run is complete",
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     form = result.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the same facts as JSON; with --watch one object a line")
     form.add_argument(
-        "--html", type=Path, metavar="FILE",
+        "--html", type=user_path, metavar="FILE",
         help="write them as a page that loads itself again; with --watch it is kept up to date",
     )  # fmt: skip
     return result

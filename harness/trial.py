@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.files import TornFileError
 
@@ -46,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
         "--stage", choices=("search", "confirm"), default="search",
         help="search sees training and validation images; confirm opens the test split too (default: %(default)s)",
     )  # fmt: skip
-    result.add_argument("--out", type=Path, metavar="DIR", help="trial folder (default: runs/trials/NAME)")
+    result.add_argument("--out", type=user_path, metavar="DIR", help="trial folder (default: runs/trials/NAME)")
     result.add_argument("--save-model", action="store_true", help="keep the trained model (safetensors)")
-    result.add_argument("--plugins", type=Path, action="append", default=[], metavar="DIR", help="more plugins")
-    result.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
+    result.add_argument("--plugins", type=user_path, action="append", default=[], metavar="DIR", help="more plugins")
+    result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     result.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")
     result.add_argument("--pdb", action="store_true", help="open the debugger where an error is raised")
     return result

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.arguments import user_path
 from harness.chaos import UNLIMITED_RETRIES, run_undisturbed
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.run_comparison import repeated_work, run_differences
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m slurm.chaos",
         description="Disturb a sweep on a little Slurm cluster and compare the outcome with a local run, bit for bit.",
     )
-    parser.add_argument("file", type=Path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
+    parser.add_argument("file", type=user_path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
     parser.add_argument(
         "--disturbances", type=int, default=100, metavar="N", help="how many; 0 compares only (default: %(default)s)"
     )
@@ -45,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--without", action="append", default=[], choices=sorted(KINDS), metavar="KIND",
         help=f"leave out one kind; may be given again ({', '.join(KINDS)})",
     )  # fmt: skip
-    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
+    parser.add_argument(
+        "--work-dir", type=user_path, metavar="DIR", help="keep the runs here (default: a temporary folder)"
+    )
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the raw archives")
+    parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     arguments = parser.parse_args(argv)
     return run_command(lambda: _chaos(arguments))
 

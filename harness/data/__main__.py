@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, DataError, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split (%(default)s)")
     result.add_argument(
-        "--data-root", type=Path, metavar="DIR",
+        "--data-root", type=user_path, metavar="DIR",
         help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
     )  # fmt: skip
     result.add_argument(
-        "--plugins", action="append", default=[], type=Path, metavar="DIR", help="one more folder of plugins"
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder of plugins"
     )
-    result.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: runs/data/NAME-SPLIT-SEED)")
+    result.add_argument(
+        "--out", type=user_path, metavar="DIR", help="where to write (default: runs/data/NAME-SPLIT-SEED)"
+    )
     return result
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from harness import lease as leases
+from harness.arguments import user_path
 from harness.data.decode import RESIZE_VERSION, check_records, clusters, decode_into
 from harness.data.decoded import DecodedDataset, describe, open_decoded, write_description
 from harness.dataset import Dataset
@@ -38,13 +39,13 @@ _FORMAT = 2
 def default_data_root() -> Path:
     """Where raw archives are looked for: ``GPAF_BENCH_DATA``, else ``data`` in the user's cache folder."""
     given = os.environ.get("GPAF_BENCH_DATA")
-    return Path(given) if given else user_cache_path("gpaf-bench") / "data"
+    return user_path(given) if given else user_cache_path("gpaf-bench") / "data"
 
 
 def default_cache_root() -> Path:
     """Where decoded arrays go: ``GPAF_BENCH_CACHE``, else ``decoded`` in the user's cache folder."""
     given = os.environ.get("GPAF_BENCH_CACHE")
-    return Path(given) if given else user_cache_path("gpaf-bench") / "decoded"
+    return user_path(given) if given else user_cache_path("gpaf-bench") / "decoded"
 
 
 def prepare(

@@ -6,9 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         description="Find torn, lost and stale files, dead leases and lost jobs of a run; a line for each.",
         epilog="exit codes: 0 nothing is left to be done by you, 1 something is, 2 the request was wrong",
     )
-    result.add_argument("run", type=Path, metavar="RUN", help="run directory of a sweep")
+    result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument(
         "--fix", action="store_true",
         help="mend it: damaged files go to RUN/set_aside, nothing is deleted, trials of living workers are left alone",

@@ -7,8 +7,8 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.export import targets
 
@@ -36,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("run", type=Path, metavar="RUN", help="run directory of a sweep")
+    result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument("--to", required=True, choices=names(), metavar="TARGET", help=", ".join(names()))
-    result.add_argument("destination", type=Path, metavar="DEST", help="file or folder that does not exist yet")
+    result.add_argument("destination", type=user_path, metavar="DEST", help="file or folder that does not exist yet")
     return result
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.arguments import user_path
 from harness.launch.profile_values import FilledLine, Line, Memory, Minutes, SlurmText, shown_duration
 from harness.launch.sbatch_options import Options, with_gpus
 from harness.launch.slurm_variables import SLURM_PREFIXES
@@ -128,7 +129,7 @@ def load_profile(path: Path) -> Profile:
 
 def _absolute(given: str, folder: Path) -> str:
     # Without following links: through its link an interpreter finds its virtual environment.
-    return str((folder / Path(given).expanduser()).absolute())
+    return str((folder / user_path(given)).absolute())
 
 
 def sbatch_parameters(profile: Profile) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import add_sweep_arguments
+from harness.arguments import add_sweep_arguments, user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def add_means(result: argparse.ArgumentParser) -> None:
     """Add the options that say what a plan rests on."""
     group = result.add_argument_group("what the plan rests on")
     group.add_argument(
-        "--like", type=Path, metavar="RUN",
+        "--like", type=user_path, metavar="RUN",
         help="take times and the spread over seeds from an earlier run, or times from the JSON of an earlier plan",
     )  # fmt: skip
     group.add_argument(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from slurm.cluster.cluster import LittleCluster
 from slurm.cluster.namespaces import inner_environment
@@ -51,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         default = os.environ.get(VARIABLE)
-        sub.add_argument("--root", type=Path, default=default and Path(default), help=f"folder (or: {VARIABLE}=FOLDER)")
+        sub.add_argument(
+            "--root", type=user_path, default=default and user_path(default), help=f"folder (or: {VARIABLE}=FOLDER)"
+        )
         sub.set_defaults(command=command)
         return sub
 
