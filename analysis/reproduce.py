@@ -102,13 +102,9 @@ def _one_cell(cell: CellName, seed: int | None) -> CellName:
 
 def _device(given: str | None, recorded: set[str]) -> torch.device:
     """The device that was asked for, else the first of the kind that the trials ran on, else the CPU."""
-    import torch
-
     from harness.environment import usable_device
 
-    if given is not None:
-        return usable_device(given)
-    return torch.device("cuda:0" if recorded != {"cpu"} and torch.cuda.is_available() else "cpu")
+    return usable_device("cpu" if given is None and recorded == {"cpu"} else given)
 
 
 @contextmanager

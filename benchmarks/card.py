@@ -26,6 +26,7 @@ from benchmarks.overhead import machine
 from benchmarks.trainings import wait
 from harness.activations.base import Execution, PreservingActivation
 from harness.activations.window import W4
+from harness.environment import usable_device
 from harness.errors import RequestError, one_line, run_command
 
 Row = dict[str, Any]
@@ -124,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ["python", "-m", "benchmarks.card", *(sys.argv[1:] if argv is None else argv)]
 
     def run() -> int:
-        device = torch.device(options.device)
+        device = usable_device(options.device)
         where = machine(torch.get_num_threads())
         where["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         ceilings = measure_ceilings(device, options.quick, options.repeats)

@@ -37,6 +37,7 @@ from benchmarks.overhead import machine
 from harness.backbones import check_backbone, set_training_mode
 from harness.conformance import OneBatch, random_network
 from harness.costs import optimizer_bytes
+from harness.environment import usable_device
 from harness.errors import RequestError, one_line, run_command
 from harness.launch.pool import worker_environment
 from harness.method import Method
@@ -298,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure_all(options: argparse.Namespace, command: str) -> int:
     torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
+    device = usable_device(options.device)
     names = list(dict.fromkeys(options.methods or [*sorted(discover().methods), COMPILED]))
     for name in names:
         chosen(name)

@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.trainings import Case, Trial, training_job
+from harness.environment import usable_device
 from harness.errors import RequestError, run_command
 
 Row = dict[str, Any]
@@ -134,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ["python", "-m", "benchmarks.packing", *(sys.argv[1:] if argv is None else argv)]
 
     def run() -> int:
-        device = torch.device(options.device)
+        device = usable_device(options.device)
         where = machine(torch.get_num_threads())
         where["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         with tempfile.TemporaryDirectory(prefix="gpaf-packing-") as scratch:

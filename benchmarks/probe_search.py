@@ -28,6 +28,7 @@ from benchmarks.overhead import machine
 from benchmarks.trainings import Case, Script, training_job
 from harness.data.cache import default_data_root
 from harness.data.split import make_split
+from harness.environment import usable_device
 from harness.store import TrialFolder
 from harness.train.job import Control, TrialJob
 from harness.train.run import run_trial
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "probe_search.json")
     options = parser.parse_args(argv)
     torch.set_num_threads(cores)
-    where, device = machine(cores), torch.device(options.device)
+    where, device = machine(cores), usable_device(options.device)
     synthetic = not (default_data_root() / ARCHIVE).is_file()
     cases = []
     with tempfile.TemporaryDirectory(prefix="gpaf-probes-") as scratch:

@@ -40,6 +40,7 @@ from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.trainings import COMPILED, Case, Ceiling, Lightning, Script, Side, Trial
 from harness.data.cache import default_data_root
+from harness.environment import usable_device
 from harness.errors import RequestError, one_line, run_command
 
 Row = dict[str, Any]
@@ -213,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure_all(options: argparse.Namespace, command: str) -> int:
     torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
+    device = usable_device(options.device)
     where = machine(options.threads)
     where["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     synthetic = options.synthetic or not (default_data_root() / ARCHIVE).is_file()

@@ -29,6 +29,9 @@ PACKAGES = (
     "submitit",
 )
 
+CUBLAS_WORKSPACES = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""Workspaces of a fixed size for each stream, as NVIDIA's manual of cuBLAS asks for where results are to repeat."""
+
 MOST_PATCH_BYTES = 1 << 20
 SECRETS = ("*.env", ".env*", "*.pem", "*.key", "*secret*", "*credential*", "*password*", "*token*", ".netrc", "*.npmrc")
 """Files whose changes are left out, wherever they lie."""
@@ -99,18 +102,31 @@ def accelerator() -> dict[str, str]:
     return found
 
 
-def usable_device(name: str) -> torch.device:
-    """The device of that name, tried out.
+def usable_device(name: str | None = None) -> torch.device:
+    """The device of that name, tried out; a GPU is this process's current one from here on.
+
+    Every process that trains takes its device here, before anything else of CUDA: what names no device (streams,
+    recordings, kernels of triton, pinned memory) would otherwise go to the first GPU, or hold memory there.
+
+    Args:
+        name: cpu, cuda or cuda:N; None for the first GPU, or the CPU where there is none.
 
     Raises:
         RequestError: there is no such device, or it cannot be used here.
     """
     import torch
 
+    if name is None:
+        name = "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "cuda":
+            device = torch.device("cuda", device.index or 0)
+            # Read when cuBLAS starts; without it no sum of it is deterministic.
+            os.environ.setdefault(*CUBLAS_WORKSPACES)
+            torch.cuda.set_device(device)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, AttributeError) as error:
         count = torch.cuda.device_count()
         known = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
         reason = one_line(str(error)).partition(". ")[0][:60]

@@ -213,13 +213,14 @@ def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -
 def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[str, Any] | None:
     import torch
 
+    from harness.environment import usable_device
     from harness.lease import keep_alive
     from harness.run_task import trial_log
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
 
     torch.set_num_threads(int(task.request["threads"]))
-    device = torch.device(arguments.device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    device = usable_device(arguments.device)
     stop = threading.Event()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     for number in previous:

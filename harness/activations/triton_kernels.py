@@ -6,11 +6,13 @@ nothing of speed; not yet run on a GPU.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -96,11 +98,12 @@ def _value(formula: Window, x: Tensor, base_value: Tensor | None, coefficients: 
     channels = x.shape[1]
     rows, positions = x.numel() // channels, x[0, 0].numel()
     grid = (-(-rows // layout.tile_positions), -(-channels // layout.tile_channels))
-    _value_kernel[grid](
-        dense, _like(base_value, dense), result, _rows(formula, coefficients), constants[0].float().contiguous(),
-        rows, channels, positions, layout.channel, layout.position,
-        RELU=base_value is None, REACH=REACH, TILE_P=layout.tile_positions, TILE_C=layout.tile_channels,
-    )  # fmt: skip
+    with _device_of(dense):
+        _value_kernel[grid](
+            dense, _like(base_value, dense), result, _rows(formula, coefficients), constants[0].float().contiguous(),
+            rows, channels, positions, layout.channel, layout.position,
+            RELU=base_value is None, REACH=REACH, TILE_P=layout.tile_positions, TILE_C=layout.tile_channels,
+        )  # fmt: skip
     return result
 
 
@@ -117,14 +120,23 @@ def _gradients(
     tiles = -(-rows // layout.tile_positions)
     splits = min(_SPLITS, tiles)
     partial = torch.empty((splits, len(_NAMES), channels), dtype=torch.float32, device=x.device)
-    _gradient_kernel[(splits, -(-channels // layout.tile_channels))](
-        dense, _like(gradient, dense), _like(base_gradient, dense), to_x, partial,
-        _rows(formula, coefficients), constants[0].float().contiguous(),
-        rows, channels, positions, layout.channel, layout.position, -(-tiles // splits),
-        RELU=base_gradient is None, REACH=REACH, TILE_P=layout.tile_positions, TILE_C=layout.tile_channels,
-    )  # fmt: skip
+    with _device_of(dense):
+        _gradient_kernel[(splits, -(-channels // layout.tile_channels))](
+            dense, _like(gradient, dense), _like(base_gradient, dense), to_x, partial,
+            _rows(formula, coefficients), constants[0].float().contiguous(),
+            rows, channels, positions, layout.channel, layout.position, -(-tiles // splits),
+            RELU=base_gradient is None, REACH=REACH, TILE_P=layout.tile_positions, TILE_C=layout.tile_channels,
+        )  # fmt: skip
     sums = dict(zip(_NAMES, partial.sum(0).unbind(), strict=True))
     return to_x, torch.stack([sums[name] for name in formula.names])
+
+
+def _device_of(tensor: Tensor) -> AbstractContextManager[None]:
+    """Launch on the tensor's GPU: triton takes the current one, whose kernels cannot read another one's memory."""
+    # The compiler puts a whole network on its device itself, and sees no such context.
+    if torch.compiler.is_compiling():
+        return contextlib.nullcontext()
+    return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
 
 
 def _jit(function: Callable[..., None]) -> Any:

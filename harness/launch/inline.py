@@ -22,9 +22,11 @@ class InlineWorker:
     def __init__(self, run: RunDirectory, launch: LaunchSpec, roots: Roots) -> None:
         import torch
 
+        from harness.environment import usable_device
+
         threads = torch.get_num_threads() if launch.threads == "auto" else launch.threads
         self._stop = threading.Event()
-        self._worker = Worker(run, roots, torch.device(take_device(available_devices()[0])), threads, self._stop)
+        self._worker = Worker(run, roots, usable_device(take_device(available_devices()[0])), threads, self._stop)
 
     def start(self) -> None:
         """Let Ctrl-C and SIGTERM ask for a checkpoint instead of tearing a training apart."""

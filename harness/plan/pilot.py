@@ -14,6 +14,7 @@ from statistics import median, stdev
 import torch
 
 from analysis.stats.twoway import Components
+from harness.environment import usable_device
 from harness.launch.local import available_devices
 from harness.launch.visible_gpus import take_device
 from harness.plan.detectable import AS_CASE_MEANS, Spread
@@ -50,7 +51,7 @@ def pilot(
     run.create()
     studies = Planner(spec, catalogue, run, roots).studies()
     scheduler = Scheduler(studies, spec.launch.retries, torch.get_num_threads())
-    device, stop = torch.device(take_device(available_devices()[0])), threading.Event()
+    device, stop = usable_device(take_device(available_devices()[0])), threading.Event()
     while scheduler.open_sources() and (task := scheduler.claim_next()) is not None:
         run_task(task, device, stop)
     scores: dict[str, dict[str, list[float | None]]] = {study.dataset.label: {} for study in studies}

@@ -270,6 +270,8 @@ def _parts(
 
 def main() -> int:
     """Measure what is asked for on standard input, an answer a line; ended by the end of the input."""
+    from harness.environment import usable_device
+    from harness.launch.visible_gpus import take_device
     from harness.plugins import discover
     from harness.spec import SweepSpec
 
@@ -280,7 +282,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="probe-", dir=asked["folder"]) as folder:
         run = RunDirectory(Path(folder) / "run")
         studies = Planner(spec, discover([Path(place) for place in spec.plugins]), run, roots).studies()
-        prober = Prober(studies, torch.device(asked["device"]), Path(folder))
+        prober = Prober(studies, usable_device(take_device(asked["device"])), Path(folder))
         for line in sys.stdin:
             task = json.loads(line)
             print(json.dumps(prober.measure(task["study"], task["configuration"])), flush=True)

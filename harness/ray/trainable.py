@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from harness.environment import usable_device
 from harness.errors import RequestError, one_line
 from harness.ray.inheritance import give, inherit
 from harness.ray.slot_run import POLL_SECONDS, Left, SeedRun, SlotRun
@@ -61,7 +62,7 @@ class SlotTrainable(tune.Trainable):
         """Prepare the process, whose driver has one study."""
         self._place = place = Place(**config["member"]["place"])
         os.environ["HOME"] = place.home
-        self._device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        self._device = usable_device()
         if self._device.type == "cuda" and place.share > 1:
             # So that a trial that wants too much runs out of memory itself, and not its neighbours.
             torch.cuda.set_per_process_memory_fraction(1.0 / place.share, self._device)
