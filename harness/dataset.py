@@ -150,7 +150,7 @@ class Augmentation:
 class Options(BaseModel):
     """Options of a dataset in a sweep file; a plugin derives its own from this."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # The class attribute of the same name hides the model inside the class.

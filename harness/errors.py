@@ -29,6 +29,11 @@ _NO_BUGS = (
 """What a file system refuses through no fault of the program."""
 
 
+_LONGEST_WORD = 100
+_LONGEST_LIST = 1000
+"""Characters of the names that a message lists."""
+
+
 class RequestError(Exception):
     """The request cannot be carried out as it was made.
 
@@ -43,15 +48,31 @@ class DataError(RequestError):
 def suggestion(word: str, known: Any) -> str:
     """A closing remark such as ``; did you mean 'lora_c'?``, or what is known when nothing is close."""
     names = sorted(str(name) for name in known)
-    close = get_close_matches(word, names, n=1)
+    # Comparing takes time by the square of a word's length, and nothing that long is a slip of the fingers.
+    close = get_close_matches(word, names, n=1) if len(word) <= _LONGEST_WORD else []
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+    listed = ", ".join(names)
+    if len(listed) > _LONGEST_LIST:
+        listed = f"{listed[:_LONGEST_LIST].rpartition(', ')[0]}, … ({len(names):,} in all)"
+    return f"; known: {listed}" if names else ""
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space folded to one space."""
-    return " ".join(text.split())
+    """The text with every run of white space folded to one space, and what a terminal would obey as its escape."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """The text with each character that has no shape of its own, or turns the direction, as its escape: ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def shortened(text: str, length: int = 40) -> str:
+    """At most the first ``length`` characters; three dots stand for the rest."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def run_command(command: Callable[[], int]) -> int:

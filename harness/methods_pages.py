@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.arguments import user_path
 from harness.check_methods import Verdict, check, chosen_methods, promises
 from harness.errors import EXIT_DONE, RequestError, one_line, run_command
+from harness.intervals import interval_of
 from harness.space import Choice, Fixed, Parameter, Value, defaults
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def described(plugin: Plugin[Method]) -> str:
         "| name | default | searched in | understood |",
         "|---|---|---|---|",
         *(
-            f"| `{name}` | {_value(parameter.default)} | {_range(parameter)} | {_allowed(parameter)} |"
+            f"| `{name}` | {_value(parameter.default)} | {_range(parameter)} | {_allowed(name, parameter)} |"
             for name, parameter in cls.space.items()
         ),
         "",
@@ -201,10 +202,12 @@ def _range(parameter: Parameter) -> str:
     return f"{parameter.low} to {parameter.high}{', logarithmic' if parameter.log else ''}"
 
 
-def _allowed(parameter: Parameter) -> str:
+def _allowed(name: str, parameter: Parameter) -> str:
     if isinstance(parameter, Fixed) and parameter.allowed:
         return ", ".join(map(_value, parameter.allowed))
-    return ""
+    if isinstance(parameter.default, bool | str):
+        return ""
+    return interval_of(name, parameter.within).in_words()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,8 @@ When: TypeAlias = Mapping[str, Value | Sequence[Value]]
 class Float:
     """A real number in ``[low, high]``; ``log`` searches its logarithm.
 
-    ``when`` and ``at_most`` of all kinds: see ``harness.conditions``.
+    ``when`` and ``at_most`` of all kinds: see ``harness.conditions``. ``within``: the numbers that the method can train
+    with at all, such as ``(0, 1]``; by default what ``harness.intervals`` says of the name.
     """
 
     default: float
@@ -27,6 +28,7 @@ class Float:
     log: bool = False
     when: When = field(default_factory=dict, hash=False)
     at_most: str | None = None
+    within: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_range(self)
@@ -42,6 +44,7 @@ class Int:
     log: bool = False
     when: When = field(default_factory=dict, hash=False)
     at_most: str | None = None
+    within: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_range(self)
@@ -54,6 +57,7 @@ class Choice:
     default: Value
     choices: tuple[Value, ...]
     when: When = field(default_factory=dict, hash=False)
+    within: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(set(self.choices)) != len(self.choices) or not self.choices:
@@ -71,6 +75,7 @@ class Fixed:
 
     default: Value
     allowed: tuple[Value, ...] = ()
+    within: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.allowed and self.default not in self.allowed:
@@ -129,7 +134,11 @@ def to_json(space: Space) -> dict[str, dict[str, Any]]:
         name: {
             "kind": type(parameter).__name__,
             # What says nothing is left out, so that the identity of a space without conditions is what it always was.
-            **{key: value for key, value in asdict(parameter).items() if key not in ("when", "at_most") or value},
+            **{
+                key: value
+                for key, value in asdict(parameter).items()
+                if key != "within" and (key not in ("when", "at_most") or value)
+            },
             **(
                 {"when": when} if (when := {other: list(values) for other, values in wanted(parameter).items()}) else {}
             ),

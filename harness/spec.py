@@ -21,10 +21,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from harness.spec_budget import BudgetSpec, Hypothesis
 from harness.spec_forms import (
+    MOST_SEEDS,
     DatasetEntry,
     DatasetListing,
     MethodListing,
@@ -39,12 +39,15 @@ from harness.spec_forms import (
     fault,
     method_entry,
 )
-from harness.spec_search import SearchSpec
+from harness.spec_search import MOST_EPOCHS, SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
+MOST_LABELS = 100
+MOST_TRIALS = 1_000_000
+"""Of a sweep; a run directory has a folder for each."""
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
 
 def ascending(looks: list[int]) -> list[int]:
@@ -55,9 +58,11 @@ def ascending(looks: list[int]) -> list[int]:
     return looks
 
 
-Looks = Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), AfterValidator(ascending)]
+Looks = Annotated[
+    list[Annotated[int, Field(ge=2, le=MOST_SEEDS)]], Field(min_length=1, max_length=100), AfterValidator(ascending)
+]
 CountOrAuto = Annotated[
-    Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
+    Annotated[int, Field(ge=1, le=1000), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
     by_kind({int: "<count>", str: "<auto>"}, "a whole number or auto"),
 ]
 
@@ -77,16 +82,16 @@ class AugmentOverrides(Section):
 class TrainSpec(Section):
     """How every trial trains."""
 
-    epochs: int = Field(30, ge=1, description="Passes over the training data.")
-    batch_size: int = Field(64, ge=2, description="Images a training step.")
-    eval_batch_size: int = Field(256, ge=1, description="Images a forward pass in evaluation.")
+    epochs: int = Field(30, ge=1, le=MOST_EPOCHS, description="Passes over the training data.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images a training step.")
+    eval_batch_size: int = Field(256, ge=1, le=65_536, description="Images a forward pass in evaluation.")
     image_size: int = Field(224, ge=8, le=1024, description="Side of the square images, in pixels.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="Arithmetic of the forward and backward pass; auto takes what the device does well.",
     )
     warmup: float = Field(0.05, ge=0, le=0.5, description="Fraction of the steps in which the learning rate rises.")
-    patience: Annotated[int, Field(ge=1)] | None = Field(
+    patience: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = Field(
         None,
         description="Epochs without a better validation score before training stops; null never stops early.",
     )
@@ -96,14 +101,16 @@ class TrainSpec(Section):
     sampling: Literal["natural", "balanced"] = Field(
         "natural", description="balanced draws each class equally often, with replacement; natural each image once."
     )
-    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    fraction: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(
         None, description="Share of each class's training images to use, for low-data studies; null uses all."
     )
-    per_class: Annotated[int, Field(ge=1)] | None = Field(
+    per_class: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
         None, description="At most so many training images of each class; null sets no limit."
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest gradient norm; null clips none.")
+    clip_norm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
+        None, description="Largest gradient norm; null clips none."
+    )
     features: Literal["once", "each_step"] = Field(
         "once",
         description="Where only the head trains. once: the features of each image are computed once for all trials, "
@@ -168,7 +175,7 @@ class BackboneSpec(Section):
     name: Name = Field(description="A torchvision model, `resnet20`, or `timm:NAME`.", examples=["resnet50"])
     weights: (
         Annotated[
-            Annotated[str, StringConstraints(min_length=1), Tag("<name>")] | Annotated[SourceSpec, Tag("<source>")],
+            Annotated[Name, Tag("<name>")] | Annotated[SourceSpec, Tag("<source>")],
             by_kind({str: "<name>", (Mapping, SourceSpec): "<source>"}, "a name, a mapping or null"),
         ]
         | None
@@ -208,14 +215,14 @@ class ConfirmSpec(Section):
     """How the chosen configurations are confirmed on the test split, with fresh seeds."""
 
     seeds: Annotated[
-        Annotated[int, Field(ge=1), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
+        Annotated[int, Field(ge=1, le=MOST_SEEDS), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
         by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
     ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
     repeat: bool = Field(
         True,
         description="Train the first seed of each study once more, to see what the same training changes by itself.",
     )
-    control: str | None = Field(None, description="Label of the method that all others are compared with.")
+    control: Label | None = Field(None, description="Label of the method that all others are compared with.")
     family: Literal["vs_control", "all_pairs"] | None = Field(
         None,
         description="The comparisons that claims are made about and that are corrected for; "
@@ -224,7 +231,9 @@ class ConfirmSpec(Section):
     correction: Literal["holm", "bonferroni", "none"] = Field(
         "holm", description="Correction of the p-values for the number of comparisons."
     )
-    margin: float = Field(0.01, gt=0, description="Difference of the metric that counts as practically equal.")
+    margin: float = Field(
+        0.01, ge=1e-6, le=100, description="Difference of the metric that counts as practically equal."
+    )
     looks: Looks | None = Field(
         None,
         description="Numbers of seeds at which the results will be looked at; null: once, when all seeds are done.",
@@ -241,8 +250,8 @@ class ConfirmSpec(Section):
         """The seeds to confirm on, none of which is among the tuning seeds."""
         if not isinstance(self.seeds, int):
             return tuple(self.seeds)
-        candidates = range(FIRST_CONFIRM_SEED, FIRST_CONFIRM_SEED + self.seeds + len(tuning))
-        return tuple(seed for seed in candidates if seed not in set(tuning))[: self.seeds]
+        candidates, taken = range(FIRST_CONFIRM_SEED, FIRST_CONFIRM_SEED + self.seeds + len(tuning)), set(tuning)
+        return tuple(seed for seed in candidates if seed not in taken)[: self.seeds]
 
 
 class LaunchSpec(Section):
@@ -264,23 +273,26 @@ class LaunchSpec(Section):
     trials_per_device: CountOrAuto = Field(
         1, description="Workers that share one accelerator; auto takes as many as fit by what trials were seen to take."
     )
-    retries: int = Field(5, ge=0, description="New attempts at a trial after a failure of the infrastructure.")
+    retries: int = Field(5, ge=0, le=1000, description="New attempts at a trial after a failure of the infrastructure.")
 
 
 class SweepSpec(Section):
     """Methods × datasets, how they are tuned, which seeds confirm them, where they run."""
 
     name: Label = Field(description="Name of the sweep and of its run directory.", examples=["my_sweep"])
-    plugins: list[Name] = Field(default=[], description="More folders with plugins, relative to the sweep file.")
+    plugins: list[Name] = Field(
+        default=[], max_length=MOST_LABELS, description="More folders with plugins, relative to the sweep file."
+    )
     backbone: BackboneSpec = Field(
         description="The network that every method starts from.",
         examples=[{"name": "resnet50", "weights": "IMAGENET1K_V2"}],
     )
     datasets: dict[Label, DatasetSpec] = Field(
-        min_length=1, description="Names, or labels with options.", examples=[["pathmnist"]]
+        min_length=1, max_length=MOST_LABELS, description="Names, or labels with options.", examples=[["pathmnist"]]
     )
     methods: dict[Label, MethodSpec] = Field(
         min_length=1,
+        max_length=MOST_LABELS,
         description="Names, or labels with hyperparameters.",
         examples=[["linear_probe", "lora_c"]],
     )
@@ -292,6 +304,7 @@ class SweepSpec(Section):
     budget: BudgetSpec = Field(default_factory=BudgetSpec, description="What the run may cost.")
     hypotheses: list[Hypothesis] = Field(
         default=[],
+        max_length=100,
         description="What the sweep is to show, a sentence each; locked with the plan at the first launch.",
     )
 
@@ -316,11 +329,10 @@ class SweepSpec(Section):
                 raise fault(["confirm", "seeds", index], f"seed {seed} tunes in {where}; take fresh ones")
         if self.train.sampling == self.train.class_weights == "balanced":
             raise fault(["train", "sampling"], "balanced corrects a second time what class_weights has; choose one")
-        if self.confirm.control is not None and self.confirm.control not in self.methods:
-            raise PydanticCustomError(
-                "unknown_name",
-                "no method has this label",
-                {"keys": ["confirm", "control"], "word": self.confirm.control, "known": list(self.methods)},
+        if self.trials > MOST_TRIALS:
+            raise fault(
+                ["search", "trials"],
+                f"{self.trials:,} trials of all methods and datasets; at most {MOST_TRIALS:,} fit into a run",
             )
         if self.search.engine == "ray" and self.launch.kind != "local":
             remedy = "take local; inside of a Slurm allocation that uses all of its nodes (docs/ray.md)"
@@ -330,6 +342,14 @@ class SweepSpec(Section):
                 ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"
             )
         return self
+
+    @property
+    def trials(self) -> int:
+        """The trials of all studies together, at most: a small space has fewer slots."""
+        seeds = self.confirm.seeds if isinstance(self.confirm.seeds, int) else len(self.confirm.seeds)
+        again = self.search.top if self.search.choose == "top_k" else 0
+        study = self.search.trials * len(self.search.seeds) + again + seeds + self.confirm.repeat
+        return len(self.methods) * len(self.datasets) * study
 
     def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:
         """Every backbone to train first, with the keys under which the file has it."""

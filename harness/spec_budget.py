@@ -8,13 +8,13 @@ from pydantic import Field, StringConstraints
 
 from harness.spec_forms import Section
 
-Hypothesis = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
+Hypothesis = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
 
 class BudgetSpec(Section):
     """What the run may cost, failed and repeated work included."""
 
-    device_hours: Annotated[float, Field(gt=0)] | None = Field(
+    device_hours: Annotated[float, Field(ge=1e-6, le=1e9)] | None = Field(
         None,
         description="Hours that workers may hold trials, summed over workers; when they are used up no trial is begun "
         "any more. null sets no limit.",

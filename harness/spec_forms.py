@@ -20,7 +20,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-Name = Annotated[str, StringConstraints(min_length=1)]
+from harness.errors import shortened
+
+LARGEST_SEED = 2**53 - 1
+"""Above it, what reads JSON elsewhere rounds whole numbers."""
+MOST_SEEDS = 1000
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 class Section(BaseModel):
@@ -50,6 +56,19 @@ DatasetListing: TypeAlias = list[str | dict[str, DatasetEntry | None]] | dict[st
 MethodListing: TypeAlias = list[str | dict[str, MethodEntry | None]] | dict[str, MethodEntry | None]
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    # As digits, a whole number of thousands of them is an error of its own.
+    many = isinstance(value, int) and abs(value) >= 10**100
+    return "a number of many digits" if many else shortened(repr(value))
+
+
 def fault(keys: Sequence[str | int], message: str) -> PydanticCustomError:
     """An error of our own, at ``keys`` below the place that is being checked."""
     return PydanticCustomError("fault", "{message}", {"keys": list(keys), "message": message})
@@ -66,14 +85,16 @@ def by_kind(kinds: Mapping[Any, str], expected: str) -> Discriminator:
 
 def distinct(seeds: list[int]) -> list[int]:
     """Refuse a seed that is listed twice."""
+    seen: set[int] = set()
     for index, seed in enumerate(seeds):
-        if seed in seeds[:index]:
+        if seed in seen:
             raise fault([index], f"seed {seed} is listed twice; remove one")
+        seen.add(seed)
     return seeds
 
 
-Seed = Annotated[int, Field(ge=0)]
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS), AfterValidator(distinct)]
 
 
 class OverridesOf:
@@ -92,15 +113,17 @@ class OverridesOf:
 
 
 def entries(given: Any, spell_out: Callable[[str, Any], Any]) -> Any:
-    """Labels with their spelled-out entries; what is neither list nor mapping is returned as it is.
+    """Labels with their spelled-out entries.
 
     Raises:
-        PydanticCustomError: an item is neither a name nor a one-key mapping, or a label comes twice.
+        PydanticCustomError: neither list nor mapping; an item is neither a name nor a one-key mapping, or a label comes
+            twice.
     """
     if isinstance(given, Mapping):
         return {label: spell_out(label, entry) for label, entry in given.items()}
     if not isinstance(given, list):
-        return given
+        example = f"write [{shortened(given)}]" if isinstance(given, str) and given else "such as [a, b]"
+        raise fault([], f"expected a list of names, got {shown(given)}; {example}")
     listed: dict[str, Any] = {}
     for index, item in enumerate(given):
         if isinstance(item, Mapping) and len(item) == 1:

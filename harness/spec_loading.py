@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.arguments import user_path
 from harness.dataset import Dataset, Options
-from harness.errors import RequestError
+from harness.errors import RequestError, suggestion
 from harness.search import make_engine
 from harness.space import Parameter, Space
 from harness.space_forms import override
@@ -64,8 +65,20 @@ def load_mapping(data: Mapping[str, Any], assignments: Sequence[str] = ()) -> Lo
 def _load(source: YamlSource, folder: Path, assignments: Sequence[str]) -> LoadedSweep:
     for assignment in assignments:
         source.set(assignment)
+    _check_texts(source.data, source, ())
     spec = validated(SweepSpec, source)
     return LoadedSweep(_with_absolute_paths(spec, folder, source), source)
+
+
+def _check_texts(data: Any, source: YamlSource, keys: tuple[str | int, ...]) -> None:
+    """Refuse control characters: no name, path or sentence has one, and they would reach terminals and file names."""
+    below = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in below:
+        for text in (key, value):
+            for sign in text if isinstance(text, str) and not text.isprintable() else "":
+                if unicodedata.category(sign) == "Cc" and sign not in "\n\r\t":
+                    raise RequestError(f"{source.place((*keys, key))}: holds the control character {sign!r}; remove it")
+        _check_texts(value, source, (*keys, key))
 
 
 def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
@@ -95,6 +108,11 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
                 raise RequestError(f"{place(*inside, name)}: this training is not searched; give one value")
         read_space(space, source.hyperparameters, lambda *below, at=inside: place(*at, *below))
         _check_dataset(source.dataset, catalogue, place, (*way, "dataset"), None)
+    # Last: where a method is misspelt, its plugin tells so, and the control may be right.
+    control = spec.confirm.control
+    if control is not None and control not in spec.methods:
+        known = suggestion(control, spec.methods)
+        raise RequestError(f"{place('confirm', 'control')}: no method has the label {control!r}{known}")
 
 
 def check_backbones(spec: SweepSpec, place: Place) -> None:

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from harness.errors import RequestError, suggestion
-from harness.spec_forms import OverridesOf
+from harness.errors import RequestError, shortened, suggestion
+from harness.spec_forms import OverridesOf, shown
 from harness.yaml_source import YamlSource
 
 Keys: TypeAlias = tuple[str | int, ...]
@@ -30,6 +30,7 @@ _EXPECTED = {
     "dict_type": "a mapping (key: value)",
     "model_type": "a mapping (key: value)",
 }
+_NOTHING = ("none", "null", "nil", "nothing", "n/a", "na", "")
 _BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("above", "gt"),
@@ -70,38 +71,83 @@ def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> tuple[Keys, st
 
 
 def _text(model: type[BaseModel], keys: Keys, kind: str, given: Any, context: Mapping[str, Any]) -> str | None:
-    got = f"got {_shown(given)}"
+    got = f"got {shown(given)}"
     if kind == "fault":
         return str(context["message"])
-    if kind == "unknown_name":
-        return f"no such name {context['word']!r}{suggestion(context['word'], context['known'])}"
     if kind == "extra_forbidden":
         return f"unknown key{suggestion(str(keys[-1]), _fields(model, keys[:-1]))}"
     if kind == "missing":
         example = _example(str(keys[-1]), _fields(model, keys[:-1]))
         return f"missing; add it{example}"
     if kind in _EXPECTED:
-        return f"expected {_EXPECTED[kind]}, {got}"
+        return f"expected {_EXPECTED[kind]}, {got}{_meant(model, keys, kind, given)}"
     if kind == "string_type":
         quotes = "; put it in quotes" if isinstance(given, bool | int | float) else ""
         return f"expected text, {got}{quotes}"
     if kind == "string_unicode":
-        return f"{_shown(given)} holds half a character; write the character itself"
+        return f"{shown(given)} holds half a character; write the character itself"
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        return f"must be {words} {context[limit]:g}, {got}"
+        return f"must be {words} {_number(context[limit])}, {got}"
     if kind == "literal_error":
         known = [word.strip("'") for word in re.split(", | or ", context["expected"])]
-        return f"{_shown(given)} is not allowed{suggestion(str(given), known)}"
+        remedy = _meant(model, keys, kind, given) or suggestion(str(given), known)
+        return f"{shown(given)} is not allowed{remedy}"
     if kind == "string_pattern_mismatch":
-        return f"{_shown(given)} is no label; use letters, digits, '.', '_' and '-', a letter or digit first"
+        return f"{shown(given)} is no label; use letters, digits, '.', '_' and '-', a letter or digit first"
     if kind == "string_too_long":
-        return f"longer than {context['max_length']} characters; shorten it"
+        return f"longer than {context['max_length']:,} characters; shorten it"
     if kind == "string_too_short":
-        return "is empty; write a name"
+        least = context["min_length"]
+        if least == 1:
+            return "is empty; write a name"
+        return f"{shown(given)} is too short{_meant(model, keys, kind, given)}; write at least {least} characters"
     if kind == "too_short":
         return "is empty; list at least one"
+    if kind == "too_long":
+        return f"has {context['actual_length'] or 'too many'} entries; at most {context['max_length']:,} are allowed"
     return None
+
+
+def _meant(model: type[BaseModel], keys: Keys, kind: str, given: Any) -> str:
+    """What somebody who wrote a value of a wrong kind probably meant, as a closing remark."""
+    if isinstance(given, str) and given.strip().lower() in _NOTHING and _may_be_null(model, keys):
+        return "; write null for none"
+    if kind in ("list_type", "tuple_type") and isinstance(given, bool | int | float | str) and given != "":
+        return f"; write [{shortened(str(given))}]"
+    if kind in ("int_type", "int_from_float") and isinstance(given, float) and given.is_integer() and abs(given) < 1e15:
+        return f"; write {int(given)}"
+    if kind in ("int_type", "int_from_float", "float_type") and isinstance(given, str) and len(given) < 40:
+        number = _number_in(given.strip())
+        return "" if number is None else f"; write {number}"
+    if kind == "bool_type" and isinstance(given, str) and given.lower() in ("true", "false"):
+        return f"; write {given.lower()} without quotes"
+    return ""
+
+
+def _number_in(text: str) -> str | None:
+    """The number that a text probably stands for."""
+    if re.fullmatch(r"[-+]?[0-9]+(:[0-5]?[0-9])+", text):
+        # Readers of YAML 1.1 take 1:30 for 90.
+        parts = [int(part) for part in text.lstrip("+-").split(":")]
+        whole = sum(part * 60**power for power, part in enumerate(reversed(parts)))
+        return f"{'-' if text[0] == '-' else ''}{whole}"
+    if re.fullmatch("0o[0-7]+", text):
+        return str(int(text, 8))
+    if re.fullmatch(r"[-+]?[0-9]{1,3}(,[0-9]{3})+", text):
+        return text.replace(",", "")
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)? ?%", text):
+        return f"{float(text.rstrip(' %')) / 100:g}"
+    if re.fullmatch(r"[-+]?0*[0-9]+", text):
+        return f"{int(text)} without quotes"
+    if re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?", text):
+        return f"{text} without quotes"
+    return None
+
+
+def _may_be_null(model: type[BaseModel], keys: Keys) -> bool:
+    field = _fields(model, keys[:-1]).get(str(keys[-1])) if keys else None
+    return field is not None and any(kind is type(None) for kind in _flat([field.annotation]))
 
 
 def _foreign(error: Mapping[str, Any]) -> str:
@@ -109,7 +155,7 @@ def _foreign(error: Mapping[str, Any]) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     message = str(error["msg"])
-    return f"{message[0].lower()}{message[1:]}, got {_shown(error['input'])}"
+    return f"{message[0].lower()}{message[1:]}, got {shown(error['input'])}"
 
 
 def _fields(model: type[BaseModel], keys: Sequence[str | int]) -> dict[str, FieldInfo]:
@@ -151,12 +197,5 @@ def _example(key: str, fields: Mapping[str, FieldInfo]) -> str:
     return f", for example `{key}: {text.splitlines()[0]}`"
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,6 +11,9 @@ from harness.spec_forms import Name, Section, Seeds, fault
 MINIMISED = frozenset({"nll", "brier", "ece"})
 """The metrics of which less is better."""
 
+MOST_EPOCHS = 100_000
+MOST_SLOTS = 10_000
+
 LEAST_ANCHORS = 4
 """Fewer anchors with a score do not tell how well ranks agree."""
 
@@ -38,25 +41,33 @@ class SearchSpec(Section):
         description="How unpromising trials are ended at a rung, before their last epoch. pbt, with the engine ray "
         "alone: they go on from a better one's state, with other hyperparameters.",
     )
-    first_rung: int = Field(1, ge=1, description="Epochs before the first rung.")
+    first_rung: int = Field(1, ge=1, le=MOST_EPOCHS, description="Epochs before the first rung.")
     reduction: int = Field(
-        3, ge=2, description="asha, hyperband: one in so many goes on, to a rung so many times as far."
+        3, ge=2, le=1000, description="asha, hyperband: one in so many goes on, to a rung so many times as far."
     )
-    percentile: float = Field(25.0, gt=0, lt=100, description="percentile: the best so many percent go on.")
-    patience: int = Field(3, ge=1, description="patience: rungs without a better score before a trial ends.")
+    percentile: float = Field(25.0, ge=0.1, le=99.9, description="percentile: the best so many percent go on.")
+    patience: int = Field(
+        3, ge=1, le=MOST_EPOCHS, description="patience: rungs without a better score before a trial ends."
+    )
     anchors: int = Field(
         5,
         ge=0,
+        le=MOST_SLOTS,
         description="First slots that train to the end, to see whether early ranks agree with the final ones; a rung "
         "where they do not decides nothing. 0: every rung decides.",
     )
-    trials: int = Field(30, ge=1, description="Configurations (slots) a study; slot 0 is the method's default.")
+    trials: int = Field(
+        30, ge=1, le=MOST_SLOTS, description="Configurations (slots) a study; slot 0 is the method's default."
+    )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
     metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
-    startup: int = Field(10, ge=1, description="Configurations proposed at random before tpe or gp models the history.")
+    startup: int = Field(
+        10, ge=1, le=MOST_SLOTS, description="Configurations proposed at random before tpe or gp models the history."
+    )
     concurrency: int = Field(
         4,
         ge=1,
+        le=MOST_SLOTS,
         description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
     )
 
@@ -70,7 +81,7 @@ class SearchSpec(Section):
         description="Which slot is confirmed: that with the best score; of the best ones, after each was trained once "
         "more on a further tuning seed, that with the best mean; or that of which a model of all scores expects most.",
     )
-    top: int = Field(5, ge=2, description="top_k: so many of the best slots are trained once more.")
+    top: int = Field(5, ge=2, le=MOST_SLOTS, description="top_k: so many of the best slots are trained once more.")
 
     @field_validator("anchors")
     @classmethod

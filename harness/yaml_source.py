@@ -1,49 +1,24 @@
 """A YAML file that remembers where each of its keys stands, and what the command line changed.
 
-Plain data only: mappings with text keys, lists, text, numbers, true, false and null. Three deviations from
-PyYAML's reading of YAML 1.1: ``1e-4`` is a number, a date is text, and so is ``12:00:00``.
+What it may hold and how much of it: ``harness.yaml_reading``.
 """
 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from harness.errors import RequestError, suggestion
+from harness.errors import RequestError, shortened, suggestion
+from harness.yaml_reading import LONGEST_KEY, MOST_BYTES, load
 
 Key: TypeAlias = str | int
 
-_TAG = "tag:yaml.org,2002:"
-_PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "map", "seq")}
-_FLOAT = re.compile(
-    r"""^[-+]?(?: [0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
-                | \.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
-                | [0-9][0-9_]*[eE][-+]?[0-9]+
-                | \.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN) )$""",
-    re.VERBOSE,
-)
-_INT = re.compile(
-    r"""^(?: [-+]?0b[0-1_]+ | [-+]?0[0-7_]+ | [-+]?(?:0|[1-9][0-9_]*) | [-+]?0x[0-9a-fA-F_]+ )$""", re.VERBOSE
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without dates and numbers to the base 60, and with YAML 1.2's floats."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML declares it so)
-        first: [(tag, form) for tag, form in forms if tag not in (_TAG + "float", _TAG + "int", _TAG + "timestamp")]
-        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
-_Loader.add_implicit_resolver(_TAG + "int", _INT, list("-+0123456789"))
+MOST_WORDS = 20
+"""Words of a key of ``--set``, between dots."""
 
 
 class YamlSource:
@@ -70,8 +45,8 @@ class YamlSource:
             example: one of its keys with a value, for messages.
 
         Raises:
-            RequestError: the file is missing, a folder, empty, not UTF-8, not valid YAML, no mapping, writes
-                a key twice, or holds anything but plain data. The message is ``path:line: …``.
+            RequestError: the file is missing, a folder, empty, too large, not UTF-8, not valid YAML, no mapping,
+                writes a key twice, or holds anything but plain data. The message is ``path:line: …``.
             OSError: it cannot be read.
         """
         root, data = _load(_read_text(path, kind), str(path))
@@ -88,7 +63,7 @@ class YamlSource:
         The line is that of the deepest part of ``keys`` that the file has. An item of a list may be addressed
         by its number or, in a list of names and one-key mappings, by its name.
         """
-        dotted = ".".join(map(str, keys))
+        dotted = ".".join(shortened(str(key), 80) for key in keys)
         path = tuple(keys)
         if path in self._created or any(path[:end] in self._assigned for end in range(1, len(path) + 1)):
             return f"--set {dotted}"
@@ -114,7 +89,9 @@ class YamlSource:
         name, equals, text = assignment.partition("=")
         words = name.strip().split(".")
         if not equals or not all(words):
-            raise RequestError(f"--set {assignment}: expected KEY=VALUE, such as train.epochs=3")
+            raise RequestError(f"--set {shortened(assignment)}: expected KEY=VALUE, such as train.epochs=3")
+        if len(words) > MOST_WORDS or len(name) > MOST_WORDS * LONGEST_KEY:
+            raise RequestError(f"--set {shortened(name)}: a longer key than any that there is")
         place = f"--set {name.strip()}"
         node, value = _load(text, place, numbered=False)
         if node is None:
@@ -124,7 +101,9 @@ class YamlSource:
         while True:
             if not isinstance(container, dict | list):
                 way = ".".join(map(str, path))
-                raise RequestError(f"{place}: {way} is {container!r} and has no keys; set {way} as a whole")
+                raise RequestError(
+                    f"{place}: {way} is {shortened(repr(container))} and has no keys; set {way} as a whole"
+                )
             holder, key, used = _slot(container, words, place)
             path, words = (*path, key), words[used:]
             if not words:
@@ -141,12 +120,15 @@ class YamlSource:
 
 def _read_text(path: Path, kind: str) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         near = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise RequestError(f"{path}: no such file{suggestion(path.name, near)}") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise RequestError(f"{path}: not a file; give the path of a {kind} (.yaml)") from error
+    if len(content) > MOST_BYTES:
+        raise RequestError(f"{path}: larger than {MOST_BYTES // 1024} KiB; is it a {kind}?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -156,65 +138,7 @@ def _read_text(path: Path, kind: str) -> str:
 
 def _load(text: str, name: str, numbered: bool = True) -> tuple[Node | None, Any]:
     """The node tree and the data of a document; (None, None) for an empty one."""
-
-    def at(line: int) -> str:
-        return f"{name}:{line + 1}" if numbered else name
-
-    try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        if root is None:
-            return None, None
-        _check(loader, root, (), set(), set(), at)
-        return root, loader.construct_document(root)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        remedy = "; indent with spaces" if "\\t" in str(error.problem) else ""
-        line = mark.line if mark is not None else 0
-        raise RequestError(f"{at(line)}: not valid YAML: {error.problem or error.context}{remedy}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position)
-        raise RequestError(f"{at(line)}: not valid YAML: unprintable character {error.character!r}") from error
-    except RecursionError as error:
-        raise RequestError(f"{at(0)}: nested too deeply") from error
-
-
-def _check(loader: _Loader, node: Node, path: tuple[str, ...], seen: set[int], above: set[int], at: Any) -> None:
-    """Refuse what plain data cannot express; ``seen``: ids of nodes done, ``above``: of those in progress."""
-    where = f"{at(node.start_mark.line)}: {'.'.join(path)}".removesuffix(": ")
-    if id(node) in above:
-        raise RequestError(f"{where}: refers to itself; write it out")
-    if id(node) in seen:
-        return
-    if node.tag not in _PLAIN:
-        raise RequestError(f"{where}: the tag {node.tag.replace(_TAG, '!!')} is not allowed; remove it")
-    seen.add(id(node))
-    above.add(id(node))
-    if isinstance(node, ScalarNode):
-        try:
-            loader.construct_object(node)
-        except (ValueError, KeyError) as error:
-            raise RequestError(f"{where}: {node.value[:40]!r} is no {node.tag.removeprefix(_TAG)}") from error
-    elif isinstance(node, SequenceNode):
-        for number, item in enumerate(node.value):
-            _check(loader, item, (*path, str(number)), seen, above, at)
-    elif isinstance(node, MappingNode):
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            if key.tag == _TAG + "merge":
-                _check(loader, value, (*path, "<<"), seen, above, at)
-                continue
-            line = key.start_mark.line
-            if key.tag != _TAG + "str" or not isinstance(key, ScalarNode):
-                shown = repr(key.value) if isinstance(key, ScalarNode) else "a list or mapping"
-                raise RequestError(f"{at(line)}: {'.'.join((*path, ''))}{shown} as a key: put it in quotes")
-            dotted = ".".join((*path, key.value))
-            if key.value in lines:
-                first = at(lines[key.value]).rpartition(":")[2]
-                raise RequestError(f"{at(line)}: {dotted}: written twice, first in line {first}; remove one")
-            lines[key.value] = line
-            _check(loader, value, (*path, key.value), seen, above, at)
-    above.discard(id(node))
+    return load(text, (lambda line: f"{name}:{line + 1}") if numbered else (lambda line: name))
 
 
 def _child(node: Node, key: Key) -> tuple[int, Node] | None:
@@ -260,4 +184,4 @@ def _slot(container: dict[str, Any] | list[Any], words: Sequence[str], place: st
 
 
 def _kind(value: Any) -> str:
-    return "a list" if isinstance(value, list) else repr(value)[:40]
+    return "a list" if isinstance(value, list) else shortened(repr(value))

@@ -36,7 +36,7 @@ class Activation(Method):
         "kind": Fixed("prelu0", allowed=tuple(ACTIVATIONS)),
         "sites": Fixed("all", allowed=SITES),
         "scale": Fixed("norm", allowed=SCALES),
-        "beta": Fixed(0.8),
+        "beta": Fixed(0.8, within="(0, 1)"),
         **optimiser_space(Float(1e-2, 1e-3, 1e-1, log=True)),
     }
 

@@ -46,7 +46,7 @@ class ConvAdapter(Method):
 
     name = "conv_adapter"
     space: ClassVar[Space] = {
-        "reduction": Choice(4, (2, 4, 8, 16, 32)),
+        "reduction": Choice(4, (2, 4, 8, 16, 32), within="[1, 65536]"),
         "join": Fixed("post_act", allowed=("post_act", "pre_bn")),
         "variant": Fixed("official", allowed=("official", "brief")),
         "final_norm": Fixed(False),

@@ -32,8 +32,8 @@ class ConvLora(Method):
 
     name = "conv_lora"
     space: ClassVar[Space] = {
-        "rank": Choice(8, (1, 2, 4, 8, 16, 32)),
-        "scale": Choice(2.0, (0.5, 1.0, 2.0, 4.0)),
+        "rank": Choice(8, (1, 2, 4, 8, 16, 32), within="[1, 4096]"),
+        "scale": Choice(2.0, (0.5, 1.0, 2.0, 4.0), within="(0, 1e4]"),
         "targets": Fixed("all", allowed=("all", "3x3", "no_downsample")),
         **optimiser_space(Float(1e-3, 1e-4, 1e-2, log=True)),
     }

@@ -32,7 +32,7 @@ class CurvatureTuning(Activation):
     name = "curvature_tuning"
     space: ClassVar[Space] = {
         "sites": Fixed("all", allowed=SITES),
-        "beta": Fixed(0.8),
+        "beta": Fixed(0.8, within="(0, 1)"),
         **optimiser_space(Float(1e-1, 1e-3, 1.0, log=True)),
     }
 

@@ -62,7 +62,7 @@ class Gpaf(Method):
         "sites": Fixed("all", allowed=SITES),
         "scale": Fixed("norm", allowed=SCALES),
         "laplacian": Fixed(False),
-        "penalty": Fixed(0.0),
+        "penalty": Fixed(0.0, within="[0, 1e6]"),
         "execution": Fixed("auto", allowed=("auto", "plain", "fused", "compiled", "triton")),
         **optimiser_space(Float(1e-2, 1e-3, 1e-1, log=True)),
     }

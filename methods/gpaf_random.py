@@ -30,7 +30,7 @@ class GpafRandom(Gpaf):
     preserves_function = False
     space: ClassVar[Space] = {
         **{name: Gpaf.space[name] for name in _OWN},
-        "amplitude": Fixed(0.1),
+        "amplitude": Fixed(0.1, within="[0, 1e3]"),
         "head_lr": Float(1e-3, 1e-4, 1e-1, log=True),
         "weight_decay": Float(1e-4, 1e-6, 1e-1, log=True),
         "optimizer": Fixed("adamw", allowed=("adamw", "sgd")),

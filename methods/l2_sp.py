@@ -38,8 +38,8 @@ class L2Sp(FullFinetune):
     name = "l2_sp"
     space: ClassVar[Space] = {
         **FullFinetune.space,
-        "alpha": Float(1e-2, 1e-4, 1.0, log=True),
-        "beta": Fixed(1e-2),
+        "alpha": Float(1e-2, 1e-4, 1.0, log=True, within="[0, 1e6]"),
+        "beta": Fixed(1e-2, within="[0, 1e6]"),
         "weight_decay": Fixed(0.0),
     }
 

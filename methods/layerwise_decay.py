@@ -30,7 +30,7 @@ class LayerwiseDecay(FullFinetune):
     """
 
     name = "layerwise_decay"
-    space: ClassVar[Space] = {**FullFinetune.space, "decay": Float(0.8, 0.65, 0.95)}
+    space: ClassVar[Space] = {**FullFinetune.space, "decay": Float(0.8, 0.65, 0.95, within="(0, 1]")}
 
     def adapt(self, model: Model, hp: Hyperparameters) -> None:
         """Let every tensor train.

@@ -49,7 +49,7 @@ class LinearProbe(Method):
     name = "linear_probe"
     space: ClassVar[Space] = {
         "solver": Fixed("sgd", allowed=("sgd", "lbfgs")),
-        "l2": Fixed(1e-3),
+        "l2": Fixed(1e-3, within="(0, 1e6]"),
         "head_lr": Float(1e-3, 1e-4, 1e-1, log=True),
         "weight_decay": Float(1e-4, 1e-6, 1e-1, log=True),
         "optimizer": Fixed("adamw", allowed=("adamw", "sgd")),

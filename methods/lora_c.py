@@ -104,11 +104,11 @@ class LoraC(Method):
 
     name = "lora_c"
     space: ClassVar[Space] = {
-        "rank": Choice(8, (1, 2, 4, 8, 16, 32)),
-        "scale": Choice(2.0, (0.5, 1.0, 2.0, 4.0)),
+        "rank": Choice(8, (1, 2, 4, 8, 16, 32), within="[1, 4096]"),
+        "scale": Choice(2.0, (0.5, 1.0, 2.0, 4.0), within="(0, 1e4]"),
         "setting": Fixed(2, allowed=(1, 2)),
         "targets": Fixed("all", allowed=("all", "3x3", "no_downsample", *STAGES)),
-        "rank_dropout": Fixed(0.0),
+        "rank_dropout": Fixed(0.0, within="[0, 1)"),
         **optimiser_space(Float(1e-3, 1e-4, 1e-2, log=True)),
     }
 

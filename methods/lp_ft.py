@@ -38,10 +38,10 @@ class LpFt(Method):
     name = "lp_ft"
     batch_norm: ClassVar[Literal["frozen", "train"]] = "train"
     space: ClassVar[Space] = {
-        "probe": Fixed(0.3),
+        "probe": Fixed(0.3, within="[0, 1)"),
         "lr": Float(3e-5, 1e-6, 1e-3, log=True),
         "head_lr": Fixed(1e-3),
-        "warmup": Fixed(0.05),
+        "warmup": Fixed(0.05, within="[0, 1)"),
         "weight_decay": Fixed(1e-4),
         "optimizer": Fixed("adamw", allowed=("adamw", "sgd")),
     }

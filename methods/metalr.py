@@ -66,7 +66,7 @@ class MetaLR(Method):
     space: ClassVar[Space] = {
         "lr": Float(1e-4, 1e-5, 1e-3, log=True),
         "head_lr_ratio": Fixed(10.0),
-        "eta": Float(0.1, 1e-3, 1.0, log=True),
+        "eta": Float(0.1, 1e-3, 1.0, log=True, within="[0, 1e3]"),
         "weight_decay": Fixed(1e-4),
         "optimizer": Fixed("adamw", allowed=("adamw", "sgd")),
         "variant": Fixed("paper", allowed=("paper", "official")),
@@ -74,12 +74,12 @@ class MetaLR(Method):
         "slope": Fixed("cosine", allowed=("cosine", "raw")),
         "update": Fixed("log", allowed=("log", "multiplicative", "additive")),
         "granularity": Fixed("block", allowed=("block", "tensor")),
-        "interval": Fixed(1),
-        "head_pinned": Fixed(0.15),
-        "lowest": Fixed(1e-7),
-        "highest": Fixed(1e-2),
-        "meta_batch": Fixed(32),
-        "meta_fraction": Fixed(0.1),
+        "interval": Fixed(1, within="[1, 1e6]"),
+        "head_pinned": Fixed(0.15, within="[0, 1]"),
+        "lowest": Fixed(1e-7, within="(0, 10]"),
+        "highest": Fixed(1e-2, within="(0, 10]"),
+        "meta_batch": Fixed(32, within="[1, 65536]"),
+        "meta_fraction": Fixed(0.1, within="(0, 1)"),
     }
 
     def adapt(self, model: Model, hp: Hyperparameters) -> None:

@@ -34,7 +34,7 @@ class ResidualAdapter(Method):
 
     name = "residual_adapter"
     space: ClassVar[Space] = {
-        "rank": Fixed(0),
+        "rank": Fixed(0, within="[0, 4096]"),
         **optimiser_space(Float(1e-3, 1e-4, 1e-2, log=True)),
     }
 

@@ -27,7 +27,7 @@ class Surgical(Method):
 
     name = "surgical"
     space: ClassVar[Space] = {
-        "stage": Choice(1, (1, 2, 3, 4)),
+        "stage": Choice(1, (1, 2, 3, 4), within="[1, 16]"),
         "lr": Float(1e-4, 1e-5, 1e-1, log=True),
         "head_lr_ratio": Fixed(10.0),
         "weight_decay": Fixed(1e-4),

@@ -38,7 +38,11 @@ class WiseFt(LpFt):
 
     name = "wise_ft"
     batch_norm: ClassVar[Literal["frozen", "train"]] = "frozen"
-    space: ClassVar[Space] = {**LpFt.space, "points": Fixed(11)}
+    space: ClassVar[Space] = {
+        **LpFt.space,
+        "probe": Fixed(0.3, within="(0, 1)"),
+        "points": Fixed(11, within="[2, 1001]"),
+    }
 
     def __init__(self) -> None:
         self._pretrained: dict[str, Tensor] = {}

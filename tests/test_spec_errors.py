@@ -61,7 +61,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "not above zero": (
         edited("epochs: 2", "clip_norm: 0"),
-        "x.yaml:12: train.clip_norm: must be above 0, got 0",
+        "x.yaml:12: train.clip_norm: must be at least 1e-06, got 0",
     ),
     "infinite number": (
         edited("epochs: 2", "clip_norm: .inf"),
@@ -143,7 +143,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "no datasets": (edited("[toy]", "[]"), "x.yaml:5: datasets: is empty; list at least one"),
     "datasets as text": (
         edited("[toy]", "toy"),
-        "x.yaml:5: datasets: expected a mapping (key: value), got 'toy'",
+        "x.yaml:5: datasets: expected a list of names, got 'toy'; write [toy]",
     ),
     "number as a dataset": (
         edited("[toy]", "[3]"),
@@ -197,10 +197,6 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "confirm seeds as text": (
         BASE + "confirm: {seeds: ten}\n",
         "x.yaml:15: confirm.seeds: expected a number of seeds or a list of seeds, got 'ten'",
-    ),
-    "control is no method": (
-        BASE + "confirm: {control: tund}\n",
-        "x.yaml:15: confirm.control: no such name 'tund'; did you mean 'tuned'?",
     ),
     "family without its control": (
         BASE + "confirm: {family: vs_control}\n",
@@ -306,7 +302,6 @@ def test_the_base_of_the_bad_files_is_good(tmp_path: Path) -> None:
         ("search.seeds.5=3", "--set search.seeds.5: the list has 1 items, numbered from 0"),
         ("search.seeds.x=3", "--set search.seeds.x: 'x' should be the number of an item, from 0"),
         ("datasets.0=3", "--set datasets.0: expected a name, or one name with its settings"),
-        ("confirm.control=tund", "--set confirm.control: no such name 'tund'; did you mean 'tuned'?"),
     ],
 )
 def test_a_bad_assignment_is_refused_in_one_line(tmp_path: Path, assignment: str, expected: str) -> None:

@@ -21,6 +21,7 @@ from harness.spec_forms import Section, fault
 from harness.spec_messages import validated
 from harness.yaml_source import YamlSource
 
+MOST_MINUTES = 10 * 366 * 24 * 60
 EARLY_SECONDS = 60
 """Slurm may announce the end of a job so much earlier than it was asked to."""
 
@@ -67,13 +68,15 @@ class Profile(Section):
     reservation: SlurmText | None = Field(None, description="A reservation to run in.")
     constraint: SlurmText | None = Field(None, description="Features that a node must have, such as a100&nvlink.")
     exclude: list[SlurmText] = Field(default=[], description="Nodes to stay away from.")
-    gpus: int = Field(0, ge=0, description="GPUs of a job.")
+    gpus: int = Field(0, ge=0, le=1024, description="GPUs of a job.")
     gpu_type: Annotated[SlurmText, AfterValidator(_gpu_type)] | None = Field(
         None, description="Their type, as the cluster calls it; null: any."
     )
-    cpus: Annotated[int, Field(ge=1)] | None = Field(None, description="CPUs of a job; null: the cluster's default.")
+    cpus: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        None, description="CPUs of a job; null: the cluster's default."
+    )
     memory: Memory | None = Field(None, description="Memory of a job; null: the cluster's default.")
-    time: Minutes = Field(ge=1, description="Time limit of a job; kept as minutes.", examples=["4h"])
+    time: Minutes = Field(ge=1, le=MOST_MINUTES, description="Time limit of a job; kept as minutes.", examples=["4h"])
     grace: int = Field(90, ge=1, le=65535, description="Seconds before the end at which checkpoints are written.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there are GPUs, else cpu.")
     modules: list[FilledLine] = Field(default=[], description="Environment modules to load, in this order.")

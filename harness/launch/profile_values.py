@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
+from harness.spec_forms import shown
+
 LONGEST = 1000
 """Characters; Slurm refuses texts of more than 1,023 bytes or so, each option by a limit of its own."""
 
@@ -29,7 +31,8 @@ def minutes(given: Any) -> int:
     """
     if isinstance(given, int) and not isinstance(given, bool):
         return given
-    text = given.strip() if isinstance(given, str) else ""
+    # Python refuses to read whole numbers of thousands of digits.
+    text = given.strip() if isinstance(given, str) and len(given) < 40 else ""
     if text.isdecimal():
         return int(text)
     if re.fullmatch(r"\d+:\d+", text):
@@ -41,7 +44,7 @@ def minutes(given: Any) -> int:
             parts = {name: int(value or 0) for name, value in match.groupdict().items()}
             seconds = parts.get("seconds", 0)
             return (parts["days"] * 24 + parts["hours"]) * 60 + parts.get("minutes", 0) + math.ceil(seconds / 60)
-    raise ValueError(f"{given!r} is no duration; write 4h, 90m, 04:00:00, 2-00:00:00 or a number of minutes")
+    raise ValueError(f"{shown(given)} is no duration; write 4h, 90m, 04:00:00, 2-00:00:00 or a number of minutes")
 
 
 def shown_duration(whole_minutes: int) -> str:
@@ -57,10 +60,10 @@ def memory(given: Any) -> str:
         ValueError: no whole number with a unit. Slurm would take a bare number for mebibytes.
     """
     if isinstance(given, int) and not isinstance(given, bool):
-        raise ValueError(f"{given} of what? write {given}G or {given}M")
-    match = _MEMORY.fullmatch(given.strip()) if isinstance(given, str) else None
+        raise ValueError(f"{shown(given)} of what? write {shown(given)}G or {shown(given)}M")
+    match = _MEMORY.fullmatch(given.strip()) if isinstance(given, str) and len(given) < 40 else None
     if match is None or int(match[1]) == 0:
-        raise ValueError(f"{given!r} is no amount of memory; write a whole number with M, G or T, such as 32G")
+        raise ValueError(f"{shown(given)} is no amount of memory; write a whole number with M, G or T, such as 32G")
     return f"{int(match[1])}{match[2].upper()}"
 
 

@@ -15,7 +15,8 @@ from harness.seeds import derive_seed
 from harness.space import Choice, Float, Space, Value, defaults, searched
 from harness.spec_search import SearchSpec
 
-MOST_POINTS = 100_000
+MOST_POINTS = 10_000
+"""As many as a study may have slots."""
 
 
 class GridEngine(Engine):
