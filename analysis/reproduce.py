@@ -110,17 +110,20 @@ def _device(given: str | None, recorded: set[str]) -> torch.device:
 @contextmanager
 def _scratch(keep: Path | None) -> Iterator[Path]:
     """An empty folder, which is removed afterwards unless it was asked for by name."""
+    from harness.refusals import leaving_nothing
+
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="gpaf-reproduce-") as folder:
             yield Path(folder)
         return
-    try:
-        keep.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise RequestError(f"--keep {keep}: not a folder; choose another") from error
-    if any(keep.iterdir()):
-        raise RequestError(f"--keep {keep}: not empty; choose a new folder")
-    yield keep.absolute()
+    with leaving_nothing(keep):
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RequestError(f"--keep {keep}: not a folder; choose another") from error
+        if any(keep.iterdir()):
+            raise RequestError(f"--keep {keep}: not empty; choose a new folder")
+        yield keep.absolute()
 
 
 def parser() -> argparse.ArgumentParser:

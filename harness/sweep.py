@@ -9,8 +9,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,8 @@ def sweep(arguments: argparse.Namespace) -> int:
         check_against(loaded.spec, catalogue, loaded.place)
         check_backbones(loaded.spec, loaded.place)
         if not arguments.dry_run:
-            return _run(arguments, loaded.spec, catalogue, console, loading)
+            with _nothing_left_of_a_refusal(arguments, loaded.spec):
+                return _run(arguments, loaded.spec, catalogue, console, loading)
         if loaded.spec.launch.kind == "slurm":
             from harness.launch.slurm import profile_of
 
@@ -127,6 +128,17 @@ def _loading(spec: SweepSpec, stack: ExitStack) -> Loading | None:
     if loading is not None:
         stack.callback(loading.close)
     return loading
+
+
+@contextmanager
+def _nothing_left_of_a_refusal(arguments: argparse.Namespace, spec: SweepSpec) -> Iterator[None]:
+    """A run that is refused before it is planned was never begun."""
+    from harness.refusals import held_by_others, leaving_nothing
+    from harness.store import RunDirectory
+
+    run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    with leaving_nothing(run.path, keep=lambda: run.exists() or held_by_others(run.path / "lock")):
+        yield
 
 
 def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console) -> int:

@@ -78,6 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from harness.refusals import leaving_nothing
+
+    bars = Console(stderr=True)
+    # Made first: minutes of decoding should not end at a folder that cannot be written.
+    dataset, code = _find(arguments, bars)
+    out = arguments.out or Path("runs/data") / f"{dataset.name}-{arguments.split}-{arguments.seed}"
+    with leaving_nothing(out):
+        return _written(arguments, dataset, code, _folder(out), bars)
+
+
+def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Path, bars: Console) -> int:
+    """Prepare the dataset and write its page."""
     from harness.data.cache import default_cache_root
     from harness.data.card import make_card
     from harness.data.exports import write_folder
@@ -86,10 +98,6 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from harness.data.split import make_split
     from harness.data.terminal import print_card
 
-    bars = Console(stderr=True)
-    # Made first: minutes of decoding should not end at a folder that cannot be written.
-    dataset, code = _find(arguments, bars)
-    out = _folder(arguments.out or Path("runs/data") / f"{dataset.name}-{arguments.split}-{arguments.seed}")
     data = _prepare(arguments, dataset, code, bars)
     if arguments.near_duplicates:
         with _bar(bars, "comparing images") as progress:

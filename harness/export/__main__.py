@@ -7,10 +7,16 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.arguments import user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.export import targets
+from harness.refusals import leaving_nothing
+
+if TYPE_CHECKING:
+    from harness.store import RunDirectory
 
 EPILOG = """
 csv, parquet    one row a trial
@@ -56,19 +62,24 @@ def export(arguments: argparse.Namespace) -> int:
     run.require()
     if destination.exists():
         raise RequestError(f"{destination}: exists already; an export is written anew, so choose another place")
+    with leaving_nothing(destination):
+        _write(run, arguments.to, destination)
+    return EXIT_DONE
+
+
+def _write(run: RunDirectory, name: str, destination: Path) -> None:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(f"{destination.parent}: not a folder; choose another place") from error
-    target = importlib.import_module(f"{targets.__name__}.{arguments.to}")
+    target = importlib.import_module(f"{targets.__name__}.{name}")
     try:
         print(target.export(run, destination))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("harness", "analysis"):
             raise
         needed = f"needs the package {error.name}; pip install 'gpaf-bench[export]'"
-        raise RequestError(f"--to {arguments.to}: {needed}") from error
-    return EXIT_DONE
+        raise RequestError(f"--to {name}: {needed}") from error
 
 
 if __name__ == "__main__":
