@@ -24,10 +24,11 @@ from analysis.tables.ledger import cost as cost_table
 from analysis.tables.ledger import ledger
 from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
+from analysis.words.exactness import exactness_sentences
 from analysis.words.phrases import network_phrase
 from harness.files import read_json
 from harness.store import RunDirectory
-from harness.trial_folder import step_choice_paths
+from harness.trial_folder import determinism_paths, step_choice_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
     return [
         facts.section(
             "Cost",
-            tuple(step_sentences(facts.run)),
+            (*step_sentences(facts.run), *kernel_sentences(facts.run)),
             *cost,
             tables.networks(summary),
             cost_table(summary),
@@ -110,7 +111,7 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
         facts.section("Progress", (), tables.progress(summary)),
         facts.section("Failures", () if summary.failures else ("No trial has failed.",), tables.failures(summary)),
         *map(facts.titled, declaration_section(facts.run)),
-        facts.section("Methods", (), Facts(_method_facts(summary))),
+        facts.section("Methods", tuple(exactness_sentences(facts.trials)), Facts(_method_facts(summary))),
         *map(facts.titled, _data_sections(facts.run, summary, facts.stem("sample"))),
         *map(facts.titled, settings),
     ]
@@ -124,6 +125,16 @@ def step_sentences(run: RunDirectory) -> Iterator[str]:
             found = read_json(path, ("device", "choice", "reason"))
             steps = "compiled" if found["choice"] == "compiled" else "not compiled"
             yield f"{method} on {dataset}, {found['device']}: steps {steps}, as measured once ({found['reason']})."
+
+
+def kernel_sentences(run: RunDirectory) -> Iterator[str]:
+    """Where a measurement decided whether a study runs on deterministic kernels: what it decided, and why."""
+    for study in run.studies():
+        method, dataset = study.name.split("@")
+        for path in determinism_paths(study.path):
+            found = read_json(path, ("device", "choice", "reason"))
+            taken = "deterministic" if found["choice"] else "no deterministic"
+            yield f"{method} on {dataset}, {found['device']}: {taken} kernels, as measured once ({found['reason']})."
 
 
 def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:

@@ -92,7 +92,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
         "seeds": list(spec.confirm.seed_list(spec.search.tuning_seeds)),
         "repeat": spec.confirm.repeat,
         "search": search,
-        "train": spec.train.model_dump(mode="json"),
+        "train": spec.train.identity(),
         "split": spec.split.model_dump(mode="json"),
         "backbone": spec.backbone.model_dump(mode="json"),
         "datasets": {label: entry.model_dump(mode="json") for label, entry in spec.datasets.items()},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.reading_ahead import each
 from harness.store import RunDirectory
-from harness.trial_folder import step_choice_paths
+from harness.trial_folder import determinism_paths, step_choice_paths
 
 _DECLARED = ("time", "declared")
 _SPEC = ("name", "methods", "datasets", "train", "search", "confirm", "launch")
@@ -48,13 +48,17 @@ def documents(run: RunDirectory) -> list[Document]:
     for folder, required in (("splits", ("train", "val", "test")), ("cards", ("name", "split"))):
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
         found += [Document(path, required) for path in sorted(paths)]
-    looked = each(lambda study: (bool(study.trials("confirm")), step_choice_paths(study.path)), studies)
-    for study, (expected, steps) in zip(studies, looked, strict=True):
+    looked = each(lambda study: (bool(study.trials("confirm")), _measured(study.path)), studies)
+    for study, (expected, measured) in zip(studies, looked, strict=True):
         found.append(Document(study.prior_path, ("run", "observations"), expected=False))
         found.append(Document(study.chosen_path, _CHOICE, expected=expected))
-        found += [Document(path, _STEP) for path in steps]
+        found += [Document(path, _STEP) for path in measured]
         found.append(Document(study.description_path, _STUDY))
     return found
+
+
+def _measured(study: Path) -> list[Path]:
+    return [*step_choice_paths(study), *determinism_paths(study)]
 
 
 def card_pictures(run: RunDirectory) -> list[Path]:

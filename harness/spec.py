@@ -122,6 +122,15 @@ class TrainSpec(Section):
         "compiled: as auto, the network compiled, too; measured: auto or compiled, measured once for each study and "
         "kind of device, and recorded.",
     )
+    deterministic: Annotated[
+        Annotated[bool, Tag("<switch>")] | Annotated[Literal["auto"], Tag("<auto>")],
+        by_kind({bool: "<switch>", str: "<auto>"}, "auto, true or false"),
+    ] = Field(
+        "auto",
+        description="Deterministic kernels on a GPU: auto takes them where they cost less than a tenth of the time, "
+        "measured once for each study and kind of device, and recorded; true always; false never. On a CPU nothing "
+        "changes.",
+    )
     augment: Annotated[
         Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
         by_kind({bool: "<switch>", Mapping: "<overrides>"}, "true, false or a mapping of augmentation settings"),
@@ -135,6 +144,12 @@ class TrainSpec(Section):
             return given
         rest = {key: value for key, value in given.items() if key != "graphs"}
         return {"step": {"auto": "auto", "off": "plain"}[given["graphs"]], **rest}
+
+    def identity(self) -> dict[str, Any]:
+        """What it says of a trial's result, as plain data; ``deterministic: auto`` is what a sweep always was."""
+        # Left out, so that results from before there was the key stay what they are.
+        skipped = {"deterministic"} if self.deterministic == "auto" else None
+        return self.model_dump(mode="json", exclude=skipped)
 
     def merged(self, overrides: Mapping[str, Any]) -> TrainSpec:
         """This section with some keys replaced, checked again."""

@@ -156,7 +156,7 @@ def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[st
         "protocol": PROTOCOL,
         "method": {"name": plugin.name, "code": plugin.code},
         "space": to_json(space),
-        "train": spec.train.model_dump(mode="json"),
+        "train": spec.train.identity(),
         "search": spec.search.identity(),
     }
 
@@ -273,7 +273,7 @@ class Planner:
                     "method": {"name": plugin.name, "code": plugin.code},
                     "backbone": backbone.name,
                     "dataset": dataset.identity(),
-                    "train": train.model_dump(mode="json"),
+                    "train": train.identity(),
                     "metric": self._spec.search.metric,
                     "hyperparameters": hyperparameters,
                     "seed": given.seed,

@@ -291,5 +291,15 @@ def step_choice_paths(study: Path) -> list[Path]:
     return sorted((study / "steps").glob("*/choice.json"))
 
 
+def determinism_path(study: Path, device: str) -> Path:
+    """Where a study has it whether deterministic kernels are taken on a kind of GPU, beside the measurers' leases."""
+    return study / "kernels" / device / "choice.json"
+
+
+def determinism_paths(study: Path) -> list[Path]:
+    """What a study has of these, by kind of device."""
+    return sorted((study / "kernels").glob("*/choice.json"))
+
+
 def _lines(entries: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries).encode()

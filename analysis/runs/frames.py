@@ -49,6 +49,8 @@ _TRIAL: dict[str, DataTypeClass] = {
     "peak_bytes": pl.Int64,
     "device": pl.String,
     "threads": pl.Int64,
+    "deterministic": pl.Boolean,  # on kernels that torch calls deterministic; null in results from before they say so
+    "not_deterministic": pl.String,  # operations that were used and have no such kernel, separated by commas
     **costs.COLUMNS,
 }
 _COLUMNS = [(side, name, f"{side}_{name}") for side in ("val", "test") for name in METRICS]
@@ -242,6 +244,8 @@ def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapp
         "peak_bytes": (result.get("memory") or {}).get("peak_bytes"),
         "device": device.get("name"),
         "threads": device.get("threads"),
+        "deterministic": device.get("deterministic"),
+        "not_deterministic": ", ".join(device.get("not_deterministic") or ()),
         **costs.recorded(result),
         **{column: _finite(metrics[side].get(name)) for side, name, column in _COLUMNS if metrics.get(side)},
     }

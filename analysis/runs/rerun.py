@@ -131,8 +131,11 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
     again.create()
     again.write_request(request)
     # Where a measurement has decided, it is not made again.
-    measured = study.train.step == "measured"
-    step = None if not measured else "compiled" if recorded.result().get("compiled") else "auto"
+    measured: dict[str, Any] = {}
+    if study.train.step == "measured":
+        measured["step"] = "compiled" if recorded.result().get("compiled") else "auto"
+    if study.train.deterministic == "auto":
+        measured["deterministic"] = bool(recorded.result()["device"].get("deterministic", False))
     job = TrialJob(
         stage="confirm",
         method=study.method.cls,
@@ -142,7 +145,7 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
         dataset=study.dataset.dataset,
         data=study.dataset.data,
         split=study.dataset.split,
-        train=study.train if step is None else study.train.merged({"step": step}),
+        train=study.train.merged(measured),
         metric=study.search.metric,
         seed=int(request["seed"]),
         schedule=tuple(request.get("schedule", ())),

@@ -21,6 +21,7 @@ from harness.environment import accelerator
 from harness.errors import DataError, RequestError, one_line
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
+from harness.train import determinism
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
 from harness.train.loop import Training
 from harness.train.step_choice import settled
@@ -64,13 +65,16 @@ def run_trial(
     clock = time.perf_counter()
     training: Training | None = None
     outcome: dict[str, Any] | None
+    kernels: determinism.Kernels | None = None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
         outcome = _pruned(job, folder)
         if outcome is None:
-            training = Training(settled(job, folder, device, control, resident), folder, device, control, resident)
-            outcome = _train_and_evaluate(training)
+            deterministic = determinism.wanted(job, folder, device, control, resident)
+            with determinism.kernels(device, deterministic) as kernels:
+                training = Training(settled(job, folder, device, control, resident), folder, device, control, resident)
+                outcome = _train_and_evaluate(training)
     except (Interrupted, LeaseLost):
         raise
     except Pruned:
@@ -108,6 +112,7 @@ def run_trial(
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "host": platform.node(),
+            **({} if kernels is None else kernels.facts()),
             **accelerator(),
         },
     }

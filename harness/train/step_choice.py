@@ -7,25 +7,20 @@ recorded. A trial that goes on from a checkpoint keeps what it began with, where
 
 from __future__ import annotations
 
-import gc
-import itertools
-import re
 import statistics
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness import lease as leases
-from harness.backbones import set_training_mode
-from harness.files import encode_json, read_json, write_exclusive
 from harness.store import TrialFolder
 from harness.train.graph import EAGER_STEPS
-from harness.train.job import Control, Interrupted, TrialJob
+from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
+from harness.train.recorded_choice import device_kind, file_name, recorded
+from harness.train.timed_steps import TimedSteps
 from harness.trial_folder import step_choice_path
 
 ROUNDS = 5
@@ -46,34 +41,11 @@ def settled(
     if job.study is None:
         control.log("steps are not compiled: a trial outside of a study measures nothing")
         return _with_step(job, "auto")
-    path = step_choice_path(job.study, re.sub(r"[^A-Za-z0-9]+", "-", device_kind(device)))
-    while not path.exists():
-        if control.stop.is_set():
-            raise Interrupted
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lease = leases.claim(path.parent)
-        if lease is None:
-            time.sleep(leases.POLL_SECONDS)
-            continue
-        try:
-            with leases.keep_alive(lease):
-                # The last owner may have finished between the two looks.
-                if not path.exists():
-                    found = measure(job, folder, device, control, resident)
-                    write_exclusive(path, encode_json({"device": device_kind(device), **found}))
-                    _forget(device)
-        finally:
-            lease.release("measured")
-    found = read_json(path, ("device", "choice", "reason"))
+    kind = device_kind(device)
+    path = step_choice_path(job.study, file_name(kind))
+    found = recorded(path, kind, device, control, lambda: measure(job, folder, device, control, resident))
     control.log(f"step: {found['choice']}, as recorded for {found['device']} ({found['reason']})")
     return _with_step(job, found["choice"])
-
-
-def device_kind(device: torch.device) -> str:
-    """The model of a GPU, or the instruction set of a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
 
 
 def measure(
@@ -85,10 +57,10 @@ def measure(
         ``choice`` (``auto`` or ``compiled``) and ``reason``, in words; where both sides ran also what ``decision``
         gives, ``torch`` and ``threads``.
     """
-    plain = _Side(Training(_with_step(job, "auto"), folder, device, control, resident))
+    plain = TimedSteps(Training(_with_step(job, "auto"), folder, device, control, resident))
     if not plain.training.compilable:
         return {"choice": "auto", "reason": "this method's steps are not compiled"}
-    compiled = _Side(Training(_with_step(job, "compiled"), folder, device, control, resident))
+    compiled = TimedSteps(Training(_with_step(job, "compiled"), folder, device, control, resident))
     compiled.seconds(1)
     network = compiled.training.context.compiled
     if network is None or not network.works:
@@ -130,47 +102,6 @@ def decision(steps: int, rounds: Mapping[str, Sequence[float]], compile_seconds:
         "compile_seconds": compile_seconds,
         "steps": steps,
     }
-
-
-class _Side:
-    """A training that is only timed."""
-
-    def __init__(self, training: Training) -> None:
-        self.training = training
-        self._numbers = itertools.cycle(range(training.total_steps))
-        self._batches = self._drawn()
-
-    def seconds(self, steps: int) -> float:
-        """Wall seconds of so many further steps."""
-        training = self.training
-        if training.control.stop.is_set():
-            raise Interrupted
-        set_training_mode(training.model, training.method.batch_norm)
-        self._wait()
-        began = time.perf_counter()
-        for positions, number in itertools.islice(zip(self._batches, self._numbers, strict=True), steps):
-            training.step(positions, number)
-        self._wait()
-        return time.perf_counter() - began
-
-    def _drawn(self) -> Iterator[Tensor]:
-        training = self.training
-        size = training.job.train.batch_size
-        for epoch in itertools.count():
-            order = training.data.order(training.job.seed, epoch)
-            yield from torch.split(order[: training.steps_per_epoch * size], size)
-
-    def _wait(self) -> None:
-        if self.training.device.type == "cuda":
-            torch.cuda.synchronize(self.training.device)
-
-
-def _forget(device: torch.device) -> None:
-    """Free the two trainings, so that they do not count as memory that a trial takes."""
-    if device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _with_step(job: TrialJob, step: str) -> TrialJob:
