@@ -16,7 +16,8 @@ MOST_BYTES = 64 << 20
 POLL_SECONDS = 0.05
 DRAIN_SECONDS = 1.0
 """How long output is still read after the end of a command whose children keep it open."""
-DEATH_SECONDS = 5.0
+DEATH_SECONDS = 10.0
+"""How long the end of a killed process is waited for; one that hangs in the kernel never ends."""
 
 
 class TooMuchOutput(Exception):
@@ -103,3 +104,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(DEATH_SECONDS)
+
+
+def end_killed(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a process and close its pipes; False where it does not end, because the kernel or a file system hangs."""
+    process.kill()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    try:
+        process.wait(DEATH_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

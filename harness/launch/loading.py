@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.launch.bounded import end_killed
+
 SCRIPT = Path(__file__).with_name("load_packages.py")
 
 
@@ -48,6 +50,5 @@ class Loading:
     def close(self) -> None:
         """End it, unless it has become something else."""
         if self._process is not None:
-            self._process.kill()
-            with self._process:
-                self._process = None
+            end_killed(self._process)
+            self._process = None

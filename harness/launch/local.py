@@ -24,7 +24,13 @@ def begin_loading(launch: LaunchSpec) -> Loading | None:
     Nothing has to be known of the run yet, and torch is not asked for devices, which takes seconds: if there turn out
     to be others than this system shows, the process is of no use.
     """
-    return Loading(worker_environment(places(launch, _shown_devices())[2])) if can_be_forked() else None
+    if not can_be_forked():
+        return None
+    try:
+        return Loading(worker_environment(places(launch, _shown_devices())[2]))
+    except OSError:
+        # No room for another process now; workers tell if there is none later.
+        return None
 
 
 def local_workers(

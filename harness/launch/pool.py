@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import EXIT_BAD_REQUEST, RequestError
+from harness.launch.bounded import DEATH_SECONDS
 from harness.launch.deaths import OutOfMemoryCounter, describe_death
 from harness.launch.packing import Packing
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter, uninterrupted
@@ -27,6 +32,12 @@ GRACE_SECONDS = 60.0
 """How long a worker may take to write its checkpoint when it is told to stop."""
 FAST_DEATH_SECONDS = 2.0
 MAX_FAST_DEATHS = 5
+LONGEST_DELAY = 60.0
+"""Seconds at most between two attempts to start a worker that the system has no room for."""
+GIVE_UP_SECONDS = 900.0
+"""How long a pool without any worker goes on trying."""
+NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR})
+"""Why a process cannot be started at present; EINTR: a signal came first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,11 @@ class WorkerPool:
     done: bool = False
     """Whether a worker found nothing left to do."""
     _workers: dict[int, _Started] = field(default_factory=dict)
+    _postponed: dict[int, float] = field(default_factory=dict)
+    """When to try again to start a worker, on the monotonic clock, by its place."""
+    _refusals: int = 0
+    """How often in a row the system had no room for a worker."""
+    _refused_since: float = 0.0
     _fast_deaths: int = 0
     _started: int = 0
     _memory: OutOfMemoryCounter = field(default_factory=OutOfMemoryCounter)
@@ -83,11 +99,13 @@ class WorkerPool:
 
     def prepare(self) -> None:
         """Begin to load what workers need; the pool must be stopped even if it is never started."""
+        _see_children_end()
         for one in self._starters:
             one.prepare()
 
     def start(self) -> None:
-        """Start all workers."""
+        """Start all workers; those that the system has no room for now are started by `poll`."""
+        _see_children_end()
         for place in range(self.count * len(self._starters)):
             self._start(place)
 
@@ -95,7 +113,7 @@ class WorkerPool:
         """Replace workers that died; False when all are gone because nothing is left to do.
 
         Raises:
-            RequestError: a worker says that it cannot go on, or workers keep dying at once.
+            RequestError: a worker says that it cannot go on, or workers keep dying at once, or none can be started.
         """
         for place, worker in list(self._workers.items()):
             code = worker.process.poll()
@@ -113,9 +131,14 @@ class WorkerPool:
                 self._count_death(code, worker)
             if not self.done and self._has_room(place):
                 self._start(place)
+        for place, due in list(self._postponed.items()):
+            if self.done or place in self._workers or not self._has_room(place):
+                del self._postponed[place]
+            elif time.monotonic() >= due:
+                self._start(place)
         if self.packing is not None:
             self._pack(self.packing)
-        return bool(self._workers)
+        return bool(self._workers or self._postponed)
 
     def pause(self) -> None:
         """Wait a moment, or until a worker ends."""
@@ -143,8 +166,12 @@ class WorkerPool:
         for process in processes:
             if process.poll() is None:
                 process.kill()
-            self.done = process.wait() == 0 or self.done
+            try:
+                self.done = process.wait(DEATH_SECONDS) == 0 or self.done
+            except subprocess.TimeoutExpired:
+                notify(f"process {process.pid} does not end although it was killed: its file system may hang")
         self._workers.clear()
+        self._postponed.clear()
         for one in self._starters:
             one.close()
 
@@ -173,6 +200,33 @@ class WorkerPool:
                 self._start(next(place for place in every if place not in self._workers))
 
     def _start(self, place: int) -> None:
+        """Start a worker, or postpone that where the system has no room for one."""
+        if self._postponed.get(place, 0.0) > time.monotonic():
+            return
+        try:
+            self._start_now(place)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._postpone(place, error)
+        else:
+            self._postponed.pop(place, None)
+            self._refusals = 0
+
+    def _postpone(self, place: int, error: OSError) -> None:
+        now = time.monotonic()
+        if self._refusals == 0:
+            self._refused_since = now
+            print(f"a worker cannot be started now ({error.strerror}); trying again", file=sys.stderr, flush=True)
+        if not self._workers and now - self._refused_since > GIVE_UP_SECONDS:
+            raise RequestError(
+                f"no worker can be started: {error.strerror}; end some of your processes on this machine, or raise the "
+                "limit (`ulimit -u` for processes, `ulimit -n` for files)"
+            )
+        self._postponed[place] = now + min(LONGEST_DELAY, 2.0**self._refusals)
+        self._refusals = min(self._refusals + 1, 10)
+
+    def _start_now(self, place: int) -> None:
         self._started += 1
         name = f"{self.name}-{self._started}"
         log, report = self.run.worker_log(name), self.reports / f"{name}.json"
@@ -214,6 +268,12 @@ def worker_environment(threads: int) -> dict[str, str]:
     # A step frees what the next one takes again: given back to the system in between, its pages are cleared each time.
     kept = {"MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 31)}
     return {"OMP_WAIT_POLICY": "PASSIVE", **kept, **os.environ, "OMP_NUM_THREADS": str(threads)}
+
+
+def _see_children_end() -> None:
+    """Undo what some callers leave behind: where SIGCHLD is ignored, nobody learns how a child has ended."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _refusal(log: Path) -> str:

@@ -5,11 +5,13 @@ run and uses no device: threads and what a GPU's driver keeps do not survive a f
 parent ends at once, so that Linux makes it the launcher's child (see ``harness.launch.starting``); neither dies with
 the other.
 
-It reads a request a line, ``{"log": FILE, "arguments": [...]}``, and answers each with the worker's process id.
+It reads a request a line, ``{"log": FILE, "arguments": [...]}``, and answers each by a line: the worker's process
+id, or the number of the error, negative, for which there is none. No request is left without an answer.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import json
@@ -53,11 +55,26 @@ def _serve(requests: int, answers: int) -> Sequence[str] | None:
     """Fork workers on request; their command line in each of them, None at the end."""
     while line := _line(requests):
         request = json.loads(line)
-        reading, writing = os.pipe()
-        between = os.fork()
+        try:
+            reading, writing = os.pipe()
+        except OSError as error:
+            os.write(answers, _refusal(error))
+            continue
+        try:
+            between = os.fork()
+        except OSError as error:
+            os.close(reading)
+            os.close(writing)
+            os.write(answers, _refusal(error))
+            continue
         if between == 0:
             between = os.getpid()
-            if (worker := os.fork()) != 0:
+            try:
+                worker = os.fork()
+            except OSError as error:
+                os.write(writing, _refusal(error))
+                os._exit(1)
+            if worker != 0:
                 os.write(writing, b"%d\n" % worker)
                 os._exit(0)
             for descriptor in (requests, answers, reading, writing):
@@ -68,9 +85,15 @@ def _serve(requests: int, answers: int) -> Sequence[str] | None:
         os.close(writing)
         # Only once it has ended is the worker the launcher's.
         os.waitpid(between, 0)
-        os.write(answers, os.read(reading, 32))
+        said = os.read(reading, 32)
         os.close(reading)
+        # Nothing where it was killed before it could say anything.
+        os.write(answers, said or b"-%d\n" % errno.ECHILD)
     return None
+
+
+def _refusal(error: OSError) -> bytes:
+    return b"-%d\n" % (error.errno or errno.EAGAIN)
 
 
 def _line(descriptor: int) -> bytes:

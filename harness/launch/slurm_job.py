@@ -7,6 +7,7 @@ is in what was submitted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -14,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -66,7 +67,7 @@ class SlurmJob:
     store: RunDirectory
     _told: threading.Event = field(default_factory=threading.Event)
     _terminated: bool = False
-    _staging: bool = False
+    _interruptible: bool = False
 
     def __post_init__(self) -> None:
         self._files = SlurmFiles(self.store)
@@ -93,7 +94,7 @@ class SlurmJob:
             first = not self._told.is_set()
             self._terminated = self._terminated or number == signal.SIGTERM
             self._told.set()
-            if first and self._staging:
+            if first and self._interruptible:
                 raise KeyboardInterrupt
 
         signal.signal(signal.SIGUSR2, handle)
@@ -105,12 +106,12 @@ class SlurmJob:
         pool: WorkerPool | None = None
         try:
             pool = self._pool()
-            # Workers' modules are loaded while this process looks after the data.
-            pool.prepare()
-            pool.roots = self._staged(pool.roots)
-            if not self._told.is_set():
+            with self._interrupted():
+                # Workers' modules are loaded while this process looks after the data.
+                pool.prepare()
+                pool.roots = self._staged(pool.roots)
                 pool.start()
-            outcome = self._watch(pool)
+                outcome = self._watch(pool)
         except KeyboardInterrupt:
             outcome = "told"
         except RequestError as error:
@@ -127,6 +128,17 @@ class SlurmJob:
         else:
             self._say(outcome)
         return outcome
+
+    @contextlib.contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        """Let the first signal raise KeyboardInterrupt at once: copying, loading and submitting may take long."""
+        self._interruptible = True
+        try:
+            if self._told.is_set():
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._interruptible = False
 
     def _watch(self, pool: WorkerPool) -> str:
         while not self._told.is_set() and not self._time_is_up():
@@ -246,11 +258,7 @@ class SlurmJob:
         return Roots(Path(self._launch["roots"]["data"]), Path(self._launch["roots"]["cache"]))
 
     def _staged(self, roots: Roots) -> Roots:
-        """Where workers find data: on the node's own disk, if the profile names one.
-
-        Raises:
-            KeyboardInterrupt: the job was told to end.
-        """
+        """Where workers find data: on the node's own disk, if the profile names one."""
         scratch = self._profile.get("scratch")
         if not scratch:
             return roots
@@ -258,14 +266,8 @@ class SlurmJob:
 
         folder = Path(os.path.expandvars(scratch))
         datasets = [Path(path) for path in self._launch["datasets"]]
-        # Copying may take as long as a job has; the next start copies what this one could not.
-        self._staging = True
-        try:
-            if self._told.is_set():
-                raise KeyboardInterrupt
-            return dataclasses.replace(roots, cache=stage(datasets, roots.cache, folder, _print))
-        finally:
-            self._staging = False
+        # The next start copies what this one could not.
+        return dataclasses.replace(roots, cache=stage(datasets, roots.cache, folder, _print))
 
     def _end_of_time(self) -> float:
         """When Slurm will end this job, seconds since the epoch."""

@@ -171,11 +171,11 @@ def bounded_submission() -> Iterator[None]:
             return done.output.strip()
 
     before = utils.CommandFunction
-    utils.CommandFunction = Bounded
+    utils.CommandFunction = Bounded  # type: ignore[misc, assignment]
     try:
         yield
     finally:
-        utils.CommandFunction = before
+        utils.CommandFunction = before  # type: ignore[misc]
 
 
 def _failing_nodes(files: SlurmFiles, name: str) -> list[str]:

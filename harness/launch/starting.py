@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,10 +18,21 @@ from typing import Protocol
 
 import psutil
 
+from harness.launch.bounded import end_killed
 from harness.launch.loading import Loading
 from harness.launch.preloaded import READY, WORKER_NAME
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+READY_SECONDS = 300.0
+"""How long modules may take to load; on a slow file system that is minutes."""
+ANSWER_SECONDS = 20.0
+"""How long a fork may take on a busy machine."""
+INTERRUPTED_SECONDS = 2.0
+"""How long an answer is still waited for when a signal wants this process to end."""
+
+_put_off: list[list[int]] = []
+"""Signals that each `uninterrupted` section puts off."""
 
 
 class WorkerProcess(Protocol):
@@ -122,8 +135,8 @@ class ForkStarter:
     """Starts workers as forks of ``harness.launch.preloaded``.
 
     They are this process's own children all the same: meanwhile the system gives it what its descendants leave behind.
-    If the process that is forked cannot be used any more, the worker is started from scratch, so that an
-    error shows where it always does, and the next one gets a new such process.
+    If the process that is forked cannot be used any more, or the system refuses a fork, the worker is started from
+    scratch, so that an error shows where it always does. Nothing here waits without a time limit.
 
     Args:
         environment: variables of every worker.
@@ -142,25 +155,33 @@ class ForkStarter:
         self._ready = False
         _adopt_descendants(True)
         # Where it fails, the worker that is then started from scratch says why.
-        loading, self._loading = self._loading or Loading(self._environment), None
-        self._server = loading.become(self._environment)
+        with contextlib.suppress(OSError):
+            loading, self._loading = self._loading or Loading(self._environment), None
+            self._server = loading.become(self._environment)
 
     def wait_until_ready(self) -> None:
-        """Wait until the modules are loaded."""
+        """Wait until the modules are loaded, for a limited time."""
         self.prepare()
-        assert self._server is not None and self._server.stdout is not None
-        # Where it ends instead, the next request finds it gone.
-        self._ready = self._ready or self._server.stdout.readline() == READY
+        # Where it ends instead, or hangs, the worker is started without it.
+        self._ready = self._ready or self._line(READY_SECONDS) == READY
 
     def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
-        """Start a worker, as soon as the modules are loaded."""
+        """Start a worker, as soon as the modules are loaded.
+
+        Raises:
+            OSError: the system has no room for it, or a signal put off by `uninterrupted` came before it began.
+        """
         # Made here, so that a full disk is this process's error.
         log.open("wb").close()
-        self.wait_until_ready()
-        pid = self._ask({"arguments": list(arguments), "log": str(log)})
-        if pid is not None:
-            return _Adopted(pid)
-        self.close()
+        if self._server is None:
+            self.wait_until_ready()
+        answer = self._ask({"arguments": list(arguments), "log": str(log)}) if self._ready else None
+        if answer is not None and answer > 0:
+            return _Adopted(answer)
+        if answer is None:
+            self.close()
+        if any(_put_off):
+            raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
         return ProcessStarter(self._environment).start(arguments, log)
 
     def close(self) -> None:
@@ -168,20 +189,39 @@ class ForkStarter:
         if self._loading is not None:
             self._loading.close()
         if self._server is not None:
-            self._server.kill()
-            with self._server:
-                self._server = None
+            end_killed(self._server)
+            self._server = None
             _adopt_descendants(False)
 
     def _ask(self, request: Mapping[str, object]) -> int | None:
-        """The process id of a new worker; None where the server is gone."""
-        assert self._server is not None and self._server.stdin is not None and self._server.stdout is not None
+        """The process id of a new worker, or a number below 0 where none could be forked; None: the server is gone."""
+        assert self._server is not None and self._server.stdin is not None
         try:
             self._server.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             return None
-        answer = self._server.stdout.readline()
-        return int(answer) if answer.endswith(b"\n") else None
+        answer = self._line(ANSWER_SECONDS)
+        return int(answer) if answer else None
+
+    def _line(self, seconds: float) -> bytes:
+        """Its next line; empty where it has ended, or does not answer in time, or a signal cannot wait for longer."""
+        if self._server is None or self._server.stdout is None:
+            return b""
+        descriptor, line = self._server.stdout.fileno(), b""
+        deadline, hurried = time.monotonic() + seconds, False
+        while not line.endswith(b"\n"):
+            if any(_put_off) and not hurried:
+                deadline, hurried = min(deadline, time.monotonic() + INTERRUPTED_SECONDS), True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return b""
+            # In short turns, to see what signals have been put off meanwhile.
+            if select.select([descriptor], [], [], min(left, 0.1))[0]:
+                part = os.read(descriptor, 1)
+                if not part:
+                    return b""
+                line += part
+        return line
 
 
 class _Adopted:
@@ -220,13 +260,18 @@ class _Adopted:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off what SIGINT and SIGTERM do until this has ended, so that no started process is lost sight of."""
+    """Put off what signals do that end this process until this has ended, so that no started process is lost sight of.
+
+    What waits in here does so for a short time only.
+    """
     arrived: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+    _put_off.append(arrived)
     previous = [(number, signal.signal(number, lambda number, frame: arrived.append(number))) for number in numbers]
     try:
         yield
     finally:
+        _put_off.pop()
         for number, handler in previous:
             signal.signal(number, handler)
         for got in arrived:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import RequestError
+from harness.launch.bounded import end_killed
 from harness.ray.node import END_SECONDS, LOOPBACK, MARK, NodeRecord, ray_environment, records, write_token
 
 
@@ -81,8 +82,7 @@ class RayCluster:
             with suppress(subprocess.TimeoutExpired):
                 keeper.wait(3 * END_SECONDS)
             if keeper.poll() is None:
-                keeper.kill()
-                keeper.wait()
+                end_killed(keeper)
         self._keepers.clear()
         remove_remains(self.folder)
 

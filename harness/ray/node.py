@@ -26,6 +26,7 @@ import psutil
 
 from harness.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.files import TornFileError, read_json, write_json
+from harness.launch.bounded import end_killed
 from harness.lease import host_identity, process_lives
 
 MARK = "GPAF_BENCH_RAY_NODE"
@@ -87,8 +88,8 @@ def end_marked(mark: str) -> int:
     deadline = time.monotonic() + END_SECONDS
     while found := marked(mark):
         for process in found:
-            ended.add((process.pid, process.create_time()))
             with suppress(psutil.NoSuchProcess):
+                ended.add((process.pid, process.create_time()))
                 process.kill()
         if time.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in found)
@@ -195,7 +196,7 @@ class Node:
                 self._process.wait(END_SECONDS)
         end_marked(self._mark)
         if self._process is not None:
-            self._process.wait()
+            end_killed(self._process)
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._plan.join is None:
             self._plan.token.unlink(missing_ok=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +22,7 @@ from harness.errors import EXIT_BAD_REQUEST
 from harness.launch.loading import SCRIPT, Loading
 from harness.launch.local import begin_loading
 from harness.launch.pool import worker_environment
-from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter
+from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter, uninterrupted
 from harness.lease import claim
 from harness.spec import LaunchSpec
 from harness.worker_report import EXIT_STOPPED, read_report
@@ -86,6 +89,114 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
         worker.terminate()
         assert worker.wait(60) == EXIT_STOPPED
     assert log.read_text() == ""
+
+
+FORKS = """
+import errno, os, sys, time
+
+fork, calls = os.fork, 0
+
+def failing():
+    global calls
+    calls += 1
+    how = os.environ["FORKS"].split()
+    what = how[calls - 1] if calls <= len(how) else "works"
+    if what == "fails":
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    if what == "hangs":
+        time.sleep(3600)
+    if what == "dies":
+        os._exit(9)
+    return fork()
+
+if sys.argv[0].endswith("load_packages.py"):
+    os.fork = failing
+"""
+"""Lets the process that is forked fail at a fork: its own, and those of its children, which inherit the count."""
+
+
+def with_failing_forks(home: Home, forks: str) -> ForkStarter:
+    folder = home.path / "failing"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(FORKS)
+    own = environment(home.cache)
+    path = os.pathsep.join((str(folder), own["PYTHONPATH"]))
+    found = starter({**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "FORKS": forks})
+    if not isinstance(found, ForkStarter):
+        pytest.skip("this system does not let a process adopt its descendants")
+    found.prepare()
+    return found
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("forks", ["fails", "works fails", "works dies"])
+def test_a_fork_that_fails_is_no_end(forks: str, home: Home) -> None:
+    found = with_failing_forks(home, forks)
+    try:
+        found.wait_until_ready()
+        began = time.monotonic()
+        # From scratch, and it says as ever why it refuses to work.
+        worker = found.start([str(home.path)], home.path / "first.log")
+        assert time.monotonic() - began < 10
+        begun = psutil.Process(worker.pid)
+        assert wait_until(lambda: begun.cmdline()[1:3] == ["-m", "harness.worker"], 10)
+        assert worker.wait(120) == EXIT_BAD_REQUEST
+        # The process that is forked is there as before, and the next fork works.
+        if forks != "fails":
+            return
+        second = found.start([str(home.path)], home.path / "second.log")
+        assert str(SCRIPT) in psutil.Process(second.pid).cmdline()
+        assert second.wait(120) == EXIT_BAD_REQUEST
+    finally:
+        found.close()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_fork_that_hangs_can_be_interrupted(number: int, home: Home) -> None:
+    found = with_failing_forks(home, "works hangs")
+    before = {kind: signal.signal(kind, signal.default_int_handler) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        found.wait_until_ready()
+        began = time.monotonic()
+        threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            found.start([str(home.path)], home.path / "worker.log")
+        assert time.monotonic() - began < 10
+        assert not [child for child in psutil.Process().children() if is_worker(child)]
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        found.close()
+        for child in children_of_the_script():
+            child.kill()
+
+
+@pytest.mark.timeout(240)
+def test_a_fork_that_hangs_is_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.launch.starting.ANSWER_SECONDS", 1.0)
+    found = with_failing_forks(home, "works hangs")
+    try:
+        found.wait_until_ready()
+        assert found.start([str(home.path)], home.path / "worker.log").wait(120) == EXIT_BAD_REQUEST
+    finally:
+        found.close()
+        for child in children_of_the_script():
+            child.kill()
+
+
+@pytest.mark.timeout(240)
+def test_modules_that_load_for_ever_are_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.launch.starting.READY_SECONDS", 0.5)
+    script = home.path / "hangs.py"
+    script.write_text("import time\ntime.sleep(3600)\n")
+    monkeypatch.setattr("harness.launch.loading.SCRIPT", script)
+    found = ForkStarter({**environment(home.cache), "OMP_NUM_THREADS": "1"})
+    try:
+        found.wait_until_ready()
+        assert found.start([str(home.path)], home.path / "worker.log").wait(120) == EXIT_BAD_REQUEST
+    finally:
+        found.close()
 
 
 def test_a_process_begun_before_the_run_runs_the_copy(tmp_path: Path) -> None:
