@@ -55,6 +55,8 @@ class Reader(Generic[Example]):
     """Exit codes that are allowed."""
     writes: bool = False
     """Whether a file that is taken may make the command write into the folder."""
+    taking: float = 0.0
+    """Processor time for a file that is taken, where that is more: beyond reading it, a report is drawn."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Hang(BaseException):
 
 def look(reader: Reader[Example], example: Example, seconds: float = SECONDS) -> Outcome:
     """Give one example to its reader, in a folder of its own."""
+    limit = max(seconds, reader.taking)
     with tempfile.TemporaryDirectory(prefix="broken-") as name:
         folder = Path(name).resolve()
         arguments = reader.lay(example, folder)
@@ -87,17 +90,17 @@ def look(reader: Reader[Example], example: Example, seconds: float = SECONDS) ->
                 contextlib.chdir(folder),
                 contextlib.redirect_stdout(out),
                 contextlib.redirect_stderr(err),
-                _limited(seconds),
+                _limited(limit),
             ):
                 code = reader.command(arguments)
         except SystemExit as stopped:
             code = stopped.code if isinstance(stopped.code, int) else 1
         except Hang:
-            return Outcome(None, time.process_time() - begun, f"no answer within {seconds:g} s")
+            return Outcome(None, time.process_time() - begun, f"no answer within {limit:g} s")
         except Exception:  # noqa: BLE001  (that is what is looked for)
             return Outcome(None, time.process_time() - begun, traceback.format_exc())
         taken = time.process_time() - begun
-        problem = _problem(reader, code, taken, seconds, out.getvalue(), err.getvalue())
+        problem = _problem(reader, code, taken, limit if code == 0 else seconds, out.getvalue(), err.getvalue())
         if problem is None and not (reader.writes and code == 0) and _content(folder) != before:
             new = sorted({*_content(folder)} ^ {*before}) or ["a file was changed"]
             problem = f"wrote {', '.join(new)}"

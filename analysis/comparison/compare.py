@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.comparison.evidence import Evidence, Predictions
+from analysis.comparison.names import spelling_cautions
 from analysis.comparison.pairs import DatasetValues, Pair, Score
 from analysis.comparison.robustness import Robustness, robustness
 from analysis.comparison.verdicts import Comparison, Role, average, judge
@@ -106,7 +107,8 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
         "the first half of the seeds": [one for part in parts for one in part.halves[0]],
         "the second half of the seeds": [one for part in parts for one in part.halves[1]],
     }
-    cautions = [*evidence.cautions, *(one for part in parts for one in part.cautions)]
+    named = spelling_cautions(evidence)
+    cautions = [*evidence.cautions, *named, *(one for part in parts for one in part.cautions)]
     by_metric = {name: [one for one in pairs if one.metric == name] for name in plan.metrics}
     comparisons = [one for own in by_metric.values() for one in judge(own, evidence)]
     averages = average(by_metric[plan.metric], evidence)

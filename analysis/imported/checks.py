@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analysis.imported.file import LARGEST
 from analysis.stats.estimate import FloatArray
 from harness.errors import RequestError
 
@@ -107,6 +108,10 @@ def check_block(block: Block) -> None:
     block.refuse(
         ~np.all(np.isfinite(block.logits), axis=1),
         "a logit is not finite; if the training diverged, say failed in the results and leave its predictions out",
+    )
+    block.refuse(
+        np.any(np.abs(block.logits) > LARGEST, axis=1),
+        f"a logit is beyond ±{LARGEST:g}, which no network gives; say failed in the results if the training diverged",
     )
     first = _first_of_case(block.cases)
     block.refuse(

@@ -19,6 +19,9 @@ from harness.metrics import METRICS
 COMPUTED = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "mcc", "nll", "brier", "ece")
 """Compared wherever there are predictions, the first one as the primary metric unless something else is said."""
 
+MOST_PAIRS_OF_METHODS = 5_000
+"""On all datasets together: a hundred methods, or thirty on ten datasets. More come from a mistaken column."""
+
 
 def evidence_from_tables(
     table: Path | None,
@@ -58,6 +61,12 @@ def evidence_from_tables(
     methods = merged.methods
     if len(methods) < 2:
         raise RequestError(f"{merged.files[0]}: {methods[0]!r} is the only method; a comparison needs two")
+    pairs = len(methods) * (len(methods) - 1) // 2 * len(merged.datasets)
+    if pairs > MOST_PAIRS_OF_METHODS:
+        raise RequestError(
+            f"{merged.files[0]}: {len(methods):,} methods on {len(merged.datasets):,} datasets are {pairs:,} pairs, "
+            f"more than {MOST_PAIRS_OF_METHODS:,}; are the columns method and dataset the right ones?"
+        )
     if control is not None and control not in methods:
         raise RequestError(f"--control {control}: the tables have no such method{suggestion(control, methods)}")
     cells = {

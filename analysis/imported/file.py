@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
+from analysis.imported.text_faults import MOST_COLUMNS, first_lines, header_fault, row_fault
 from harness.errors import RequestError, suggestion
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_KINDS = {".csv": "comma-separated", ".tsv": "tab-separated", ".parquet": "parquet"}
 ROW = "row number"
 """Name of the column that counts; it holds a space, so that it is nobody's."""
+LARGEST = 1e38
+"""Bound on the size of every number: about the largest of 32 bits, and its fourth power is still one of 64."""
+LONGEST_NAME = 200
+"""Letters of a method, dataset or metric."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ForeignTable:
     """A table that is open but not read yet."""
 
@@ -42,17 +51,35 @@ class ForeignTable:
     def _without_blank(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         return frame.filter(~pl.all_horizontal(pl.col(list(self.columns)).is_null())) if self.is_text else frame
 
-    def place(self, row: int) -> str:
-        """Where a row stands in the file, in words."""
-        return f"{self.path}, {'line' if self.is_text else 'row'} {row}"
+    def place(self, row: int, column: str | None = None) -> str:
+        """Where a row of ``numbered`` is in the file, in words, and in which column."""
+        of_column = "" if column is None else f", column {column!r}"
+        if not self.is_text:
+            return f"{self.path}, row {row}{of_column}"
+        return f"{self.path}, line {self.line(row)}{of_column}"
+
+    def line(self, row: int) -> int:
+        """The line on which a row of ``numbered`` begins: a quoted cell may hold line ends."""
+        begins = self._begins
+        return row if begins is None or row - 2 >= len(begins) else begins[row - 2]
+
+    @cached_property
+    def _begins(self) -> list[int] | None:
+        return first_lines(self.path, SEPARATORS[self.path.suffix.lower()])
 
     def need(self, columns: Iterable[str]) -> None:
-        """Raise RequestError unless the table has each of these columns once, naming what was probably meant."""
+        """Raise RequestError unless the table has each of these columns once, naming what was probably meant.
+
+        Their cells must be text or numbers: a column of a parquet file may hold lists, dates or bytes.
+        """
         for name in columns:
             if name not in self.columns:
                 raise RequestError(f"{self.path}: no column {name!r}{self._meant(name)}")
             if f"{name}_duplicated_0" in self.columns:
                 raise RequestError(f"{self.path}: two columns are called {name!r}; keep one of them")
+            kind = self.columns[name]
+            if not (kind.is_numeric() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)):
+                raise RequestError(f"{self.path}, column {name!r}: it holds {kind}; write text or plain numbers")
 
     def _meant(self, name: str) -> str:
         header = next(iter(self.columns), "")
@@ -105,10 +132,8 @@ class ForeignTable:
         Raises:
             RequestError: the file cannot be read as a table.
         """
-        try:
+        with _reading(self.path):
             return frame.collect()
-        except pl.exceptions.PolarsError as error:
-            raise _unreadable(self.path, error) from error
 
 
 def open_table(path: Path) -> ForeignTable:
@@ -124,18 +149,54 @@ def open_table(path: Path) -> ForeignTable:
         raise RequestError(f"{path}: its suffix should say what it is: {', '.join(SEPARATORS)} or .parquet")
     if not path.is_file():
         raise RequestError(f"{path}: no such file; name a table")
-    try:
+    if suffix in SEPARATORS:
+        fault = header_fault(path, SEPARATORS[suffix])
+        if fault is not None:
+            raise RequestError(f"{path}: not a {_KINDS[suffix]} table: {fault}")
+    with _reading(path):
         if suffix == ".parquet":
             frame = pl.scan_parquet(path, glob=False)
         else:
             frame = pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema_length=0, glob=False)
         schema = frame.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise _unreadable(path, error) from error
+    if len(schema) > MOST_COLUMNS:
+        raise RequestError(f"{path}: {len(schema):,} columns; a table has at most {MOST_COLUMNS:,}")
     return ForeignTable(path, dict(schema), frame)
 
 
-def _unreadable(path: Path, error: Exception) -> RequestError:
-    kind = {".csv": "comma-separated", ".tsv": "tab-separated"}.get(path.suffix.lower(), "parquet")
-    reason = str(error).strip().splitlines()[0]
-    return RequestError(f"{path}: not a {kind} table ({reason}); write the file again")
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever polars says of a file that is no table into a RequestError of one line."""
+    suffix = path.suffix.lower()
+    with _without_panics():
+        try:
+            yield
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            fault = row_fault(path, SEPARATORS[suffix]) if suffix in SEPARATORS else None
+            if fault is not None:
+                raise RequestError(f"{path}: not a {_KINDS[suffix]} table: {fault}") from error
+            reason = "it is damaged" if isinstance(error, pl.exceptions.PanicException) else _first_line(error)
+            raise RequestError(f"{path}: not a {_KINDS[suffix]} table ({reason}); write the file again") from error
+
+
+@contextlib.contextmanager
+def _without_panics() -> Iterator[None]:
+    """Keep from standard error what polars writes there itself, past Python, where a damaged file makes it panic."""
+    try:
+        real = os.dup(2)
+    except OSError:  # Standard error is closed: nothing can be written there.
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(real, 2)
+        os.close(real)
+
+
+def _first_line(error: Exception) -> str:
+    """What polars says, without the advice on how to call it."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -13,7 +13,8 @@ import polars as pl
 
 from analysis.comparison.evidence import Predictions
 from analysis.imported.checks import Block, CaseRows, IntArray, check_block, check_columns, check_filled
-from analysis.imported.file import ForeignTable, open_table
+from analysis.imported.file import LONGEST_NAME, ForeignTable, open_table
+from analysis.imported.results import shown
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from harness.errors import RequestError
@@ -39,7 +40,8 @@ class PredictionTable:
         self._table: ForeignTable = open_table(path)
         self._logits, self._labels = self._numbered("logit"), self._numbered("label")
         self._single = [name for name in ("label",) if name in self._table.columns or not self._labels]
-        self._table.need((*KEYS, *self._single, "logit_0"))
+        optional = [name for name in ("group",) if name in self._table.columns]
+        self._table.need((*KEYS, *self._single, "logit_0", *self._logits[1:], *self._labels, *optional))
 
     def _numbered(self, kind: str) -> list[str]:
         found = sorted(int(name[len(kind) + 1 :]) for name in self._table.columns if re.fullmatch(rf"{kind}_\d+", name))
@@ -66,13 +68,18 @@ class PredictionTable:
         if not rows:
             raise RequestError(f"{self.path}: no row below the header; write one for each method, seed and test case")
         for method, dataset, seed, written in rows:
+            for what, word in (("method", method), ("dataset", dataset)):
+                if word is not None and len(word) > LONGEST_NAME:
+                    raise RequestError(
+                        f"{self.path}: the {what} {shown(word)} has more than {LONGEST_NAME} letters; shorten it"
+                    )
             if method is None or dataset is None:
                 missing = "method" if method is None else "dataset"
                 raise RequestError(f"{self.path}: a row (seed {written}) has no {missing}; fill in its name")
             if seed is None:
                 raise RequestError(
-                    f"{self.path}: {method} on {dataset} has the seed {written or 'empty'}, not a whole number; "
-                    "write one"
+                    f"{self.path}: {method} on {dataset} has the seed {shown(written or 'empty')}, not a whole number "
+                    "below 2^63; write one"
                 )
         return tuple(dict.fromkeys(row[:3] for row in rows))
 

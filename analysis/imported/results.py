@@ -9,10 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.imported.file import ROW, ForeignTable, open_table
+from analysis.imported.file import LARGEST, LONGEST_NAME, ROW, ForeignTable, open_table
 from harness.errors import RequestError
 
 COLUMNS = ("method", "dataset", "seed", "metric", "value")
+NAMES = ("method", "dataset", "metric")
 UNDEFINED = ("n/a", "na")
 """A value that the test cases leave undefined, in either case."""
 FAILED = "failed"
@@ -59,7 +60,7 @@ def read_results(path: Path) -> Results:
     """
     table = open_table(path)
     table.need(COLUMNS)
-    names = ("method", "dataset", "metric")
+    names = NAMES
     rows = table.collect(
         table.numbered.select(
             pl.col(ROW),
@@ -90,35 +91,59 @@ def read_results(path: Path) -> Results:
 
 def _check_cells(table: ForeignTable, rows: pl.DataFrame) -> None:
     """Refuse the first cell that is not what its column says."""
-    for name in ("method", "dataset", "metric"):
-        _refuse(table, rows, pl.col(name).is_null(), f"no {name}; fill in its name")
-    _refuse(table, rows, pl.col("seed").is_null(), "the seed is {seed as written}, not a whole number; write one")
+    for name in NAMES:
+        _refuse(table, rows, name, pl.col(name).is_null(), f"no {name}; fill in its name")
+        longer = pl.col(name).str.len_chars() > LONGEST_NAME
+        _refuse(table, rows, name, longer, f"a {name} of more than {LONGEST_NAME} letters; give it a shorter name")
+    _refuse(
+        table,
+        rows,
+        "seed",
+        pl.col("seed").is_null(),
+        "the seed is {seed as written}, not a whole number below 2^63; write one",
+    )
     known = pl.col("undefined") | pl.col("failed")
     _refuse(
         table,
         rows,
+        "value",
         ~known & (pl.col("value").is_null() | ~pl.col("value").is_finite()),
         "the {metric} of {method} on {dataset}, seed {seed}, is {written}, not a number; write n/a where it is "
         f"undefined, {FAILED} where the training failed",
+    )
+    _refuse(
+        table,
+        rows,
+        "value",
+        ~known & (pl.col("value").abs() > LARGEST),
+        f"the {{metric}} of {{method}} on {{dataset}}, seed {{seed}}, is {{written}}, beyond ±{LARGEST:g}; no score is "
+        "so large",
     )
     for metric, (low, high) in RANGES.items():
         _refuse(
             table,
             rows,
+            "value",
             (pl.col("metric") == metric) & ~known & ~pl.col("value").is_between(low, high),
             "the {metric} of {method} on {dataset}, seed {seed}, is {written}, outside "
             f"[{low:g}, {high:g}]; write fractions, not per cent, or give another metric another name",
         )
 
 
-def _refuse(table: ForeignTable, rows: pl.DataFrame, wrong: pl.Expr, reason: str) -> None:
+def _refuse(table: ForeignTable, rows: pl.DataFrame, column: str, wrong: pl.Expr, reason: str) -> None:
+    """Refuse the first row that is wrong, naming its place and the column."""
     found = rows.filter(wrong).head(1).to_dicts()
     if found:
         cells = {
-            name: "empty" if value is None else repr(value) if name.endswith("written") else value
+            name: "empty" if value is None else shown(repr(value)) if name.endswith("written") else value
             for name, value in found[0].items()
         }
-        raise RequestError(f"{table.place(found[0][ROW])}: {reason.format(**cells)}")
+        raise RequestError(f"{table.place(found[0][ROW], column)}: {reason.format(**cells)}")
+
+
+def shown(text: str, most: int = 60) -> str:
+    """A cell as an error line shows it: the beginning of a long one."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _check_duplicates(table: ForeignTable, rows: pl.DataFrame) -> None:
@@ -129,7 +154,8 @@ def _check_duplicates(table: ForeignTable, rows: pl.DataFrame) -> None:
         row = again[0]
         raise RequestError(
             f"{table.place(row[ROW])}: {row['metric']} of {row['method']} on {row['dataset']}, seed {row['seed']}, "
-            f"stands already in {'line' if table.is_text else 'row'} {row['first']}; keep one of them"
+            f"stands already in {'line' if table.is_text else 'row'} "
+            f"{table.line(row['first']) if table.is_text else row['first']}; keep one of them"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from written_tables import Rows, prediction_rows, refused, result_rows, write
 
 from analysis.comparison.evidence import Evidence
 from analysis.imported.evidence import evidence_from_tables
+from harness.errors import RequestError, one_line
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,13 @@ def renamed(rows: Rows, old: str, new: str) -> Rows:
 RESULTS: list[tuple[str, Callable[[Rows], Rows], list[str]]] = [
     ("misspelt column", lambda rows: renamed(rows, "value", "vaule"), ["'value'; rename 'vaule'"]),
     ("other case", lambda rows: renamed(rows, "seed", "Seed"), ["'seed'; rename 'Seed'"]),
+    (
+        "too large",
+        lambda rows: [rows[0], {**rows[1], "metric": "flops", "value": "1e150"}, *rows[2:]],
+        ["line 3, column 'value'", "is '1e150', beyond ±1e+38"],
+    ),
+    ("seed of 2^63", lambda rows: [{**rows[0], "seed": str(2**63)}, *rows[1:]], ["line 2, column 'seed'", "2^63"]),
+    ("long name", lambda rows: [{**rows[0], "method": "x" * 201}, *rows[1:]], ["line 2, column 'method'", "letters"]),
     ("no row", lambda rows: [dict.fromkeys(rows[0])], ["no row below the header"]),
     ("seed", lambda rows: [{**rows[0], "seed": "1.5"}, *rows[1:]], ["line 2", "seed is '1.5'", "whole number"]),
     ("text", lambda rows: [rows[0], {**rows[1], "value": "0,81"}, *rows[2:]], ["line 3", "'0,81', not a number"]),
@@ -87,6 +96,11 @@ PREDICTIONS: list[tuple[str, Callable[[Rows], Rows], list[str]]] = [
     ),
     ("label too large", lambda rows: [{**row, "label": row["label"] + 1} for row in rows], ["not one of 0 to 2"]),
     ("label no number", lambda rows: [{**row, "label": "nevus"} for row in rows], ["'label'", "no whole number"]),
+    ("too large", lambda rows: [{**rows[0], "logit_1": 1e308}, *rows[1:]], ["case 0000: a logit is beyond ±1e+38"]),
+    ("dates", lambda rows: [{**row, "group": date(2020, 1, 1)} for row in rows], ["column 'group': it holds Date"]),
+    ("lists", lambda rows: [{**row, "logit_1": [1.0]} for row in rows], ["column 'logit_1': it holds List(Float64)"]),
+    ("structs", lambda rows: [{**row, "seed": {"a": 1}} for row in rows], ["column 'seed': it holds Struct"]),
+    ("bytes", lambda rows: [{**row, "method": b"\xff"} for row in rows], ["column 'method': it holds Binary"]),
     ("not finite", lambda rows: [{**rows[0], "logit_1": float("inf")}, *rows[1:]], ["case 0000: a logit is not"]),
     (
         "fewer classes",
@@ -128,7 +142,22 @@ def test_files_that_are_no_tables_are_refused_in_one_line(small: Evidence, tmp_p
     torn.write_bytes(b"PAR1 and not much else")
     empty.write_bytes(b"")
     latin.write_bytes(good.read_bytes().replace(b"alpha", b"\xe9t\xe9"))
+    utf16, mac, wide = (tmp_path / f"{name}.csv" for name in ("utf16", "mac", "wide"))
+    utf16.write_text(good.read_text(), encoding="utf-16")
+    mac.write_bytes(good.read_bytes().replace(b"\n", b"\r"))
+    wide.write_text(",".join(f"c{number}" for number in range(30_000)) + "\n")
+    endless = tmp_path / "endless.csv"
+    endless.write_text("method," * 200_000 + "\n")
+    quote = tmp_path / "quote.csv"
+    quote.write_text(good.read_text() + '"lora,alpha,1,accuracy,0.8\n')
     for path, said in (
+        (utf16, "save it as text in UTF-8"),
+        (mac, "save it with line feeds"),
+        (wide, "line 1: 30,000 columns; a table has at most 20,000"),
+        (endless, "first line is longer than 1,048,576 bytes"),
+        (quote, "line 38: "),
+        (latin, "line 2: byte 0xe9 is not UTF-8"),
+        (ragged, "line 38: 6 fields, but the header has 5 columns"),
         (tmp_path / "missing.csv", "no such file"),
         (tmp_path, "a folder, not a table"),
         (tmp_path / "results.xlsx", ".parquet"),
@@ -140,6 +169,34 @@ def test_files_that_are_no_tables_are_refused_in_one_line(small: Evidence, tmp_p
     ):
         refused(lambda path=path: evidence_from_tables(path), str(path), said)
         refused(lambda path=path: evidence_from_tables(good, path), str(path))
+
+
+def test_lines_are_counted_in_the_file_where_a_cell_holds_a_line_end(small: Evidence, tmp_path: Path) -> None:
+    rows = [{**row, "notes": "two\nlines"} for row in result_rows(small)]
+    path = write(tmp_path / "results.csv", [*rows[:9], {**rows[9], "value": None}, *rows[10:]])
+    # Nine rows of two lines lie before it, and the header.
+    refused(lambda: evidence_from_tables(path), f"{path}, line 20, column 'value'")
+
+
+def test_a_damaged_parquet_file_is_refused_without_a_word_of_its_reader(
+    small: Evidence, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good = write(tmp_path / "results.parquet", result_rows(small)).read_bytes()
+    damaged, panics = tmp_path / "damaged.parquet", 0
+    for place in range(4, len(good), 7):
+        damaged.write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        try:
+            evidence_from_tables(damaged)
+        except RequestError as error:
+            panics += "it is damaged" in str(error)
+            assert str(error) == one_line(str(error))
+    assert panics > 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_column_in_another_place_is_no_reason_to_compare_for_hours(small: Evidence, tmp_path: Path) -> None:
+    rows = [{**row, "method": f"{row['method']} {number}"} for number, row in enumerate(result_rows(small) * 3)]
+    refused(lambda: evidence_from_tables(write(tmp_path / "results.csv", rows)), "108 methods", "11,556 pairs")
 
 
 def test_requests_that_do_not_fit_the_tables_are_refused(small: Evidence, tmp_path: Path) -> None:

@@ -1,0 +1,15 @@
+"""Tables that nobody meant to write: taken, or refused in one line, with nothing written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from broken_input import assert_handles
+from broken_tables import READER
+
+
+def test_generated_tables_are_taken_or_refused_in_one_line() -> None:
+    assert_handles(READER, count=60)
