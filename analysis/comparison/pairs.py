@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.comparison.case_values import PSEUDOVALUE_METRICS, RESAMPLED_METRICS, pseudo_values, resampled
+from analysis.comparison.copies import copies_on
 from analysis.comparison.evidence import Evidence, Predictions
 from analysis.stats.bootstrap import crossed_interval
 from analysis.stats.cautions import (
@@ -104,17 +105,19 @@ class DatasetValues:
         self._order = evidence.ordered
         self._cells = {method: evidence.cells[dataset, method] for method in self.methods}
         self._predictions = evidence.predictions(dataset)
+        self._copies = copies_on(self._cells, self._predictions)
         self._tables: dict[tuple[str, str, tuple[int, ...]], FloatArray] = {}
         self._refusals: dict[tuple[str, str, tuple[int, ...]], Caution] = {}
         self._resampled: set[tuple[int, ...]] = set()
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """Reservations about the test cases."""
+        """Reservations about the test cases and about trainings that are copies."""
+        copied = tuple(dict.fromkeys(self._copies.of(*self.methods)))
         if self._predictions is None:
-            return ()
+            return copied
         few = few_cases(self._predictions.support)
-        return (*self._predictions.cautions, *(() if few is None else (few,)))
+        return (*self._predictions.cautions, *(() if few is None else (few,)), *copied)
 
     @property
     def predictions(self) -> Predictions | None:
@@ -146,9 +149,13 @@ class DatasetValues:
             return self._without(metric, first, second, nothing_in_common(reason))
         a, b = self._cells[first], self._cells[second]
         own, other = a.scores.get(metric, {}), b.scores.get(metric, {})
-        seeds = tuple(sorted(set(own) & set(other)))[part]
+        seeds = self._copies.independent((first, second), sorted(set(own) & set(other)))[part]
         undefined = [seed for seed in seeds if own[seed] is None or other[seed] is None]
-        said = [unequal_seeds(sorted(own), sorted(other)), mixed_devices(sorted({*a.devices, *b.devices}))]
+        said = [
+            *self._copies.of(first, second),
+            unequal_seeds(sorted(own), sorted(other)),
+            mixed_devices(sorted({*a.devices, *b.devices})),
+        ]
         if not seeds:
             return self._without(metric, first, second, nothing_in_common("no seed is done in both"), *said)
         if undefined:
@@ -234,6 +241,8 @@ class DatasetValues:
     def _score(self, metric: str, method: str) -> Score:
         values = self._cells[method].scores.get(metric, {})
         seeds = tuple(sorted(values))
+        if method not in self._copies.constant:
+            seeds = self._copies.independent((method,), seeds)
         defined = tuple(value for seed in seeds if (value := values[seed]) is not None)
         numbers = defined if len(defined) == len(seeds) else ()
         both = None
