@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from harness.backbones import build_model
+from harness.backbones import Model, build_model
 from harness.data.pictures import sample_grid
 from harness.declaration import declaration, lock
 from harness.doctor import mending
@@ -88,12 +88,33 @@ def _check_networks(studies: Sequence[Study], console: Console) -> None:
         for label, study in first.items():
             try:
                 with torch.random.fork_rng(devices=[]):
-                    study.method.cls().adapt(copy.deepcopy(model), defaults(study.space))
+                    note = _adapt(study, model)
             except (ValueError, RequestError) as error:
                 raise RequestError(f"methods.{label}: cannot act on {study.backbone}: {error}") from error
             except Exception as error:  # noqa: BLE001  (a bug in one method is its trials' failure, not the sweep's end)
                 reason = f"note: {label}: a bug shows on {study.backbone}: {type(error).__name__}: {error}"
-                console.print(one_line(reason), soft_wrap=True, highlight=False, markup=False)
+                _print(console, one_line(reason))
+                continue
+            if note is not None:
+                _print(console, f"note: {label}: {note}")
+
+
+def _adapt(study: Study, model: Model) -> str | None:
+    """Let a study's method act on a copy of its network; what is odd about what then trains, if anything is.
+
+    Raises:
+        ValueError, RequestError: it cannot act on this network, or nothing would train.
+    """
+    method, hp, changed = study.method.cls(), defaults(study.space), copy.deepcopy(model)
+    promised = method.expected_trainable(model, hp)
+    method.adapt(changed, hp)
+    trained = {id(parameter) for group in method.param_groups(changed, hp) for parameter in group.params}
+    if not trained:
+        raise ValueError("it trains nothing, not even the head; leave requires_grad on what is to train")
+    below = any(id(parameter) in trained for parameter in changed.backbone.parameters())
+    if below or promised == 0:
+        return None
+    return f"nothing below the head trains on {study.backbone}; if this is meant, let expected_trainable return 0"
 
 
 def mend(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:

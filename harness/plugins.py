@@ -211,6 +211,12 @@ def _plugins(module: ModuleType, path: Path) -> Iterator[Plugin[Any]]:
         absent = [attribute for attribute in _REQUIRED[kind] if not hasattr(cls, attribute)]
         if absent:
             raise TypeError(f"{cls.__name__} lacks {' and '.join(absent)}")
+        # Python leaves all docstrings out where it is told to (-OO).
+        if kind == "method" and not (cls.__doc__ or "").strip() and sys.flags.optimize < 2:
+            raise TypeError(
+                f"{cls.__name__} has no docstring; write its source, equations and what trains, its first line is in "
+                "lists and reports"
+            )
         if issubclass(cls, Dataset) and cls.ordinal and cls.multi_label:
             raise TypeError(f"{cls.__name__} is ordinal and multi_label; classes that occur together have no order")
         yield Plugin(cls.name, kind, cls, path, code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,12 @@ class ConvAdapter(Method):
     of its own. A DenseNet has its norm before the convolution: there ``pre_bn`` joins after the convolution, and
     ``post_act`` is refused.
 
-    W_up = 0, b_up = 0 and a = 1 at first, so that the network starts as pretrained; the authors' code starts from
-    random W_up, which is not the pretrained function. ``variant`` ``brief`` is another module, 1×1 from c_i to h,
-    depthwise k×k, ReLU, 1×1 from h to c_o, each with a bias and without a. ``final_norm`` adds the authors' batch
-    norm before the pooling; its statistics stay 0 and 1, as frozen norms do here, so that it scales and shifts.
-    Scales and biases are not decayed: W_up already pulls the branch to zero. It cannot be merged.
+    W_dn is drawn as in the authors' code, normal with the variance 2 / (h k²) (by fan-out), b_dn = 0. W_up = 0, b_up =
+    0 and a = 1 at first, so that the network starts as pretrained; the authors' code starts from random W_up, which is
+    not the pretrained function, and with torch's random biases. ``variant`` ``brief`` is another module, 1×1 from c_i
+    to h, depthwise k×k (drawn by fan-in), ReLU, 1×1 from h to c_o, each with a bias and without a. ``final_norm`` adds
+    the authors' batch norm before the pooling; its statistics stay 0 and 1, as frozen norms do here, so that it scales
+    and shifts. Scales and biases are not decayed: W_up already pulls the branch to zero. It cannot be merged.
 
     Trains: the branches (for ResNet-50 41,536 + (3,776 + 1,257,472) / ``reduction``, so 356,848) and the head.
     """
@@ -137,7 +138,7 @@ class _Official(_Branch):
     def __init__(self, beside: nn.Conv2d, reduction: int) -> None:
         super().__init__()
         hidden = _hidden(beside.in_channels, reduction)
-        self.down = _spatial(beside, beside.in_channels, hidden)
+        self.down = _spatial(beside, beside.in_channels, hidden, "fan_out")
         self.up = nn.Conv2d(hidden, beside.out_channels, 1)
         self.scale = nn.Parameter(torch.ones(1, beside.out_channels, 1, 1))
         self.start_at_zero()
@@ -152,7 +153,7 @@ class _Brief(_Branch):
         super().__init__()
         hidden = _hidden(beside.in_channels, reduction)
         self.reduce = nn.Conv2d(beside.in_channels, hidden, 1)
-        self.down = _spatial(beside, hidden, hidden)
+        self.down = _spatial(beside, hidden, hidden, "fan_in")
         self.up = nn.Conv2d(hidden, beside.out_channels, 1)
         self.start_at_zero()
 
@@ -169,8 +170,8 @@ def _hidden(channels: int, reduction: int) -> int:
     return next(h for h in range(max(1, channels // reduction), 0, -1) if channels % h == 0)
 
 
-def _spatial(beside: nn.Conv2d, inputs: int, hidden: int) -> nn.Conv2d:
-    """A convolution with the geometry of another, in as many groups as it has outputs."""
+def _spatial(beside: nn.Conv2d, inputs: int, hidden: int, fan: Literal["fan_in", "fan_out"]) -> nn.Conv2d:
+    """A convolution with the geometry of another, in as many groups as it has outputs; ``fan`` scales its weights."""
     made = nn.Conv2d(
         inputs,
         hidden,
@@ -181,7 +182,7 @@ def _spatial(beside: nn.Conv2d, inputs: int, hidden: int) -> nn.Conv2d:
         groups=hidden,
         padding_mode=beside.padding_mode,
     )
-    nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+    nn.init.kaiming_normal_(made.weight, mode=fan, nonlinearity="relu")
     assert made.bias is not None
     nn.init.zeros_(made.bias)
     return made

@@ -89,6 +89,8 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
         nothing="x = 1\n",
         nameless=method("x").replace('name = "x"', "title = 'x'"),
         misnamed=method("a b"),
+        silent=method("silent").replace('"""Probe of [silent].\n\n    More.\n    """', ""),
+        blank=method("blank").replace("Probe of [blank].\n\n    More.\n", ""),
         spaceless=method("y").replace("space = {}", "pass"),
         untitled=DATASET.replace('title = "Toy"', "pass").replace('licence = "CC0"', "pass"),
     )
@@ -98,6 +100,9 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
     errors = broken(catalogue, mine)
     assert all("\n" not in error for error in errors.values())
     helper = "defines no Method or Dataset with a name; begin a helper file's name with '_'"
+    undocumented = (
+        "Probe has no docstring; write its source, equations and what trains, its first line is in lists and reports"
+    )
     assert errors == {
         "syntax": "line 2: SyntaxError: invalid syntax",
         "absent": "line 2: ModuleNotFoundError: No module named 'nowhere_to_be_found'",
@@ -107,6 +112,8 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
         "nothing": f"TypeError: {helper}",
         "nameless": f"TypeError: {helper}",
         "misnamed": "TypeError: Probe.name is 'a b'; use letters, digits, '.', '_' and '-'",
+        "silent": f"TypeError: {undocumented}",
+        "blank": f"TypeError: {undocumented}",
         "spaceless": "TypeError: Probe lacks space",
         "untitled": "TypeError: Toy lacks title and licence",
         "with-dash": "ImportError: the file's name must be a Python identifier",
@@ -140,7 +147,7 @@ def test_a_method_and_a_dataset_may_share_a_name(tmp_path: Path) -> None:
 def test_relative_imports_of_helpers_work_and_count_as_code(tmp_path: Path) -> None:
     base = "from harness.method import Method\n\n\nclass Base(Method):\n    name = 'base'\n    space = {}\n"
     child = (
-        "from ._base import Base\n\n\nclass Child(Base):\n    name = 'child'\n\n"
+        "from ._base import Base\n\n\nclass Child(Base):\n    '''A child.'''\n\n    name = 'child'\n\n"
         "    def adapt(self, model, hp):\n        model.eval()\n"
     )
     mine = folder(tmp_path, child=child, _base=base)

@@ -30,12 +30,28 @@ class Picky(Method):
     def adapt(self, model, hp):
         raise ValueError("needs a transformer")
 """
+IDLE = """
+from harness.method import Method
+
+class Idle(Method):
+    \"\"\"Trains nothing.\"\"\"
+
+    name = "idle"
+    space = {}
+
+    def adapt(self, model, hp):
+        model.requires_grad_(False)
+
+    def param_groups(self, model, hp):
+        return []
+"""
 REFUSED: dict[str, dict[str, Any]] = {
     "missing archive": {"datasets": ["brain_mri"]},
     "leaking split": {"datasets": [{"mine": {"dataset": "image_folder", "path": "mine"}}], "split": {"kind": "random"}},
     "weights of another network": {"backbone": {"name": "resnet20", "weights": "other.safetensors"}},
     "weights that are none": {"backbone": {"name": "resnet20", "weights": "broken.safetensors"}},
     "a method that refuses the network": {"plugins": ["plugins"], "methods": ["picky"]},
+    "a method that trains nothing": {"plugins": ["plugins"], "methods": ["idle"]},
     "a split that nobody published": {"split": {"kind": "official"}},
     "no Slurm": {"launch": {"kind": "slurm", "profile": "site.yaml"}},
     "an earlier run that is none": {"search": {"trials": 2, "seeds": [0], "warm_start": "nowhere"}},
@@ -49,6 +65,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "plugins").mkdir(parents=True)
     here.mkdir()
     (folder / "plugins" / "picky.py").write_text(METHOD)
+    (folder / "plugins" / "idle.py").write_text(IDLE)
     (folder / "broken.safetensors").write_bytes(b"no such file")
     (folder / "site.yaml").write_text("partition: gpu\ntime: 60\n")
     monkeypatch.chdir(here)

@@ -121,7 +121,7 @@ def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = Fals
     ``capturable``: AdamW's steps may be recorded in a CUDA graph; its learning rates are tensors then.
 
     Raises:
-        ValueError: a tensor is in two groups, or one in a group does not train.
+        ValueError: a tensor is in two groups, one in a group does not train, or there is none.
     """
     tensors = [id(p) for group in groups for p in group.params]
     if len(set(tensors)) != len(tensors):
@@ -140,6 +140,8 @@ def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = Fals
         for group in groups
         if group.params
     ]
+    if not settings:
+        raise ValueError("nothing trains, not even the head: the method's groups hold no tensor")
     # One pass over all tensors: on a CPU a step of a ResNet-18 takes a fifth of the time of torch's default.
     if kind == "sgd":
         optimizer: torch.optim.Optimizer = _SGD(settings, lr=0.0, momentum=0.9, fused=True)

@@ -87,6 +87,14 @@ def test_resnet50_has_sixteen_branches_with_the_strides_of_conv2() -> None:
         assert (down.stride, down.padding) == (convolution.stride, convolution.padding)
 
 
+@pytest.mark.parametrize(("block", "hidden"), [("layer1.0", 16), ("layer4.2", 128)])
+def test_w_dn_is_drawn_by_fan_out_as_in_the_authors_code(block: str, hidden: int) -> None:
+    _, model = adapted(copy.deepcopy(resnet50()))
+    down: Any = model.backbone.get_submodule(f"{block}.conv2.adapter.down")
+    assert down.weight.std().item() == pytest.approx((2 / (hidden * 9)) ** 0.5, rel=0.1)
+    assert not down.bias.any()
+
+
 @pytest.mark.parametrize("block_name", ["layer1.1", "layer2.0"])
 @pytest.mark.parametrize("hp", [{"join": "post_act"}, {"join": "pre_bn"}, {"variant": "brief"}], ids=str)
 def test_a_bottleneck_computes_the_equation(block_name: str, hp: dict[str, Any]) -> None:
