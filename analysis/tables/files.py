@@ -10,6 +10,7 @@ from pathlib import Path
 
 from analysis.contents import Marked, Table, Text
 from analysis.tables import latex
+from harness.csv_cells import guarded
 from harness.errors import RequestError, one_line
 from harness.files import write_atomic
 
@@ -42,15 +43,16 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 
 def comma_separated(table: Table) -> str:
-    """What the table shows, with a first column ``Group``; numbers have an ASCII minus sign.
+    """What the table shows, with a first column ``Group``; numbers have an ASCII minus sign, and an apostrophe is put
+    before text that a spreadsheet would run.
 
     The numbers at full precision are in ``results.json``.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["Group", *table.head])
+    writer.writerow(["Group", *map(_plain, table.head)])
     for heading, rows in table.groups:
-        writer.writerows([heading, *map(_plain, row)] for row in rows)
+        writer.writerows([_plain(heading), *map(_plain, row)] for row in rows)
     return stream.getvalue()
 
 
@@ -69,7 +71,7 @@ def markdown(table: Table) -> str:
 
 
 def _plain(cell: Text) -> str:
-    return one_line(str(cell)).replace("\N{MINUS SIGN}", "-")
+    return guarded(one_line(str(cell)).replace("\N{MINUS SIGN}", "-"))
 
 
 def _line(cells: Sequence[str]) -> str:

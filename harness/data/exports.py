@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.csv_cells import guarded
 from harness.data.card import SIDES, label_text, worst_pairs
 from harness.data.pictures import pair_picture, sample_grid
 from harness.files import write_atomic, write_json
@@ -81,5 +82,5 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows(rows)
+    writer.writerows(map(guarded, row) for row in rows)
     return stream.getvalue().encode()

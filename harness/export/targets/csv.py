@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
+from harness.csv_cells import guarded
 from harness.export.table import table
 from harness.store import RunDirectory
 
 
 def export(run: RunDirectory, destination: Path) -> str:
-    """Write the table; says where and how many rows."""
+    """Write the table; says where and how many rows. ``harness.csv_cells.unguarded`` gives text back as it was."""
     frame = table(run)
-    frame.write_csv(destination)
+    # Labels and messages are somebody's text; a spreadsheet would run what looks like a formula.
+    text = [pl.col(pl.String).map_elements(guarded, return_dtype=pl.String)]
+    frame.with_columns(text).rename(guarded).write_csv(destination)
     return f"{destination}: {len(frame)} trials"
