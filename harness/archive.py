@@ -1,8 +1,8 @@
 """What a paper's artefact needs of a run, in one file that can be verified: ``python -m harness.archive RUN``.
 
 Checkpoints, trained models, logs of workers and what was set aside stay out; specification, environment, code, splits,
-cards, choices, every trial's request, result, curve, leases and predictions, and the report go in. The same files give
-the same bytes.
+cards, choices, every trial's request, result, curve, leases and predictions, and the report go in. What looks like a
+secret in the changes and in the user's code is replaced by ``***``. The same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,28 +12,31 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import secrets
+import shutil
 import sys
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+from harness.archive_check import FORMAT, MANIFEST, problems
 from harness.arguments import user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 
 if TYPE_CHECKING:
     from harness.store import RunDirectory
 
-MANIFEST = "MANIFEST.json"
-FORMAT = 1
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time stamp of everything in the archive: when a file was copied must not change its bytes."""
 EXIT_CODES = "exit codes: 0 done or verified, 1 the archive is damaged, 2 the request was wrong, 130 interrupted"
+PIECE = 1 << 20
 
-Add = Callable[[str, bytes], None]
+Add = Callable[[str, IO[bytes], int], None]
+"""Adds a file to an archive: its name, a stream of its content, and how many bytes that has."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     result.add_argument("run", type=user_path, nargs="?", metavar="RUN", help="run directory of a sweep")
-    result.add_argument("--out", type=user_path, metavar="FILE", help="ends in .zip or .tar.gz (default: NAME.zip)")
+    result.add_argument("--out", type=user_path, metavar="FILE", help="ends in .zip or .tar.gz (default: RUN.zip)")
     result.add_argument("--verify", type=user_path, metavar="FILE", help="compare an archive with its own manifest")
     return result
 
@@ -64,67 +67,102 @@ def archive(arguments: argparse.Namespace) -> int:
     from harness.store import RunDirectory
 
     run = RunDirectory(arguments.run)
-    out = arguments.out or Path(f"{run.path.name}.zip")
-    count, size = pack(run, out)
+    # Beside the run: an archive in a clone of the code would be one more file of that.
+    out = arguments.out or run.path.with_name(f"{run.path.name}.zip")
+    count, size, hidden = pack(run, out)
+    for line in hidden:
+        print(f"note: {line}: looks like a secret; *** in its place in the archive", file=sys.stderr)
     unfinished = sum(not trial.finished for trial in run.trials())
     note = f"; {unfinished} trials in it are not finished" if unfinished else ""
     print(f"{out}: {count} files, {size / 1e6:.1f} MB{note}")
     return EXIT_DONE
 
 
-def pack(run: RunDirectory, out: Path) -> tuple[int, int]:
-    """Write the archive; returns its number of files and its size in bytes.
+def pack(run: RunDirectory, out: Path) -> tuple[int, int, list[str]]:
+    """Write the archive; returns its number of files, its size in bytes, and the places where a secret was replaced.
 
     Raises:
-        RequestError: no run there, an unknown ending, or the archive exists already.
+        RequestError: no run there, an unknown ending, the archive exists already, there is no folder for it, or the
+            run holds a link, a pipe or a device.
     """
     from harness.run_files import artefact
 
     run.require()
     if out.exists():
         raise RequestError(f"{out}: exists already; choose another name with --out")
+    if not out.parent.is_dir():
+        raise RequestError(f"{out.parent}: no such folder; make it, or choose another place with --out")
     files = artefact(run)
-    digests = {name: _digest(path) for name, path in files.items()}
+    texts, hidden = _without_secrets(files)
+    digests = {name: _digest(path, texts.get(name)) for name, path in files.items()}
     facts = {"format": FORMAT, "run": run.path.name, "files": digests}
-    temporary = out.with_name(f".{out.name}.tmp")
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(6)}.tmp")
     try:
         with _writer(out, temporary) as add:
-            add(MANIFEST, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+            manifest = (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode()
+            add(MANIFEST, io.BytesIO(manifest), len(manifest))
             for name, path in files.items():
-                content = path.read_bytes()
-                if hashlib.sha256(content).hexdigest() != digests[name]["sha256"]:
-                    raise RequestError(f"{path}: changed while it was packed; wait until the run is complete")
-                add(name, content)
+                with _opened(path, texts.get(name)) as stream:
+                    watched = _Watched(stream)
+                    try:
+                        add(name, cast(IO[bytes], watched), int(str(digests[name]["bytes"])))
+                    except OSError as error:
+                        # Its end came too early, by tarfile's words.
+                        if error.errno is not None:
+                            raise
+                    if watched.digest() != digests[name]["sha256"]:
+                        raise RequestError(f"{path}: changed while it was packed; wait until the run is complete")
         temporary.rename(out)
     finally:
         temporary.unlink(missing_ok=True)
-    return len(files), out.stat().st_size
+    return len(files), out.stat().st_size, hidden
 
 
-def problems(archive: Path) -> list[str]:
-    """What an archive holds otherwise than its manifest says, a line each.
+class _Watched(io.RawIOBase):
+    """A stream that knows the digest of what was read from it."""
 
-    Raises:
-        RequestError: it is not such an archive.
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._digest = stream, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self._digest.update(content)
+        return content
+
+    def digest(self) -> str:
+        """Of everything, the rest that nobody asked for included."""
+        while self.read(PIECE):
+            pass
+        return self._digest.hexdigest()
+
+
+def _without_secrets(files: Mapping[str, Path]) -> tuple[dict[str, bytes], list[str]]:
+    """The texts in which something was replaced, by name, and a line about each place.
+
+    Looked at are the changes to the code, and code that is not the program's own: launches of one code share a copy,
+    but not those after an edit, so that most files come again and again.
     """
-    stored = _contents(archive)
-    name, first = next(stored, ("", b""))
-    try:
-        manifest = json.loads(first)
-        expected: Mapping[str, Mapping[str, object]] = manifest["files"]
-        known = name == MANIFEST and manifest["format"] == FORMAT
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        raise RequestError(f"{archive}: no archive of a run, or damaged: it does not begin with {MANIFEST}")
-    lines, seen = [], set()
-    for name, content in stored:
-        seen.add(name)
-        if name not in expected:
-            lines.append(f"{name}: not in the manifest")
-        elif hashlib.sha256(content).hexdigest() != expected[name]["sha256"]:
-            lines.append(f"{name}: changed")
-    return lines + [f"{name}: missing" for name in sorted(expected.keys() - seen)]
+    from harness.secret_masks import masked
+
+    found: dict[str, bytes] = {}
+    lines: list[str] = []
+    known: dict[tuple[str, bytes], tuple[str, list[int]]] = {}
+    for name, path in files.items():
+        parts = PurePosixPath(name).parts
+        if name != "environment.patch" and not (parts[0] == "code" and parts[2:3] not in (("harness",), ("analysis",))):
+            continue
+        with _opened(path, None) as stream:
+            content = stream.read(PIECE)
+        if len(content) == PIECE or b"\0" in content:
+            continue
+        key = PurePosixPath(name).suffix, content
+        if key not in known:
+            known[key] = masked(content.decode(errors="surrogateescape"), parts[-1])
+        text, places = known[key]
+        if places:
+            found[name] = text.encode(errors="surrogateescape")
+            lines += [f"{name}:{place}" for place in places]
+    return found, lines
 
 
 def _verified(path: Path) -> int:
@@ -135,9 +173,17 @@ def _verified(path: Path) -> int:
     return EXIT_SOME_FAILED if found else EXIT_DONE
 
 
-def _digest(path: Path) -> dict[str, object]:
-    with path.open("rb") as stream:
-        return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bytes": path.stat().st_size}
+def _opened(path: Path, instead: bytes | None) -> io.BufferedReader | io.BytesIO:
+    from harness.files import open_plain
+
+    return io.BytesIO(instead) if instead is not None else os.fdopen(open_plain(path), "rb")
+
+
+def _digest(path: Path, instead: bytes | None) -> dict[str, object]:
+    with _opened(path, instead) as stream:
+        # Of bytes in memory it reads nothing, and leaves the stream at its beginning.
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"sha256": digest, "bytes": stream.seek(0, os.SEEK_END)}
 
 
 @contextmanager
@@ -145,46 +191,34 @@ def _writer(out: Path, temporary: Path) -> Iterator[Add]:
     """A function that adds a file to an archive of the kind that a name ends in."""
     if out.name.endswith(".zip"):
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-            yield lambda name, content: packed.writestr(_zip_entry(name), content)
+
+            def add(name: str, stream: IO[bytes], size: int) -> None:
+                with packed.open(_zip_entry(name, size), "w") as target:
+                    shutil.copyfileobj(stream, target, PIECE)
+
+            yield add
     elif out.name.endswith((".tar.gz", ".tgz")):
         with (
             temporary.open("wb") as raw,
             gzip.GzipFile("", "wb", compresslevel=9, fileobj=raw, mtime=0) as squeezed,
             tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
-            yield lambda name, content: tar.addfile(_tar_entry(name, content), io.BytesIO(content))
+            yield lambda name, stream, size: tar.addfile(_tar_entry(name, size), stream)
     else:
         raise RequestError(f"--out {out}: unknown ending; use .zip or .tar.gz")
 
 
-def _zip_entry(name: str) -> zipfile.ZipInfo:
+def _zip_entry(name: str, size: int) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o100644 << 16
+    entry.file_size = size
     return entry
 
 
-def _tar_entry(name: str, content: bytes) -> tarfile.TarInfo:
+def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(content), 0o644
+    entry.size, entry.mode = size, 0o644
     return entry
-
-
-def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file of an archive with its content, in the order in which they were packed."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                for entry in packed.infolist():
-                    yield entry.filename, packed.read(entry)
-        else:
-            with tarfile.open(path, "r:gz") as tar:
-                for member in tar:
-                    stream = tar.extractfile(member)
-                    yield member.name, b"" if stream is None else stream.read()
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RequestError(f"{path}: damaged, or neither .zip nor .tar.gz: {error}") from error
-    except FileNotFoundError as error:
-        raise RequestError(f"{path}: no such file") from error
 
 
 if __name__ == "__main__":

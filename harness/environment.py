@@ -36,14 +36,8 @@ MOST_PATCH_BYTES = 1 << 20
 SECRETS = ("*.env", ".env*", "*.pem", "*.key", "*secret*", "*credential*", "*password*", "*token*", ".netrc", "*.npmrc")
 """Files whose changes are left out, wherever they lie."""
 
-_IN_TEXT = (
-    # A password in a URL.
-    (re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@"), r"\g<1>***@"),
-    # What GitHub, GitLab, Hugging Face, OpenAI, Slack and AWS hand out.
-    (re.compile(r"\b(gh[opsu]_|github_pat_|glpat-|hf_|sk-|xox[abp]-|AKIA)[\w-]{12,}"), r"\g<1>***"),
-    (re.compile(r"""(?i)((?:token|secret|passw(?:or)?d|api_?key)\w*["']?\s*[:=]\s*["'])[^"'\s]+"""), r"\g<1>***"),
-)
-"""What looks like a secret in the text of other files, and what takes its place."""
+CODE = ("harness", "analysis", "methods", "datasets")
+"""Where a file that git does not know can change what a run does."""
 
 
 def capture() -> dict[str, Any]:
@@ -81,12 +75,14 @@ def uncommitted_changes() -> bytes | None:
         return None
     excluded = [f":(top,exclude,icase,glob)**/{pattern}" for pattern in SECRETS]
     patch = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", ":(top)", *excluded)
-    for pattern, masked in _IN_TEXT:
-        patch = pattern.sub(masked, patch) if patch else patch
-    content = f"{patch}\n".encode() if patch else b""
-    if len(content) > MOST_PATCH_BYTES:
-        content = content[:MOST_PATCH_BYTES] + b"\n(cut off here: the changes are longer)\n"
-    return content or None
+    if not patch:
+        return None
+    from harness.secret_masks import masked
+
+    content = f"{patch}\n".encode()
+    rest = b"\n(cut off here: the changes are longer)\n" if len(content) > MOST_PATCH_BYTES else b""
+    kept, _ = masked(content[:MOST_PATCH_BYTES].decode(errors="replace"), "environment.patch")
+    return kept.encode() + rest
 
 
 def accelerator() -> dict[str, str]:
@@ -144,8 +140,11 @@ def _version(name: str) -> str | None:
 def _commit(folder: Path) -> tuple[str | None, bool | None]:
     if not _is_tracked(folder):
         return None, None
-    status = _git(folder, "status", "--porcelain")
-    return _git(folder, "rev-parse", "HEAD"), None if status is None else bool(status)
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    # An archive or a note in the clone changes nothing; a new file among the code can.
+    places = [f"../{name}" for name in CODE]
+    added = _git(folder, "ls-files", "--others", "--exclude-standard", "--", *places)
+    return _git(folder, "rev-parse", "HEAD"), None if changed is None else bool(changed or added)
 
 
 def _is_tracked(folder: Path) -> bool:

@@ -5,9 +5,13 @@ Beside ``harness.store`` and ``harness.trial_folder`` no other module knows thes
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import RequestError
+from harness.files import NoPlainFileError
 from harness.reading_ahead import each
 from harness.store import RunDirectory
 from harness.trial_folder import determinism_paths, step_choice_paths
@@ -81,12 +85,33 @@ def lease_folders(run: RunDirectory) -> list[Path]:
 
 
 def artefact(run: RunDirectory) -> dict[str, Path]:
-    """What belongs into an archive of the run, by path inside it, sorted; no checkpoint and no model."""
+    """What belongs into an archive of the run, by path inside it, sorted; no checkpoint and no model.
+
+    Raises:
+        RequestError: a link, a pipe or a device is among it, or a name that is no text.
+    """
     inside = ("amendments", "cards", "code", "report", "sources", "splits", "studies")
-    found = [path for path in run.path.iterdir() if path.is_file() and path != run.index_path]
-    # A link leads to what lies beside a user's plugins, such as data.
-    inner = (path for folder in inside for path in (run.path / folder).rglob("*") if not path.is_symlink())
-    found += [path for path in inner if path.is_file()]
-    names = {path.relative_to(run.path): path for path in found if path.suffix not in (".pt", ".safetensors")}
-    hidden = [name for name in names if any(part.startswith(".") or part == "__pycache__" for part in name.parts)]
-    return {name.as_posix(): names[name] for name in sorted(names.keys() - set(hidden))}
+    found = [run.path / entry.name for entry in os.scandir(run.path) if not entry.is_dir(follow_symlinks=False)]
+    for folder in inside:
+        refuse_link(run.path / folder)
+        for place, folders, names in os.walk(run.path / folder):
+            # A copy of the code has links to what lies beside a user's plugins, such as data.
+            found += [Path(place, name) for name in names if not (folder == "code" and Path(place, name).is_symlink())]
+            for name in folders if folder != "code" else ():
+                refuse_link(Path(place, name))
+    packed = {path.relative_to(run.path): path for path in found if path.suffix not in (".pt", ".safetensors")}
+    packed.pop(run.index_path.relative_to(run.path), None)
+    hidden = [name for name in packed if any(part.startswith(".") or part == "__pycache__" for part in name.parts)]
+    kept = {name.as_posix(): packed[name] for name in sorted(packed.keys() - set(hidden))}
+    for name, path in kept.items():
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise NoPlainFileError(path)
+        if any(0xD800 <= ord(sign) <= 0xDFFF for sign in name):
+            raise RequestError(f"{str(path)!r}: its name is no text in UTF-8; rename or remove it")
+    return kept
+
+
+def refuse_link(path: Path) -> None:
+    """Raise NoPlainFileError where a link is in the place of a folder of the run."""
+    if path.is_symlink():
+        raise NoPlainFileError(path, "a link where a folder of the run belongs")

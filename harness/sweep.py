@@ -170,7 +170,6 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
 def _run(
     arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console, loading: Loading | None
 ) -> int:
-    from harness.environment import capture, uncommitted_changes
     from harness.planning import plan_run
     from harness.plugins import Catalogue
     from harness.reporting import refresh_report
@@ -206,7 +205,7 @@ def _run(
         if workers is not None:
             workers.stop(console.print)
         raise
-    run.write_environment(capture(), uncommitted_changes())
+    _record_environment(run)
     scheduler = Scheduler.of(run, spec, studies, index=index)
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False, markup=False)
     if not scheduler.complete():
@@ -220,6 +219,17 @@ def _run(
     page = refresh_report(run)
     print(page)
     return _verdict(studies, scheduler, console)
+
+
+def _record_environment(run: RunDirectory) -> None:
+    """That of the first launch; looking for changes, and for secrets in them, takes its time."""
+    from harness.environment import capture, uncommitted_changes
+    from harness.files import TornFileError
+
+    try:
+        run.environment()
+    except (FileNotFoundError, TornFileError):
+        run.write_environment(capture(), uncommitted_changes())
 
 
 def _slurm(

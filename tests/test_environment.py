@@ -45,6 +45,14 @@ def test_changes_are_noted_and_secrets_are_not(tmp_path: Path, monkeypatch: pyte
     module = repository(tmp_path)
     assert module.uncommitted_changes() is None and module.capture()["dirty"] is False
 
+    # A file that git does not know counts where it can change what runs.
+    (tmp_path / "demo.zip").write_bytes(b"archive")
+    assert module.capture()["dirty"] is False
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "mine.py").write_text("RATE = 1\n")
+    assert module.capture()["dirty"] is True
+    (tmp_path / "methods" / "mine.py").unlink()
+
     (tmp_path / "method.py").write_text(
         "RATE = 2\n"
         'origin = "https://me:hunter2@example.org/x.git"\n'
