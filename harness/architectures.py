@@ -13,10 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbones import IMAGENET, TIMM, Normalisation
-from harness.errors import RequestError, one_line, suggestion
+from harness.errors import RequestError, is_close, one_line, shortened, suggestion
 from harness.small_resnet import SmallResNet
 
 SMALL = "resnet20"
+
+READ_FILES = (
+    "of files only those are read that this program has written, `model.safetensors` of a trial "
+    "(`python -m harness.trial --save-model`)"
+)
+"""What is said of a file that cannot be read."""
+
+
+_FILES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar", ".npz", ".h5", ".onnx", ".safetensors", ".gz", ".zip")
 
 
 class Extractor(NamedTuple):
@@ -34,6 +43,8 @@ def check_names(name: str, weights: str | None) -> None:
     Raises:
         RequestError: there is no such model, or no such weights of it.
     """
+    if weights is not None and _is_file(weights):
+        raise RequestError(f"backbone.weights: {shortened(weights)}: {READ_FILES}")
     if name == SMALL:
         if weights is not None:
             raise RequestError(f"backbone.weights: there are none published for {SMALL}; leave them out or name a file")
@@ -74,12 +85,18 @@ def _build_torchvision(name: str, weights: str | None) -> Extractor:
     return Extractor(network, _strip_classifier(network, name), normalisation)
 
 
+def _is_file(weights: str) -> bool:
+    """Whether what should be a name is meant as a file: no name of published weights has such an ending or a slash."""
+    return "/" in weights or Path(weights).suffix.lower() in _FILES
+
+
 def _weights_member(name: str, weights: str | None) -> Any:
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
-        raise RequestError(f"backbone.name: no model {name!r}{suggestion(name, [*known, SMALL])}")
+        remedy = "; timm's are written timm:NAME" if "." in name else suggestion(name, [*known, SMALL])
+        raise RequestError(f"backbone.name: no model {shortened(name)!r}{remedy}")
     if weights is None:
         return None
     members = dict(models.get_model_weights(name).__members__)
@@ -125,35 +142,47 @@ def _strip_classifier(network: nn.Module, name: str) -> int:
 
 
 def _build_timm(name: str, weights: str | None) -> Extractor:
-    full = _timm_name(name, weights)
+    full, pretrained = _timm_name(name, weights)
     import timm
 
     try:
-        network = timm.create_model(full, pretrained=weights is not None, num_classes=0)
+        network: Any = timm.create_model(full, pretrained=pretrained, num_classes=0)
     except (OSError, RuntimeError) as error:
         raise RequestError(f"backbone: timm cannot build {full} ({one_line(str(error))[:200]})") from error
     features = int(getattr(network, "head_hidden_size", network.num_features))
     preset = network.pretrained_cfg
-    return Extractor(
-        network, features, IMAGENET if weights is None else normalisation_of(preset["mean"], preset["std"])
-    )
+    return Extractor(network, features, normalisation_of(preset["mean"], preset["std"]) if pretrained else IMAGENET)
 
 
-def _timm_name(name: str, weights: str | None) -> str:
-    plain = name.removeprefix(TIMM)
+def split_timm(name: str) -> tuple[str, str | None]:
+    """A network of timm without its weights, and these: timm writes both as one name, ``timm:resnet50.a1_in1k``."""
+    plain, dot, tag = name.partition(".")
+    return plain, tag if dot else None
+
+
+def _timm_name(name: str, weights: str | None) -> tuple[str, bool]:
+    """What timm calls a network, and whether it is pretrained."""
+    shown, plain = shortened(name), name.removeprefix(TIMM)
+    if not plain or ":" in plain or "/" in plain:
+        raise RequestError(f"backbone.name: {shown}: give the name of one of timm's own models, such as timm:resnet50")
     try:
         import timm
     except ImportError as error:
-        raise RequestError(f"backbone.name: {name} needs timm; pip install 'gpaf-bench[timm]'") from error
+        raise RequestError(f"backbone.name: {shown} needs timm; pip install 'gpaf-bench[timm]'") from error
+    plain, tag = split_timm(plain)
     known = timm.list_models()
     if plain not in known:
-        raise RequestError(f"backbone.name: timm has no model {plain!r}{suggestion(plain, known)}")
-    if weights is None:
-        return plain
+        close = suggestion(plain, known) if is_close(plain, known) else "; timm.list_models() lists them"
+        raise RequestError(f"backbone.name: timm has no model {shortened(plain)!r}{close}")
+    if tag is not None and weights not in (None, tag):
+        raise RequestError(f"backbone.weights: {shown} names weights itself; leave out {weights!r} or '.{tag}'")
+    wanted = tag if weights is None else weights
+    if wanted is None:
+        return plain, False
     tags = [entry.partition(".")[2] for entry in timm.list_pretrained(f"{plain}.*")]
-    if weights not in tags:
-        raise RequestError(f"backbone.weights: {name} has no {weights!r}{suggestion(weights, tags)}")
-    return f"{plain}.{weights}"
+    if wanted not in tags:
+        raise RequestError(f"backbone.weights: {TIMM}{plain} has no {shortened(wanted)!r}{suggestion(wanted, tags)}")
+    return f"{plain}.{wanted}", True
 
 
 def normalisation_of(mean: Iterable[float], std: Iterable[float]) -> Normalisation:

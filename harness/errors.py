@@ -58,6 +58,11 @@ def suggestion(word: str, known: Any) -> str:
     return f"; known: {listed}" if names else ""
 
 
+def is_close(word: str, known: Any) -> bool:
+    """Whether one of the names is close enough to be suggested."""
+    return len(word) <= _LONGEST_WORD and bool(get_close_matches(word, [str(name) for name in known], n=1))
+
+
 def one_line(text: str) -> str:
     """The text with every run of white space folded to one space, and what a terminal would obey as its escape."""
     return printable(" ".join(text.split()))

@@ -33,6 +33,7 @@ from harness.spec_forms import (
     Section,
     Seed,
     Seeds,
+    as_we_spell_it,
     by_kind,
     dataset_entry,
     entries,
@@ -187,7 +188,10 @@ class SourceSpec(Section):
 class BackboneSpec(Section):
     """The network that every method starts from."""
 
-    name: Name = Field(description="A torchvision model, `resnet20`, or `timm:NAME`.", examples=["resnet50"])
+    name: Name = Field(
+        description="A torchvision model, `resnet20`, `timm:NAME`, or `timm:NAME.WEIGHTS` as timm writes it.",
+        examples=["resnet50"],
+    )
     weights: (
         Annotated[
             Annotated[Name, Tag("<name>")] | Annotated[SourceSpec, Tag("<source>")],
@@ -198,6 +202,11 @@ class BackboneSpec(Section):
         None,
         description="A weights enum member, a .safetensors file, a training to do first, or null for random.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _timms_own_spelling(cls, given: Any) -> Any:
+        return as_we_spell_it(given)
 
 
 class MethodSpec(Section):

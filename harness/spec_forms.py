@@ -149,7 +149,22 @@ def method_entry(label: str, entry: Any, backbone: Mapping[str, Any] | None) -> 
     spelled = _spelled_out(label, entry, "method", "hyperparameters", ("backbone",))
     if not isinstance(spelled, dict) or not isinstance(spelled.get("backbone"), Mapping):
         return spelled
-    return {**spelled, "backbone": None if backbone is None else {**backbone, **spelled["backbone"]}}
+    own = as_we_spell_it(spelled["backbone"])
+    return {**spelled, "backbone": None if backbone is None else {**backbone, **own}}
+
+
+def as_we_spell_it(backbone: Any) -> Any:
+    """A backbone as a file has it: ``timm:resnet50.a1_in1k`` is the network ``timm:resnet50`` with those weights."""
+    if not isinstance(backbone, Mapping) or not str(backbone.get("name")).startswith("timm:"):
+        return backbone
+    whole = str(backbone["name"])
+    name, _, weights = whole.partition(".")
+    # A repository's name is refused as a whole, later on.
+    if not weights or "/" in name:
+        return backbone
+    if backbone.get("weights", weights) != weights:
+        raise fault(["weights"], f"the name {whole} says {weights}; leave weights out, or write {name}")
+    return {**backbone, "name": name, "weights": weights}
 
 
 def _spelled_out(label: str | None, entry: Any, plugin: str, rest: str, reserved: tuple[str, ...]) -> Any:

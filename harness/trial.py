@@ -121,7 +121,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     loaded = load_mapping(
         {
             "name": "trial",
-            "backbone": {"name": "resnet18", "weights": None},
+            "backbone": {"name": "resnet18"},
             "datasets": {arguments.dataset: {}},
             "methods": {arguments.method: {}},
             # Small images: an epoch is to take a laptop a minute or two, not a quarter of an hour.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from harness.architectures import normalisation_of
+from harness.architectures import READ_FILES, normalisation_of
 from harness.backbones import Normalisation
 from harness.errors import RequestError
 
@@ -32,7 +32,7 @@ def encode_network(
 
 def missing_file(path: Path) -> RequestError:
     """The error for a path at which there is no file."""
-    return RequestError(f"backbone.weights: no file {path}; write it with save_model or correct the path")
+    return RequestError(f"backbone.weights: no file {path}; correct the path")
 
 
 def load_backbone(backbone: nn.Module, name: str, path: Path) -> Normalisation:
@@ -54,7 +54,7 @@ def load_backbone(backbone: nn.Module, name: str, path: Path) -> Normalisation:
     except (SafetensorError, OSError) as error:
         raise RequestError(f"{path}: not a readable safetensors file ({error}); write it again") from error
     except (KeyError, ValueError, TypeError) as error:
-        raise RequestError(f"{path}: its metadata lack the normalisation; write it with save_model") from error
+        raise RequestError(f"{path}: its metadata lack the normalisation; {READ_FILES}") from error
     written = metadata.get("backbone") or name
     misfit = _misfit(backbone.state_dict(), stored)
     if written != name or misfit:

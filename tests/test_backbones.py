@@ -146,7 +146,9 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, path)
-    assert f"{path}: its metadata lack the normalisation" in refusal("resnet20", path)
+    message = refusal("resnet20", path)
+    assert f"{path}: its metadata lack the normalisation" in message
+    assert "python -m harness.trial --save-model" in message and "save_model" not in message
     metadata = {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
     save_file({**tensors, "backbone.extra": torch.zeros(1)}, path, metadata)
     assert "1 tensors have no place, the first is extra" in refusal("resnet20", path)
@@ -166,6 +168,11 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ("resnet20", "IMAGENET1K_V1", "there are none published for resnet20"),
         ("squeezenet1_1", None, "squeezenet1_1 does not end in one linear classifier"),
         ("resnet50", "absent.safetensors", "no file absent.safetensors"),
+        ("resnet50", "net.pt", "backbone.weights: net.pt: of files only those are read that this program has written"),
+        ("resnet50", "pretrained/NET.PTH", "of files only those are read that this program has written"),
+        ("timm:resnet50", "net.bin", "of files only those are read that this program has written"),
+        ("resnet20", "net.ckpt", "of files only those are read that this program has written"),
+        ("resnet50.a1_in1k", None, "backbone.name: no model 'resnet50.a1_in1k'; timm's are written timm:NAME"),
     ],
 )
 def test_wrong_names_are_refused_before_anything_is_downloaded(
@@ -244,6 +251,35 @@ def test_timm_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     assert "timm:resnet50 needs timm; pip install 'gpaf-bench[timm]'" in refusal("timm:resnet50", None)
 
 
+@pytest.mark.parametrize(
+    "name", ["hf_hub:timm/resnet50.a1_in1k", "hf-hub:me/net", "local-dir:/net", "me/net", "", "x" * 30_000 + ":"]
+)
+def test_what_is_no_name_of_timms_gets_a_short_line(name: str) -> None:
+    message = refusal(f"timm:{name}", None)
+    assert "give the name of one of timm's own models, such as timm:resnet50" in message and len(message) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "expected"),
+    [
+        ("timm:resnt50", None, "timm has no model 'resnt50'; did you mean 'resnet50'?"),
+        ("timm:qqqq", None, "timm has no model 'qqqq'; timm.list_models() lists them"),
+        ("timm:resnet50.a1_in1", None, "timm:resnet50 has no 'a1_in1'; did you mean 'a1_in1k'?"),
+        ("timm:resnet50", "a1_in1", "timm:resnet50 has no 'a1_in1'; did you mean 'a1_in1k'?"),
+        ("timm:resnet50.a1_in1k", "a2_in1k", "timm:resnet50.a1_in1k names weights itself; leave out 'a2_in1k' or"),
+    ],
+)
+def test_names_of_timm_are_checked_without_a_download(name: str, weights: str | None, expected: str, hub: Path) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(RequestError) as caught:
+        check_backbone(name, weights)
+    assert expected in str(caught.value) and len(str(caught.value)) < 200
+    check_backbone("timm:resnet50.a1_in1k", None)
+    check_backbone("timm:resnet50.a1_in1k", "a1_in1k")
+    check_backbone("timm:resnet50", "a1_in1k")
+    assert not list(hub.iterdir())
+
+
 def test_timm_networks_by_name_and_tag(monkeypatch: pytest.MonkeyPatch) -> None:
     # A stand-in with timm's registry functions, so that the test does not need the package.
     asked: list[tuple[str, bool, int]] = []
@@ -267,7 +303,8 @@ def test_timm_networks_by_name_and_tag(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.head.in_features == 6
     assert normalisation == Normalisation((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     assert build_model("timm:tiny", None, 3, seed=0)[1] == IMAGENET
-    assert asked == [("tiny.in1k", True, 0), ("tiny", False, 0)]
+    assert build_model("timm:tiny.in1k", None, 3, seed=0)[1] == normalisation
+    assert asked == [("tiny.in1k", True, 0), ("tiny", False, 0), ("tiny.in1k", True, 0)]
     assert "timm has no model 'tinny'; did you mean 'tiny'?" in refusal("timm:tinny", None)
     assert "timm:tiny has no 'in1l'; did you mean 'in1k'?" in refusal("timm:tiny", "in1l")
     assert "timm cannot build offline.in1k (no route to host)" in refusal("timm:offline", "in1k")
