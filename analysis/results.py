@@ -32,7 +32,9 @@ The document is an object with these members; a number that does not exist is nu
     ``slots_declared``, ``known_before`` (slots of an earlier run), ``slots``, ``trials``, ``failed``, ``pruned``,
     ``steps``, ``attempts``,
     ``attempts_without_result``, ``interrupted``, ``died``, ``lost_seconds``, ``epochs``, ``seconds``
-    (stage → device-seconds).
+    (stage → device-seconds), ``confirmed`` (confirm trials with a result).
+``set_aside``
+    a list, the same for each study that was set aside, with the name of its folder under ``study``.
 ``failures``
     a list, one object a failed trial: ``trial``, ``dataset``, ``method``, ``stage``, ``cause``,
     ``message``, ``attempts``.
@@ -65,6 +67,7 @@ def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
         "scores": [_score(study, score) for study in summary.studies for score in study.scores.values()],
         "studies": [*(_study(study, summary) for study in summary.studies), *absent],
         "ledger": [asdict(spent) for spent in summary.ledger],
+        "set_aside": [{"study": name, **asdict(spent)} for name, spent in summary.set_aside.items()],
         "failures": list(summary.failures),
         "datasets": summary.cards,
         "spec": summary.spec,

@@ -3,6 +3,9 @@
 The declaration is what a comparison may be held to: hypotheses, primary metric, control, family, correction, margin,
 level, seeds, looks, methods × datasets, search spaces and budgets. A later sweep file may differ from it; the run goes
 on, the difference is recorded with its time, and the report calls what rests on it exploratory.
+
+The code of methods and the content of datasets are on record with it. Both may change as long as no test result exists.
+A change made afterwards may have been made because of such a result, and taking it back does not undo that.
 """
 
 from __future__ import annotations
@@ -75,6 +78,8 @@ class Locked:
 
 def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
     """What a specification declares, as plain data."""
+    from harness.studies import PROTOCOL
+
     search = spec.search.declared()
     confirm = spec.confirm.model_dump(mode="json")
     spaces = {study.label: to_json(study.space) for study in studies}
@@ -98,12 +103,17 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
         "datasets": {label: entry.model_dump(mode="json") for label, entry in spec.datasets.items()},
         "methods": {label: {**entry, "space": spaces[label]} for label, entry in methods.items()},
         "slots": {study.name: study.slots for study in studies},
+        "code": {
+            "protocol": {"harness": PROTOCOL},
+            "method": {study.label: study.method.code for study in studies},
+            "dataset": {study.dataset.label: canonical_hash(study.dataset.identity()) for study in studies},
+        },
     }
     result: dict[str, Any] = json.loads(json.dumps(declared))
     return result
 
 
-def lock(run: RunDirectory, declared: Mapping[str, Any]) -> None:
+def declare(run: RunDirectory, declared: Mapping[str, Any]) -> None:
     """Lock a declaration at the first launch; record a later one that differs from the last. Holds no lock itself."""
     first = run.declaration()
     if first is None:
@@ -135,12 +145,36 @@ def locked(run: RunDirectory) -> Locked | None:
                 break
             since = amendment
         changes.append(Change(deviation, float(since["time"]), int(since["confirmed"])))
+    changes += _code_changes([first, *amendments])
     return Locked(float(first["time"]), int(first["confirmed"]), declared, tuple(changes))
 
 
 def deviations(declared: Mapping[str, Any], now: Mapping[str, Any]) -> list[Deviation]:
     """In what a later declaration differs from the locked one, and which comparisons that reaches."""
     return list(_deviations(declared, now))
+
+
+def _code_changes(recorded: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
+    """Each change of code or data on record, those too that were taken back.
+
+    Args:
+        recorded: the declaration and its amendments, oldest first; those from before code was recorded have none.
+    """
+    known: dict[tuple[Reach, str], str] = {}
+    said: dict[Reach, str] = {
+        "method": "the code of the method {} was changed",
+        "dataset": "the images, labels or sides of the dataset {} were changed",
+        "run": "the training protocol of the {} was changed",
+    }
+    parts: tuple[tuple[Reach, str], ...] = (("run", "protocol"), ("dataset", "dataset"), ("method", "method"))
+    for record in recorded:
+        seen = int(record["confirmed"])
+        for reach, part in parts:
+            for label, content in record["declared"].get("code", {}).get(part, {}).items():
+                if known.get((reach, label), content) != content:
+                    what = said[reach].format(label)
+                    yield Change(Deviation(what, reach if seen else "none", label), float(record["time"]), seen)
+                known[reach, label] = content
 
 
 def _deviations(declared: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Deviation]:
@@ -183,5 +217,7 @@ def _of_seeds(declared: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[D
 
 
 def _stamp(run: RunDirectory) -> dict[str, Any]:
-    confirmed = sum(trial.finished for study in run.studies() for trial in study.trials("confirm"))
+    # Whoever has set a study aside has seen its test results all the same.
+    studies = (*run.studies(), *run.studies_set_aside())
+    confirmed = sum(trial.finished for study in studies for trial in study.trials("confirm"))
     return {"time": time.time(), "confirmed": confirmed}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from pathlib import Path
 
 from harness.files import write_atomic
 from harness.identity import canonical_hash
 from harness.lease import hold
 from harness.reading_ahead import each
+from harness.result_index import ResultIndex
+from harness.run_files import card_pictures, documents
 from harness.run_reading import Seen
 from harness.store import RunDirectory
+from harness.trial_folder import result_digest
 
-NOTHING = Seen({}, ())
+NOTHING = Seen({}, {})
 
 
 def refresh_report(run: RunDirectory) -> Path:
@@ -47,27 +52,45 @@ def report_is_current(run: RunDirectory, seen: Seen = NOTHING) -> bool:
 
 
 def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
-    """Changes with the results of a run, and with the program that shows them.
+    """Changes with the content of all that a report of the run shows, and with the program that shows it.
 
     Args:
         run: the run directory.
         seen: what need not be looked at again.
     """
-    import analysis
-
-    trials = list(run.trials(listed=seen.listed))
-    unknown = [trial for trial in trials if str(trial.path) not in seen.finished]
-    found = zip(unknown, each(lambda trial: trial.finished, unknown), strict=True)
-    ended = {*seen.finished, *(str(trial.path) for trial, is_finished in found if is_finished)}
+    trials = [*run.trials(listed=seen.listed), *run.trials_set_aside()]
     # Not by ``relative_to``, which would take longer than all the rest.
     start = len(str(run.path)) + 1
-    names = [(path[start:], path in ended) for path in (str(trial.path) for trial in trials)]
-    sources = sorted(Path(analysis.__file__).parent.rglob("*.*"))
+    paths = [str(trial.path) for trial in trials]
+    unknown = [trial for trial, path in zip(trials, paths, strict=True) if path not in seen.digests]
+    contents = ResultIndex(run).contents_seen(unknown) if unknown else []
+    found = {
+        str(trial.path): None if content is None else result_digest(content)
+        for trial, content in zip(unknown, contents, strict=True)
+    }
+    results = {path[start:]: seen.digests.get(path) or found[path] for path in paths}
+    read = [document.path for document in documents(run)] + card_pictures(run)
     return canonical_hash(
         {
-            "spec": run.spec(),
-            "finished": [name for name, is_finished in names if is_finished],
-            "started": [name for name, is_finished in names if not is_finished],
-            "program": [[path.name, path.stat().st_mtime_ns] for path in sources if "__pycache__" not in path.parts],
+            "results": results,
+            "documents": dict(zip((str(path)[start:] for path in read), each(_digest, read), strict=True)),
+            "program": _program(),
         }
     )
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+@functools.cache
+def _program() -> str:
+    """What shows the results, by its content: the time stamps of a copy may be those of another version."""
+    import analysis
+
+    folder = Path(analysis.__file__).parent
+    sources = sorted(path for path in folder.rglob("*.*") if "__pycache__" not in path.parts)
+    return canonical_hash([[path.relative_to(folder).as_posix(), _digest(path)] for path in sources])

@@ -90,7 +90,7 @@ def artefact(run: RunDirectory) -> dict[str, Path]:
     Raises:
         RequestError: a link, a pipe or a device is among it, or a name that is no text.
     """
-    inside = ("amendments", "cards", "code", "report", "sources", "splits", "studies")
+    inside = ("amendments", "cards", "code", "report", "sources", "splits", "stale", "studies")
     found = [run.path / entry.name for entry in os.scandir(run.path) if not entry.is_dir(follow_symlinks=False)]
     for folder in inside:
         refuse_link(run.path / folder)

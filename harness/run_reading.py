@@ -6,7 +6,7 @@ What was once seen finished is not read again.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,7 @@ from harness.lease import server_now
 from harness.reading_ahead import each
 from harness.result_index import ResultIndex
 from harness.run_overview import RunOverview, StudyOverview
-from harness.store import RunDirectory, StudyFolder, TrialFolder, search_name
+from harness.store import PlanToken, RunDirectory, StudyFolder, TrialFolder, search_name
 from harness.trial_reading import Finished, Tally, Trials
 
 
@@ -99,6 +99,10 @@ class StudyReader:
             ledger=tally.ledger(others, slots, slots_begun, (description.get("prior") or {}).get("observations", 0)),
         )
 
+    def digests(self) -> dict[str, str]:
+        """The digest of each result that was read, by the folder of the trial."""
+        return self._trials.digests()
+
     def _known_trials(self) -> Trials:
         """What is known of the study's trials."""
         place = self.folder.path.stat().st_ino
@@ -156,8 +160,8 @@ class Seen:
 
     listed: Mapping[str, Sequence[TrialFolder]]
     """Trials that have begun, by the name of the study."""
-    finished: Collection[str]
-    """Folders of trials whose results were there."""
+    digests: Mapping[str, str]
+    """Of the results that were there, by the folder of the trial (``trial_folder.result_digest``)."""
 
 
 class RunReader:
@@ -173,7 +177,7 @@ class RunReader:
         self._sources: dict[str, Trials] = {}
         self._elsewhere: dict[Path, float] = {}
         self._index: ResultIndex | None = None
-        self._just_read: set[str] = set()
+        self._plan: PlanToken | None = None
 
     def read(self, now: float) -> RunOverview:
         """How the run stands.
@@ -184,6 +188,10 @@ class RunReader:
         Raises:
             RequestError: no sweep was begun there, or what says what it is cannot be read.
         """
+        plan = self._run.plan()
+        if plan != self._plan:
+            # Trials may have been set aside, after which others take their places.
+            self._studies, self._sources, self._elsewhere, self._plan = {}, {}, {}, plan
         spec = self._run.spec()
         repeat = bool(spec["confirm"]["repeat"])
         labels = [(label, f"{label}@{dataset}") for dataset in spec["datasets"] for label in spec["methods"]]
@@ -219,7 +227,8 @@ class RunReader:
 
     def seen(self) -> Seen:
         """What the last ``read`` has seen."""
-        return Seen({reader.folder.name: reader.listed for reader in self._studies.values()}, self._just_read)
+        digests = {path: digest for reader in self._studies.values() for path, digest in reader.digests().items()}
+        return Seen({reader.folder.name: reader.listed for reader in self._studies.values()}, digests)
 
     def _read_ahead(self, readers: Sequence[StudyReader], now: float) -> None:
         """All studies at once: the trials of one are too few to keep a slow file server busy."""
@@ -230,7 +239,6 @@ class RunReader:
         found = [(*one, content) for one, content in zip(waiting, contents, strict=True) if content is not None]
         # Old results do not say what they cost, so that leases have to be read.
         each(lambda one: one[0].take(one[1], one[3], one[2]), found)
-        self._just_read = {str(trial.path) for _, trial, _, _ in found}
         self._index.save()
 
     def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:

@@ -13,6 +13,7 @@ from harness.lease import LeaseView
 from harness.run_overview import Failure, Ledger, RunningTrial
 from harness.spent import Spent, recorded, spent
 from harness.store import TrialFolder
+from harness.trial_folder import result_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Finished:
     """Ended by the search at a rung."""
     span: tuple[float, float] | None
     """When its last attempt began and ended, seconds since the epoch."""
+    digest: str | None
+    """Of the file of the result, as ``result_digest`` has it; None where only its content was at hand."""
 
 
 @dataclass
@@ -81,7 +84,11 @@ class Trials:
         found = self._finished.get(key)
         if found is None:
             try:
-                found = self._remembered(trial, self._read.get(key) or trial.result(), metric)
+                if key in self._read:
+                    found = self._remembered(trial, self._read[key], metric, None)
+                else:
+                    _, content = trial.read_result()
+                    found = self._remembered(trial, trial.result_in(content), metric, result_digest(content))
             except FileNotFoundError:
                 return None
             except TornFileError as error:
@@ -93,7 +100,12 @@ class Trials:
     def take(self, trial: TrialFolder, content: bytes, metric: str) -> None:
         """Read the result of a trial from what its file holds; ``result`` says so where it is not readable."""
         with suppress(TornFileError):
-            self._finished[str(trial.path)] = self._remembered(trial, trial.result_in(content), metric)
+            result, digest = trial.result_in(content), result_digest(content)
+            self._finished[str(trial.path)] = self._remembered(trial, result, metric, digest)
+
+    def digests(self) -> dict[str, str]:
+        """The digest of each result that was read here, by the path of the trial's folder."""
+        return {path: found.digest for path, found in self._finished.items() if found.digest is not None}
 
     def tally(self, trials: Iterable[TrialFolder], metric: str, epochs: int | None, now: float) -> Tally:
         """Sums over trials whose folders exist."""
@@ -138,7 +150,7 @@ class Trials:
             )
         )  # fmt: skip
 
-    def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str) -> Finished:
+    def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str, digest: str | None) -> Finished:
         time = result.get("time") or {}
         # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
         seconds = max((float(time[key]) for key in ("attempt_seconds", "train_seconds") if key in time), default=None)
@@ -151,4 +163,4 @@ class Trials:
             failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
         span = (float(time["started"]), float(time["ended"])) if {"started", "ended"} <= time.keys() else None
         steps = int(result.get("steps") or 0)
-        return Finished(failure, score, seconds, used, steps, result["status"] == "pruned", span)
+        return Finished(failure, score, seconds, used, steps, result["status"] == "pruned", span, digest)

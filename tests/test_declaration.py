@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from tiny import tiny_sweep
+from tiny import ROOT, run_inline, tiny_sweep
 
-from harness.declaration import Deviation, deviations, locked
+from harness.declaration import Deviation, _code_changes, deviations, locked
 from harness.planning import plan_run
 from harness.plugins import discover
 from harness.spec_loading import load_sweep
@@ -90,3 +91,58 @@ def test_seeds_may_grow_to_a_planned_look() -> None:
         ("search.metric: auc → nll, which the report does not follow", "run"),
         ("train.epochs: added (3)", "run"),
     ]
+
+
+def record(time: float, confirmed: int, **code: str) -> dict[str, Any]:
+    return {"time": time, "confirmed": confirmed, "declared": {"code": {"method": code}}}
+
+
+def test_code_may_change_until_a_test_result_exists_and_taking_it_back_changes_nothing() -> None:
+    run = [record(0, 0, gpaf="a"), record(1, 0, gpaf="b"), record(2, 6, gpaf="c"), record(3, 7, gpaf="b")]
+    found = [(change.deviation.reach, change.deviation.label, change.time) for change in _code_changes(run)]
+    assert found == [("none", "gpaf", 1.0), ("method", "gpaf", 2.0), ("method", "gpaf", 3.0)]
+
+
+def test_a_method_that_was_away_comes_back_as_what_it_was_or_was_changed() -> None:
+    gone = record(1, 5, other="x")
+    assert not list(_code_changes([record(0, 0, gpaf="a"), gone, record(2, 5, gpaf="a")]))
+    (change,) = _code_changes([record(0, 0, gpaf="a"), gone, record(2, 5, gpaf="b")])
+    assert change.deviation.what == "the code of the method gpaf was changed" and change.deviation.reach == "method"
+
+
+def test_records_from_before_code_was_recorded_accuse_nobody() -> None:
+    old = {"time": 0.0, "confirmed": 0, "declared": {}}
+    assert not list(_code_changes([old, record(1, 5, gpaf="a")]))
+
+
+def test_an_edit_after_test_results_is_an_amendment_and_what_was_set_aside_counts(
+    tmp_path: Path, shared_cache: Path
+) -> None:
+    """The history of a method: its set-aside trainings are in the ledger, and its comparisons are exploratory."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    source = (ROOT / "methods" / "linear_probe.py").read_text().replace('name = "linear_probe"', 'name = "mine"')
+    (plugins / "mine.py").write_text(source)
+    small: dict[str, Any] = {"search": {"trials": 1}, "train": {"epochs": 1, "batch_size": 64, "image_size": 8}}
+    file = tiny_sweep(
+        tmp_path, methods=["mine", "linear_probe"], plugins=["plugins"],
+        confirm={"seeds": 2, "control": "linear_probe"}, **small,
+    )  # fmt: skip
+    run = RunDirectory(tmp_path / "run")
+    run_inline(file, run.path, shared_cache)
+    before = (run.path / "report" / "report.md").read_text()
+    (plugins / "mine.py").write_text(source + "\nAFTERTHOUGHT = 1\n")
+    rerun = run_inline(file, run.path, shared_cache, "--stale", "rerun")
+    after = (run.path / "report" / "report.md").read_text()
+    assert "set aside as stale" in rerun.stderr and after != before
+    found = locked(run)
+    assert found is not None
+    (change,) = found.changes
+    assert change.deviation == Deviation("the code of the method mine was changed", "method", "mine")
+    assert change.confirmed == 4, "the test results of the trials that were set aside have been seen"
+    assert "comparisons with mine are exploratory" in after
+    assert "3 trials of mine" in after and "2 of them had test results" in after and "mine, set aside 1" in after
+    results = json.loads((run.path / "report" / "results.json").read_text())
+    (aside,) = results["set_aside"]
+    assert (aside["study"], aside["trials"], aside["confirmed"]) == ("mine@small.1", 3, 2)
+    assert sum(aside["seconds"].values()) > 0

@@ -95,3 +95,35 @@ def test_a_writer_that_was_succeeded_in_its_sleep_leaves_no_older_report_behind(
     refresh_report(run)
     assert written == [written[0], written[0] + 2]
     assert report_is_current(run)
+
+
+def test_results_of_the_same_names_and_times_are_other_results(run: RunDirectory) -> None:
+    """Fault F1: the old report stayed after all trials had run again, because only their names were looked at."""
+    trial = next(iter(run.trials()))
+    times = trial.result_path.stat()
+    content = trial.result_path.read_text()
+    changed = content.replace('"epochs": 1', '"epochs": 2')
+    assert changed != content and len(changed) == len(content)
+    trial.result_path.write_text(changed)
+    os.utime(trial.result_path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not report_is_current(run) and not ended(run)
+    trial.result_path.write_text(content)
+    assert report_is_current(run)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "environment.json", "cards/*.json", "studies/*/study.json", "splits/*"])
+def test_a_report_shows_more_than_results(run: RunDirectory, name: str) -> None:
+    (path,) = run.path.glob(name)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"}", b" }", 1))
+    assert not report_is_current(run)
+    path.write_bytes(content)
+    assert report_is_current(run)
+
+
+def test_a_study_that_was_set_aside_changes_the_report(run: RunDirectory) -> None:
+    (study,) = run.studies()
+    aside = run.set_study_aside(study)
+    assert not report_is_current(run)
+    aside.rename(study.path)
+    assert report_is_current(run)

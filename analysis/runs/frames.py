@@ -96,7 +96,7 @@ def read(run: RunDirectory, pool: Pool = HERE) -> Records:
         TornFileError: a file of the run directory is not readable.
         RequestError: the curve of a trial without a result is not readable.
     """
-    parts = [pool.submit(_of_study, run, study) for study in run.studies()]
+    parts = [pool.submit(read_study, run, study) for study in run.studies()]
     return _joined([_records(run, run.sources(), "source", {}, None), *(part() for part in parts)])
 
 
@@ -156,7 +156,12 @@ def declared(run: RunDirectory) -> int:
     return sum(int(one["search_slots"]) * len(one["search_seeds"]) + len(one["confirm_seeds"]) for one in described)
 
 
-def _of_study(run: RunDirectory, study: StudyFolder) -> Records:
+def read_study(run: RunDirectory, study: StudyFolder) -> Records:
+    """Read every trial folder of one study.
+
+    Raises:
+        RequestError: as for ``read``.
+    """
     description, chosen = study.description(), study.chosen()
     stages = {
         "search": study.trials("search"), "again": study.reevaluations(), "confirm": study.trials("confirm"),

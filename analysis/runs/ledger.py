@@ -37,6 +37,8 @@ class Spent:
     seconds: dict[str, float]
     """Stage → device-seconds; ``again`` are the best slots on a further tuning seed, ``repeat`` confirm trials run
     again with the same seed, ``other`` those outside the comparison."""
+    confirmed: int = 0
+    """Confirm trials with a result, whatever they confirmed: each of them opened the test split."""
 
 
 def ledger(
@@ -85,4 +87,5 @@ def _spent(
         lost_seconds=float(tried["lost_seconds"].sum()),
         epochs=int(own["epochs"].sum()),
         seconds=dict(sorted(seconds.iter_rows())),
+        confirmed=own.filter(pl.col("stage").is_in(["confirm", "other"]) & (pl.col("status") != "unfinished")).height,
     )

@@ -13,6 +13,7 @@ import polars as pl
 from analysis.comparison.evidence import Predictions
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
+from harness.trial_folder import ReplacedFileError
 
 TOLERANCE = 1e-9
 """By how much the accuracy of stored predictions may differ from the recorded one: rounding of one division."""
@@ -116,6 +117,8 @@ def _read(source: Source, classes: int | None) -> tuple[_Cases, FloatArray]:
         frame = source.read()
     except FileNotFoundError as error:
         raise _Unusable("missing_predictions", "are not in the run directory") from error
+    except ReplacedFileError as error:
+        raise _Unusable("contradicting_predictions", "are not those that the trial's result was made with") from error
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _Unusable("missing_predictions", "cannot be read") from error
     names = [name for name in frame.columns if name.startswith("logit_")]

@@ -121,6 +121,8 @@ class Summary:
     removed: tuple[tuple[str, str], ...]
     """(dataset, method) of studies that the sweep no longer names; only the ledger counts them."""
     ledger: tuple[Spent, ...]
+    set_aside: dict[str, Spent]
+    """What each study used that was set aside (``--stale rerun``, ``--retry-failed``), by the name of its folder."""
     failures: tuple[dict[str, Any], ...]
     """``trial``, ``dataset``, ``method``, ``stage``, ``cause``, ``message``, ``attempts`` of what failed."""
     untimed_attempts: int
@@ -191,6 +193,7 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
         absent=tuple(sorted(wanted - set(folders))),
         removed=tuple(sorted(set(folders) - wanted)),
         ledger=tuple(ledger(trials, attempts, slots, before)),
+        set_aside=_set_aside(run),
         failures=tuple(failed.select("trial", "dataset", "method", "stage", "cause", "message", "attempts").to_dicts()),
         untimed_attempts=attempts["seconds"].null_count(),
         outside=trials.filter((pl.col("stage") == "other") & (pl.col("status") != "unfinished")).height,
@@ -202,6 +205,17 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
 def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, dict[str, Any]]]:
     for folder in run.studies():
         yield folder, folder.description()
+
+
+def _set_aside(run: RunDirectory) -> dict[str, Spent]:
+    found = {}
+    for study in run.studies_set_aside():
+        if study.exists:
+            description = study.description()
+            records = frames.read_study(run, study)
+            slots = {_key(description): int(description["search_slots"])}
+            (found[study.name],) = ledger(records.trials, records.attempts, slots, {})
+    return found
 
 
 def _key(description: Mapping[str, Any]) -> tuple[str, str]:

@@ -53,9 +53,9 @@ def ledger(summary: Summary) -> Table:
 
     warm = any(spent.known_before for spent in summary.ledger)
 
-    def row(spent: Spent) -> tuple[str, ...]:
+    def row(spent: Spent, label: str | None = None) -> tuple[str, ...]:
         return (
-            spent.method or "all",
+            label or spent.method or "all",
             f"{spent.slots} of {spent.slots_declared}" if spent.method is not None else NOT_AVAILABLE,
             *([count(spent.known_before)] if warm else []),
             *map(count, (spent.trials, spent.failed, spent.pruned, spent.steps, spent.attempts)),
@@ -67,6 +67,9 @@ def ledger(summary: Summary) -> Table:
     by_dataset: dict[str, list[tuple[str, ...]]] = {}
     for spent in summary.ledger:
         by_dataset.setdefault(spent.dataset or "Backbones trained first", []).append(row(spent))
+    for name, spent in summary.set_aside.items():
+        number_aside = name.rpartition(".")[2]
+        by_dataset.setdefault(spent.dataset or "", []).append(row(spent, f"{spent.method}, set aside {number_aside}"))
     return Table(
         name="ledger",
         caption="The budget ledger: what each method was given on each dataset, and what became of it.",
@@ -89,7 +92,8 @@ def ledger(summary: Summary) -> Table:
         note="Failed, pruned, killed and repeated work counts in full. Interrupted: attempts that were told to stop "
         "and wrote a checkpoint; died: killed, preempted without notice, or crashed. Device s: the time that "
         "workers held a trial, from the claim to the last sign of life; lost: what dead attempts worked after their "
-        "last checkpoints, told from the times of leases and checkpoints. Steps: of finished trials, each one once."
+        "last checkpoints, told from the times of leases and checkpoints. Steps: of finished trials, each one once. "
+        "Set aside: the trainings of an earlier version of the study, which no score counts."
         + (" Known before: slots of an earlier run that the search began from, counted nowhere else." if warm else ""),
     )
 

@@ -41,6 +41,12 @@ def _general(summary: Summary) -> Iterator[str]:
         yield "The code had uncommitted changes when the run was launched."
     if len(summary.devices) > 1:
         yield f"Times come from {len(summary.devices)} kinds of device and are not comparable as they stand."
+    for name, spent in summary.set_aside.items():
+        yield (
+            f"{spent.dataset}: {_trials(spent.trials)} of {spent.method} with other code, data or settings, or all of "
+            f"which had failed, were set aside ({name}); {spent.confirmed} of them had test results. The ledger counts "
+            "them."
+        )
     for dataset, method in summary.removed:
         yield f"{dataset}: the sweep no longer names {method}; its trainings count in the ledger only."
 

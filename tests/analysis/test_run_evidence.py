@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def test_stored_predictions_give_the_recorded_scores_case_by_case(builder: Build
     made = two_methods(builder, group=3)
     # The order of rows is nobody's promise.
     folder = made.run.study("ours@alpha").confirm_trial("c0ffee", 1001)
-    folder.write_predictions(folder.predictions().sample(fraction=1.0, shuffle=True, seed=1))
+    rewrite(lambda frame: frame.sample(fraction=1.0, shuffle=True, seed=1))(folder)
 
     evidence = evidence_of([made.run])
     values = DatasetValues(evidence, "alpha")
@@ -149,17 +150,32 @@ def remove(folder: TrialFolder) -> None:
     next(folder.path.glob("predictions*")).unlink()
 
 
+def seal(folder: TrialFolder) -> None:
+    """Let the result be one that was made with the files that are there now."""
+    folder.result_path.write_text(json.dumps({**folder.result(), "files": folder.digests()}))
+
+
 def tear(folder: TrialFolder) -> None:
     path = next(folder.path.glob("predictions*"))
     path.write_bytes(path.read_bytes()[:-100])
+    seal(folder)
+
+
+def replace_unsealed(folder: TrialFolder) -> None:
+    folder.write_predictions(folder.predictions().with_columns(logit_2=pl.col("logit_2") * 1.001))
 
 
 def rewrite(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[TrialFolder], None]:
-    return lambda folder: folder.write_predictions(change(folder.predictions()))
+    def rewritten(folder: TrialFolder) -> None:
+        folder.write_predictions(change(folder.predictions()))
+        seal(folder)
+
+    return rewritten
 
 
 FAULTS: dict[str, tuple[Callable[[TrialFolder], None], str, str]] = {
     "missing": (remove, "missing_predictions", "are not in the run directory"),
+    "replaced": (replace_unsealed, "contradicting_predictions", "not those that the trial's result was made with"),
     "torn": (tear, "missing_predictions", "cannot be read"),
     "no column of labels": (rewrite(lambda frame: frame.drop("label")), "missing_predictions", "lack cases, labels"),
     "words for logits": (
