@@ -70,7 +70,7 @@ def work_on(task: Task, training: Callable[[Control], Mapping[str, Any]]) -> Map
     task.lease.note(device="cpu", slurm_job=None)
     with trial_log(task) as log, keep_alive(task.lease):
         log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
-        result = training(Control(stop=threading.Event(), guard=task.lease.check, log=log.info))
+        result = training(Control(stop=threading.Event(), log=log.info))
         task.lease.release("finished")
         log.info("%s", result["status"])
     return result
@@ -234,7 +234,6 @@ def commit(scheduler: Scheduler, task: Task, rng: random.Random) -> None:
 
     def training(control: Control) -> Mapping[str, Any]:
         result = _synthetic_result(task.request, rng)
-        control.guard()
         task.folder.finish(result)
         return result
 

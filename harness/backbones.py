@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.files import write_atomic
+from harness.files import Fence, write_atomic
 from harness.seeds import derive_seed
 
 
@@ -141,18 +141,24 @@ def set_training_mode(model: Model, batch_norm: Literal["frozen", "train"]) -> N
                 module.eval()
 
 
-def save_model(model: Model, path: Path, description: Mapping[str, str]) -> None:
+def save_model(model: Model, path: Path, description: Mapping[str, str], fence: Fence | None = None) -> None:
     """Write backbone and head to a safetensors file that ``build_model`` reads as weights.
 
     Tensors are named ``backbone.…`` and ``head.…``; the metadata hold the backbone's name and normalisation,
     and ``description``. What a method added must have been merged, or the file fits no backbone.
+
+    Args:
+        model: what is written.
+        path: of the file.
+        description: what else it says of itself.
+        fence: as for ``harness.files.write_atomic``.
 
     Raises:
         OSError: with ``filename`` set to ``path``; an older file is then untouched.
     """
     from harness.weights_file import encode_network
 
-    write_atomic(path, encode_network(model.state_dict(), model.name, model.normalisation, description))
+    write_atomic(path, encode_network(model.state_dict(), model.name, model.normalisation, description), fence)
 
 
 def _split_weights(weights: str | Path | None) -> tuple[Path | None, str | None]:

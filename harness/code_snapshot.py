@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,7 +169,7 @@ def _is_whole(code: _Code, copy: Path) -> bool:
 
 def _copy(code: _Code, target: Path) -> None:
     """Make the copy under another name first, so that it appears complete or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         for folder in sorted({(temporary / place).parent for place in (*code.files, *code.links)}):
             folder.mkdir(parents=True, exist_ok=True)

@@ -10,23 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from harness.infrastructure import is_refusal
+
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1
 EXIT_BAD_REQUEST = 2
 EXIT_INTERRUPTED = 130
-
-
-_NO_BUGS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ENAMETOOLONG,
-)
-"""What a file system refuses through no fault of the program."""
 
 
 _LONGEST_WORD = 100
@@ -91,7 +80,7 @@ def run_command(command: Callable[[], int]) -> int:
         _say("interrupted; the same command goes on from here")
         return EXIT_INTERRUPTED
     except OSError as error:
-        if error.errno not in _NO_BUGS:
+        if not is_refusal(error):
             raise
         _say(f"error: {one_line(describe_os_error(error))}")
         return EXIT_BAD_REQUEST

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import RequestError
+from harness.infrastructure import persistently
+
+Fence = Callable[[], None]
+"""Raises where the writer no longer owns what it writes to."""
 
 MOST_BYTES = 256 << 20
 """More memory than one file of a run needs, once read: a stranger's may be made to fill all there is."""
@@ -25,55 +29,86 @@ def encode_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, fence: Fence | None = None) -> None:
     """Replace ``path`` by ``content`` (temporary file, fsync, rename).
 
+    Args:
+        path: of the file.
+        content: all of it.
+        fence: asked when the content is on the disk, right before it gets its name.
+
     Raises:
         OSError: with ``filename`` set to ``path``; the old content is then untouched.
     """
-    write_atomic_by(path, lambda stream: stream.write(content))
+    write_atomic_by(path, lambda stream: stream.write(content), fence)
 
 
-def write_atomic_by(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic_by(path: Path, write: Callable[[BinaryIO], object], fence: Fence | None = None) -> None:
     """Replace ``path`` by what ``write`` writes into a stream, which may be more than memory should hold twice.
 
+    Args:
+        path: of the file.
+        write: called again where a passing error has cut it short.
+        fence: as for ``write_atomic``.
+
     Raises:
         OSError: with ``filename`` set to ``path``; the old content is then untouched.
     """
-    temporary = _write_temporary(path, write)
-    try:
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
-    _sync_folder(path.parent)
+
+    def replace() -> None:
+        temporary = _write_temporary(path, write, fence)
+        try:
+            if fence is not None:
+                fence()
+            temporary.replace(path)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            _name(error, path)
+            raise
+        _sync_folder(path.parent)
+
+    persistently(replace)
 
 
-def write_exclusive(path: Path, content: bytes, sync_name: bool = True) -> bool:
+def write_exclusive(path: Path, content: bytes, sync_name: bool = True, fence: Fence | None = None) -> bool:
     """Create ``path`` with ``content`` unless it exists; tell whether this call created it.
 
     A hard link makes name and content appear together, which an exclusive ``open`` followed by a write does not.
 
     Args:
+        path: of the file.
+        content: all of it.
         sync_name: whether the name outlives a power failure when this returns; else it does from the next durable
             write in the same folder on. The content is on the disk before the name is there, either way.
+        fence: as for ``write_atomic``.
+
+    Raises:
+        OSError: with ``filename`` set to ``path``.
     """
-    if path.exists():
-        return False
-    temporary = _write_temporary(path, lambda stream: stream.write(content))
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    if sync_name:
-        _sync_folder(path.parent)
-    return True
+    made: list[tuple[int, int]] = []
+
+    def create() -> bool:
+        if path.exists():
+            # A file server whose answer was lost is asked again, and then finds what it has made itself.
+            return bool(made) and _number(path) in made
+        temporary = _write_temporary(path, lambda stream: stream.write(content), fence)
+        made.append(_number(temporary))
+        try:
+            if fence is not None:
+                fence()
+            os.link(temporary, path)
+        except FileExistsError:
+            return _number(path) in made
+        except OSError as error:
+            _name(error, path)
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        if sync_name:
+            _sync_folder(path.parent)
+        return True
+
+    return persistently(create)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -104,6 +139,10 @@ def read_with_status(path: str | Path, most: int = MOST_BYTES) -> tuple[os.stat_
         NoPlainFileError: it is not a plain file, or longer than ``most``.
         OSError: it cannot be read.
     """
+    return persistently(lambda: _read_with_status(path, most))
+
+
+def _read_with_status(path: str | Path, most: int) -> tuple[os.stat_result, bytes]:
     # By descriptor, in half the time of a stream, which asks for the place and the kind of the file too.
     descriptor = open_plain(path)
     try:
@@ -198,8 +237,21 @@ class TornFileError(RequestError):
         self.path = path
 
 
-def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+def _number(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Let an error name the file that was meant, not the temporary one."""
+    if isinstance(error, OSError):
+        error.filename = str(path)
+
+
+def _write_temporary(path: Path, write: Callable[[BinaryIO], object], fence: Fence | None) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    if fence is not None and not path.parent.is_dir():
+        fence()  # the folder was moved away, and nobody owns what is not there
     try:
         with temporary.open("wb") as stream:
             write(stream)
@@ -207,8 +259,7 @@ def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
             os.fsync(stream.fileno())
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+        _name(error, path)
         raise
     return temporary
 

@@ -25,7 +25,15 @@ def read_parquet(path: Path) -> pl.DataFrame:
         polars.exceptions.PolarsError: it is no such table, or would take more memory than ``MOST_BYTES``: a file of a
             few kilobytes can announce as many gigabytes.
     """
-    _, content = read_with_status(path)
+    return parse_parquet(read_with_status(path)[1])
+
+
+def parse_parquet(content: bytes) -> pl.DataFrame:
+    """The table that a Parquet file holds.
+
+    Raises:
+        polars.exceptions.PolarsError: as for ``read_parquet``.
+    """
     try:
         size = expanded_bytes(content)
     except ValueError as error:

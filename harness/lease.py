@@ -6,7 +6,10 @@ owner is succeeded by the next number, and the numbers are the record of all att
 
 A lease is dead when its owner released it, when its process is gone (told at once on the same host), when it was not
 renewed for ``EXPIRY_SECONDS``, or when it belongs to an earlier start of the Slurm job that looks at it. An owner that
-was only suspended, or that lives on beside its own second start, notices before each commit that it was succeeded.
+was only suspended, or that lives on beside its own second start, notices before each write that it was succeeded.
+
+Each claim carries a token that never comes twice. A number alone does not tell an owner that its folder was moved away
+and that another folder, with a lease of the same number, has taken its place.
 
 Lease files are not flushed to the disk: a claim need not outlive a power failure, because its owner does not.
 """
@@ -26,9 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from harness import processes
 from harness.files import TornFileError, encode_json, read_json
+from harness.infrastructure import persistently
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 120.0
@@ -41,21 +44,21 @@ class LeaseLost(Exception):
 
 @functools.cache
 def host_identity() -> str:
-    """Hostname, boot and process-id namespace: where a process id can be looked up."""
+    """Hostname, boot, and namespaces of process ids and of time: where a process can be looked up."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    namespace = Path("/proc/self/ns/pid")
+    namespaces = [Path("/proc/self/ns/pid"), Path("/proc/self/ns/time")]
     parts = [
         socket.gethostname(),
         boot.read_text().strip() if boot.exists() else "",
-        os.readlink(namespace) if namespace.exists() else "",  # noqa: PTH115
+        *(os.readlink(namespace) if namespace.exists() else "" for namespace in namespaces),  # noqa: PTH115
     ]
     return "/".join(parts)
 
 
 @functools.cache
-def _process_started(pid: int) -> float:
-    """When this process began, seconds since the epoch; asked by its id, because a fork inherits what is kept."""
-    return psutil.Process(pid).create_time()
+def _process_start(pid: int) -> float:
+    """When this process began; asked by its id, because a fork inherits what is kept."""
+    return processes.start_of(pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +93,44 @@ class Lease:
         """The file that stands for this claim."""
         return self.folder / f"lease.{self.number:04d}"
 
+    def _make(self) -> bool:
+        """Make the file of this claim; tell whether it is this claim's."""
+        temporary = _temporary(self.path, self.content)
+        try:
+            os.link(temporary, self.path)
+        except FileExistsError:
+            # A file server whose answer was lost is asked again, and then finds what it has made itself.
+            return self._is_own()
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
     def renew(self) -> None:
-        """Show that the owner lives."""
+        """Show that the owner lives.
+
+        Raises:
+            LeaseLost: another process has succeeded this one.
+        """
+        self.check()
         os.utime(self.path)
 
     @property
     def held(self) -> bool:
-        """Whether no other process has succeeded this one."""
-        return latest_number(self.folder) == self.number
+        """Whether this claim still is the folder's: no other process has succeeded it, and the folder is the same."""
+        return persistently(self._is_current)
+
+    def _is_current(self) -> bool:
+        try:
+            return latest_number(self.folder) == self.number and self._is_own()
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # the folder was moved away
+
+    def _is_own(self) -> bool:
+        """Whether the file of this number is the one that this claim made."""
+        try:
+            return read_json(self.path).get("token") == self.content.get("token")
+        except TornFileError:
+            return False
 
     def check(self) -> None:
         """Raise LeaseLost if another process has succeeded this one."""
@@ -105,14 +138,28 @@ class Lease:
             raise LeaseLost(str(self.folder))
 
     def note(self, **facts: Any) -> None:
-        """Add facts to the lease file."""
-        self.content.update(facts)
-        temporary = _temporary(self.path, self.content)
+        """Add facts to the lease file.
+
+        Raises:
+            LeaseLost: the file of this number is another claim's.
+        """
         try:
-            temporary.replace(self.path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+            own = persistently(self._is_own)
+        except (FileNotFoundError, NotADirectoryError):
+            own = False
+        if not own:
+            raise LeaseLost(str(self.folder))
+        self.content.update(facts)
+
+        def write() -> None:
+            temporary = _temporary(self.path, self.content)
+            try:
+                temporary.replace(self.path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+
+        persistently(write)
 
     def release(self, reason: str) -> None:
         """Give the folder up; the next claimant need not wait."""
@@ -136,20 +183,14 @@ def claim(folder: Path, **facts: Any) -> Lease | None:
         "host": host_identity(),
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
-        "process_started": _process_started(os.getpid()),
+        "process_start": _process_start(os.getpid()),
+        "token": secrets.token_hex(16),
         "claimed": time.time(),
         **slurm_start(),
         **facts,
     }
     lease = Lease(folder, number, content)
-    temporary = _temporary(lease.path, content)
-    try:
-        os.link(temporary, lease.path)
-    except FileExistsError:
-        return None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return lease
+    return lease if persistently(lease._make) else None
 
 
 def view(folder: Path) -> LeaseView | None:
@@ -165,7 +206,8 @@ def view(folder: Path) -> LeaseView | None:
     if content.get("released"):
         # Asking for the clock would touch the folder of a trial that is finished.
         return LeaseView(number, content, math.inf)
-    return LeaseView(number, content, server_now(folder) - path.stat().st_mtime)
+    renewed = path.stat().st_mtime
+    return LeaseView(number, content, server_now(folder) - renewed)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -275,24 +317,26 @@ def _temporary(path: Path, content: dict[str, Any]) -> Path:
 
 
 def process_lives(content: Mapping[str, Any]) -> bool:
-    """Whether the process of this host that wrote its ``pid`` and ``process_started`` still runs."""
+    """Whether the process of this host that wrote its ``pid`` and ``process_start`` still runs."""
     try:
-        process = psutil.Process(int(content["pid"]))
-        # A recycled process id has another start time.
-        same = abs(process.create_time() - float(content["process_started"])) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return processes.lives(int(content["pid"]), float(content["process_start"]))
+    except (KeyError, ValueError):
         return False
 
 
 def server_now(folder: Path) -> float:
     """The file server's clock, which files are stamped with: it may differ from this host's by hours."""
-    probe = folder / f".clock.{os.getpid()}"
-    probe.touch()
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
+
+    def ask() -> float:
+        # Process ids are unique within one container only.
+        probe = folder / f".clock.{secrets.token_hex(6)}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+    return persistently(ask)
 
 
 @contextmanager
@@ -302,10 +346,13 @@ def keep_alive(lease: Lease) -> Iterator[None]:
 
     def renew() -> None:
         while not finished.wait(RENEW_SECONDS):
-            # Lost, or a file server that is away for a moment: the guard before the next commit decides, and
-            # if it stays away the lease expires.
-            with suppress(OSError):
-                lease.renew()
+            # A file server that is away for a moment: the fence before the next write decides, and if it stays away
+            # the lease expires.
+            try:
+                with suppress(OSError):
+                    lease.renew()
+            except LeaseLost:
+                return
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

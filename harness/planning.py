@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -11,15 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from harness.backbones import Model, build_model
 from harness.data.pictures import sample_grid
-from harness.declaration import declaration, lock
+from harness.declaration import declaration, declare
 from harness.doctor import mending
 from harness.doctor.examination import damage, new_damage
 from harness.doctor.finding import Finding
 from harness.errors import RequestError, one_line
-from harness.files import TornFileError
+from harness.files import TornFileError, encode_json
 from harness.identity import differences
-from harness.lease import hold
+from harness.lease import Lease, hold
 from harness.plugins import Catalogue
+from harness.reading_ahead import each
 from harness.result_index import ResultIndex
 from harness.space import defaults
 from harness.spec import SweepSpec
@@ -48,7 +50,8 @@ def plan_run(
         index: of the run's results, if it was read before.
 
     Raises:
-        RequestError: stale studies, damaged files, a budget below what already ran, or data that do not fit.
+        RequestError: stale studies, damaged files, a budget below what already ran, data that do not fit, or workers
+            that still run a study that is to be set aside.
     """
     index = index or ResultIndex(run)
     with DecodingBar(console) as bar:
@@ -56,12 +59,24 @@ def plan_run(
         studies = planner.studies()
     with console.status("loading pretrained weights"):
         _check_networks(studies, console)
-    with hold(run.lock_folder):
+    with hold(run.lock_folder) as lock, _Change(run, lock) as change:
+        if repair:
+            change.begin()
         mend(run, repair, console, index)
-        if retry_failed:
-            _set_failed_aside(run, index, console)
-        _check_stale(run, index, studies, rerun_stale, console)
-        _check_budget(studies)
+        failed = _all_failed(run) if retry_failed else []
+        stale = _stale(studies, {folder.name for folder in failed})
+        if not rerun_stale:
+            _refuse_stale(run, stale, console)
+        _check_budget(studies, {folder.name for folder in (*failed, *stale)})
+        if failed or stale or _is_new(run, spec, studies):
+            change.begin()
+        reasons = {folder.path: "failed" for folder in failed} | {folder.path: "stale" for folder in stale}
+        _refuse_living(run, [*failed, *stale])
+        for folder in (*failed, *stale):
+            index.forget(folder)
+            change.makes_it()
+            _print(console, f"set aside as {reasons[folder.path]}: {run.set_study_aside(folder)}")
+        change.makes_it()
         for prepared in {study.dataset.label: study.dataset for study in studies}.values():
             run.write_split(prepared.label, prepared.split.to_json())
             run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
@@ -69,7 +84,7 @@ def plan_run(
             if study.prior is not None:
                 study.folder.write_prior(study.prior.to_json())
             study.folder.describe(study.description())
-        lock(run, declaration(spec, studies))
+        declare(run, declaration(spec, studies))
         run.write_spec(spec.model_dump(mode="json"))
     _name_leftovers(run, studies, console)
     return studies
@@ -137,38 +152,119 @@ def mend(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) 
     index.save()
 
 
-def _check_stale(
-    run: RunDirectory, index: ResultIndex, studies: Sequence[Study], rerun: bool, console: Console
-) -> None:
-    stale: list[tuple[StudyFolder, list[str]]] = []
+class _Change:
+    """A change of what workers follow: withdrawn while it is made, and published, or taken back where nothing was done.
+
+    A process that dies meanwhile leaves a plan that nobody follows; the next sweep command makes the change.
+
+    Args:
+        run: the run directory.
+        lock: the lease of its lock, which another process has taken over if this one slept for too long.
+    """
+
+    def __init__(self, run: RunDirectory, lock: Lease) -> None:
+        self._run, self._lock, self._begun, self._made = run, lock, False, False
+
+    def __enter__(self) -> _Change:
+        return self
+
+    def begin(self) -> None:
+        """From here on workers keep no trial that they claim."""
+        self._check()
+        if not self._begun:
+            self._run.withdraw_plan()
+            self._begun = True
+
+    def makes_it(self) -> None:
+        """From here on something is changed."""
+        self._check()
+        self._made = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._begun or not self._lock.held:
+            return
+        if kind is None:
+            self._run.publish_plan()
+        elif not self._made:
+            self._run.restore_plan()
+
+    def _check(self) -> None:
+        if not self._lock.held:
+            raise RequestError(
+                f"{self._run.path}: another process has planned this run while this one slept; "
+                "run the same command again"
+            )
+
+
+def _is_new(run: RunDirectory, spec: SweepSpec, studies: Sequence[Study]) -> bool:
+    """Whether workers would follow something else than now."""
+    plan = run.plan()
+    if plan is None or plan.changing:
+        return True
+    wanted = {run.spec_path: spec.model_dump(mode="json")}
+    wanted |= {study.folder.description_path: study.description() for study in studies}
+    return any(not path.exists() or path.read_bytes() != encode_json(value) for path, value in wanted.items())
+
+
+def _stale(studies: Sequence[Study], without: Collection[str]) -> dict[StudyFolder, list[str]]:
+    """What has changed in each study that is not what it was planned as; those ``without`` are set aside anyway."""
+    found = {}
     for study in studies:
+        if study.name in without:
+            continue
         if study.folder.exists:
             changed = differences(study.folder.description()["identity"], study.identity)
         else:
             changed = _undescribed(study)
         if changed:
-            stale.append((study.folder, changed))
+            found[study.folder] = changed
+    return found
+
+
+def _refuse_stale(run: RunDirectory, stale: Mapping[StudyFolder, list[str]], console: Console) -> None:
     if not stale:
         return
-    if not rerun:
-        for folder, changed in stale:
-            console.print(f"stale: {folder.name}: {'; '.join(changed)}", soft_wrap=True, highlight=False, markup=False)
-        raise RequestError(
-            f"{run.path}: {len(stale)} stale {'study' if len(stale) == 1 else 'studies'} (listed above); "
-            "undo the change, use another --run-dir, or run them again with --stale rerun (the old ones are kept)"
-        )
-    for folder, _ in stale:
-        index.forget(folder)
-        _print(console, f"set aside as stale: {run.set_study_aside(folder)}")
+    for folder, changed in stale.items():
+        _print(console, f"stale: {folder.name}: {'; '.join(changed)}")
+    raise RequestError(
+        f"{run.path}: {len(stale)} stale {'study' if len(stale) == 1 else 'studies'} (listed above); "
+        "undo the change, use another --run-dir, or run them again with --stale rerun (the old ones are kept)"
+    )
 
 
-def _set_failed_aside(run: RunDirectory, index: ResultIndex, console: Console) -> None:
-    """Single trials are not run again: later asks were conditioned on their failure."""
+def _refuse_living(run: RunDirectory, folders: Sequence[StudyFolder]) -> None:
+    """Raise RequestError where a living worker has a trial of one of these studies."""
+    trials = [(folder, trial) for folder in folders for trial in folder.every_trial()]
+    leases = each(lambda pair: None if pair[1].finished else pair[1].lease(), trials)
+    living = [(folder, view) for (folder, _), view in zip(trials, leases, strict=True) if view and not view.dead]
+    if not living:
+        return
+    owners = list(dict.fromkeys(_owner(view.content) for _, view in living))
+    shown = ", ".join(owners[:3]) + (f" and {len(owners) - 3} more" if len(owners) > 3 else "")
+    jobs = any("slurm_job" in view.content for _, view in living)
+    end = "the same command with --cancel" if jobs else "Ctrl-C in the terminal of their sweep, or kill those processes"
+    raise RequestError(
+        f"{run.path}: {living[0][0].name} cannot be set aside while {len(living)} of its trials "
+        f"{'run' if len(living) > 1 else 'runs'} ({shown}); end them first ({end}), then run the same command again"
+    )
+
+
+def _owner(lease: Mapping[str, Any]) -> str:
+    job = lease.get("slurm_job")
+    return f"process {lease.get('pid', '?')} on {lease.get('hostname', '?')}" + (f", job {job}" if job else "")
+
+
+def _all_failed(run: RunDirectory) -> list[StudyFolder]:
+    """Studies of which every finished trial has failed.
+
+    Single trials are not run again: later asks were conditioned on their failure.
+    """
+    found = []
     for folder in run.studies():
         finished = [trial for trial in folder.trials("search") if trial.finished]
         if finished and all(trial.result()["status"] == "failed" for trial in finished):
-            index.forget(folder)
-            _print(console, f"set aside as failed: {run.set_study_aside(folder)}")
+            found.append(folder)
+    return found
 
 
 def _undescribed(study: Study) -> list[str]:
@@ -183,9 +279,14 @@ def _undescribed(study: Study) -> list[str]:
     return [f"{others} of its trials ran with other code, data or settings"] if others else []
 
 
-def _check_budget(studies: Sequence[Study]) -> None:
+def _check_budget(studies: Sequence[Study], without: Collection[str]) -> None:
+    """Raise RequestError where a study got more slots before; those ``without`` begin anew."""
     for study in studies:
-        if study.folder.exists and study.slots < (before := study.folder.description()["search_slots"]):
+        if (
+            study.name not in without
+            and study.folder.exists
+            and study.slots < (before := study.folder.description()["search_slots"])
+        ):
             raise RequestError(
                 f"search.trials: {study.slots} is below the {before} slots that {study.name} was given before; "
                 "a budget can only grow, or use another --run-dir"

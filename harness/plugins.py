@@ -25,6 +25,7 @@ from harness.arguments import user_path
 from harness.dataset import Dataset
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
 from harness.identity import code_hash
+from harness.infrastructure import PLUGIN_PACKAGE
 from harness.method import Method
 
 GROUP = "gpaf_bench.plugins"
@@ -175,7 +176,7 @@ def _load_folder(folder: Path, found: list[Plugin[Any]], broken: list[BrokenPlug
 
 
 def _package(folder: Path) -> str:
-    name = f"_gpaf_plugins_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    name = f"{PLUGIN_PACKAGE}{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     if name not in sys.modules:
         package = ModuleType(name)
         package.__path__ = [str(folder)]

@@ -14,7 +14,7 @@ from harness.errors import RequestError, one_line
 from harness.files import TornFileError
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
-VARYING = ("time", "memory", "device", "spent")
+VARYING = ("time", "memory", "device", "spent", "files")
 """Parts of a result that depend on the machine and the moment."""
 SHOWN = 160
 """Characters of a message in a line."""

@@ -52,7 +52,6 @@ def run_task(
         log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
         control = Control(
             stop=stop,
-            guard=task.lease.check,
             log=log.info,
             judge=task.judge,
             shares_device=shares_device,

@@ -7,7 +7,7 @@ seen finished is not read again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.budget import Budget
 from harness.conditions import check_configuration
+from harness.errors import RequestError
 from harness.halt import halt_reason
 from harness.lease import Lease
 from harness.reading_ahead import each
 from harness.result_index import ResultIndex
-from harness.store import RunDirectory, TrialFolder
+from harness.store import PlanToken, RunDirectory, TrialFolder
 from harness.studies import Schedule, Source, Study
 from harness.study_state import StudyState, read_begun
 from harness.tasks import Candidate, Proposal, Task
@@ -28,6 +29,13 @@ from harness.train.job import TrialJob
 
 if TYPE_CHECKING:
     from harness.spec import SweepSpec
+
+
+class PlanChanged(RequestError):
+    """The run is planned anew, or was: what this process knows of its studies may not hold any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was planned anew while this process ran; run the same command again")
 
 
 class Scheduler:
@@ -39,6 +47,7 @@ class Scheduler:
         threads: of the processor, for a trial.
         budget: the cap of the run, if it has one.
         index: of the run's results, which says what was read before; not kept.
+        follows: whether the plan that the studies are of is the run's still.
     """
 
     def __init__(
@@ -48,9 +57,10 @@ class Scheduler:
         threads: int = 1,
         budget: Budget | None = None,
         index: ResultIndex | None = None,
+        follows: Callable[[], bool] = lambda: True,
     ) -> None:
         self.states = [StudyState(study) for study in studies]
-        self._retries, self._threads, self._budget = retries, threads, budget
+        self._retries, self._threads, self._budget, self._follows = retries, threads, budget, follows
         self._sources: dict[Path, str] = {}
         read_begun(self.states, index)
         each(StudyState.chosen, self.states)
@@ -63,9 +73,20 @@ class Scheduler:
         studies: Sequence[Study],
         threads: int = 1,
         index: ResultIndex | None = None,
+        plan: PlanToken | None = None,
     ) -> Scheduler:
-        """The scheduler of a run, as its specification has it; reads the index of its results if none is given."""
-        return cls(studies, spec.launch.retries, threads, Budget.of(run, spec), index or ResultIndex(run))
+        """The scheduler of a run, as its specification has it; reads the index of its results if none is given.
+
+        Args:
+            run: the run directory.
+            spec: its specification.
+            studies: all of the sweep.
+            threads: of the processor, for a trial.
+            index: of the run's results.
+            plan: what ``run.plan`` gave before ``spec`` and ``studies`` were read; nothing is claimed under another.
+        """
+        budget = Budget.of(run, spec)
+        return cls(studies, spec.launch.retries, threads, budget, index or ResultIndex(run), lambda: run.plan() == plan)
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
@@ -79,6 +100,9 @@ class Scheduler:
         Args:
             seconds_left: how long this worker may still run; none is claimed that could neither end nor be
                 interrupted by then.
+
+        Raises:
+            PlanChanged: the run is planned anew.
         """
         if seconds_left <= 0 or self.halted() is not None:
             return None
@@ -111,6 +135,7 @@ class Scheduler:
             proposal: what to run.
 
         Raises:
+            PlanChanged: the run is planned anew.
             ValueError: there is no such study, slot or seed, or the configuration is not of the study's space.
         """
         state = self.state(study)
@@ -274,13 +299,15 @@ class Scheduler:
                 yield repeat
 
     def _claim(self, state: StudyState, candidate: Candidate) -> Task | None:
-        study, folder = state.study, candidate.folder
-        lease = self._lease(folder)
+        study = state.study
+        lease = self._lease(candidate.folder)
         if lease is None:
             return None
+        folder = candidate.folder.held(lease)
         if not folder.has_request():
             folder.write_request(self._request(state, candidate))
         request = folder.request()
+        _check_request(study, folder, request)
         job = TrialJob(
             stage=candidate.stage,
             method=study.method.cls,
@@ -338,6 +365,7 @@ class Scheduler:
         lease = self._lease(source.folder)
         if lease is None:
             return None
+        folder = source.folder.held(lease)
         request: dict[str, Any] = {
             "stage": "source",
             "slot": None,
@@ -349,7 +377,7 @@ class Scheduler:
             "threads": self._threads,
             "identity": source.identity,
         }
-        source.folder.write_request(request)
+        folder.write_request(request)
         job = TrialJob(
             stage="source",
             method=source.method,
@@ -365,12 +393,17 @@ class Scheduler:
             save_model=True,
             cache=source.dataset.cache,
         )
-        task = Task(source.folder, lease, request, job, f"source {source.dataset.dataset.name}")
+        task = Task(folder, lease, request, job, f"source {source.dataset.dataset.name}")
         return None if self._given_up(task) else task
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
         progress = progress_token(folder)
-        return None if must_wait(folder, progress) else folder.claim(progress=progress)
+        lease = None if must_wait(folder, progress) else folder.claim(progress=progress)
+        # After the claim: ``RunDirectory.withdraw_plan`` says why.
+        if lease is not None and not self._follows():
+            lease.release("the run is planned anew")
+            raise PlanChanged
+        return lease
 
     def _given_up(self, task: Task) -> bool:
         """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
@@ -384,3 +417,13 @@ class Scheduler:
         task.folder.finish({**request, "status": "failed", "cause": verdict.cause, "message": verdict.message})
         task.lease.release("given up")
         return True
+
+
+def _check_request(study: Study, folder: TrialFolder, request: Mapping[str, Any]) -> None:
+    """Raise RequestError where a trial was once asked for with other code, data or settings than its study has now."""
+    schedule = request.get("schedule", ())
+    if study.trial_identity(folder.stage, request["hyperparameters"], request["seed"], schedule) != request["identity"]:
+        raise RequestError(
+            f"{folder.request_path}: it asks for other code, data or settings than its study has now; "
+            "run `python -m harness.doctor RUN --fix`, which sets it aside"
+        )

@@ -1,6 +1,7 @@
 """The run directory: everything that a sweep has produced, and its only state.
 
     RUN/spec.json                                  the resolved sweep file
+    RUN/plan.json                                  the token of the plan that workers may follow now
     RUN/environment.json                           commit, versions, machine; written once
     RUN/declaration.json                           what was declared at the first launch; written once
     RUN/amendments/0001.json                       what a later launch declared instead, and when
@@ -32,18 +33,19 @@ from __future__ import annotations
 
 import glob
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import RequestError
-from harness.files import encode_json, read_json, update, update_json, write_exclusive
+from harness.files import encode_json, read_json, update, update_json, write_exclusive, write_json
 from harness.reading_ahead import each
 from harness.trial_folder import Stage, TrialFolder
 
-__all__ = ["RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
+__all__ = ["PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
 
 AGAIN = "-again"
 """End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
@@ -150,6 +152,15 @@ class StudyFolder:
         return read_json(self.chosen_path) if self.chosen_path.exists() else None
 
 
+@dataclass(frozen=True, slots=True)
+class PlanToken:
+    """What tells one plan of a run from every other one, an earlier one of the same content too."""
+
+    token: str
+    changing: bool = False
+    """Whether somebody changes the plan at this moment, so that nothing may be claimed."""
+
+
 class RunDirectory:
     """Everything that a sweep has produced."""
 
@@ -200,10 +211,42 @@ class RunDirectory:
         self.require()
         return read_json(self.spec_path)
 
-    def spec_stamp(self) -> tuple[int, int]:
-        """Changes whenever the specification is replaced."""
-        status = self.spec_path.stat()
-        return status.st_mtime_ns, status.st_ino
+    def plan(self) -> PlanToken | None:
+        """The plan that counts now; None in runs from before plans had a token.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        try:
+            return PlanToken(**read_json(self._plan_path, ("token", "changing")))
+        except FileNotFoundError:
+            return None
+
+    def withdraw_plan(self) -> None:
+        """Let no worker keep a trial that it claims from now on; the caller holds the run's lock.
+
+        A worker claims first and looks at the plan afterwards; whoever changes the plan withdraws it first and looks
+        for claims afterwards. Thus at least one of the two sees the other.
+        """
+        before = self.plan()
+        write_json(self._plan_path, asdict(PlanToken("" if before is None else before.token, changing=True)))
+
+    def restore_plan(self) -> None:
+        """Let the plan that was withdrawn count again, because nothing has changed."""
+        before = self.plan()
+        assert before is not None
+        if before.token:
+            write_json(self._plan_path, asdict(PlanToken(before.token)))
+        else:
+            self._plan_path.unlink()
+
+    def publish_plan(self) -> None:
+        """Let a new plan count: studies and specification are as workers may follow them."""
+        write_json(self._plan_path, asdict(PlanToken(secrets.token_hex(16))))
+
+    @property
+    def _plan_path(self) -> Path:
+        return self.path / "plan.json"
 
     def write_environment(self, environment: Mapping[str, Any], patch: bytes | None = None) -> None:
         """Record the environment of the first launch, and what its code differs in from the commit."""
@@ -310,10 +353,14 @@ class RunDirectory:
         for trials in each(lambda study: known.get(study.name) or list(study.every_trial()), studies):
             yield from trials
 
+    def studies_set_aside(self) -> list[StudyFolder]:
+        """Every study that was set aside, by the name of its folder, which ends with a number."""
+        return [StudyFolder(path) for path in _folders(self.path / "stale")]
+
     def trials_set_aside(self) -> Iterator[TrialFolder]:
         """Every trial of a study that was set aside."""
-        for path in _folders(self.path / "stale"):
-            yield from StudyFolder(path).every_trial()
+        for study in self.studies_set_aside():
+            yield from study.every_trial()
 
     def set_study_aside(self, study: StudyFolder) -> Path:
         """Move a stale study out of the way, losing nothing; returns its new place."""

@@ -187,7 +187,8 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
     lease = folder.claim(progress=0)
     if lease is None:
         raise RequestError(f"{path}: another process runs this trial; wait for it or choose another --out")
-    return Task(folder, lease, folder.request(), _job(arguments, study, request), f"{study.name} {arguments.stage}")
+    job = _job(arguments, study, request)
+    return Task(folder.held(lease), lease, folder.request(), job, f"{study.name} {arguments.stage}")
 
 
 def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -> TrialJob:
@@ -214,8 +215,9 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[st
     import torch
 
     from harness.environment import usable_device
-    from harness.lease import keep_alive
+    from harness.lease import LeaseLost, keep_alive
     from harness.run_task import trial_log
+    from harness.spent import STOPPED_BY_ERROR
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
 
@@ -227,11 +229,17 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[st
         signal.signal(number, lambda *_: stop.set())
     try:
         with trial_log(task) as log, keep_alive(task.lease), _progress(console, task.title) as progress:
-            control = Control(stop=stop, guard=task.lease.check, log=log.info, progress=progress)
+            control = Control(stop=stop, log=log.info, progress=progress)
             result = run_trial(task.job, task.request, task.folder, device, control, keep_exception=arguments.pdb)
     except Interrupted:
         task.lease.release("interrupted")
         return None
+    except LeaseLost as error:
+        raise RequestError(f"{error}: another process has taken this trial over; nothing more was written") from error
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
+            task.lease.release(STOPPED_BY_ERROR)
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -9,17 +9,19 @@ finished), ``log.txt`` and, where it was asked for, ``model.safetensors``. Besid
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
 from harness.files import (
+    Fence,
     TornFileError,
     encode_json,
     is_too_much,
@@ -38,14 +40,32 @@ Stage = Literal["source", "search", "confirm"]
 
 REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
 RESULT = "result.json"
+PREDICTIONS, MODEL = "predictions.parquet", "model.safetensors"
+SEALED = (CURVE, PREDICTIONS, MODEL)
+"""Files of which a result holds the digests."""
+
+
+class ReplacedFileError(TornFileError):
+    """A file beside a result is not the one that the result was made with."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """One training: what to run, how far it is, what came out."""
+    """One training: what to run, how far it is, what came out.
+
+    Attributes:
+        path: of the folder.
+        stage: of the trial.
+        fence: asked right before each write; ``held`` gives it.
+    """
 
     path: Path
     stage: Stage
+    fence: Fence | None = field(default=None, compare=False, repr=False)
+
+    def held(self, lease: leases.Lease) -> TrialFolder:
+        """The same folder for the owner of ``lease``: each of its writes raises LeaseLost once that is lost."""
+        return replace(self, fence=lease.check)
 
     @property
     def name(self) -> str:
@@ -91,11 +111,11 @@ class TrialFolder:
 
         After a power failure it may be gone as long as nothing else was written here: then the trial was not begun.
         """
-        write_exclusive(self.request_path, encode_json(dict(request)), sync_name=False)
+        write_exclusive(self.request_path, encode_json(dict(request)), sync_name=False, fence=self.fence)
 
     @property
     def request_path(self) -> Path:
-        """Where it lies what is to run."""
+        """Path of ``trial.json``."""
         return self.path / REQUEST
 
     def request(self) -> dict[str, Any]:
@@ -113,7 +133,7 @@ class TrialFolder:
 
     def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replace the curve: one JSON object a line, one line an epoch."""
-        write_atomic(self.curve_path, _lines(lines))
+        write_atomic(self.curve_path, _lines(lines), self.fence)
 
     def curve(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first ends."""
@@ -121,7 +141,7 @@ class TrialFolder:
 
     def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
-        write_atomic(self.decisions_path, _lines(decisions))
+        write_atomic(self.decisions_path, _lines(decisions), self.fence)
 
     def decisions(self) -> list[dict[str, Any]]:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
@@ -129,7 +149,7 @@ class TrialFolder:
 
     def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
-        write_atomic(self.schedule_path, _lines(changes))
+        write_atomic(self.schedule_path, _lines(changes), self.fence)
 
     def schedule(self) -> list[dict[str, Any]]:
         """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
@@ -181,7 +201,7 @@ class TrialFolder:
     @property
     def model_path(self) -> Path:
         """Where a saved model lies (safetensors)."""
-        return self.path / "model.safetensors"
+        return self.path / MODEL
 
     def write_predictions(self, frame: pl.DataFrame) -> None:
         """Write the test predictions: ``case_id``, ``group`` (str), ``label`` (int64), ``logit_0`` … (float64).
@@ -190,33 +210,60 @@ class TrialFolder:
         """
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
-        write_atomic(self.predictions_path, buffer.getvalue())
+        write_atomic(self.predictions_path, buffer.getvalue(), self.fence)
 
     @property
     def predictions_path(self) -> Path:
         """Where the test predictions lie."""
-        return self.path / "predictions.parquet"
+        return self.path / PREDICTIONS
 
     def predictions(self) -> pl.DataFrame:
         """The test predictions of a confirm trial.
 
         Raises:
             FileNotFoundError: the trial opened no test split.
+            ReplacedFileError: they are not those that the trial's result was made with.
         """
-        from harness.frame_files import read_parquet
+        from harness.frame_files import parse_parquet
 
-        return read_parquet(self.predictions_path)
+        _, content = read_with_status(self.predictions_path)
+        self.check_sealed(PREDICTIONS, content)
+        return parse_parquet(content)
+
+    def check_sealed(self, name: str, content: bytes) -> None:
+        """Raise ReplacedFileError where a file of a finished trial holds other content than its result was made with.
+
+        Results from before digests were recorded, and those that cannot be read, accuse nothing.
+        """
+        result = parse_json(self.content(RESULT) or b"") or {}
+        sealed = (result.get("files") or {}).get(name)
+        if sealed is not None and sealed != digest(content):
+            raise ReplacedFileError(self.path / name)
 
     def finish(self, result: Mapping[str, Any]) -> bool:
-        """Commit the result, with what all attempts cost under ``spent``; False when another process did so before."""
+        """Commit the result; False when another process did so before.
+
+        It gets what all attempts cost under ``spent``, and under ``files`` the SHA-256 of what lies beside it.
+        """
         history = self.attempts()
         if history and not history[-1].get("released"):
             # The lease of the attempt that ends now was renewed up to ten seconds ago.
             history[-1]["last_seen"] = max(time.time(), history[-1]["last_seen"])
-        whole = {**result, "spent": asdict(spent(history, finished=True))}
-        first = write_exclusive(self.result_path, encode_json(whole))
+        whole = {**result, "files": self.digests(), "spent": asdict(spent(history, finished=True))}
+        first = write_exclusive(self.result_path, encode_json(whole), fence=self.fence)
         self.checkpoint_path.unlink(missing_ok=True)
         return first
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256, in hexadecimal, of the files that a result rests on (``SEALED``), by name, as they are now."""
+        found = {}
+        for name in SEALED:
+            try:
+                with (self.path / name).open("rb") as stream:
+                    found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except FileNotFoundError:
+                continue
+        return found
 
     def result(self) -> dict[str, Any]:
         """What came out.
@@ -279,6 +326,16 @@ class TrialFolder:
     def sizes(self) -> dict[str, int]:
         """Bytes of each file, by name."""
         return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal, as a result holds it of the files beside it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def result_digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal, of what the file of a result holds, however its lines are indented and broken."""
+    return hashlib.sha256(b"".join(map(bytes.strip, content.splitlines()))).hexdigest()
 
 
 def step_choice_path(study: Path, device: str) -> Path:

@@ -19,11 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.errors import EXIT_DONE, RequestError, describe_os_error, run_command
+from harness.infrastructure import Patience, is_infrastructure, patiently
 from harness.launch.visible_gpus import take_device
+from harness.lease import view
 from harness.run_task import run_task
-from harness.scheduler import Scheduler
-from harness.store import RunDirectory
+from harness.scheduler import PlanChanged, Scheduler
+from harness.store import PlanToken, RunDirectory
 from harness.studies import Planner, Roots, Study
 from harness.tasks import Task
 from harness.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
@@ -63,8 +65,9 @@ class Worker:
         self._peak = 0
         self._looks = 0
         """How often in a row there was nothing to claim."""
-        self._stamp: tuple[int, int] | None = None
+        self._plan: PlanToken | None = None
         self._scheduler: Scheduler | None = None
+        self._patience = Patience()
         self._resident: dict[str, torch.Tensor] = {}
 
     def work(self) -> int:
@@ -78,19 +81,41 @@ class Worker:
         try:
             while not self._stop.is_set():
                 if not self.turn():
-                    return self._write_report()
+                    return patiently(self._write_report, self._say_waiting)
         except OutOfRoom:
             return EXIT_CROWDED
         return EXIT_STOPPED
 
     def turn(self) -> bool:
-        """Run one trial, or wait for others' results; False when nothing is left.
+        """Run one trial, or wait for others' results, a file system that fails or a new plan; False when nothing is
+        left.
 
         Raises:
             RequestError: as ``work``.
+            OSError: the infrastructure has failed for too long.
             OutOfRoom: memory ran out, and others may use the device too.
         """
+        try:
+            more = self._turn()
+        except PlanChanged:
+            self._scheduler = None
+            self._wait()
+            return True
+        except OSError as error:
+            if not is_infrastructure(error):
+                raise
+            # What was read may be a part only.
+            self._scheduler = None
+            self._say_waiting(error, self._patience.pause(error))
+            return True
+        self._patience.calm()
+        return more
+
+    def _turn(self) -> bool:
         scheduler = self._current_scheduler()
+        if scheduler is None:
+            self._wait()
+            return True
         task = scheduler.claim_next(self._until - time.time())
         if task is not None:
             self._looks = 0
@@ -102,9 +127,16 @@ class Worker:
         else:
             if self._looks == 0:
                 self._say(None)
-            self._stop.wait(pause(self._looks))
-            self._looks += 1
+            self._wait()
         return True
+
+    def _say_waiting(self, error: OSError, pause: float) -> None:
+        print(f"waiting {pause:.2g} s: {describe_os_error(error)}", file=sys.stderr, flush=True)
+        self._stop.wait(pause)
+
+    def _wait(self) -> None:
+        self._stop.wait(pause(self._looks))
+        self._looks += 1
 
     def _write_report(self) -> int:
         from harness.reporting import refresh_report
@@ -128,12 +160,23 @@ class Worker:
         if self._device.type == "cuda":
             self._peak = max(self._peak, torch.cuda.max_memory_reserved(self._device))
 
-    def _current_scheduler(self) -> Scheduler:
-        stamp = self._run.spec_stamp()
-        if self._scheduler is None or stamp != self._stamp:
-            self._stamp = stamp
-            spec, studies = load_studies(self._run, self._roots)
-            self._scheduler = Scheduler.of(self._run, spec, studies, self._threads)
+    def _current_scheduler(self) -> Scheduler | None:
+        """What follows the present plan; None while that is being changed."""
+        plan = self._run.plan()
+        if plan is not None and plan.changing:
+            planner = view(self._run.lock_folder)
+            if planner is not None and planner.dead and self._run.plan() == plan:
+                raise RequestError(f"{self._run.path}: was being planned anew when that ended; run the sweep again")
+            return None
+        if self._scheduler is None or plan != self._plan:
+            try:
+                spec, studies = load_studies(self._run, self._roots)
+            except (RequestError, OSError):
+                if self._run.plan() != plan:
+                    raise PlanChanged from None
+                raise
+            self._plan = plan
+            self._scheduler = Scheduler.of(self._run, spec, studies, self._threads, plan=plan)
         return self._scheduler
 
     def _images_of(self, task: Task) -> torch.Tensor:

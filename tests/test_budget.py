@@ -87,7 +87,7 @@ def test_a_search_must_leave_enough_to_train_its_best_slots_again(tmp_path: Path
 
 
 def test_the_sweep_says_that_its_budget_is_used_up(tmp_path: Path, shared_cache: Path) -> None:
-    file = tiny_sweep(tmp_path, methods=["linear_probe"], budget={"device_hours": 1e-7})
+    file = tiny_sweep(tmp_path, methods=["linear_probe"], budget={"device_hours": 1e-6})
     ended = run_inline(file, tmp_path / "run", shared_cache, expect=1)
     assert "budget exhausted" in ended.stderr and "raise budget.device_hours" in ended.stderr
     # One trial shows what a trial costs.

@@ -89,7 +89,7 @@ def test_a_recycled_process_id_does_not_keep_a_lease_alive(tmp_path: Path) -> No
     trial = TrialFolder(tmp_path / "trial", "search")
     own = trial.claim()
     assert own is not None
-    own.note(process_started=own.content["process_started"] - 1000)
+    own.note(process_start=own.content["process_start"] - 1000)
     assert trial.claim() is not None
 
 

@@ -80,7 +80,11 @@ def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> li
     first = [finding for finding in found if finding.kind in ("read-only", "clock")]
     left = mend(run, first, say)
     with hold(run.lock_folder):
-        return left + mend(run, [finding for finding in found if finding not in first], say)
+        left += mend(run, [finding for finding in found if finding not in first], say)
+        if any(finding.by == "fix" and finding not in left for finding in found):
+            # What living workers know of the trials may not hold any more.
+            run.publish_plan()
+    return left
 
 
 def _summary(found: Sequence[Finding], left: Sequence[Finding], fixed: bool) -> str:

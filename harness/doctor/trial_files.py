@@ -11,12 +11,13 @@ from harness.doctor.json_files import WORDS, judged, lacking
 from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
 from harness.files import parse_json
 from harness.store import TrialFolder
-from harness.trial_folder import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE
+from harness.trial_folder import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
 
 _ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
 _REQUEST = (*_ASKED, "conditioned_on", "threads")
 _DONE = ("metrics", "epochs", "steps", "time")
 
+REPLACED = ("replaced", "is not the file that the trial's result was made with")
 AGAIN = "the sweep then trains the trial again"
 
 
@@ -83,6 +84,8 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
         yield path, ("empty", WORDS["empty"])
     elif any(not isinstance(line, dict) or not {"epoch", "step", "val"} <= line.keys() for line in lines):
         yield path, ("other version", WORDS["other version"])
+    elif result is not None and (result.get("files") or {}).get(CURVE, digest(content)) != digest(content):
+        yield path, REPLACED
     elif result is not None and lines[-1]["step"] != result["steps"]:
         yield path, ("torn", f"ends at step {lines[-1]['step']}, the training at step {result['steps']}")
 
@@ -137,6 +140,9 @@ def _predictions(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
 
     try:
         columns = trial.predictions().columns
+    except ReplacedFileError:
+        yield trial.predictions_path, REPLACED
+        return
     except (PolarsError, OSError):
         yield trial.predictions_path, ("torn", WORDS["torn"])
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.launch.loading import Loading
 from harness.launch.packing import Packing, least, most_workers
-from harness.launch.pool import WorkerPool, worker_environment
+from harness.launch.pool import WorkerPool, unique_name, worker_environment
 from harness.launch.starting import ProcessStarter, can_be_forked, starter
 from harness.launch.visible_gpus import VARIABLE, devices_of
 from harness.spec import LaunchSpec
@@ -53,7 +53,7 @@ def local_workers(
         packing = Packing(most_workers(len(devices), len(os.sched_getaffinity(0))))
     environment = worker_environment(threads)
     starters = [starter(environment, loading), *(ProcessStarter(environment, prefix=prefix) for prefix in further)]
-    return WorkerPool(run, roots, count, threads, devices, str(os.getpid()), run.workers, share, starters, packing)
+    return WorkerPool(run, roots, count, threads, devices, unique_name(), run.workers, share, starters, packing)
 
 
 def places(launch: LaunchSpec, devices: list[str] | None = None) -> tuple[list[str], int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -260,6 +261,11 @@ class WorkerPool:
         self._fast_deaths = self._fast_deaths + 1 if fast else 0
         if self._fast_deaths >= MAX_FAST_DEATHS:
             raise RequestError(f"{MAX_FAST_DEATHS} workers in a row died (exit code {code}): {_last_error(worker.log)}")
+
+
+def unique_name() -> str:
+    """A name for a pool: the process id, which people look for, is unique within one container only."""
+    return f"{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def worker_environment(threads: int) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.errors import RequestError
 from harness.launch.local import local_workers
 from harness.launch.packing import least
-from harness.launch.pool import WorkerPool, worker_environment
+from harness.launch.pool import WorkerPool, unique_name, worker_environment
 from harness.launch.slurm_commands import call
 from harness.launch.starting import ProcessStarter
 from harness.lease import claim, keep_alive
@@ -72,8 +72,9 @@ class RayWorkers:
 
     def start(self) -> None:
         """Start what is due first."""
+        plan = self._run.plan()
         spec, studies = load_studies(self._run, self._roots)
-        self._scheduler = Scheduler.of(self._run, spec, studies)
+        self._scheduler = Scheduler.of(self._run, spec, studies, plan=plan)
         self.poll()
 
     def poll(self) -> bool:
@@ -145,7 +146,7 @@ class RayWorkers:
             count=max(1, min(self.count // at_a_time, len(states))),
             threads=self._pool.threads,
             devices=[],
-            name=f"{os.getpid()}-driver",
+            name=f"{unique_name()}-driver",
             reports=self._run.workers,
             arguments=[
                 "--address", head.address, "--nodes", str(self._cluster.nodes),

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError
-from harness.launch.profile import Profile
 from harness.launch.slurm_variables import SLURM_PREFIXES
+
+if TYPE_CHECKING:
+    from harness.launch.profile import Profile
 
 CLUSTER = "SLURM_CLUSTERS"
 KEPT = frozenset({"SLURM_CONF", CLUSTER})
@@ -74,6 +74,9 @@ def with_defaults(profile: Profile, variables: Mapping[str, str]) -> tuple[Profi
     Raises:
         RequestError: Slurm would not understand a value.
     """
+    # Not at the top: status asks Slurm too, and answers before pydantic is loaded.
+    from pydantic import ValidationError
+
     found = {
         name: (key, variables[name])
         for name, key in DEFAULTS.items()
@@ -81,7 +84,7 @@ def with_defaults(profile: Profile, variables: Mapping[str, str]) -> tuple[Profi
     }
     for name, (key, value) in found.items():
         try:
-            profile = Profile.model_validate({**profile.model_dump(mode="json"), key: value})
+            profile = type(profile).model_validate({**profile.model_dump(mode="json"), key: value})
         except ValidationError as error:
             said = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise RequestError(f"{name}: {said}; unset it, or write {key} in the profile") from error

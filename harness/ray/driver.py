@@ -7,7 +7,6 @@ killed is succeeded by one that goes on from the folders: nothing of Tune's own 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -47,8 +46,9 @@ class Driver:
         Raises:
             RequestError: trials cannot run here.
         """
+        plan = self._run.plan()
         spec, studies = load_studies(self._run, self._roots)
-        scheduler = Scheduler.of(self._run, spec, studies, self._threads)
+        scheduler = Scheduler.of(self._run, spec, studies, self._threads, plan=plan)
         while not self._stop.is_set():
             left = scheduler.to_be_driven()
             if not left:
@@ -67,7 +67,7 @@ class Driver:
         from harness.ray.trainable import Place
         from harness.ray.tuning import search
 
-        leave = lease.folder / f"leave-{os.getpid()}"
+        leave = lease.folder / f"leave-{lease.content['token']}"
         place = Place(
             run=str(self._run.path),
             study=state.study.name,

@@ -46,5 +46,4 @@ def inherit(task: Task, slot: int, hyperparameters: Mapping[str, Value], folder:
         "from": {"slot": given["slot"], "epoch": epoch},
     }
     progress["schedule"] = [*(progress.get("schedule") or [first]), change]
-    task.lease.check()
-    write_checkpoint(task.folder.checkpoint_path, state)
+    write_checkpoint(task.folder.checkpoint_path, state, task.folder.fence)

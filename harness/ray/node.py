@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from harness import processes
 from harness.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.files import TornFileError, read_json, write_json
 from harness.launch.bounded import end_killed
@@ -157,7 +158,7 @@ class Node:
         content: dict[str, Any] = {
             "host": host_identity(),
             "pid": os.getpid(),
-            "process_started": psutil.Process().create_time(),
+            "process_start": processes.start_of(os.getpid()),
             "mark": self._mark,
             "folder": str(self._folder),
         }

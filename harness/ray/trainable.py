@@ -113,8 +113,9 @@ class SlotTrainable(tune.Trainable):
         place = self._place
         if self._scheduler is None:
             run, roots = RunDirectory(Path(place.run)), Roots(Path(place.data_root), Path(place.cache_root))
+            plan = run.plan()
             spec, studies = load_studies(run, roots)
-            self._scheduler = Scheduler.of(run, spec, studies, place.threads)
+            self._scheduler = Scheduler.of(run, spec, studies, place.threads, plan=plan)
         study = self._scheduler.state(place.study).study
         if self._resident is None:
             self._resident = resident_images(study.dataset.data, self._device)

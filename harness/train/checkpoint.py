@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones import Model
-from harness.files import TornFileError, write_atomic_by
+from harness.files import Fence, TornFileError, write_atomic_by
 
 FORMAT = 1
 
@@ -93,9 +93,9 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Replace a checkpoint, atomically."""
-    write_atomic_by(path, lambda stream: _save({"format": FORMAT, **state}, stream))
+def write_checkpoint(path: Path, state: Mapping[str, Any], fence: Fence | None = None) -> None:
+    """Replace a checkpoint, atomically; ``fence`` as for ``harness.files.write_atomic``."""
+    write_atomic_by(path, lambda stream: _save({"format": FORMAT, **state}, stream), fence)
 
 
 class DamagedCheckpointError(TornFileError):
@@ -108,12 +108,12 @@ class DamagedCheckpointError(TornFileError):
 class CheckpointWriter:
     """Writes checkpoints beside the training, one at a time, the newest last.
 
-    ``guard`` is called before each write and raises when this process no longer owns the trial.
+    ``fence`` is asked before each write and raises when this process no longer owns the trial.
     """
 
-    def __init__(self, path: Path, guard: Callable[[], None]) -> None:
+    def __init__(self, path: Path, fence: Fence | None = None) -> None:
         self._path = path
-        self._guard = guard
+        self._fence = fence
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._began = time.monotonic()
@@ -151,8 +151,7 @@ class CheckpointWriter:
 
     def _write(self, state: dict[str, Any], gathering: float) -> None:
         try:
-            self._guard()
-            write_checkpoint(self._path, state)
+            write_checkpoint(self._path, state, self._fence)
         except BaseException as error:  # noqa: BLE001  (re-raised by wait in the training thread)
             self._error = error
         # Processor time: waiting for the disk costs the training nothing.

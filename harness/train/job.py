@@ -121,8 +121,6 @@ class Control:
     """How a running trial is watched and stopped from outside."""
 
     stop: threading.Event = field(default_factory=threading.Event)
-    guard: Callable[[], None] = lambda: None
-    """Raises when this process no longer owns the trial; called before each write."""
     log: Callable[[str], None] = lambda line: None
     progress: Callable[[dict[str, Any]], None] = lambda facts: None
     """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""

@@ -72,7 +72,7 @@ class Training:
         self._best_logits: npt.NDArray[np.float64] | None = None
         self._at_best = False
         self._norms: FoldedNorms | None = None
-        self.writer = CheckpointWriter(folder.checkpoint_path, control.guard)
+        self.writer = CheckpointWriter(folder.checkpoint_path, folder.fence)
         state = load_checkpoint(folder.checkpoint_path)
         # A trial keeps what it began with: compiled sums have other last bits.
         self._compiles = (state or {}).get("compiled", job.train.step == "compiled")
@@ -292,7 +292,6 @@ class Training:
             if made is None:
                 return
             decision = {**made.to_json(), "seconds": progress.seconds}
-            self.control.guard()
             self.folder.write_decisions([*recorded, decision])
         if decision["prune"]:
             raise Pruned

@@ -56,7 +56,7 @@ def recorded(
                 # The last owner may have finished between the two looks.
                 if not path.exists():
                     found = measure()
-                    write_exclusive(path, encode_json({"device": kind, **found}))
+                    write_exclusive(path, encode_json({"device": kind, **found}), fence=lease.check)
                     free_memory(device)
         finally:
             lease.release("measured")

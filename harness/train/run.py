@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import platform
 import resource
 import time
@@ -19,23 +18,13 @@ from harness.backbones import save_model
 from harness.costs import cost, pretrained
 from harness.environment import accelerator
 from harness.errors import DataError, RequestError, one_line
+from harness.infrastructure import is_infrastructure
 from harness.lease import LeaseLost
 from harness.store import TrialFolder
 from harness.train import determinism
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
 from harness.train.loop import Training
 from harness.train.step_choice import settled
-
-# What these raise is not the trial's fault: the worker stops and the trial stays to be done.
-NOT_THE_TRIALS_FAULT = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.ESTALE,
-)
 
 
 def run_trial(
@@ -56,10 +45,10 @@ def run_trial(
 
     Raises:
         Interrupted: stopped from outside; the checkpoint is written.
-        LeaseLost: another process owns the trial now.
+        LeaseLost: another process owns the trial now; ``folder`` has to be ``held``.
         OutOfRoom: memory ran out, and ``control`` says that the device is shared.
         RequestError: the request itself is wrong, so other trials would fail alike.
-        OSError: the disk is full or not writable; nothing is recorded, the trial stays to be done.
+        OSError: the infrastructure failed; nothing is recorded, the trial stays to be done.
     """
     started = time.time()
     clock = time.perf_counter()
@@ -83,7 +72,7 @@ def run_trial(
     except Exception as error:
         if isinstance(error, RequestError) and not isinstance(error, DataError):
             raise
-        if isinstance(error, OSError) and error.errno in NOT_THE_TRIALS_FAULT:
+        if is_infrastructure(error):
             raise
         if keep_exception:
             raise
@@ -116,7 +105,6 @@ def run_trial(
             **accelerator(),
         },
     }
-    control.guard()
     folder.finish(result)
     return folder.result()
 
@@ -177,14 +165,13 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         labels = training.data.targets("test").cpu().numpy()
         columns.update({"label": labels} if labels.ndim == 1 else _numbered("label", labels))
         columns.update(_numbered("logit", logits))
-        training.control.guard()
         folder.write_predictions(pl.DataFrame(columns))
     training.unfold()
     size = job.train.image_size
     costs = cost(training.model, pretrained(job.backbone, job.weights, size), size, training.context.optimizer)
     if job.save_model:
         training.method.merge(training.model)
-        save_model(training.model, folder.model_path, {"backbone": job.backbone})
+        save_model(training.model, folder.model_path, {"backbone": job.backbone}, folder.fence)
     head = sum(p.numel() for p in training.model.head.parameters())
     total = sum(p.numel() for p in training.model.parameters())
     trained_head = sum(p.numel() for p in training.model.head.parameters() if p.requires_grad)
