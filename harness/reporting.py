@@ -14,7 +14,6 @@ from harness.result_index import ResultIndex
 from harness.run_files import card_pictures, documents
 from harness.run_reading import Seen
 from harness.store import RunDirectory
-from harness.trial_folder import result_digest
 
 NOTHING = Seen({}, {})
 
@@ -63,9 +62,10 @@ def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
     start = len(str(run.path)) + 1
     paths = [str(trial.path) for trial in trials]
     unknown = [trial for trial, path in zip(trials, paths, strict=True) if path not in seen.digests]
-    contents = ResultIndex(run).contents_seen(unknown) if unknown else []
+    index = ResultIndex(run) if unknown else None
+    contents = index.contents_seen(unknown) if index is not None else []
     found = {
-        str(trial.path): None if content is None else result_digest(content)
+        str(trial.path): None if content is None or index is None else index.digest(trial, content)
         for trial, content in zip(unknown, contents, strict=True)
     }
     results = {path[start:]: seen.digests.get(path) or found[path] for path in paths}

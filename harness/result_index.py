@@ -18,8 +18,9 @@ from typing import NamedTuple, TypeVar
 from harness.files import TornFileError, parse_json, write_atomic
 from harness.reading_ahead import SLOW_SECONDS, each, waits_for
 from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.trial_folder import digest
 
-FORMAT = 1
+FORMAT = 2
 NEW_ENTRIES = 500
 NEW_SHARE = 0.25
 """It is written again when so many entries, and such a share of them, are new: the work stays linear in the trials."""
@@ -36,6 +37,8 @@ class Entry(NamedTuple):
     """The stamp of its result."""
     folder: bytes
     """The stamp of its folder when all files in it were found whole; empty where nobody has looked."""
+    digest: bytes
+    """Of the file of its result, whose lines may be broken otherwise than those of ``content``."""
     content: bytes
     """What the file of its result holds."""
 
@@ -67,6 +70,11 @@ class ResultIndex:
     def contents_seen(self, trials: Sequence[TrialFolder]) -> list[bytes | None]:
         """The same without a look at those that ``examined`` has just looked at; nothing new is remembered."""
         return each(lambda trial: self._seen.get(self._name(trial)) or self._content(trial, None), trials)
+
+    def digest(self, trial: TrialFolder, content: bytes) -> str:
+        """The digest of the file of a result of which ``contents`` or ``contents_seen`` gave the content."""
+        known = self._entries.get(self._name(trial))
+        return known.digest.decode() if known is not None and known.content is content else digest(content)
 
     def examined(
         self, trial: TrialFolder, examine: Callable[[TrialFolder, bytes | None], list[_Found]], now: float
@@ -145,7 +153,7 @@ class ResultIndex:
         except FileNotFoundError:
             return None
         if self._learns and _settled(status, now):
-            self._remember(trial, Entry(_stamp(status), b"", content))
+            self._remember(trial, Entry(_stamp(status), b"", digest(content).encode(), content))
         return content
 
     def _remember(self, trial: TrialFolder, entry: Entry) -> None:
@@ -167,7 +175,7 @@ def entries_of(path: Path) -> dict[str, Entry]:
         return {}
     if header != _header(body):
         return {}
-    lines = (line.split(b"\t", 3) for line in body.splitlines())
+    lines = (line.split(b"\t", 4) for line in body.splitlines())
     return {os.fsdecode(line[0]): Entry._make(line[1:]) for line in lines}
 
 
@@ -205,7 +213,7 @@ def fault_of(path: Path) -> str | None:
 
 
 def _line(name: str, entry: Entry) -> bytes:
-    return b"%s\t%s\t%s\t%s\n" % (os.fsencode(name), entry.result, entry.folder, entry.content)
+    return b"%s\t%s\t%s\t%s\t%s\n" % (os.fsencode(name), *entry)
 
 
 def _parts(path: Path) -> tuple[bytes, bytes]:

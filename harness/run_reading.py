@@ -161,7 +161,7 @@ class Seen:
     listed: Mapping[str, Sequence[TrialFolder]]
     """Trials that have begun, by the name of the study."""
     digests: Mapping[str, str]
-    """Of the results that were there, by the folder of the trial (``trial_folder.result_digest``)."""
+    """Of the results that were there, by the folder of the trial (``trial_folder.digest``)."""
 
 
 class RunReader:
@@ -238,7 +238,8 @@ class RunReader:
         contents = self._index.contents([trial for _, trial, _ in waiting], now)
         found = [(*one, content) for one, content in zip(waiting, contents, strict=True) if content is not None]
         # Old results do not say what they cost, so that leases have to be read.
-        each(lambda one: one[0].take(one[1], one[3], one[2]), found)
+        index = self._index
+        each(lambda one: one[0].take(one[1], one[3], one[2], index.digest(one[1], one[3])), found)
         self._index.save()
 
     def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:

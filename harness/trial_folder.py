@@ -333,11 +333,6 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def result_digest(content: bytes) -> str:
-    """SHA-256, in hexadecimal, of what the file of a result holds, however its lines are indented and broken."""
-    return hashlib.sha256(b"".join(map(bytes.strip, content.splitlines()))).hexdigest()
-
-
 def step_choice_path(study: Path, device: str) -> Path:
     """Where a study has it whether steps are compiled on a kind of device, beside the leases of who measured."""
     return study / "steps" / device / "choice.json"

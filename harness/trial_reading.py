@@ -13,7 +13,7 @@ from harness.lease import LeaseView
 from harness.run_overview import Failure, Ledger, RunningTrial
 from harness.spent import Spent, recorded, spent
 from harness.store import TrialFolder
-from harness.trial_folder import result_digest
+from harness.trial_folder import digest as digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Finished:
     span: tuple[float, float] | None
     """When its last attempt began and ended, seconds since the epoch."""
     digest: str | None
-    """Of the file of the result, as ``result_digest`` has it; None where only its content was at hand."""
+    """Of the file of the result, as ``trial_folder.digest`` has it; None where only its content was at hand."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Trials:
                     found = self._remembered(trial, self._read[key], metric, None)
                 else:
                     _, content = trial.read_result()
-                    found = self._remembered(trial, trial.result_in(content), metric, result_digest(content))
+                    found = self._remembered(trial, trial.result_in(content), metric, digest_of(content))
             except FileNotFoundError:
                 return None
             except TornFileError as error:
@@ -97,11 +97,10 @@ class Trials:
             self._finished[key] = found
         return found
 
-    def take(self, trial: TrialFolder, content: bytes, metric: str) -> None:
+    def take(self, trial: TrialFolder, content: bytes, metric: str, digest: str) -> None:
         """Read the result of a trial from what its file holds; ``result`` says so where it is not readable."""
         with suppress(TornFileError):
-            result, digest = trial.result_in(content), result_digest(content)
-            self._finished[str(trial.path)] = self._remembered(trial, result, metric, digest)
+            self._finished[str(trial.path)] = self._remembered(trial, trial.result_in(content), metric, digest)
 
     def digests(self) -> dict[str, str]:
         """The digest of each result that was read here, by the path of the trial's folder."""

@@ -143,7 +143,7 @@ CHANGES: dict[str, Change] = {
     "index torn": lambda run, trial, other: truncate(run.index_path),
     "index emptied": lambda run, trial, other: run.index_path.write_bytes(b""),
     "index of another version": lambda run, trial, other: replace(
-        run.index_path, run.index_path.read_bytes().replace(b'"format": 1', b'"format": 2')
+        run.index_path, run.index_path.read_bytes().replace(b'"format": 2', b'"format": 1')
     ),
     "index edited": lambda run, trial, other: replace(
         run.index_path, run.index_path.read_bytes().replace(b"accuracy", b"accurate")
@@ -273,7 +273,7 @@ def wrong_entry(path: Path) -> None:
     [
         (truncate, "torn"),
         (lambda path: path.write_bytes(b""), "empty"),
-        (lambda path: path.write_bytes(path.read_bytes().replace(b'"format": 1', b'"format": 9', 1)), "other version"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 9', 1)), "other version"),
         (wrong_entry, "wrong"),
     ],
 )
