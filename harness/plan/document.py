@@ -18,6 +18,8 @@ from harness.spec import SweepSpec
 from harness.studies import Study
 
 VERSION = 1
+BUSY = 0.8
+"""Share of the time with a processor below which a plan warns that its times were measured on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
     total = wall = None
     if len(seconds) == len(shapes):
         warm = max((one.warm_up for one in means.measured.values()), default=0.0) * means.workers
-        total = Span(0.0, warm, 2 * warm)
+        total = Span(0.0, warm * min(one.running for one in means.measured.values()), 2 * warm)
         for span in seconds.values():
             total += span
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
@@ -127,6 +129,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
     found = list(_detectable(spec, studies, seeds, declared, means))
     warnings = [
         *(f"{name} fails: {why}" for name, why in means.failed.items()),
+        *_of_machine(means.measured),
         *_of_comparison(spec, seeds, declared, found, means.wanted),
         *_of_data(studies),
         *_of_means(spec, total, room, means.folder),
@@ -162,6 +165,20 @@ def _detectable(
         cases, units, _ = test_cases(dataset)
         spread = spread_for(label, means.spreads, means.assumed)
         yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted)
+
+
+def _of_machine(measured: Mapping[str, Measured]) -> Iterator[str]:
+    """What others did on the machine while it was measured."""
+    shares = [one.running for one in measured.values() if one.parts]
+    loads = [one.load for one in measured.values() if one.load is not None]
+    if not shares or sum(shares) / len(shares) > BUSY:
+        return
+    load = f" (load {max(loads):.1f} for each processor before)" if loads else ""
+    yield (
+        f"The machine was busy while it was measured{load}: trials had a processor for "
+        f"{100 * sum(shares) / len(shares):.0f} % of the time. The high end of each time assumes that it stays so, the "
+        "rest that nobody else uses it; measure where the sweep will run, or when it is quiet."
+    )
 
 
 def _of_comparison(

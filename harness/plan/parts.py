@@ -50,6 +50,11 @@ class Measured:
     """One entry a configuration or repetition."""
     origin: str
     """Where it comes from, in words."""
+    running: float = 1.0
+    """Share of the time, above 0 and at most 1, in which it had the processors that it could use; 1 where that is not
+    known. On a machine that nobody else uses, the times would be about this share of what they are."""
+    load: float | None = None
+    """Processes that wanted a processor on average, for each processor, just before; None where that is not known."""
     warm_up: float = 0.0
     """Seconds that the first trial of a process takes longer."""
     peak_bytes: int | None = None
@@ -106,8 +111,8 @@ def study_seconds(study: StudyShape, measured: Measured, stops: Stops) -> Span:
     """Device-seconds of a study.
 
     Its low end takes the fastest configuration, its high end the slowest, both wider by ``UNSEEN``. Where training may
-    stop early, the low end lets every trial do so as soon as it can.
-
+    stop early, the low end lets every trial do so as soon as it can. Where others used the machine meanwhile, the high
+    end assumes that they go on, and the rest that nobody does.
     """
     total = Span(0.0, 0.0, 0.0)
     seeds = study.search_trials // max(1, study.slots)
@@ -128,7 +133,8 @@ def study_seconds(study: StudyShape, measured: Measured, stops: Stops) -> Span:
         total += Span(min(short) * (1 - UNSEEN), sum(whole) / len(whole), max(whole) * (1 + UNSEEN)) * trials
     passes = [parts.feature * (study.shape.train + study.shape.val + study.shape.test) for parts in measured.parts]
     once = Span(min(passes) * (1 - UNSEEN), sum(passes) / len(passes), max(passes) * (1 + UNSEEN))
-    return total + once * study.networks
+    total += once * study.networks
+    return Span(total.low * measured.running, total.middle * measured.running, total.high)
 
 
 def wall_seconds(studies: Sequence[tuple[StudyShape, Span]], workers: int) -> Span:

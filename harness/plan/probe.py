@@ -8,6 +8,7 @@ time as there will be workers on this machine.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -143,8 +144,8 @@ class Prober:
         """Measure one configuration of a study: that of one of its first slots.
 
         Returns:
-            ``parts`` (each as ``Parts`` takes it), ``warm_up``, ``peak_bytes``, ``checkpoint_bytes``, ``epoch_bytes``,
-            ``result_bytes``; or ``failed``, why it could not be measured.
+            ``parts`` (each as ``Parts`` takes it), ``running``, ``warm_up``, ``peak_bytes``, ``checkpoint_bytes``,
+            ``epoch_bytes``, ``result_bytes``; or ``failed``, why it could not be measured.
         """
         job, dataset = self._job(name, configuration)
         warm_up = 0.0
@@ -211,9 +212,10 @@ class Prober:
         folder.write_request(
             {**request, "conditioned_on": [], "threads": torch.get_num_threads(), "identity": "0" * 64}
         )
-        began = time.perf_counter()
+        began, before = time.perf_counter(), processor_time()
         result = run_trial(mini, request, folder, self._device, Control(progress=watch.progress))
         total = time.perf_counter() - began - watch.waited - watch.features
+        ran, waited = (now - then for now, then in zip(processor_time(), before, strict=True))
         if result["status"] != "done":
             return {"failed": f"{result['cause']}: {result['message']}"}
         size = sum(path.stat().st_size for path in folder.path.iterdir() if path.suffix == ".json")
@@ -223,11 +225,25 @@ class Prober:
                 asdict(replace(parts, feature=watch.features / max(1, watch.described)))
                 for parts in _parts(watch.marks, seen, total, job, counts)
             ],
+            "running": ran / (ran + max(0.0, waited)) if ran > 0 else 1.0,
             "peak_bytes": result["memory"]["peak_bytes"],
             "checkpoint_bytes": watch.checkpoint_bytes,
             "epoch_bytes": (folder.path / "curve.jsonl").stat().st_size / max(1, len(folder.curve())),
             "result_bytes": size,
         }
+
+
+def processor_time() -> tuple[float, float]:
+    """Seconds that this process's threads had a processor, and seconds that they could have used one that others had.
+
+    The latter is 0 where the system does not count it.
+    """
+    ran = waited = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError):  # a thread that has just ended
+            run, wait, _ = map(int, path.read_text().split())
+            ran, waited = ran + run, waited + wait
+    return (ran / 1e9, waited / 1e9) if ran else (time.process_time(), 0.0)
 
 
 def _parts(

@@ -72,6 +72,7 @@ def probe(
         "data": str(roots.data), "cache": str(roots.cache), "folder": str(folder),
     }  # fmt: skip
     answers: dict[str, list[dict[str, Any]]] = {shape.name: [] for shape in shapes}
+    load = _load()
     troubles: list[str] = []
 
     def serve() -> None:
@@ -106,15 +107,28 @@ def probe(
         raise RequestError(f"{troubles[0]}; --like or --seconds-per-step plan without a probe")
     failed = {name: own[0]["failed"] for name, own in answers.items() if all("failed" in one for one in own)}
     origin = f"probed on {devices[0]}, {processes} at a time with {threads} threads each"
-    measured = {name: _joined(own, origin) for name, own in answers.items() if name not in failed}
+    origin += "" if load is None else f", load {load:.1f} for each processor before"
+    # More of them than there are processors hold each other up, as the workers of the sweep will.
+    crowded = processes * threads > len(os.sched_getaffinity(0))
+    measured = {name: _joined(own, origin, load, crowded) for name, own in answers.items() if name not in failed}
     return Probed(measured, failed, devices[0], processes, threads)
 
 
-def _joined(answers: Sequence[dict[str, Any]], origin: str) -> Measured:
+def _load() -> float | None:
+    """Processes that want a processor, on average over the last minute, for each processor of this machine."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except OSError:
+        return None
+
+
+def _joined(answers: Sequence[dict[str, Any]], origin: str, load: float | None, crowded: bool) -> Measured:
     good = [answer for answer in answers if "failed" not in answer]
     return Measured(
         parts=tuple(Parts(**parts) for answer in good for parts in answer["parts"]),
         origin=origin,
+        running=1.0 if crowded else sum(answer["running"] for answer in good) / len(good),
+        load=load,
         warm_up=max(answer["warm_up"] for answer in good),
         peak_bytes=max(answer["peak_bytes"] for answer in good),
         checkpoint_bytes=max(answer["checkpoint_bytes"] for answer in good),

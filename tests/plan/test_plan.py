@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,9 @@ from analysis.stats.twoway import two_way
 from harness.code_snapshot import take_snapshot
 from harness.plan import __main__ as command
 from harness.plan.detectable import Spread, assumed, detectable, family
+from harness.plan.document import _of_machine
 from harness.plan.parts import Measured, Parts, Span, Stops, study_seconds, wall_seconds
+from harness.plan.probe import processor_time
 from harness.plan.shapes import Shape, StudyShape
 from harness.spec import ConfirmSpec
 from harness.store import RunDirectory
@@ -106,6 +113,7 @@ def test_a_probe_measures_every_study(tmp_path: Path, capsys: pytest.CaptureFixt
     for measured in plan["measured"].values():
         assert len(measured["parts"]) == 2 and measured["checkpoint_bytes"] > 0 and measured["peak_bytes"] > 0
         assert all(parts["step"] > 0 and parts["case"] > 0 for parts in measured["parts"])
+        assert 0 < measured["running"] <= 1 and measured["load"] >= 0 and "load" in measured["origin"]
     assert 0 < plan["device_seconds"]["low"] < plan["device_seconds"]["high"]
     assert list(tmp_path.iterdir()) == [file]  # nothing is left of what was measured
 
@@ -203,6 +211,46 @@ def test_time_is_put_together_from_its_parts() -> None:
     assert wall_seconds([(study, Span(60, 60, 60))], workers=2).middle == 30
     assert wall_seconds([(study, Span(60, 60, 60))], workers=6).middle == 30
     assert wall_seconds([(study, Span(60, 60, 60))], workers=1).middle == 60
+
+
+def test_times_of_a_busy_machine_are_a_wide_interval() -> None:
+    shape = Shape(train=640, val=100, test=50, epochs=10, steps=100, batch_size=64)
+    study = StudyShape("m@d", "m", "d", shape, 4, 4, 2, 0, waits=3)
+    quiet = Measured(parts=(Parts(start=2.0, step=0.1),), origin="x")
+    busy = dataclasses.replace(quiet, parts=(Parts(start=8.0, step=0.4),), running=0.25, load=2.5)
+    alone, crowded = study_seconds(study, quiet, Stops()), study_seconds(study, busy, Stops())
+    assert (crowded.low, crowded.middle) == pytest.approx((alone.low, alone.middle))
+    assert crowded.high == pytest.approx(4 * alone.high)
+    assert list(_of_machine({"m@d": quiet})) == []
+    (said,) = _of_machine({"m@d": busy})
+    assert "busy while it was measured (load 2.5 for each processor before): trials had a processor for 25 %" in said
+
+
+def test_waiting_for_a_processor_is_told_from_sleeping() -> None:
+    before = processor_time()
+    time.sleep(0.3)
+    ran, waited = (now - then for now, then in zip(processor_time(), before, strict=True))
+    assert ran < 0.2 and waited < 0.3
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("this system does not count it")
+    # On one processor, with others on it: each has it for a part of the time.
+    one = min(os.sched_getaffinity(0))
+    spin = f"import os\nos.sched_setaffinity(0, {{{one}}})\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {one})
+        time.sleep(0.5)
+        before, began = processor_time(), time.perf_counter()
+        while time.perf_counter() < began + 1.5:
+            pass
+        ran, waited = (now - then for now, then in zip(processor_time(), before, strict=True))
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for other in others:
+            other.kill()
+            other.wait()
+    assert ran / (ran + waited) < 0.6
 
 
 def test_a_spread_without_seeds_is_refused() -> None:
