@@ -25,7 +25,7 @@ from harness.launch.starting import is_worker
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 
-UNLIMITED_RETRIES = 1_000_000
+UNLIMITED_RETRIES = 1_000
 WORKER_START_SECONDS = 60.0
 
 

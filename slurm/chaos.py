@@ -1,8 +1,9 @@
 """Disturb a sweep on a little Slurm cluster in every way a site can: ``python -m slurm.chaos SWEEP``.
 
-The sweep runs once on this machine alone, undisturbed, and once on a cluster whose jobs are preempted, killed, run out
-of time and are requeued, whose nodes are lost and whose controller dies. At the end every result, curve and prediction
-must be bit-identical, no trial lost and none finished twice, and the report written by the last job.
+The sweep runs once on this machine alone, undisturbed, and once on a cluster whose jobs are preempted, suspended,
+killed, run out of time and are requeued, whose nodes are drained and lost and whose controller is restarted. Then every
+result, curve and prediction must be bit-identical, no trial lost and none finished twice, the report written by the
+last job. A disturbance counts only where it struck a trial in training.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,20 +25,25 @@ from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
 from slurm.disturbances import KINDS, MINUTES, Chaos
+from slurm.training_watch import TrainingWatch
 
 PROFILE = f"partition: low\ncpus: 1\ntime: {MINUTES}\ngrace: 10\ndevice: cpu\noptions: {{exclusive: true}}\n"
 """Of the jobs: on a partition that is preempted by another one, each on a node of its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; exit code 0 when the runs are identical, 1 when they differ."""
+    """Entry point; exit code 0 when the runs are identical, 1 when they differ or were not disturbed enough."""
     parser = argparse.ArgumentParser(
         prog="python -m slurm.chaos",
         description="Disturb a sweep on a little Slurm cluster and compare the outcome with a local run, bit for bit.",
     )
     parser.add_argument("file", type=user_path, metavar="SWEEP", help="sweep file; choose a small one, it runs twice")
     parser.add_argument(
-        "--disturbances", type=int, default=100, metavar="N", help="how many; 0 compares only (default: %(default)s)"
+        "--disturbances",
+        type=int,
+        default=100,
+        metavar="N",
+        help="how many must hit a trial in training (default: %(default)s)",
     )
     parser.add_argument("--nodes", type=int, default=4, help="nodes of the cluster (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=4, help="jobs of the sweep (default: %(default)s)")
@@ -59,8 +66,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
     missing = obstacle()
     if missing is not None:
         raise RequestError(f"no little cluster can run here: {missing}")
-    if arguments.disturbances < 0 or arguments.pause <= 0:
-        raise RequestError("--disturbances must be at least 0 and --pause above 0")
+    if arguments.disturbances < 1 or arguments.pause <= 0:
+        raise RequestError("--disturbances must be at least 1 and --pause above 0")
     if len(set(arguments.without)) == len(KINDS):
         raise RequestError("--without: leaves no kind of disturbance")
     extra = [word for assignment in arguments.assignments for word in ("--set", assignment)]
@@ -86,6 +93,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
                 {name: value for name, value in os.environ.items() if name.startswith(("GPAF_", "PYTHON"))},
                 random.Random(arguments.seed),
                 [kind for kind in KINDS if kind not in arguments.without],
+                arguments.workers,
+                TrainingWatch(RunDirectory(folder / "disturbed"), int(reference.spec()["train"]["epochs"])),
             )
             chaos.launch()
             chaos.disturb(arguments.disturbances, arguments.pause, sum(1 for _ in reference.trials()), _say)
@@ -97,16 +106,23 @@ def _compare(reference: RunDirectory, chaos: Chaos, wanted: int) -> int:
     problems = repeated_work(chaos.run) + run_differences(reference, chaos.run)
     for problem in problems:
         print(problem)
-    counts = ", ".join(f"{name} {count}" for name, count in chaos.done.most_common()) or "none"
     attempts = sum(len(trial.attempts()) for trial in chaos.run.trials())
     trials = sum(1 for _ in chaos.run.trials())
-    print(f"{sum(chaos.done.values())} disturbances ({counts}); {trials} trials, {attempts} attempts")
-    print(f"the sweep command was given {chaos.launches} times")
+    hits = sum(chaos.hits.values())
+    print(f"{hits} disturbances hit a trial in training ({_counts(chaos.hits)})")
+    print(f"{sum(chaos.misses.values())} others hit none ({_counts(chaos.misses)})")
+    print(f"{chaos.taken_over} of the suspended trials were taken over before their job was resumed")
+    print(f"{trials} trials, {attempts} attempts; the sweep command was given {chaos.launches} times")
     print(f"{'no difference' if not problems else f'{len(problems)} differences'} to the undisturbed run")
-    enough = sum(chaos.done.values()) >= wanted
-    if not enough:
-        print(f"the sweep ended before {wanted} disturbances; choose one with longer trials")
-    return EXIT_DONE if enough and not problems else EXIT_SOME_FAILED
+    if hits == 0:
+        print("no disturbance hit a trial in training, so this run proves nothing about them")
+    elif hits < wanted:
+        print(f"the sweep ended before {wanted} disturbances hit; choose one with longer trials, or a shorter --pause")
+    return EXIT_DONE if hits >= max(1, wanted) and not problems else EXIT_SOME_FAILED
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common()) or "none"
 
 
 def sweep_on_slurm(file: Path, run_dir: Path, profile: Path, workers: int, extra: Sequence[str]) -> list[str]:
