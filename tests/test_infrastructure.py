@@ -202,3 +202,51 @@ def test_what_is_begun_again_is_said_each_time() -> None:
     said: list[float] = []
     assert patiently(failing(errno.EIO, 3), lambda error, pause: said.append(pause)) == "done"
     assert said == sorted(said) and len(said) == 3
+
+
+def test_a_checkpoint_or_a_cache_that_cannot_be_read_now_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else --repair would set a healthy checkpoint aside, or the user delete a healthy cache."""
+    from harness.data.decoded import open_decoded
+    from harness.train.checkpoint import load_checkpoint, write_checkpoint
+
+    path = tmp_path / "checkpoint.pt"
+    write_checkpoint(path, {"tensors": {"x": torch.arange(1000)}})
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    whole = load_checkpoint(path)
+    assert whole is not None and whole["tensors"]["x"][-1] == 999
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *given: _Failing(opened(self, *given)))
+    with pytest.raises(OSError) as caught:
+        load_checkpoint(path)
+    assert caught.value.errno == errno.EIO
+    monkeypatch.undo()
+    monkeypatch.setattr("harness.data.decoded.read_json", fails)
+    with pytest.raises(OSError) as caught:
+        open_decoded(tmp_path, 8)
+    assert caught.value.errno == errno.EIO
+
+
+class _Failing:
+    """A file whose end can be read, and nothing else of it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> _Failing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, *_: Any) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    readinto = read

@@ -24,6 +24,7 @@ from harness.dataset import Record
 from harness.errors import RequestError
 from harness.files import read_json, write_json
 from harness.frame_files import read_ipc
+from harness.infrastructure import passes
 
 COLUMNS = ("case_id", "cluster", "group", "official", "pixels")
 
@@ -140,6 +141,8 @@ def open_decoded(folder: Path, size: int) -> DecodedDataset:
         labels.setflags(write=False)
         return DecodedDataset(images, labels, table, classes, str(meta["fingerprint"]), tuple(meta["notes"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError, RequestError, pl.exceptions.PolarsError) as error:
+        if passes(error):
+            raise
         raise RequestError(
             f"{folder}: this decoded dataset is damaged ({error}); delete the folder and give the same command again"
         ) from error

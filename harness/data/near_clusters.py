@@ -14,6 +14,7 @@ from harness.data.cache import build_once
 from harness.data.decoded import DecodedDataset
 from harness.data.near_duplicates import PASSES, VERSION, find_near, take_fingerprints
 from harness.errors import RequestError
+from harness.infrastructure import passes
 
 
 def are_joined(data: DecodedDataset, cache_root: Path) -> bool:
@@ -48,6 +49,8 @@ def join_near_duplicates(
         if joined.shape != (len(data.labels),) or joined.dtype != np.int64:
             raise ValueError(f"{joined.dtype} {joined.shape}")
     except (OSError, ValueError, EOFError) as error:
+        if passes(error):
+            raise
         raise RequestError(f"{folder}: damaged ({error}); delete the folder and give the same command again") from error
     # A cluster bears the smallest of the names that it joins, whatever the order of the images.
     names = pl.DataFrame({"cluster": data.records["cluster"], "joined": joined})

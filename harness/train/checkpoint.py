@@ -83,7 +83,9 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # By a stream of our own: torch hides what the file system says behind words of its own.
+        with path.open("rb") as stream:
+            state = torch.load(stream, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:

@@ -27,6 +27,7 @@ from harness.data.cache import build_once
 from harness.data.node_disk import use_if_node_disk
 from harness.files import write_atomic_by
 from harness.identity import canonical_hash
+from harness.infrastructure import passes
 from harness.method import Method
 from harness.train.data import Side, TrialData, resident
 from harness.train.job import Control, Interrupted
@@ -157,6 +158,8 @@ class Features:
             if found.dtype != np.float32 or found.ndim != 2 or len(found) != len(self._data.positions[side]):
                 raise ValueError(f"{found.dtype} {found.shape}")
         except (OSError, ValueError, EOFError) as error:
+            if passes(error):
+                raise
             self._control.log(f"{path}: torn ({error}); computed again")
             _write(path, self._compute(side))
             found = np.load(path, mmap_mode="r", allow_pickle=False)
