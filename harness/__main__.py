@@ -15,7 +15,7 @@ COMMANDS = {
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
     "check-methods": ("harness.check_methods", "run what every method promises, your own included"),
     "methods-pages": ("harness.methods_pages", "write a page for each method"),
-    "chaos": ("harness.chaos", "kill a sweep's workers at random and compare with an undisturbed run"),
+    "chaos": ("harness.chaos.__main__", "disturb a sweep at random and compare with an undisturbed run"),
     "replay": ("harness.replay", "ask every search slot again and compare"),
     "report": ("analysis.report", "write the report of a run directory again"),
 }

@@ -81,10 +81,17 @@ def _looked(look: Callable[[_Item], _Found], rest: Sequence[_Item], wait: float)
 
     # An executor's futures would take a fifth of the time.
     threads = [threading.Thread(target=work, name="read") for _ in range(min(AT_ONCE, len(portions)))]
+    started: list[threading.Thread] = []
     try:
         for thread in threads:
-            thread.start()
-        for thread in threads:
+            try:
+                thread.start()
+            except RuntimeError:
+                # Beyond a limit of processes those that there are do it, and this one.
+                work()
+                break
+            started.append(thread)
+        for thread in started:
             thread.join()
     finally:
         # Interrupted, they end with what they are at.

@@ -1,4 +1,4 @@
-"""Killed anywhere, a sweep ends as if nothing had happened; and the command that shows it can tell when not."""
+"""However it is disturbed, a sweep ends as if nothing had happened; and the command that shows it can tell when not."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from slow_method import slow_method
 from tiny import environment, tiny_sweep
 
-from harness.store import RunDirectory
+from harness.chaos.__main__ import main
+from harness.chaos.fault_layer import obstacle
 
 FORGETFUL = '''"""A method that keeps state outside the checkpoint."""
 
@@ -45,27 +48,72 @@ def chaos(file: Path, cache: Path, *options: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-@pytest.mark.large
-@pytest.mark.timeout(1200)
-def test_a_sweep_killed_again_and_again_ends_bit_identically(tmp_path: Path) -> None:
-    source = {
-        "method": "full_finetune",
-        "dataset": {"dataset": "digits", "classes": [0, 1, 2]},
-        "train": {"epochs": 10},
+def short_sweep(folder: Path, **changes: Any) -> Path:
+    """Trials of seconds with many epochs, which cost next to no processor time."""
+    slow_method(folder, 0.01)
+    given: dict[str, Any] = {
+        "plugins": ["plugins"],
+        "methods": [{"slow": {"method": "slow"}}],
+        "train": {"epochs": 20, "batch_size": 128, "image_size": 8},
+        "search": {"trials": 3, "startup": 3, "concurrency": 3, "seeds": [0]},
+        "confirm": {"seeds": 2},
+        "launch": {"kind": "local", "workers": 2, "threads": 1},
     }
-    file = tiny_sweep(
-        tmp_path,
-        backbone={"name": "resnet20", "weights": source},
-        methods=["lora_c"],
-        train={"epochs": 20, "batch_size": 32, "image_size": 12},
-        search={"trials": 4, "startup": 2, "concurrency": 2},
-    )
-    done = chaos(file, tmp_path / "cache", "--kills", "3", "--pause", "3", "--work-dir", str(tmp_path / "runs"))
+    return tiny_sweep(folder, **{**given, **changes})
+
+
+def hits(text: str) -> dict[str, int]:
+    """Kind → how many disturbances hit a trial in training, as the summary says."""
+    return {kind: int(count) for kind, count in re.findall(r"^([a-z-]+) +(\d+) +\d+$", text, re.MULTILINE)}
+
+
+@pytest.mark.timeout(300)
+def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Path) -> None:
+    """In small; the long one is ``python -m harness.chaos sweeps/chaos.yaml --disturbances 500``."""
+    kinds = [
+        "kill",
+        "terminate",
+        "suspend",
+        *(["clock", "thread", "write", "fsync", "rename"] if not obstacle() else []),
+    ]
+    words = ["--disturbances", "12", "--kinds", ",".join(kinds), "--pause", "0.2", "--seed", "3"]
+    done = chaos(short_sweep(tmp_path), shared_cache, *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search("[3-9] workers killed: no difference", done.stdout)
-    # It was worth something: a worker was killed in the middle of a trial. On a busy machine most die in the start-up.
-    disturbed = [RunDirectory(path) for path in (tmp_path / "runs").glob("disturbed*")]
-    assert any(len(trial.attempts()) > 1 for run in disturbed for trial in run.trials())
+    assert "no difference to the undisturbed run" in done.stdout
+    assert "0 trials lost, 0 finished twice, 0 differences" in done.stdout
+    found = hits(done.stdout)
+    assert sum(found.values()) >= 12 and set(found) <= set(kinds) and len(found) > 2
+
+
+@pytest.mark.timeout(300)
+def test_disturbances_that_hit_no_training_prove_nothing(tmp_path: Path, shared_cache: Path) -> None:
+    # A curve of one epoch is whole as soon as it is seen.
+    file = short_sweep(tmp_path, train={"epochs": 1, "batch_size": 128, "image_size": 8}, search={"trials": 1})
+    done = chaos(file, shared_cache, "--kinds", "kill", "--disturbances", "3")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "this proves nothing" in done.stdout and hits(done.stdout) == {}
+
+
+def test_a_wrong_request_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, said in (
+        (["--kinds", "kill,fsink"], "--kinds: no kind 'fsink'; did you mean 'fsync'?"),
+        (["--kills", "3", "--kinds", "kill"], "--kills: names its kinds itself"),
+        (["--disturbances", "0"], "--disturbances must be at least 1"),
+        (["--kinds", ","], "--kinds: none is left"),
+        (["--seed", "1"], "no file"),
+    ):
+        assert main([str(tmp_path / "none.yaml"), *words]) == 2
+        error = capsys.readouterr().err
+        assert said in error and "Traceback" not in error
+
+
+@pytest.mark.large
+@pytest.mark.timeout(1800)
+def test_every_kind_of_disturbance_changes_nothing(tmp_path: Path, shared_cache: Path) -> None:
+    file = short_sweep(tmp_path, launch={"kind": "local", "workers": 3, "threads": 1})
+    done = chaos(file, shared_cache, "--disturbances", "100", "--pause", "0.3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(hits(done.stdout)) >= 8
 
 
 @pytest.mark.large

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -60,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     arguments = parser.parse_args(argv)
+    # However this ends, no process of a disturbed sweep is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_command(lambda: _chaos(arguments))
 
 
@@ -92,7 +95,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
         rng = random.Random(arguments.seed)
         runs, fruitless = list[RunDirectory](), 0
         try:
-            while not tally.enough and fruitless < MOST_RUNS_WITHOUT_A_HIT:
+            while not tally.enough and fruitless < (MOST_RUNS_WITHOUT_A_HIT if tally.hits else 1):
                 before = tally.hits.total()
                 run = RunDirectory(folder / f"disturbed{len(runs) + 1}")
                 runs.append(run)
@@ -135,7 +138,7 @@ def _kinds(wanted: Sequence[str] | None, note: Callable[[str], None]) -> list[st
     for name in wanted or ():
         if name not in KINDS:
             raise RequestError(f"--kinds: no kind {name!r}{suggestion(name, KINDS)}")
-    kinds, missing = list(wanted or KINDS), obstacle()
+    kinds, missing = list(KINDS if wanted is None else wanted), obstacle()
     if missing is not None:
         left_out = [kind for kind in kinds if KINDS[kind].needs_layer]
         kinds = [kind for kind in kinds if not KINDS[kind].needs_layer]

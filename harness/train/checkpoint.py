@@ -139,8 +139,14 @@ class CheckpointWriter:
         self._began = time.monotonic()
         taken = state()
         gathering = time.monotonic() - self._began
-        self._thread = threading.Thread(target=self._write, args=(taken, gathering), name="checkpoint")
-        self._thread.start()
+        thread = threading.Thread(target=self._write, args=(taken, gathering), name="checkpoint")
+        try:
+            thread.start()
+        except RuntimeError:
+            # Beyond a limit of processes there is no thread to be had: the training waits for this one.
+            self._write(taken, gathering)
+        else:
+            self._thread = thread
 
     def wait(self) -> None:
         """Wait for the last write; raises what it raised."""
