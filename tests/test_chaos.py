@@ -74,15 +74,15 @@ def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Pa
         "kill",
         "terminate",
         "suspend",
-        *(["clock", "thread", "write", "fsync", "rename"] if not obstacle() else []),
+        *(["clock", "thread"] if obstacle() is None else []),
     ]
-    words = ["--disturbances", "12", "--kinds", ",".join(kinds), "--pause", "0.2", "--seed", "3"]
+    words = ["--disturbances", "8", "--kinds", ",".join(kinds), "--pause", "0.2", "--seed", "3"]
     done = chaos(short_sweep(tmp_path), shared_cache, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no difference to the undisturbed run" in done.stdout
     assert "0 trials lost, 0 finished twice, 0 differences" in done.stdout
     found = hits(done.stdout)
-    assert sum(found.values()) >= 12 and set(found) <= set(kinds) and len(found) > 2
+    assert sum(found.values()) >= 8 and set(found) <= set(kinds) and len(found) > 2
 
 
 @pytest.mark.timeout(300)
@@ -96,11 +96,11 @@ def test_disturbances_that_hit_no_training_prove_nothing(tmp_path: Path, shared_
 
 def test_a_wrong_request_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in (
-        (["--kinds", "kill,fsink"], "--kinds: no kind 'fsink'; did you mean 'fsync'?"),
+        (["--kinds", "kill,fsyn"], "--kinds: no kind 'fsyn'; did you mean 'fsync'?"),
         (["--kills", "3", "--kinds", "kill"], "--kills: names its kinds itself"),
         (["--disturbances", "0"], "--disturbances must be at least 1"),
         (["--kinds", ","], "--kinds: none is left"),
-        (["--seed", "1"], "no file"),
+        (["--seed", "1"], "no such file"),
     ):
         assert main([str(tmp_path / "none.yaml"), *words]) == 2
         error = capsys.readouterr().err
