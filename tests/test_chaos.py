@@ -67,7 +67,7 @@ def hits(text: str) -> dict[str, int]:
     return {kind: int(count) for kind, count in re.findall(r"^([a-z-]+) +(\d+) +\d+$", text, re.MULTILINE)}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Path) -> None:
     """In small; the long one is ``python -m harness.chaos sweeps/chaos.yaml --disturbances 500``."""
     kinds = [
@@ -85,7 +85,7 @@ def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Pa
     assert sum(found.values()) >= 8 and set(found) <= set(kinds) and len(found) > 2
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_disturbances_that_hit_no_training_prove_nothing(tmp_path: Path, shared_cache: Path) -> None:
     # A curve of one epoch is whole as soon as it is seen.
     file = short_sweep(tmp_path, train={"epochs": 1, "batch_size": 128, "image_size": 8}, search={"trials": 1})
