@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.backbones import IMAGENET, TIMM, Normalisation
 from harness.errors import RequestError, is_close, one_line, shortened, suggestion
+from harness.extras import install
 from harness.small_resnet import SmallResNet
 
 SMALL = "resnet20"
@@ -168,7 +169,7 @@ def _timm_name(name: str, weights: str | None) -> tuple[str, bool]:
     try:
         import timm
     except ImportError as error:
-        raise RequestError(f"backbone.name: {shown} needs timm; pip install 'gpaf-bench[timm]'") from error
+        raise RequestError(f"backbone.name: {shown} needs timm; {install('timm')}") from error
     plain, tag = split_timm(plain)
     known = timm.list_models()
     if plain not in known:

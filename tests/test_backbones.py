@@ -248,7 +248,7 @@ def test_densenet_weights_with_the_old_names_load(hub: Path) -> None:
 
 def test_timm_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert "timm:resnet50 needs timm; pip install 'gpaf-bench[timm]'" in refusal("timm:resnet50", None)
+    assert "timm:resnet50 needs timm; pip install 'timm>=1.0'" in refusal("timm:resnet50", None)
 
 
 @pytest.mark.parametrize(

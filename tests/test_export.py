@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from home import Home, one_error
 
 from harness.export.__main__ import main as export
+from harness.export.addresses import sqlite_address
+from harness.export.trials import trials_of
+from harness.extras import install
 from harness.store import RunDirectory
 
 
@@ -63,3 +68,78 @@ def test_nothing_is_written_over(home: Home, capsys: pytest.CaptureFixture[str])
     code = export([str(home.run), "--to", "csv", str(place)])
     one_error(code, capsys.readouterr().err, "trials.csv", "exists already")
     assert place.read_text() == "mine"
+
+
+def mlflow_runs(place: Path) -> dict[str, Any]:
+    """Name → run of MLflow, of every experiment in a store."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=sqlite_address(place))
+    experiments = [one.experiment_id for one in client.search_experiments() if one.name != "Default"]
+    return {run.info.run_name: run for run in client.search_runs(experiments)}
+
+
+def test_mlflow_stamps_each_epoch_with_its_own_time_and_a_second_export_doubles_nothing(home: Home) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    pytest.importorskip("alembic", reason="mlflow has no database")
+    from mlflow.tracking import MlflowClient
+
+    result = json.loads((home.search_trial / "result.json").read_text())
+    (ended,) = result["time"]["epoch_ends"]
+    assert result["time"]["started"] < ended < result["time"]["ended"]
+    place = home.path / "runs.db"
+    assert export([str(home.run), "--to", "mlflow", str(place)]) == 0
+    first = mlflow_runs(place)
+    assert len(first) == 2
+    run = first["search 0000-s0"]
+    history = MlflowClient(tracking_uri=sqlite_address(place)).get_metric_history(
+        run.info.run_id, "val/balanced_accuracy"
+    )
+    assert [(one.step, one.timestamp) for one in history] == [(result["steps"], round(1000 * ended))]
+
+    assert export([str(home.run), "--to", "mlflow", str(place)]) == 0
+    assert {name: one.info.run_id for name, one in mlflow_runs(place).items()} == {
+        name: one.info.run_id for name, one in first.items()
+    }
+    # What has changed is written again, in the place of the old one.
+    (home.search_trial / "result.json").write_text(json.dumps({**result, "status": "failed"}))
+    assert export([str(home.run), "--to", "mlflow", str(place)]) == 0
+    last = mlflow_runs(place)
+    assert len(last) == 2 and last["search 0000-s0"].info.status == "FAILED"
+
+
+def test_mlflow_writes_into_nothing_but_its_own_store(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    for name, content in (("notes.db", b"mine"), ("empty.db", b"")):
+        place = home.path / name
+        place.write_bytes(content)
+        code = export([str(home.run), "--to", "mlflow", str(place)])
+        one_error(code, capsys.readouterr().err, name, "no store of MLflow")
+        assert place.read_bytes() == content
+
+
+def test_wandb_gives_a_trial_the_same_id_in_every_export(home: Home) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    ids = []
+    for name in ("once", "again"):
+        assert export([str(home.run), "--to", "wandb", str(home.path / name)]) == 0
+        folders = sorted((home.path / name / "wandb").glob("offline-run-*"))
+        ids.append(sorted(folder.name.rpartition("-")[2] for folder in folders))
+    assert ids[0] == ids[1] and len(set(ids[0])) == 2
+
+
+def test_a_trial_is_itself_in_every_export_and_another_where_its_code_is(home: Home) -> None:
+    (trial,) = [one for one in trials_of(RunDirectory(home.run).study(home.study.name)) if one.stage == "search"]
+    assert trial.stable_id == replace(trial, curve=[], result=None).stable_id
+    assert trial.state != replace(trial, result=None).state
+    assert trial.stable_id != replace(trial, request={**trial.request, "identity": "f00d"}).stable_id
+    assert trial.stable_id != replace(trial, name="0001-s0").stable_id
+    # A result of an earlier version knows no times of epochs: the end stands for all.
+    old = {**(trial.result or {}), "time": {"started": 1.0, "ended": 5.0}}
+    assert replace(trial, result=old).epoch_ends == [5.0] * len(trial.curve)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    assert install("timm") == "pip install 'timm>=1.0'"
+    assert install("export", "mlflow") == "pip install 'mlflow>=3.0'"
+    assert install("export", "alembic").startswith("pip install 'mlflow>=3.0' ")

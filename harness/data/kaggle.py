@@ -11,6 +11,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from harness.data.http_fetch import FetchError, Tick, check_room
 from harness.errors import one_line
+from harness.extras import install
 
 _BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -32,7 +33,7 @@ def fetch_kaggle(handle: str, part: Path, tick: Tick) -> None:
     try:
         kagglehub = importlib.import_module("kagglehub")
     except ImportError as error:
-        raise FetchError("kagglehub is not installed (pip install 'gpaf-bench[kaggle]')") from error
+        raise FetchError(f"kagglehub is not installed ({install('kaggle')})") from error
     try:
         folder = Path(kagglehub.dataset_download(handle))
     # kagglehub's errors have no base class of their own.

@@ -8,11 +8,12 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.arguments import user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.export import targets
+from harness.extras import install
 from harness.refusals import leaving_nothing
 
 if TYPE_CHECKING:
@@ -44,7 +45,12 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument("--to", required=True, choices=names(), metavar="TARGET", help=", ".join(names()))
-    result.add_argument("destination", type=user_path, metavar="DEST", help="file or folder that does not exist yet")
+    result.add_argument(
+        "destination",
+        type=user_path,
+        metavar="DEST",
+        help="file or folder that does not exist yet (mlflow: or a store)",
+    )
     return result
 
 
@@ -60,25 +66,25 @@ def export(arguments: argparse.Namespace) -> int:
 
     run, destination = RunDirectory(arguments.run), arguments.destination.absolute()
     run.require()
-    if destination.exists():
+    target = importlib.import_module(f"{targets.__name__}.{arguments.to}")
+    if destination.exists() and not getattr(target, "UPDATES", False):
         raise RequestError(f"{destination}: exists already; an export is written anew, so choose another place")
     with leaving_nothing(destination):
-        _write(run, arguments.to, destination)
+        _write(run, target, arguments.to, destination)
     return EXIT_DONE
 
 
-def _write(run: RunDirectory, name: str, destination: Path) -> None:
+def _write(run: RunDirectory, target: Any, name: str, destination: Path) -> None:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(f"{destination.parent}: not a folder; choose another place") from error
-    target = importlib.import_module(f"{targets.__name__}.{name}")
     try:
         print(target.export(run, destination))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("harness", "analysis"):
             raise
-        needed = f"needs the package {error.name}; pip install 'gpaf-bench[export]'"
+        needed = f"needs the package {error.name}; {install('export', error.name)}"
         raise RequestError(f"--to {name}: {needed}") from error
 
 

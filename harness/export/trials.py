@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,21 @@ class ExportedTrial:
     result: dict[str, Any] | None
     """None while it is not finished."""
     curve: list[dict[str, Any]]
+    begun: float
+    """When it was asked for, seconds since the epoch."""
+
+    @property
+    def stable_id(self) -> str:
+        """Sixteen hexadecimal digits that name this trial within its run: the same in every export.
+
+        What identifies its study is in it, so that a trial that is trained again with other code is another.
+        """
+        return _digest([self.study, self.stage, self.name, self.request.get("identity")])
+
+    @property
+    def state(self) -> str:
+        """Sixteen hexadecimal digits that change when there is more, or something else, to export."""
+        return _digest([self.result, self.curve])
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -37,6 +54,17 @@ class ExportedTrial:
     def started(self) -> float | None:
         """When its last attempt began, seconds since the epoch."""
         return None if self.result is None else self.result.get("time", {}).get("started")
+
+    @property
+    def epoch_ends(self) -> list[float]:
+        """When each line of the curve was written, seconds since the epoch.
+
+        Results of earlier versions do not know it, nor do unfinished trials: what is known last stands for all.
+        """
+        known = [] if self.result is None else self.result.get("time", {}).get("epoch_ends") or []
+        if len(known) == len(self.curve):
+            return [float(moment) for moment in known]
+        return [self.ended or self.begun] * len(self.curve)
 
     @property
     def ended(self) -> float | None:
@@ -83,7 +111,19 @@ def all_trials(run: RunDirectory) -> Iterator[ExportedTrial]:
 
 def _read(study: StudyFolder, stage: str, folder: TrialFolder) -> ExportedTrial:
     result = folder.result() if folder.finished else None
-    return ExportedTrial(study.name, stage, folder.name, folder.request(), result, folder.curve())
+    return ExportedTrial(
+        study=study.name,
+        stage=stage,
+        name=folder.name,
+        request=folder.request(),
+        result=result,
+        curve=folder.curve(),
+        begun=folder.request_path.stat().st_mtime,
+    )
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _numbers(scores: dict[str, Any]) -> Iterator[tuple[str, float]]:

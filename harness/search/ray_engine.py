@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from harness.conditions import constrained
 from harness.errors import RequestError
+from harness.extras import install
 from harness.search.engine import Asked, Engine
 from harness.search.optuna_engine import OptunaEngine
 from harness.space import Space, Value
@@ -23,7 +24,7 @@ class RayEngine(Engine):
         super().__init__(space, search, study, prior)
         found = importlib.util.find_spec("ray")
         if found is None or found.origin is None:
-            raise RequestError("search.engine: ray is not installed; pip install 'gpaf-bench[ray]'")
+            raise RequestError(f"search.engine: ray is not installed; {install('ray')}")
         if constrained(space):
             raise RequestError("search.engine: ray proposes without looking at `at_most`; use the engine optuna")
 

@@ -332,6 +332,7 @@ class Training:
             self._best_logits = logits
         scalars = {name: value for name, value in val.items() if not isinstance(value, list)}
         progress.curve.append({"epoch": progress.epoch, "step": step, "train_loss": train_loss, "val": scalars})
+        progress.epoch_ends.append(time.time())
 
     def _add_losses(self, losses: list[Tensor]) -> None:
         # One transfer an interval; added one by one in float64, so that where the interval ends changes nothing.
@@ -357,6 +358,7 @@ class Training:
                 **vars(progress),
                 "best_tensors": dict(progress.best_tensors),
                 "curve": [*progress.curve],
+                "epoch_ends": [*progress.epoch_ends],
             },
             "tensors": current,
             "optimizer": copied_to_cpu(self.context.optimizer.state_dict()),

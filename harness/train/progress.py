@@ -27,6 +27,8 @@ class Progress:
     curve: list[dict[str, Any]] = field(default_factory=list)
     schedule: list[dict[str, Any]] = field(default_factory=list)
     """Changes of the hyperparameters so far, beginning with those of epoch 0; empty while nothing has changed."""
+    epoch_ends: list[float] = field(default_factory=list)
+    """When each line of the curve was written, seconds since the epoch."""
     seconds: float = 0.0
     """Training time of all attempts up to here."""
 

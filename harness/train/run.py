@@ -94,6 +94,7 @@ def run_trial(
             "ended": time.time(),
             "attempt_seconds": time.perf_counter() - clock,
             "train_seconds": seconds,
+            "epoch_ends": [] if training is None else training.progress.epoch_ends,
         },
         "memory": {"peak_bytes": _peak_bytes(device)},
         "device": {

@@ -1,4 +1,7 @@
-"""Offline runs of Weights & Biases: nothing is sent anywhere until the user gives ``wandb sync``."""
+"""Offline runs of Weights & Biases: nothing is sent anywhere until the user gives ``wandb sync``.
+
+The id of a run follows from its trial, so that the same trial of a later export is the same run of the project.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ def _write(project: str, destination: Path, trial: ExportedTrial) -> None:
 
     config = {**trial.request["hyperparameters"], "trial": trial.facts}
     with wandb.init(
-        project=project, dir=str(destination), mode="offline", group=trial.study, job_type=trial.stage,
+        project=project, id=trial.stable_id, resume="allow", dir=str(destination), mode="offline",
+        group=trial.study, job_type=trial.stage,
         name=f"{trial.study} {trial.name}", config=config, settings=wandb.Settings(silent=True, disable_git=True),
     ) as made:  # fmt: skip
         for step, scalars in trial.epochs():
