@@ -11,7 +11,7 @@ RUN/slurm/lock/                whose turn it is to submit
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ class SlurmFiles:
         folder = self.root / "submitted"
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"job": job, "tasks": tasks, "submitted": time.time()}
-        write_exclusive(folder / f"{job}-{os.getpid()}.json", encode_json(facts))
+        write_exclusive(folder / f"{job}-{secrets.token_hex(4)}.json", encode_json(facts))
 
     def submissions(self) -> list[dict[str, Any]]:
         """What was submitted, oldest first."""

@@ -85,6 +85,8 @@ class SlurmJob:
             "state": "running",
         }
         self._renewed = 0.0
+        self._idle_from = math.inf
+        """Since when there is nothing to do, on a clock that nobody sets."""
         self._acted_on, self._topped_up = 0.0, 0.0
 
     def catch_signals(self) -> None:
@@ -160,6 +162,7 @@ class SlurmJob:
         idle = len(reports) == pool.running and all(report.trial is None for report in reports)
         if idle != ("idle_since" in self._content):
             self._content.pop("idle_since", None)
+            self._idle_from = time.monotonic() if idle else math.inf
             if idle:
                 self._content["idle_since"] = time.time()
             self._say("running")
@@ -170,8 +173,7 @@ class SlurmJob:
             self._top_up(newest.claimable)
 
     def _may_leave(self) -> bool:
-        since = self._content.get("idle_since")
-        if since is None or time.time() - since < LEAVE_SECONDS:
+        if time.monotonic() - self._idle_from < LEAVE_SECONDS:
             return False
         others = [record for record in self._files.latest_starts() if record.running and record.idle_since is not None]
         return any(record.name < self._path.stem for record in others)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import RequestError
 from harness.launch.bounded import end_killed
+from harness.launch.pool import unique_name
 from harness.ray.node import END_SECONDS, LOOPBACK, MARK, NodeRecord, ray_environment, records, write_token
 
 
@@ -36,6 +37,7 @@ class RayCluster:
     further: Sequence[Sequence[str]] = ()
     address: str = LOOPBACK
     _keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _name: str = field(default_factory=unique_name)
 
     @property
     def token(self) -> Path:
@@ -102,7 +104,7 @@ class RayCluster:
             )
 
     def _log(self, number: int) -> Path:
-        return self.log(f"ray-{os.getpid()}-node{number}")
+        return self.log(f"ray-{self._name}-node{number}")
 
     def _said(self, number: int) -> str:
         lines = [line for line in self._log(number).read_text(errors="replace").splitlines() if line.strip()]
