@@ -20,7 +20,11 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
     console.print(table)
     each = len(spec.confirm.seed_list(spec.search.tuning_seeds)) + spec.confirm.repeat
     total = sum(_search_trials(spec, slots) + each for slots in _slots(spec, catalogue))
-    console.print(f"{total} trials of at most {spec.train.epochs} epochs; nothing was started")
+    # Counted as the plan counts, which is printed above.
+    first = {source.model_dump_json(): source for _, source in spec.sources()}.values()
+    epochs = max([spec.train.epochs, *(spec.train.merged(source.train).epochs for source in first)])
+    backbones = f", {len(first)} of them for backbones that are trained first" if first else ""
+    console.print(f"{total + len(first)} trials of at most {epochs} epochs{backbones}; nothing was started")
 
 
 def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:

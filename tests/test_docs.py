@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from tiny import ROOT, environment
 
 from harness.sweep import main as sweep
@@ -75,3 +78,45 @@ def test_the_guides_sweep_is_valid_and_is_the_one_that_is_killed(capsys: pytest.
     assert sweep([file, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert "norm_bias" in said.out + said.err
+
+
+def readme_sweep() -> dict[str, Any]:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: dict[str, Any] = yaml.safe_load(block)
+    return found
+
+
+def test_the_readmes_commands_name_what_its_own_sweep_has() -> None:
+    spec = readme_sweep()
+    methods = {next(iter(one)) if isinstance(one, dict) else one for one in spec["methods"]}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    (python -m .*?)(?:  +#.*)?$", text, flags=re.MULTILINE)
+    runs = {word.removeprefix("runs/") for line in commands for word in line.split() if word.startswith("runs/")}
+    assert runs == {spec["name"], "an_earlier_one"}
+    cells = [word for line in commands for word in line.split() if re.fullmatch(r"\w+@\w+", word)]
+    assert len(cells) == 2
+    for cell in cells:
+        method, dataset = cell.split("@")
+        assert method in methods and dataset in spec["datasets"]
+    files = {word for line in commands for word in line.split() if word.endswith(".yaml") and "/" not in word}
+    assert files == {f"{spec['name']}.yaml"}
+    modules = {line.split()[2] for line in commands}
+    assert len(modules) > 10 and all(importlib.util.find_spec(name) is not None for name in modules)
+    for method in re.findall(r"--method (\w+)", text):
+        assert (ROOT / "methods" / f"{method}.py").exists()
+
+
+def test_no_document_presumes_a_published_package() -> None:
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "harness").rglob("*.py")]
+    assert not [path for path in texts if re.search(r"pip install '?gpaf-bench", path.read_text(encoding="utf-8"))]
+
+
+def test_the_dry_run_and_the_plan_count_the_same_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(tmp_path / "cache").items():
+        monkeypatch.setenv(name, value)
+    assert sweep([str(ROOT / "sweeps" / "demo.yaml"), "--dry-run", "--run-dir", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    # Five methods, four slots, five seeds and a repetition each, and the network that they begin from.
+    assert "51 trials of at most 8 epochs, 1 of them for backbones that are trained first" in " ".join(shown.split())
