@@ -16,6 +16,7 @@ Lease files are not flushed to the disk: a claim need not outlive a power failur
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
 import os
@@ -340,8 +341,23 @@ def server_now(folder: Path) -> float:
 
 
 @contextmanager
+def given_back(lease: Lease, reason: str) -> Iterator[None]:
+    """Release a lease if what follows its claim fails: its owner lives on, so nobody else would get the folder."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, LeaseLost):  # which must not hide the error that is being raised
+            lease.release(reason)
+        raise
+
+
+@contextmanager
 def keep_alive(lease: Lease) -> Iterator[None]:
-    """Renew a lease in the background as long as this lasts."""
+    """Renew a lease in the background as long as this lasts.
+
+    Raises:
+        OSError: the system has no thread left for that.
+    """
     finished = threading.Event()
 
     def renew() -> None:
@@ -355,7 +371,11 @@ def keep_alive(lease: Lease) -> Iterator[None]:
                 return
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        # Python names no number: it is the one of a limit of processes, which may pass.
+        raise OSError(errno.EAGAIN, str(error)) from error
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.code_snapshot import own_snapshot
-from harness.lease import LeaseLost, keep_alive
+from harness.lease import LeaseLost, given_back, keep_alive
 from harness.spent import STOPPED_BY_ERROR
 from harness.tasks import Task
 
@@ -45,10 +45,14 @@ def run_task(
     from harness.train.job import Control, Interrupted, OutOfRoom
     from harness.train.run import run_trial
 
-    task.lease.note(device=str(device), code=own_snapshot())
+    with given_back(task.lease, STOPPED_BY_ERROR):
+        task.lease.note(device=str(device), code=own_snapshot())
     # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
     torch.set_num_threads(int(task.request["threads"]))
-    with trial_log(task) as log, keep_alive(task.lease):
+    with contextlib.ExitStack() as stack:
+        with given_back(task.lease, STOPPED_BY_ERROR):
+            log = stack.enter_context(trial_log(task))
+            stack.enter_context(keep_alive(task.lease))
         log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
         control = Control(
             stop=stop,

@@ -18,9 +18,10 @@ from harness.budget import Budget
 from harness.conditions import check_configuration
 from harness.errors import RequestError
 from harness.halt import halt_reason
-from harness.lease import Lease
+from harness.lease import Lease, given_back
 from harness.reading_ahead import each
 from harness.result_index import ResultIndex
+from harness.spent import STOPPED_BY_ERROR
 from harness.store import PlanToken, RunDirectory, TrialFolder
 from harness.studies import Schedule, Source, Study
 from harness.study_state import StudyState, read_begun
@@ -304,10 +305,11 @@ class Scheduler:
         if lease is None:
             return None
         folder = candidate.folder.held(lease)
-        if not folder.has_request():
-            folder.write_request(self._request(state, candidate))
-        request = folder.request()
-        _check_request(study, folder, request)
+        with given_back(lease, STOPPED_BY_ERROR):
+            if not folder.has_request():
+                folder.write_request(self._request(state, candidate))
+            request = folder.request()
+            _check_request(study, folder, request)
         job = TrialJob(
             stage=candidate.stage,
             method=study.method.cls,
@@ -377,7 +379,8 @@ class Scheduler:
             "threads": self._threads,
             "identity": source.identity,
         }
-        folder.write_request(request)
+        with given_back(lease, STOPPED_BY_ERROR):
+            folder.write_request(request)
         job = TrialJob(
             stage="source",
             method=source.method,
@@ -400,7 +403,11 @@ class Scheduler:
         progress = progress_token(folder)
         lease = None if must_wait(folder, progress) else folder.claim(progress=progress)
         # After the claim: ``RunDirectory.withdraw_plan`` says why.
-        if lease is not None and not self._follows():
+        if lease is None:
+            return None
+        with given_back(lease, STOPPED_BY_ERROR):
+            follows = self._follows()
+        if not follows:
             lease.release("the run is planned anew")
             raise PlanChanged
         return lease
@@ -409,7 +416,8 @@ class Scheduler:
         """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
         if task.lease.number == 1:
             return False
-        deaths = deaths_in_a_row(task.folder.attempts()[:-1], task.lease.content["progress"])
+        with given_back(task.lease, STOPPED_BY_ERROR):
+            deaths = deaths_in_a_row(task.folder.attempts()[:-1], task.lease.content["progress"])
         verdict = give_up(deaths, self._retries)
         if verdict is None:
             return False

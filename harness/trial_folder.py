@@ -31,7 +31,7 @@ from harness.files import (
     write_atomic,
     write_exclusive,
 )
-from harness.spent import Spent, recorded, spent
+from harness.spent import STOPPED_BY_ERROR, Spent, recorded, spent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,8 +82,12 @@ class TrialFolder:
         if self.finished:
             return None
         lease = leases.claim(self.path, **facts)
+        if lease is None:
+            return None
         # Its last owner may have finished between the two looks.
-        if lease is not None and self.finished:
+        with leases.given_back(lease, STOPPED_BY_ERROR):
+            finished = self.finished
+        if finished:
             lease.release("already finished")
             return None
         return lease

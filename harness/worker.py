@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import EXIT_DONE, RequestError, describe_os_error, run_command
 from harness.infrastructure import Patience, is_infrastructure, patiently
 from harness.launch.visible_gpus import take_device
-from harness.lease import view
+from harness.lease import LeaseLost, view
 from harness.run_task import run_task
 from harness.scheduler import PlanChanged, Scheduler
 from harness.store import PlanToken, RunDirectory
@@ -100,6 +100,9 @@ class Worker:
         except PlanChanged:
             self._scheduler = None
             self._wait()
+            return True
+        except LeaseLost:
+            # It slept so long before or after its training that another worker has the trial.
             return True
         except OSError as error:
             if not is_infrastructure(error):
