@@ -57,6 +57,8 @@ class DisturbedRun:
     say: Callable[[str], None]
     going_on: list[tuple[str, Disturbance]] = field(default_factory=list)
     _next: float = 0.0
+    _waiting: str | None = None
+    """A kind that begins as soon as nothing else is going on."""
     _fruitless: int = 0
 
     def carry_out(self) -> None:
@@ -94,19 +96,16 @@ class DisturbedRun:
         targets = [attempt for pid, attempt in training.items() if pid not in scene.sweep.stopped]
         if tally.enough or not targets or len(self.going_on) >= MOST_AT_ONCE or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + scene.rng.expovariate(1 / self.pause)
-        kind = scene.rng.choices(self.kinds, [KINDS[name].weight for name in self.kinds])[0]
         busy = {name for name, _ in self.going_on}
-        # The refusal of one command is looked at once at a time; what ends all processes waits for what is going on.
-        if (KINDS[kind].alone and busy) or (kind == "stale-rerun" and kind in busy) or self._alone(busy):
+        kind = self._waiting or scene.rng.choices(self.kinds, [KINDS[name].weight for name in self.kinds])[0]
+        # What meets all processes waits for what is going on, and the refusal of one command is looked at at a time.
+        self._waiting = kind if KINDS[kind].alone and busy else None
+        if self._waiting or (kind == "stale-rerun" and kind in busy) or any(KINDS[name].alone for name in busy):
             return
+        self._next = time.monotonic() + scene.rng.expovariate(1 / self.pause)
         begun = KINDS[kind].begin(scene, scene.rng.choice(targets))
         if begun is not None:
             self.going_on.append((kind, begun))
-
-    @staticmethod
-    def _alone(busy: set[str]) -> bool:
-        return any(KINDS[name].alone for name in busy)
 
     def _stop_all(self) -> None:
         for kind, disturbance in self.going_on:

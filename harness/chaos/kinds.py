@@ -319,7 +319,7 @@ KINDS: dict[str, Kind] = {
     "clock": Kind(clock, 3.0),
     "fork": Kind(fork, 1.0),
     "thread": Kind(thread, 2.0),
-    "stale-rerun": Kind(stale_rerun, 0.4, needs_layer=False),
+    "stale-rerun": Kind(stale_rerun, 0.7, needs_layer=False),
     "outage": Kind(outage, 2.0),
     **{call: Kind(file_fault(call), 2.0) for call in FILE_CALLS},
 }
