@@ -69,7 +69,7 @@ def compare(recorded: TrialFolder, again: TrialFolder, metric: str) -> list[str]
     if recorded.curve() != again.curve():
         lines.append("the learning curves differ")
     try:
-        predictions = recorded.predictions()
+        predictions = recorded.predictions(as_sealed=False)
     except FileNotFoundError:
         return [*lines, "the run has lost the predictions of this trial"]
     if not predictions.equals(again.predictions()):
