@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.parallel import HERE, Pool, cores
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.output import say
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a metric of the tables that is a loss; may be repeated",
     )
     foreign.add_argument("--name", metavar="TITLE", help="of the report (default: the file's)")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     return run_command(lambda: _run(options))
 
 
@@ -310,11 +311,11 @@ def _run(options: argparse.Namespace) -> int:
             raise RequestError(f"--{option} belongs to results from elsewhere; a run has that in its sweep file")
         runs = [RunDirectory(path) for path in options.runs]
         if len(runs) == 1:
-            print(write_report(runs[0], options.out).html)
+            say(str(write_report(runs[0], options.out).html))
             return EXIT_DONE
         if options.out is None:
             raise RequestError("several runs have no folder in common; name one for their report with --out")
-        print(write_joint_report(runs, options.out).html)
+        say(str(write_joint_report(runs, options.out).html))
         return EXIT_DONE
     if options.table is None and options.predictions is None:
         raise RequestError("nothing to report; name a run directory, or a table of results with --table")
@@ -323,7 +324,7 @@ def _run(options: argparse.Namespace) -> int:
     from analysis.imported.evidence import evidence_from_tables
 
     table, predictions = given.pop("table", None), given.pop("predictions", None)
-    print(write_table_report(evidence_from_tables(table, predictions, **given), options.out).html)
+    say(str(write_table_report(evidence_from_tables(table, predictions, **given), options.out).html))
     return EXIT_DONE
 
 

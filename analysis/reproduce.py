@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -49,11 +49,10 @@ def _wanted(run: RunDirectory, cell: CellName) -> list[tuple[int, TrialFolder]]:
 
 def reproduce(options: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from rich.console import Console
-
     from analysis.runs.cell_names import parse_cell
     from analysis.runs.rerun import compare, planned, repeat, what_changed
     from analysis.runs.trials_of import device_in_words
+    from harness.console import Console
     from harness.data.cache import default_cache_root, default_data_root
     from harness.doctor.trial_files import examine
     from harness.files import TornFileError
@@ -148,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
     return run_command(lambda: reproduce(options))
 
 

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from analysis.runs.cell_names import CellName
+    from harness.console import Console
     from harness.store import RunDirectory
 
 SCOPE = "retraining on this data, scored on this test set"
@@ -170,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = parser().parse_args(argv)
+    options = parse(parser(), argv)
 
     def command() -> int:
         from analysis.runs.cell_names import parse_cell
@@ -180,9 +179,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         cell = parse_cell(run, options.cell)
         found = trace(run, cell)
         if options.json:
-            print(json.dumps(found, indent=2, ensure_ascii=False))
+            print(json.dumps(found, indent=2))
         else:
-            from rich.console import Console
+            from harness.console import Console
 
             _show(cell, found, Console(soft_wrap=True, markup=False, highlight=False))
         return EXIT_DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from harness.errors import EXIT_BAD_REQUEST, EXIT_DONE, suggestion
+from harness.errors import EXIT_DONE, RequestError, run_command, shortened, suggestion
 
 COMMANDS = {
     "sweep": ("harness.sweep", "run a sweep, or go on with it"),
@@ -23,6 +23,10 @@ COMMANDS = {
 
 def main() -> int:
     """Hand over to the named command."""
+    return run_command(_main)
+
+
+def _main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print("usage: gpaf-bench COMMAND …\n")
         for name, (module, what) in COMMANDS.items():
@@ -30,8 +34,7 @@ def main() -> int:
         return EXIT_DONE
     name = sys.argv[1]
     if name not in COMMANDS:
-        print(f"error: no command {name!r}{suggestion(name, COMMANDS)}", file=sys.stderr)
-        return EXIT_BAD_REQUEST
+        raise RequestError(f"no command {shortened(name)!r}{suggestion(name, COMMANDS)}")
     answer: int = importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
     return answer
 

@@ -24,8 +24,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from harness.archive_check import FORMAT, MANIFEST, problems
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.output import complain, say
 
 if TYPE_CHECKING:
     from harness.store import RunDirectory
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: archive(arguments))
 
 
@@ -71,10 +72,10 @@ def archive(arguments: argparse.Namespace) -> int:
     out = arguments.out or run.path.with_name(f"{run.path.name}.zip")
     count, size, hidden = pack(run, out)
     for line in hidden:
-        print(f"note: {line}: looks like a secret; *** in its place in the archive", file=sys.stderr)
+        complain(f"note: {line}: looks like a secret; *** in its place in the archive")
     unfinished = sum(not trial.finished for trial in run.trials())
     note = f"; {unfinished} trials in it are not finished" if unfinished else ""
-    print(f"{out}: {count} files, {size / 1e6:.1f} MB{note}")
+    say(f"{out}: {count} files, {size / 1e6:.1f} MB{note}")
     return EXIT_DONE
 
 
@@ -168,8 +169,8 @@ def _without_secrets(files: Mapping[str, Path]) -> tuple[dict[str, bytes], list[
 def _verified(path: Path) -> int:
     found = problems(path)
     for line in found:
-        print(line)
-    print(f"{path}: {f'{len(found)} differences from its manifest' if found else 'verified, every file is as packed'}")
+        say(line)
+    say(f"{path}: {f'{len(found)} differences from its manifest' if found else 'verified, every file is as packed'}")
     return EXIT_SOME_FAILED if found else EXIT_DONE
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from harness.errors import EXIT_BAD_REQUEST, one_line
+from harness.output import complain, finish, prepare
 
 
 def user_path(text: str) -> Path:
@@ -15,6 +21,26 @@ def user_path(text: str) -> Path:
     """
     # ``Path("./~")`` forgets how it was written, and ``Path.expanduser`` raises for a home that nobody has.
     return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of a command line.
+
+    Raises:
+        SystemExit: help was asked for, or something is wrong, which takes one line on standard error.
+    """
+    prepare()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parser.parse_args(argv)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else EXIT_BAD_REQUEST
+        usage, marked, problem = said.getvalue().rpartition(": error: ")
+        if marked:
+            command = usage.rpartition("\n")[2]
+            complain(f"error: {one_line(problem)}; {command} --help says what there is")
+        raise SystemExit(finish(code)) from None
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:

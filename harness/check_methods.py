@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command
+from harness.output import say
 
 if TYPE_CHECKING:
     from harness.method import Method
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
     parser.add_argument("--backbone", default="resnet20", metavar="NAME", help="network (default: %(default)s)")
     parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     return run_command(lambda: _check_all(options.plugins, options.method, options.backbone, options.size))
 
 
@@ -125,7 +126,7 @@ def _check_all(folders: Sequence[Path], names: Sequence[str], backbone: str, siz
     homes = {folder.resolve() for folder in folders}
     bad = [one for one in catalogue.broken if not homes or one.path.resolve().parent in homes] if not names else []
     for broken in bad:
-        print(f"{broken.name}: BROKEN: {broken.path}: {broken.error}")
+        say(f"{broken.name}: BROKEN: {broken.path}: {broken.error}")
     if not methods and not bad:
         raise RequestError(
             "--plugins: there is no method in it; a method is a class derived from harness.method.Method"
@@ -134,13 +135,13 @@ def _check_all(folders: Sequence[Path], names: Sequence[str], backbone: str, siz
     for plugin in methods:
         verdict = check(plugin.cls, backbone, size)
         if verdict.refusal is not None:
-            print(f"{plugin.name}: cannot act on {backbone}: {verdict.refusal}")
+            say(f"{plugin.name}: cannot act on {backbone}: {verdict.refusal}")
         elif verdict.violations:
             failed += 1
-            print(f"{plugin.name}: BROKEN")
-            print("\n".join(f"    {sentence}" for sentence in verdict.violations))
+            say(f"{plugin.name}: BROKEN")
+            say("\n".join(f"    {sentence}" for sentence in verdict.violations))
         else:
-            print(f"{plugin.name}: kept")
+            say(f"{plugin.name}: kept")
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 
 

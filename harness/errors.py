@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from harness.infrastructure import is_refusal
+from harness.output import complain, finish, lost_output, prepare, printable, refuses
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1
@@ -57,42 +56,33 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def printable(text: str) -> str:
-    """The text with each character that has no shape of its own, or turns the direction, as its escape: ``\\x1b``."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
 def shortened(text: str, length: int = 40) -> str:
     """At most the first ``length`` characters; three dots stand for the rest."""
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Run a command's body and turn the errors that a user can act on into one line and an exit code."""
+    """Run a command's body and turn the errors that a user can act on into one line and an exit code.
+
+    Output that is closed, full, or read by nobody any more is no error of the program either (``harness.output``).
+    """
+    prepare()
     try:
-        return command()
+        code = command()
     except RequestError as error:
-        _say(f"error: {one_line(str(error))}")
-        return EXIT_BAD_REQUEST
+        complain(f"error: {one_line(str(error))}")
+        code = EXIT_BAD_REQUEST
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from here")
-        return EXIT_INTERRUPTED
+        complain("interrupted; the same command goes on from here")
+        code = EXIT_INTERRUPTED
     except OSError as error:
+        if error.filename is None and refuses(sys.stdout):
+            return lost_output(error)
         if not is_refusal(error):
             raise
-        _say(f"error: {one_line(describe_os_error(error))}")
-        return EXIT_BAD_REQUEST
-
-
-def _say(text: str) -> None:
-    """Print on standard error; where that is a file on a full disk, the exit code alone has to tell."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        # What is left in the old stream's buffer would fail again at the end and change the exit code.
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (lives as long as the process)
+        complain(f"error: {one_line(describe_os_error(error))}")
+        code = EXIT_BAD_REQUEST
+    return finish(code)
 
 
 def describe_os_error(error: OSError) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.check_methods import Verdict, check, chosen_methods, promises
 from harness.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.intervals import interval_of
+from harness.output import say
 from harness.space import Choice, Fixed, Parameter, Value, defaults
 
 if TYPE_CHECKING:
@@ -221,11 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="the methods of this folder; may be given again (default: all methods)")  # fmt: skip
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
 
     def command() -> int:
         for path in write_pages(chosen_methods(options.plugins, [])[1], options.out):
-            print(path)
+            say(str(path))
         return EXIT_DONE
 
     return run_command(command)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.backbones import Model, build_model
+from harness.console import Console
 from harness.data.pictures import sample_grid
 from harness.declaration import declaration, declare
 from harness.doctor import mending

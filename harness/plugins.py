@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.dataset import Dataset
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
 from harness.identity import code_hash
@@ -258,14 +258,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found and what is broken; 1 when anything is broken."""
     parser = argparse.ArgumentParser(prog="python -m harness.plugins", description="List methods and datasets.")
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     return run_command(lambda: _list(options.plugins))
 
 
 def _list(folders: Sequence[Path]) -> int:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from harness.console import Console
 
     catalogue = discover(folders)
     table = Table("kind", "name", "summary", "file")

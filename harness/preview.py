@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
 from harness.conditions import condition_in_words
+from harness.console import Console
 from harness.plugins import Catalogue
 from harness.search import make_engine
 from harness.space import Choice, Fixed, Parameter

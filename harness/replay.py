@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
+from harness.output import say
 from harness.search import Asked, Engine, make_engine
 from harness.search.rungs import Judge
 from harness.space import Value, from_json
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit code 0 when all come out the same, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Make every ask and decision again.")
     parser.add_argument("run", type=user_path, help="the run directory")
-    arguments = parser.parse_args(argv)
+    arguments = parse(parser, argv)
 
     def command() -> int:
         run = RunDirectory(arguments.run)
@@ -109,10 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             asks, decisions = asks + found.asks, decisions + found.decisions
             wrong += len(found.different) + len(found.contradicted)
             for slot in found.different:
-                print(f"{study.name}: slot {slot}: the recorded configuration does not follow from its history")
+                say(f"{study.name}: slot {slot}: the recorded configuration does not follow from its history")
             for slot, epoch in found.contradicted:
-                print(f"{study.name}: slot {slot}: the decision after epoch {epoch} does not follow from the curves")
-        print(f"{asks} asks and {decisions} decisions replayed, {wrong} differ")
+                say(f"{study.name}: slot {slot}: the decision after epoch {epoch} does not follow from the curves")
+        say(f"{asks} asks and {decisions} decisions replayed, {wrong} differ")
         return EXIT_SOME_FAILED if wrong else EXIT_DONE
 
     return run_command(command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.code_snapshot import own_snapshot
 from harness.lease import LeaseLost, given_back, keep_alive
+from harness.output import printable_lines
 from harness.spent import STOPPED_BY_ERROR
 from harness.tasks import Task
 
@@ -83,12 +84,19 @@ def run_task(
         return result
 
 
+class _Shown(logging.Formatter):
+    """Control characters, of a plugin's message for instance, as their escapes: a terminal that shows the log obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
 @contextlib.contextmanager
 def trial_log(task: Task) -> Iterator[logging.Logger]:
     """A logger that writes into the trial's ``log.txt``."""
     logger = logging.Logger(task.title)
     handler = logging.FileHandler(task.folder.log_path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(_Shown("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     try:
         yield logger

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from harness.arguments import parse
+from harness.errors import run_command
 from harness.spec_budget import BudgetSpec, Hypothesis
 from harness.spec_forms import (
     MOST_SEEDS,
@@ -395,8 +398,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the JSON Schema."""
     parser = argparse.ArgumentParser(prog="python -m harness.spec", description="The form of a sweep file.")
     parser.add_argument("--schema", action="store_true", required=True, help="print its JSON Schema")
-    parser.parse_args(arguments)
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    parse(parser, arguments)
+    return run_command(_print_schema)
+
+
+def _print_schema() -> int:
+    # JSON has escapes of its own for what the reader of the output cannot show.
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=plain))
     return 0
 
 

@@ -65,7 +65,12 @@ def explain(model: type[BaseModel], error: ValidationError) -> tuple[Keys, str]:
 def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> tuple[Keys, str]:
     context = error.get("ctx", {})
     # Union branches are tagged "<…>"; "[key]" says that a mapping's key is wrong, not its value.
-    keys = tuple(key for key in error["loc"] if key != "[key]" and not str(key).startswith("<"))
+    *above, last = error["loc"] or ("",)
+    wrong_key = error["type"] == "extra_forbidden"
+    loc = (*above, *(() if wrong_key else (last,)))
+    keys = tuple(key for key in loc if key not in ("[key]", "") and not re.fullmatch("<[a-z]+>", str(key)))
+    # A key of the file's own may look like the tag of a branch.
+    keys += (last,) if wrong_key else ()
     keys += tuple(context.get("keys", ()))
     return keys, _text(model, keys, error["type"], error["input"], context) or _foreign(error)
 

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, run_command
+from harness.output import say
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
+    from harness.console import Console
     from harness.run_status import RunStatus
 
 WATCH_SECONDS = 5.0
@@ -49,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: status(arguments))
 
 
@@ -65,10 +67,10 @@ def status(arguments: argparse.Namespace) -> int:
 
     if arguments.html is not None:
         _repeat(reader.read, lambda found: _write_page(found, arguments.html, arguments.watch), arguments.watch)
-        print(arguments.html)
+        say(str(arguments.html))
         return EXIT_DONE
 
-    from rich.console import Console
+    from harness.console import Console
 
     # Where nobody looks at it in a terminal, lines are as long as they have to be.
     console = Console() if sys.stdout.isatty() else Console(width=200)
@@ -94,7 +96,7 @@ def _repeat(read: Callable[[], RunStatus], show: Callable[[RunStatus], None], ev
 
 
 def _print_json(found: RunStatus, one_line: bool) -> None:
-    print(json.dumps(found.to_json(), indent=None if one_line else 2, ensure_ascii=False), flush=True)
+    print(json.dumps(found.to_json(), indent=None if one_line else 2), flush=True)
 
 
 def _write_page(found: RunStatus, path: Path, watch: float | None) -> None:

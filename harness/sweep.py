@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import add_sweep_arguments
+from harness.arguments import add_sweep_arguments, parse
 from harness.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -22,10 +22,10 @@ from harness.errors import (
     RequestError,
     run_command,
 )
+from harness.output import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.launch.inline import InlineWorker
     from harness.launch.loading import Loading
     from harness.launch.pool import WorkerPool
@@ -76,14 +76,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: sweep(arguments))
 
 
 def sweep(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.plugins import discover
     from harness.spec_loading import check_against, check_backbones, load_sweep
 
@@ -143,8 +142,7 @@ def _nothing_left_of_a_refusal(arguments: argparse.Namespace, spec: SweepSpec) -
 
 def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console) -> int:
     """Say what would run; what it costs and can show too, where no images have to be decoded for that."""
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.data.cache import default_cache_root, default_data_root
     from harness.plan.__main__ import defaults_of_means, planned
     from harness.plan.page import page
@@ -217,7 +215,7 @@ def _run(
             console.print("interrupted; the same command goes on from here")
             return EXIT_INTERRUPTED
     page = refresh_report(run)
-    print(page)
+    say(str(page))
     return _verdict(studies, scheduler, console)
 
 

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.files import TornFileError
+from harness.output import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.spec import SweepSpec
     from harness.studies import Study
     from harness.tasks import Task
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: trial(arguments))
 
 
@@ -73,8 +73,7 @@ def trial(arguments: argparse.Namespace) -> int:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.environment import usable_device
 
     console = Console(stderr=True)
@@ -280,10 +279,10 @@ def _show(task: Task, result: dict[str, Any], console: Console) -> int:
         return EXIT_SOME_FAILED
     for side, metrics in result["metrics"].items():
         scalars = {name: value for name, value in metrics.items() if not isinstance(value, list)}
-        print(f"{side}: " + ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in scalars.items()))
+        say(f"{side}: " + ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in scalars.items()))
     parameters = result["parameters"]
-    print(f"trained: {parameters['trainable']:,} parameters and a head of {parameters['head']:,}")
-    print(task.folder.path)
+    say(f"trained: {parameters['trainable']:,} parameters and a head of {parameters['head']:,}")
+    say(str(task.folder.path))
     return EXIT_DONE
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from harness.arguments import parse
 from harness.errors import EXIT_DONE, RequestError, describe_os_error, run_command
 from harness.infrastructure import Patience, is_infrastructure, patiently
 from harness.launch.visible_gpus import take_device
@@ -293,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--until", type=float, default=math.inf, help="end of its time, seconds since the epoch")
     parser.add_argument("--data-root", type=Path, help="folder of the raw archives")
     parser.add_argument("--cache-root", type=Path, help="folder of the decoded arrays")
-    arguments = parser.parse_args(argv)
+    arguments = parse(parser, argv)
 
     def command() -> int:
         stop = stop_event(arguments.parent)

@@ -175,7 +175,8 @@ def _check_scalar(loader: _Loader, node: ScalarNode, where: str) -> None:
         _check_number(text, kind, where)
     try:
         value = loader.construct_object(node)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, IndexError) as error:
+        # An IndexError, where PyYAML looks for the sign of a number without a character.
         raise RequestError(f"{where}: {shortened(text)!r} is no {kind}") from error
     if isinstance(value, float) and math.isinf(value) and "inf" not in text.lower():
         raise RequestError(f"{where}: {text} is larger than any number that a computer can hold")

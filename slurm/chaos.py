@@ -18,9 +18,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.chaos import UNLIMITED_RETRIES, run_undisturbed
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.output import complain, say
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
-    arguments = parser.parse_args(argv)
+    arguments = parse(parser, argv)
     return run_command(lambda: _chaos(arguments))
 
 
@@ -105,19 +106,19 @@ def _compare(reference: RunDirectory, chaos: Chaos, wanted: int) -> int:
     """Say what was done and what differs; returns the exit code."""
     problems = repeated_work(chaos.run) + run_differences(reference, chaos.run)
     for problem in problems:
-        print(problem)
+        say(problem)
     attempts = sum(len(trial.attempts()) for trial in chaos.run.trials())
     trials = sum(1 for _ in chaos.run.trials())
     hits = sum(chaos.hits.values())
-    print(f"{hits} disturbances hit a trial in training ({_counts(chaos.hits)})")
-    print(f"{sum(chaos.misses.values())} others hit none ({_counts(chaos.misses)})")
-    print(f"{chaos.taken_over} of the suspended trials were taken over before their job was resumed")
-    print(f"{trials} trials, {attempts} attempts; the sweep command was given {chaos.launches} times")
-    print(f"{'no difference' if not problems else f'{len(problems)} differences'} to the undisturbed run")
+    say(f"{hits} disturbances hit a trial in training ({_counts(chaos.hits)})")
+    say(f"{sum(chaos.misses.values())} others hit none ({_counts(chaos.misses)})")
+    say(f"{chaos.taken_over} of the suspended trials were taken over before their job was resumed")
+    say(f"{trials} trials, {attempts} attempts; the sweep command was given {chaos.launches} times")
+    say(f"{'no difference' if not problems else f'{len(problems)} differences'} to the undisturbed run")
     if hits == 0:
-        print("no disturbance hit a trial in training, so this run proves nothing about them")
+        say("no disturbance hit a trial in training, so this run proves nothing about them")
     elif hits < wanted:
-        print(f"the sweep ended before {wanted} disturbances hit; choose one with longer trials, or a shorter --pause")
+        say(f"the sweep ended before {wanted} disturbances hit; choose one with longer trials, or a shorter --pause")
     return EXIT_DONE if hits >= max(1, wanted) and not problems else EXIT_SOME_FAILED
 
 
@@ -134,7 +135,7 @@ def sweep_on_slurm(file: Path, run_dir: Path, profile: Path, workers: int, extra
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)
+    complain(f"{time.strftime('%T')} {text}")
 
 
 if __name__ == "__main__":

@@ -66,3 +66,9 @@ def test_the_long_form_counts_every_problem_and_the_short_one_stops_at_the_first
     assert len(tally.problems) == tally.codes[1] > 5
     with pytest.raises(AssertionError, match=r"exit code 1:\n\n50\n"):
         assert_handles(odd, count=60)
+
+
+def test_broken_sweep_files_are_refused_in_one_line() -> None:
+    from broken_sweeps import READER
+
+    assert_handles(READER, count=150)

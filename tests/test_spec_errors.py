@@ -23,6 +23,8 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         edited("name: resnet20", "nam: resnet20"),
         "x.yaml:3: backbone.nam: unknown key; did you mean 'name'? (and 1 more)",
     ),
+    "unknown key that looks like a branch": (BASE + "<count>: 1\n", "x.yaml:15: <count>: unknown key; known: backbone"),
+    "number without a digit": (edited("epochs: 2", "epochs: !!int ''"), "x.yaml:12: train.epochs: '' is no int"),
     "unknown augmentation": (
         edited("epochs: 2", "augment: {rotat: 5}"),
         "x.yaml:12: train.augment.rotat: unknown key; did you mean 'rotate'?",

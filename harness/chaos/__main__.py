@@ -19,13 +19,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.chaos.disturbed_run import DisturbedRun, Tally
 from harness.chaos.fault_layer import FaultLayer, obstacle
 from harness.chaos.kinds import KINDS, Scene
 from harness.chaos.scene import Sweep, Watch
 from harness.chaos.sweep_command import run_undisturbed, sweep_command
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command, suggestion
+from harness.output import say
 from harness.run_comparison import repeated_work, run_differences
 from harness.store import RunDirectory
 
@@ -60,14 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
-    arguments = parser.parse_args(argv)
+    arguments = parse(parser, argv)
     # However this ends, no process of a disturbed sweep is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_command(lambda: _chaos(arguments))
 
 
 def _chaos(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
+    from harness.console import Console
 
     if arguments.kills is not None:
         if arguments.kinds is not None:
@@ -108,7 +109,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
                 problems += [f"{run.path.name}: {problem}" for problem in found]
                 fruitless = fruitless + 1 if tally.hits.total() == before else 0
         finally:
-            print(_summary(tally, runs))
+            say(_summary(tally, runs))
         return _verdict(tally, problems, layer)
 
 
@@ -184,18 +185,18 @@ def _summary(tally: Tally, runs: Sequence[RunDirectory]) -> str:
 def _verdict(tally: Tally, problems: Sequence[str], layer: FaultLayer | None) -> int:
     """Say what differs; returns the exit code."""
     for problem in problems:
-        print(problem)
+        say(problem)
     if layer is not None and problems and layer.events.exists():
-        print(f"every call that failed, with its stack: {layer.events} (kept with --work-dir)")
+        say(f"every call that failed, with its stack: {layer.events} (kept with --work-dir)")
     lost = sum(problem.endswith("never finished") for problem in problems)
     twice = sum(": finished " in problem and problem.endswith("times") for problem in problems)
-    print(f"{lost} trials lost, {twice} finished twice, {len(problems) - lost - twice} differences and other faults")
+    say(f"{lost} trials lost, {twice} finished twice, {len(problems) - lost - twice} differences and other faults")
     if not tally.hits.total():
-        print("no disturbance hit a trial in training: this proves nothing; choose a sweep with longer trials")
+        say("no disturbance hit a trial in training: this proves nothing; choose a sweep with longer trials")
     elif not tally.enough:
-        print(f"fewer than the {tally.wanted} disturbances that were asked for: choose a sweep with longer trials")
+        say(f"fewer than the {tally.wanted} disturbances that were asked for: choose a sweep with longer trials")
     elif not problems:
-        print("no difference to the undisturbed run")
+        say("no difference to the undisturbed run")
     return EXIT_SOME_FAILED if problems or not tally.enough else EXIT_DONE
 
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, DataError, RequestError, run_command
+from harness.output import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.data.audit import Audit
     from harness.data.decoded import DecodedDataset
     from harness.data.split import Split
@@ -71,13 +71,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: _inspect(arguments))
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.refusals import leaving_nothing
 
     bars = Console(stderr=True)
@@ -108,7 +107,7 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Pa
     card = make_card(dataset, data, split, leaks, found)
     page = write_folder(out, card, data, split, found)
     print_card(card)
-    print(page)
+    say(str(page))
     return EXIT_SOME_FAILED if leaks.any else EXIT_DONE
 
 

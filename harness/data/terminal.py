@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from analysis.cards import audit_section, class_counts, facts, leak_sentences
 from analysis.contents import Table
+from harness.console import Console
 
 _WIDE = 2000
 

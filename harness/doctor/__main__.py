@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
+from harness.output import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.doctor.finding import Finding
     from harness.store import RunDirectory
 
@@ -36,14 +36,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: doctor(arguments))
 
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.store import RunDirectory
 
     console = Console(stderr=True)
@@ -55,8 +54,8 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps({"run": str(run.path), "fixed": arguments.fix, "findings": findings}, indent=2))
         return EXIT_SOME_FAILED if left else EXIT_DONE
     for finding in left if arguments.fix else found:
-        print(("left: " if arguments.fix else "") + finding.line(run.path))
-    print(_summary(found, left, arguments.fix))
+        say(("left: " if arguments.fix else "") + finding.line(run.path))
+    say(_summary(found, left, arguments.fix))
     return EXIT_SOME_FAILED if left else EXIT_DONE
 
 

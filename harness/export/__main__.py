@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.export import targets
 from harness.extras import install
@@ -18,6 +18,7 @@ from harness.refusals import leaving_nothing
 
 if TYPE_CHECKING:
     from harness.store import RunDirectory
+from harness.output import say
 
 EPILOG = """
 csv, parquet    one row a trial
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: export(arguments))
 
 
@@ -80,7 +81,7 @@ def _write(run: RunDirectory, target: Any, name: str, destination: Path) -> None
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(f"{destination.parent}: not a folder; choose another place") from error
     try:
-        print(target.export(run, destination))
+        say(target.export(run, destination))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("harness", "analysis"):
             raise

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
+from harness.console import Console
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 

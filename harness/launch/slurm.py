@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from harness.code_snapshot import take_snapshot
+from harness.console import Console
 from harness.errors import EXIT_DONE, RequestError
 from harness.launch.cluster_checks import check_cluster
 from harness.launch.profile import Profile, load_profile

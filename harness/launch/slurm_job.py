@@ -12,7 +12,6 @@ import dataclasses
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from harness.launch.slurm_commands import SlurmError, call, own_state
 from harness.launch.slurm_files import RENEW_SECONDS, SlurmFiles
 from harness.launch.visible_gpus import VARIABLE, devices_of
 from harness.lease import slurm_start
+from harness.output import complain
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -295,4 +295,4 @@ class SlurmJob:
 
 
 def _print(text: str) -> None:
-    print(f"{time.strftime('%F %T')} {text}", file=sys.stderr, flush=True)
+    complain(f"{time.strftime('%F %T')} {text}")

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import add_sweep_arguments, user_path
+from harness.arguments import add_sweep_arguments, parse, user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.plan.detectable import Spread
     from harness.plan.document import Plan
     from harness.plugins import Catalogue
@@ -87,14 +86,13 @@ def defaults_of_means() -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     return run_command(lambda: plan(arguments))
 
 
 def plan(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.plan.page import page
     from harness.plugins import discover
     from harness.preview import spaces_table

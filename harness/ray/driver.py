@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.arguments import parse
 from harness.errors import EXIT_DONE, run_command
 from harness.lease import Lease, claim, keep_alive
 from harness.scheduler import Scheduler
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--data-root", type=Path, required=True, help="folder of the raw archives")
     parser.add_argument("--cache-root", type=Path, required=True, help="folder of the decoded arrays")
-    arguments = parser.parse_args(argv)
+    arguments = parse(parser, argv)
 
     def command() -> int:
         stop = stop_event(arguments.parent)

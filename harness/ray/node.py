@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 
 from harness import processes
+from harness.arguments import parse
 from harness.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.files import TornFileError, read_json, write_json
 from harness.launch.bounded import end_killed
@@ -285,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--join", metavar="ADDRESS", help="address of the cluster (default: start one)")
     parser.add_argument("--address", default=LOOPBACK, help="this node's address (default: %(default)s)")
     parser.add_argument("--parent", type=int, help="process id of the parent; the node ends with it")
-    arguments = parser.parse_args(argv)
+    arguments = parse(parser, argv)
 
     def command() -> int:
         from harness.worker import stop_event

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from harness.arguments import user_path
+from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.output import say
 from slurm.cluster.cluster import LittleCluster
 from slurm.cluster.namespaces import inner_environment
 from slurm.cluster.settings import Settings
@@ -40,7 +41,7 @@ _HELP = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command line."""
-    parsed = _parser().parse_args(arguments)
+    parsed = parse(_parser(), arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     return run_command(lambda: command(parsed))
 
@@ -102,16 +103,16 @@ def _start(parsed: argparse.Namespace) -> int:
     begin = time.monotonic()
     cluster = LittleCluster(parsed.root, settings)
     cluster.start()
-    print(f"{settings.nodes} nodes up after {time.monotonic() - begin:.1f} s in {cluster.root}")
-    print(f"  python -m slurm.cluster in --root {cluster.root} sinfo")
-    print(f"  python -m slurm.cluster stop --root {cluster.root}")
+    say(f"{settings.nodes} nodes up after {time.monotonic() - begin:.1f} s in {cluster.root}")
+    say(f"  python -m slurm.cluster in --root {cluster.root} sinfo")
+    say(f"  python -m slurm.cluster stop --root {cluster.root}")
     return EXIT_DONE
 
 
 def _stop(parsed: argparse.Namespace) -> int:
     cluster = LittleCluster(_root(parsed), keep=parsed.keep)
     ended = cluster.stop()
-    print(f"{ended} processes ended in {cluster.root}" if ended else f"nothing ran in {cluster.root}")
+    say(f"{ended} processes ended in {cluster.root}" if ended else f"nothing ran in {cluster.root}")
     return EXIT_DONE
 
 
@@ -120,13 +121,13 @@ def _status(parsed: argparse.Namespace) -> int:
     records = cluster.state().records
     alive = [record.process.alive for record in records]
     for record, runs in zip(records, alive, strict=True):
-        print(f"{record.name:<10} {record.pid:>8}  {'runs' if runs else 'gone'}")
+        say(f"{record.name:<10} {record.pid:>8}  {'runs' if runs else 'gone'}")
     if not any(alive):
-        print(f"nothing runs in {cluster.root}")
+        say(f"nothing runs in {cluster.root}")
         return EXIT_SOME_FAILED
     states = cluster.node_states() if all(alive) else {}
     for node, state in sorted(states.items()):
-        print(f"{node}: {state}")
+        say(f"{node}: {state}")
     return EXIT_DONE if all(alive) else EXIT_SOME_FAILED
 
 

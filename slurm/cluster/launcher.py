@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import RequestError, one_line
+from harness.output import complain
 from slurm.cluster import daemons, namespaces
 from slurm.cluster.configuration import write_configuration
 from slurm.cluster.daemons import Daemon
@@ -127,7 +127,7 @@ class Launcher:
             state = load_state(self.layout)
         except RequestError as error:
             # The processes are known by what they see, too.
-            print(f"warning: {one_line(str(error))}", file=sys.stderr)
+            complain(f"warning: {one_line(str(error))}")
             state = None
         alive = [record.process for record in reversed(state.records) if record.process.alive] if state else []
         for process in alive:

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
 from rich.progress import track
 
+from harness.console import Console
 from harness.export.addresses import sqlite_address
 from harness.export.trials import ExportedTrial, trials_of
 from harness.metrics import METRICS
