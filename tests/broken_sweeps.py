@@ -64,7 +64,8 @@ WORDS = [
     "&a", "!x", "!!python/object:os.system", "- a", "a: b", "[", "{", "]", "%", "@", "`", "\t", "#", "'", '"', "|", ">",
     "x" * 65, "x" * 300, "x" * 20_000, "linear_prob", "resnet19", "digit", "/", "../..", "/dev/zero", "/etc/passwd",
     "a/b", "[red]x[/red]", "w.safetensors", "timm:resnet19", "timm:", "\x1b[31m", "\x07", "\x00", "\x9b", "\u202e",
-    "\u2028", "\ud800", "\U0001f600", "é", "e\u0301", "日本", "a\nb", "a\rb", "$HOME", "~/x", "%s%n", "{0}", "../" * 2000,
+    "\u2028", "\ud800", "\U0001f600", "é", "e\u0301", "日本", "a\nb", "a\rb", "$HOME", "~/x", "%s%n", "{0}",
+    "../" * 2000,
 ]  # fmt: skip
 
 scalars: SearchStrategy[Any] = st.one_of(
@@ -177,7 +178,7 @@ def written(data: Any) -> str:
 
 
 PIECES = [
-    "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c]\n",
+    "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b]\nd: [*c]\n",
     "<<: {name: x}\n", "<<: [*a]\n", "x: &x [*x]\n", "? [a]\n: b\n", "---\n", "...\n", "%YAML 1.2\n", "%TAG ! x:\n",
     "[" * 3000, "{a: " * 3000, "- " * 3000, "\t", "name: |\n  x\n", "name: >-\n\n\n", 'name: "\\UFFFFFFFF"\n',
     'name: "\\x"\n', "name: !!binary aaa\n", "name: !!timestamp 2001\n", "name: !!float x\n", "name: !!int ''\n",
