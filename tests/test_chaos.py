@@ -74,7 +74,7 @@ def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Pa
         "kill",
         "terminate",
         "suspend",
-        *(["clock", "thread"] if obstacle() is None else []),
+        *(["clock", "thread", "write", "fsync", "rename", "scandir"] if obstacle() is None else []),
     ]
     words = ["--disturbances", "8", "--kinds", ",".join(kinds), "--pause", "0.2", "--seed", "3"]
     done = chaos(short_sweep(tmp_path), shared_cache, *words)
