@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 
 
 _LONGEST_WORD = 100
+_LONGEST_MESSAGE = 1900
 _LONGEST_LIST = 1000
 """Characters of the names that a message lists."""
 
@@ -70,7 +71,7 @@ def run_command(command: Callable[[], int]) -> int:
     try:
         code = command()
     except RequestError as error:
-        complain(f"error: {one_line(str(error))}")
+        complain(f"error: {shortened(one_line(str(error)), _LONGEST_MESSAGE)}")
         code = EXIT_BAD_REQUEST
     except KeyboardInterrupt:
         complain("interrupted; the same command goes on from here")
