@@ -28,6 +28,7 @@ def run_undisturbed(file: Path, run_dir: Path, extra: Sequence[str]) -> RunDirec
         RequestError: it ended with an error.
     """
     done = subprocess.run(sweep_command(file, run_dir, extra), capture_output=True, text=True)
-    if done.returncode not in (EXIT_DONE, EXIT_SOME_FAILED):
+    # Python ends with the code of failed trials after a traceback, too.
+    if done.returncode not in (EXIT_DONE, EXIT_SOME_FAILED) or "Traceback" in done.stderr:
         raise RequestError(f"the undisturbed run ended with code {done.returncode}: {done.stderr.strip()[-500:]}")
     return RunDirectory(run_dir)
