@@ -18,6 +18,7 @@ from analysis.parallel import HERE, Pool, cores
 from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, RequestError, run_command
 from harness.output import say
+from harness.run_links import refuse_links
 from harness.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def write_report(run: RunDirectory, out: Path | None = None, workers: int | None
         OSError: ``out`` cannot be written.
     """
     run.require()
+    refuse_links(run)
     return _write(_of_runs([run], workers), out if out is not None else run.report)
 
 
@@ -88,6 +90,7 @@ def write_joint_report(runs: Sequence[RunDirectory], out: Path) -> ReportPaths:
     """
     for run in runs:
         run.require()
+        refuse_links(run)
     return _write(_of_runs(runs), out)
 
 

@@ -56,10 +56,12 @@ def reproduce(options: argparse.Namespace) -> int:
     from harness.data.cache import default_cache_root, default_data_root
     from harness.doctor.trial_files import examine
     from harness.files import TornFileError
+    from harness.run_links import refuse_links
     from harness.store import RunDirectory, TrialFolder
     from harness.studies import Roots
 
     run, console = RunDirectory(options.run), Console(soft_wrap=True, markup=False, highlight=False)
+    refuse_links(run)
     cell = _one_cell(parse_cell(run, options.cell), options.seed)
     wanted = _wanted(run, cell)
     for _, recorded in wanted:
@@ -69,7 +71,7 @@ def reproduce(options: argparse.Namespace) -> int:
     device = _device(options.device, {facts["name"] for facts in devices.values()})
     roots = Roots((options.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     with _scratch(options.keep) as scratch:
-        study = planned(run, cell.methods[0], cell.dataset, roots)
+        study = planned(run, cell.methods[0], cell.dataset, roots, options.code, options.plugins)
         changed = what_changed(run, study)
         for line in changed or ["code, data, settings and versions are as recorded"]:
             console.print(f"changed: {line}" if changed else line)
@@ -141,6 +143,11 @@ def parser() -> argparse.ArgumentParser:
         "--keep", type=user_path, metavar="DIR", help="keep the repeated trials here (default: remove them)"
     )
     result.add_argument("--device", help="cpu or cuda:N (default: the kind that the trials ran on)")
+    result.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
+    result.add_argument(
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR",
+        help="import the plugins of this folder in place of those that the run names; may be given again",
+    )  # fmt: skip
     result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     return result
 

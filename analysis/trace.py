@@ -173,9 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         from analysis.runs.cell_names import parse_cell
+        from harness.run_links import refuse_links
         from harness.store import RunDirectory
 
         run = RunDirectory(options.run)
+        refuse_links(run)
         cell = parse_cell(run, options.cell)
         found = trace(run, cell)
         if options.json:

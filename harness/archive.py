@@ -87,8 +87,10 @@ def pack(run: RunDirectory, out: Path) -> tuple[int, int, list[str]]:
             run holds a link, a pipe or a device.
     """
     from harness.run_files import artefact
+    from harness.run_links import refuse_links
 
     run.require()
+    refuse_links(run)
     if out.exists():
         raise RequestError(f"{out}: exists already; choose another name with --out")
     if not out.parent.is_dir():

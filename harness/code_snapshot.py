@@ -163,8 +163,41 @@ def _content(path: Path) -> bytes:
 def _is_whole(code: _Code, copy: Path) -> bool:
     """Whether a copy holds what its name says: it is not flushed to the disk, and somebody may have edited it."""
     files = {place: copy / place for place in code.files}
-    there = all(path.is_file() for path in (copy / MANIFEST, *files.values()))
-    return there and code.digest(files) == copy.name
+    if any(path.is_symlink() or not path.is_file() for path in (copy / MANIFEST, *files.values())):
+        return False
+    if (copy / MANIFEST).read_bytes() != _manifest(code) or code.digest(files) != copy.name:
+        return False
+    # In a stranger's run there may be more: a module of another package's name, or compiled code that is no source's.
+    _forget_compiled(code, copy)
+    return _places_in(copy) == {MANIFEST, *code.files, *code.links}
+
+
+def _forget_compiled(code: _Code, copy: Path) -> None:
+    """Remove compiled files that are not those of the present code; Python makes them again."""
+    own = {copy / place: path for place, path in code.files.items()}
+    expected = {
+        _compiled_place(target): found for target, path in own.items() if (found := _compiled(path)) is not None
+    }
+    for cache in copy.rglob("__pycache__"):
+        for path in () if cache.is_symlink() else cache.iterdir():
+            known = expected.get(path)
+            if path.is_symlink() or known is None or path.read_bytes() != known.read_bytes():
+                path.unlink()
+
+
+def _places_in(copy: Path) -> set[str]:
+    """All files and links in a copy but compiled ones, by their places."""
+    found = set()
+    for folder, folders, names in os.walk(copy):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        caches = {name for name in folders if name == "__pycache__" and name not in links}
+        found |= {Path(folder, name).relative_to(copy).as_posix() for name in (*names, *links)}
+        folders[:] = [name for name in folders if name not in caches]
+    return found
+
+
+def _compiled_place(source: Path) -> Path:
+    return Path(importlib.util.cache_from_source(str(source)))
 
 
 def _copy(code: _Code, target: Path) -> None:

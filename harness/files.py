@@ -218,6 +218,17 @@ def is_too_much(content: bytes) -> bool:
     return len(content) + VALUE_BYTES * values > MOST_BYTES
 
 
+def inside(folder: Path, name: str) -> Path:
+    """A file or folder of a run, whose name may come from a file that anybody wrote.
+
+    Raises:
+        RequestError: the name leads elsewhere.
+    """
+    if "/" in name or "\0" in name or name in ("", ".", ".."):
+        raise RequestError(f"{folder}: {name!r} is no name of anything in it; the run was edited or made to do harm")
+    return folder / name
+
+
 class NoPlainFileError(RequestError):
     """Something else than a plain file is where a file of a run or cache folder belongs."""
 

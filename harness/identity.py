@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.files import read_with_status
+
 _LONG_HASH = re.compile(r"[0-9a-f]{32,}")
 
 
@@ -65,6 +67,10 @@ BUILDING_BLOCKS = ("harness.activations", "harness.activation_sites", "harness.a
 _HARNESS = Path(__file__).resolve().parent
 
 
+MOST_CODE = 1 << 20
+"""Bytes of the longest module of a plugin: its syntax takes a hundred times as much memory."""
+
+
 def code_hash(path: Path) -> str:
     """SHA-256, in hexadecimal, of a module's syntax and of all that it imports, transitively, as far as it counts.
 
@@ -83,7 +89,8 @@ def code_hash(path: Path) -> str:
         current = waiting.pop()
         if current in modules:
             continue
-        modules[current], candidates = _parsed(current, current.read_bytes())
+        # Its links are resolved already; a pipe would be waited for, and a huge file fill the memory.
+        modules[current], candidates = _parsed(current, read_with_status(current, MOST_CODE)[1])
         waiting.extend(candidate.resolve() for candidate in candidates if candidate.is_file())
     own = modules.pop(start)
     # A helper counts under the name by which it is imported: that from the folder of the first file, or its own.

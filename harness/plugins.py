@@ -119,7 +119,7 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
     found: list[Plugin[Any]] = []
     broken: list[BrokenPlugin] = []
     seen: set[Path] = set()
-    for folder in [*_builtin_folders(), *folders]:
+    for folder in [*builtin_folders(), *folders]:
         _load_folder(folder, found, broken, seen)
     for entry in entry_points(group=GROUP):
         try:
@@ -144,11 +144,12 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
 
 def load_builtin() -> None:
     """Load the built-in plugins, so that ``discover`` need not in this process and its forks."""
-    for folder in _builtin_folders():
+    for folder in builtin_folders():
         _load_folder(folder, [], [], set())
 
 
-def _builtin_folders() -> list[Path]:
+def builtin_folders() -> list[Path]:
+    """The folders of the built-in plugins."""
     package = Path(__file__).resolve().parent
     # A wheel has them inside the package, a checkout beside it.
     home = package / "builtin" if (package / "builtin").is_dir() else package.parent

@@ -15,6 +15,7 @@ from typing import Any
 from harness.arguments import parse, user_path
 from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.output import say
+from harness.run_links import refuse_links
 from harness.search import Asked, Engine, make_engine
 from harness.search.rungs import Judge
 from harness.space import Value, from_json
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command() -> int:
         run = RunDirectory(arguments.run)
         run.require()
+        refuse_links(run)
         asks, decisions, wrong = 0, 0, 0
         for study in run.studies():
             found = replay(study)

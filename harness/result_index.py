@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from harness.files import TornFileError, parse_json, write_atomic
+from harness.files import NoPlainFileError, TornFileError, parse_json, read_with_status, write_atomic
 from harness.reading_ahead import SLOW_SECONDS, each, waits_for
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 from harness.trial_folder import digest
@@ -171,12 +171,21 @@ def entries_of(path: Path) -> dict[str, Entry]:
     """
     try:
         header, body = _parts(path)
-    except OSError:
+    except (OSError, NoPlainFileError):
         return {}
     if header != _header(body):
         return {}
     lines = (line.split(b"\t", 4) for line in body.splitlines())
-    return {os.fsdecode(line[0]): Entry._make(line[1:]) for line in lines}
+    # Whoever wrote it may have written anything: a name that leads out of the run is none of its trials.
+    return {
+        os.fsdecode(name): Entry._make(rest)
+        for name, *rest in lines
+        if len(rest) == len(Entry._fields) and _is_inside(name)
+    }
+
+
+def _is_inside(name: bytes) -> bool:
+    return not name.startswith(b"/") and b".." not in name.split(b"/")
 
 
 def disagreeing(run: RunDirectory) -> list[str]:
@@ -217,7 +226,7 @@ def _line(name: str, entry: Entry) -> bytes:
 
 
 def _parts(path: Path) -> tuple[bytes, bytes]:
-    content = path.read_bytes()
+    _, content = read_with_status(path)
     end = content.find(b"\n") + 1
     return content[:end], content[end:]
 

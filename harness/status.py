@@ -57,10 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
+    from harness.run_links import refuse_links
     from harness.run_status import StatusReader
     from harness.store import RunDirectory
 
-    reader = StatusReader(RunDirectory(arguments.run))
+    run = RunDirectory(arguments.run)
+    refuse_links(run)
+    reader = StatusReader(run)
     if arguments.json:
         _repeat(reader.read, lambda found: _print_json(found, one_line=arguments.watch is not None), arguments.watch)
         return EXIT_DONE

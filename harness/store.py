@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import RequestError
-from harness.files import encode_json, read_json, update, update_json, write_exclusive, write_json
+from harness.files import encode_json, inside, read_json, update, update_json, write_exclusive, write_json
 from harness.reading_ahead import each
 from harness.trial_folder import Stage, TrialFolder
 
@@ -110,19 +110,19 @@ class StudyFolder:
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
-        return TrialFolder(self.path / f"search/{search_name(slot, seed)}", "search")
+        return TrialFolder(inside(self.path / "search", search_name(slot, seed)), "search")
 
     def reevaluation(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a trial that trains one of the best slots on a further tuning seed."""
-        return TrialFolder(self.path / f"again/{slot:04d}-s{seed}", "search")
+        return TrialFolder(inside(self.path / "again", search_name(slot, seed)), "search")
 
     def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return TrialFolder(self.path / f"confirm/{configuration}-s{seed}", "confirm")
+        return TrialFolder(inside(self.path / "confirm", f"{configuration}-s{seed}"), "confirm")
 
     def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial's repetition: the same training once more, from scratch."""
-        return TrialFolder(self.path / f"confirm/{configuration}-s{seed}{AGAIN}", "confirm")
+        return TrialFolder(inside(self.path / "confirm", f"{configuration}-s{seed}{AGAIN}"), "confirm")
 
     def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
         """Every trial folder of a stage that exists, by name; repetitions are not among them."""
@@ -301,7 +301,7 @@ class RunDirectory:
 
     def split(self, dataset: str) -> dict[str, Any]:
         """The case ids of each side."""
-        return read_json(self.path / "splits" / f"{dataset}.json")
+        return read_json(inside(self.path / "splits", f"{dataset}.json"))
 
     def write_card(self, dataset: str, card: Mapping[str, Any], picture: bytes | None = None) -> None:
         """Record facts about a dataset, and a picture of it (PNG), for the report."""
@@ -320,7 +320,7 @@ class RunDirectory:
 
     def study(self, name: str) -> StudyFolder:
         """The folder of a study, whether it exists or not."""
-        return StudyFolder(self.path / "studies" / name)
+        return StudyFolder(inside(self.path / "studies", name))
 
     def studies(self) -> list[StudyFolder]:
         """Every study that was ever begun here, by name."""
@@ -333,7 +333,7 @@ class RunDirectory:
 
     def source(self, identity: str) -> TrialFolder:
         """The folder of a backbone that is trained here first."""
-        return TrialFolder(self.path / "sources" / identity, "source")
+        return TrialFolder(inside(self.path / "sources", identity), "source")
 
     def sources(self) -> list[TrialFolder]:
         """Every backbone that was trained here."""

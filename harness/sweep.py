@@ -172,6 +172,7 @@ def _run(
     from harness.plugins import Catalogue
     from harness.reporting import refresh_report
     from harness.result_index import ResultIndex
+    from harness.run_links import refuse_links
     from harness.scheduler import Scheduler
     from harness.store import RunDirectory
     from harness.studies import Roots
@@ -183,6 +184,7 @@ def _run(
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     begun = run.begun()
     run.create()
+    refuse_links(run)
     submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
     # What has begun is left alone until it is clear that this request goes on with it.
     workers = _workers(run, spec, roots, loading) if submit is None and not begun else None

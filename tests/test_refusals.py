@@ -137,7 +137,7 @@ def test_commands_about_a_run_leave_nothing(home: Home, capsys: pytest.CaptureFi
         lambda: export([str(home.run), "--to", "optuna", "new/deep/study.db"]),
         lambda: export([str(home.run), "--to", "csv", "new/deep/trials.csv"]),
         lambda: archive([str(home.run), "--out", "new/deep/run.rar"]),
-        lambda: reproduce([str(home.run), "my_probe@zero_one", "--keep", "new/deep"]),
+        lambda: reproduce([str(home.run), "my_probe@zero_one", "--code", "--keep", "new/deep"]),
         lambda: data(["brain_mri", "--out", "new/deep"]),
     ):
         one_error(refused(), capsys.readouterr().err)

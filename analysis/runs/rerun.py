@@ -6,7 +6,7 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,11 +170,21 @@ def _weights(run: RunDirectory, study: Study) -> str | Path | None:
     return path
 
 
-def planned(run: RunDirectory, method: str, dataset: str, roots: Roots) -> Study:
+def planned(
+    run: RunDirectory, method: str, dataset: str, roots: Roots, trusted: bool = False, plugins: Sequence[Path] = ()
+) -> Study:
     """The study of a cell with the plugins and data of today; no other dataset is prepared.
 
+    Args:
+        run: the run directory, perhaps a stranger's.
+        method: its label.
+        dataset: its label.
+        roots: where raw archives and decoded images are.
+        trusted: import the plugin folders that the run names, and so run their code.
+        plugins: folders of plugins to import in place of those.
+
     Raises:
-        RequestError: the sweep names it no more, or its plugins or data are not there.
+        RequestError: the sweep names it no more, its plugins or data are not there, or they may not be imported.
     """
     from harness.code_snapshot import plugin_folders
     from harness.plugins import discover
@@ -187,6 +197,11 @@ def planned(run: RunDirectory, method: str, dataset: str, roots: Roots) -> Study
             f"CELL {method}@{dataset}: the sweep names it no more; give the sweep command with both again"
         )
     only = {"methods": {method: spec.methods[method]}, "datasets": {dataset: spec.datasets[dataset]}}
-    catalogue = discover(plugin_folders(spec.plugins))
+    if spec.plugins and not (trusted or plugins):
+        raise RequestError(
+            f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
+            "add --code if you trust them, or --plugins DIR to use others"
+        )
+    catalogue = discover(list(plugins) or plugin_folders(spec.plugins))
     (study,) = Planner(spec.model_copy(update=only), catalogue, run, roots).studies()
     return study

@@ -30,6 +30,15 @@ def parser() -> argparse.ArgumentParser:
         "--fix", action="store_true",
         help="mend it: damaged files go to RUN/set_aside, nothing is deleted, trials of living workers are left alone",
     )  # fmt: skip
+    result.add_argument(
+        "--code", action="store_true",
+        help="import the plugins that the run names, which runs their code, and compare search spaces too; for a run "
+        "that you trust (default: files are compared, nothing is imported)",
+    )  # fmt: skip
+    result.add_argument(
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR",
+        help="import the plugins of this folder in place of those that the run names; may be given again",
+    )  # fmt: skip
     result.add_argument("--json", action="store_true", help="the findings as JSON")
     return result
 
@@ -47,7 +56,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     console = Console(stderr=True)
     run = RunDirectory(arguments.run)
-    found = _examined(run, console)
+    found = _examined(run, console, arguments)
     left = _mended(run, found, console) if arguments.fix else [finding for finding in found if finding.by != "nobody"]
     if arguments.json:
         findings = [{**finding.to_json(run.path), "left": finding in left} for finding in found]
@@ -59,11 +68,15 @@ def doctor(arguments: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if left else EXIT_DONE
 
 
-def _examined(run: RunDirectory, console: Console) -> list[Finding]:
+def _examined(run: RunDirectory, console: Console, arguments: argparse.Namespace) -> list[Finding]:
     from harness.doctor.examination import examine
 
     with console.status("looking at trials") as status:
-        return list(examine(run, lambda done: status.update(f"looking at trials: {done}")))
+
+        def progress(done: int) -> None:
+            status.update(f"looking at trials: {done}")
+
+        return list(examine(run, progress, arguments.code, arguments.plugins))
 
 
 def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> list[Finding]:

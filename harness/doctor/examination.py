@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from harness import run_files
 from harness.doctor import documents, folders, index, jobs, leases, studies, trial_files
@@ -11,6 +12,7 @@ from harness.errors import RequestError
 from harness.lease import server_now
 from harness.reading_ahead import each
 from harness.result_index import ResultIndex
+from harness.run_links import refuse_links
 from harness.store import RunDirectory, TrialFolder
 
 
@@ -44,18 +46,26 @@ def _damaged_documents(run: RunDirectory) -> Iterator[Finding]:
     yield from (finding for finding in documents.examine(run) if finding.damage)
 
 
-def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: None) -> Iterator[Finding]:
+def examine(
+    run: RunDirectory,
+    progress: Callable[[int], object] = lambda done: None,
+    imported: bool = False,
+    plugins: Sequence[Path] = (),
+) -> Iterator[Finding]:
     """Everything that is wrong with a run directory; it is only read, but for a touch that asks for the clock.
 
     Args:
         run: the run directory.
         progress: told after each trial how many have been looked at.
+        imported: import the plugins that the run names, and so run their code, to compare search spaces too.
+        plugins: folders of plugins to import in place of those.
 
     Raises:
         RequestError: no sweep was begun there.
     """
     if not run.begun():
         raise RequestError(f"{run.path}: no run directory (it holds no studies); give the folder of a sweep")
+    refuse_links(run)
     whole = folders.unwritable(run.path)
     places = [run.path] if whole is not None and whole.by == "user" else run_files.folders(run)
     closed = [finding for folder in places if (finding := folders.unwritable(folder)) is not None]
@@ -76,7 +86,7 @@ def examine(run: RunDirectory, progress: Callable[[int], object] = lambda done: 
         progress(done)
     for study in run.study_folders():
         yield from studies.examine_trials(study)
-    yield from studies.examine_code(run)
+    yield from studies.examine_code(run, imported, plugins)
     yield from jobs.examine(run)
     for folder in run_files.lease_folders(run):
         yield from leases.examine(folder)

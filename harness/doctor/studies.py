@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
@@ -11,6 +12,9 @@ from harness.doctor.trial_files import AGAIN
 from harness.errors import RequestError, one_line
 from harness.identity import differences, trial_identity
 from harness.store import RunDirectory, StudyFolder, TrialFolder
+
+if TYPE_CHECKING:
+    from harness.spec import SweepSpec
 
 STALE = "undo the change, or give the sweep command with --stale rerun, which keeps the old study"
 
@@ -47,17 +51,20 @@ def _odd(trial: TrialFolder) -> Finding:
     return Finding("stale", trial.request_path, what, f"--fix sets it aside; {AGAIN}", aside=aside, trial=trial)
 
 
-def examine_code(run: RunDirectory) -> Iterator[Finding]:
+def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Path] = ()) -> Iterator[Finding]:
     """Studies whose code, search space or settings are not what the program and the specification are now.
 
     The data are not looked at; the sweep command does that.
+
+    Args:
+        run: the run directory, perhaps a stranger's.
+        imported: import the plugins that the run names, and run their code; else files are compared, and of the search
+            space nothing is said.
+        plugins: folders of plugins to import in place of those.
     """
     from pydantic import ValidationError
 
-    from harness.plugins import discover
-    from harness.space_forms import override
     from harness.spec import SweepSpec
-    from harness.studies import settings_identity
 
     fault, content = read(run.spec_path)
     if fault is not None:
@@ -70,25 +77,62 @@ def examine_code(run: RunDirectory) -> Iterator[Finding]:
         remedy = "--fix sets it aside; the sweep command writes it again"
         yield Finding("other version", run.spec_path, one_line(what), remedy, aside=(run.spec_path,))
         return
-    try:
-        catalogue = discover([Path(folder) for folder in spec.plugins])
-    except RequestError as error:
-        yield Finding("plugins", run.spec_path, one_line(str(error)), "put the folder back", by="user")
+    folders = list(plugins) or [Path(folder) for folder in spec.plugins]
+    if missing := next((folder for folder in folders if not folder.is_dir()), None):
+        what = f"{missing}: no such plugin folder"
+        yield Finding("plugins", run.spec_path, one_line(what), "put the folder back", by="user")
         return
+    present = _by_import(folders) if imported or plugins else _by_files(folders)
     for study in run.studies():
         label, _, dataset = study.name.partition("@")
         fault, description = read(study.description_path, ("identity",))
         if fault is not None or label not in spec.methods or dataset not in spec.datasets:
             continue
-        entry = spec.methods[label]
         try:
-            plugin = catalogue.method(entry.method, f"methods.{label}")
-            space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+            now = present(spec, label)
         except RequestError as error:
             yield Finding("stale", study.path, one_line(str(error)), STALE, by="user")
             continue
-        now = settings_identity(spec, plugin, space)
+        if now is None:
+            what = f"the code of {spec.methods[label].method} is in no file that says so; it was not compared"
+            yield Finding("code", study.path, what, "--code imports what the run names, if you trust it", by="nobody")
+            continue
         recorded = {part: value for part, value in description["identity"].items() if part in now}
         changed = differences(recorded, now)
         if changed:
             yield Finding("stale", study.path, "; ".join(changed), STALE, by="user")
+
+
+def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, Any] | None]:
+    from harness.plugins import discover
+    from harness.space_forms import override
+    from harness.studies import settings_identity
+
+    catalogue = discover(folders)
+
+    def present(spec: SweepSpec, label: str) -> dict[str, Any]:
+        entry = spec.methods[label]
+        plugin = catalogue.method(entry.method, f"methods.{label}")
+        return settings_identity(spec, plugin, override(plugin.cls.space, entry.hyperparameters, f"methods.{label}"))
+
+    return present
+
+
+def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, Any] | None]:
+    from harness.method import Method
+    from harness.plugin_code import method_code
+    from harness.plugins import Plugin, builtin_folders
+    from harness.studies import settings_identity
+
+    places = [*builtin_folders(), *folders]
+
+    def present(spec: SweepSpec, label: str) -> dict[str, Any] | None:
+        name = spec.methods[label].method
+        code = method_code(name, places)
+        if code is None:
+            return None
+        plugin: Plugin[Method] = Plugin(name, "method", Method, Path(), code)  # type: ignore[type-abstract]
+        known = settings_identity(spec, plugin, {})
+        return {part: value for part, value in known.items() if part != "space"}
+
+    return present

@@ -9,7 +9,7 @@ from typing import Any
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, judged, lacking
 from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
-from harness.files import parse_json
+from harness.files import is_too_much, parse_json
 from harness.store import TrialFolder
 from harness.trial_folder import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
 
@@ -76,6 +76,8 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
         return
     path = trial.curve_path
     try:
+        if is_too_much(content):
+            raise ValueError
         lines: list[Any] = [from_json(line) for line in content.splitlines()]
     except ValueError:
         yield path, ("torn", WORDS["torn"])
@@ -94,7 +96,9 @@ def _lines(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
     """What else is written line by line."""
     for name in (DECISIONS, SCHEDULE):
         content = trial.content(name)
-        if content is not None and any(parse_json(line) is None for line in content.splitlines()):
+        if content is None:
+            continue
+        if is_too_much(content) or any(parse_json(line) is None for line in content.splitlines()):
             yield trial.path / name, ("torn", WORDS["torn"])
 
 

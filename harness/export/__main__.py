@@ -63,10 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
+    from harness.run_links import refuse_links
     from harness.store import RunDirectory
 
     run, destination = RunDirectory(arguments.run), arguments.destination.absolute()
     run.require()
+    refuse_links(run)
     target = importlib.import_module(f"{targets.__name__}.{arguments.to}")
     if destination.exists() and not getattr(target, "UPDATES", False):
         raise RequestError(f"{destination}: exists already; an export is written anew, so choose another place")
