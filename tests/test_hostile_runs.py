@@ -103,24 +103,22 @@ def outside(tmp_path: Path) -> Path:
 
 LINKS: dict[str, Callable[[Home], Path]] = {
     "predictions": lambda home: home.confirm_trial / "predictions.parquet",
-    "result": lambda home: home.confirm_trial / "result.json",
     "curve": lambda home: home.search_trial / "curve.jsonl",
     "spec": lambda home: home.run / "spec.json",
-    "environment": lambda home: home.run / "environment.json",
-    "card": lambda home: home.run / "cards" / "zero_one.json",
-    "picture": lambda home: home.run / "cards" / "zero_one.png",
     "report": lambda home: home.run / "report",
-    "figures": lambda home: home.run / "report" / "figures",
     "lock": lambda home: home.run / "lock",
-    "studies": lambda home: home.run / "studies",
     "study": lambda home: home.study,
-    "confirm": lambda home: home.study / "confirm",
     "trial": lambda home: home.confirm_trial,
     "set_aside": lambda home: home.run / "set_aside",
 }
 
 
-@pytest.mark.parametrize("name", ["report", "trial"])
+FEW = ("predictions", "report", "lock", "trial")
+
+
+@pytest.mark.parametrize(
+    "name", [*FEW, *(pytest.param(name, marks=pytest.mark.large) for name in LINKS if name not in FEW)]
+)
 def test_links_lead_nowhere(name: str, home: Home, tmp_path: Path) -> None:
     place = LINKS[name](home)
     folder = outside(tmp_path)
@@ -153,3 +151,25 @@ def test_names_in_files_lead_nowhere(home: Home) -> None:
         for ask in (run.split, lambda text: run.study("a@b").confirm_trial(text, 0)):
             with pytest.raises(RequestError):
                 ask(name)
+
+
+def test_memory_stays_bounded(home: Home, tmp_path: Path) -> None:
+    """Each file in turn is a bomb: of JSON, of Parquet, of zeros."""
+    import numpy as np
+    import polars as pl
+
+    deep, wide = b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b'{"a": [' + b"[]," * 30_000_000 + b"1]}"
+    pl.DataFrame({"case_id": np.zeros(1 << 27, dtype=np.int64)}).write_parquet(
+        home.confirm_trial / "predictions.parquet"
+    )
+    (home.confirm_trial / "result.json").write_bytes(deep)
+    (home.search_trial / "result.json").write_bytes(wide)
+    (home.search_trial / "curve.jsonl").write_bytes(b"{}\n" * 10_000_000)
+    (home.run / "cards" / "zero_one.json").write_bytes(wide)
+    with (home.run / "results.index").open("wb") as stream:
+        stream.truncate(20 << 30)
+    groups = (["status", "doctor", "replay"], ["report", "trace"], ["export csv", "archive"], ["reproduce"])
+    for number, names in enumerate(groups):
+        done = commands_on(home.run, tmp_path / f"out{number}", home, names)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-3000:]
+        assert peak(done) < 1000, names
