@@ -151,6 +151,8 @@ def facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "Modality": card["modality"],
         "Images": _images(card),
         "Labels": "several an image" if card.get("multi_label") else None,
+        "Left out": "; ".join(f"{why}: {count(files)}" for why, files in card.get("left_out", {}).items()) or None,
+        "Too few images": "; ".join(card.get("absent", ())) or None,
         "Resize": card.get("resize"),
         "Groups": None if clusters is None else f"{count(groups)} patients or lesions" if groups else "none given",
         "Identical images": None if identical is None else _identical(identical),

@@ -1,15 +1,14 @@
-"""What lies in a folder or zip archive of images, listed in the same way for both."""
+"""What a folder or zip archive of images holds, listed in the same way for both."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.dataset import FileImage, ImageSource
 from harness.errors import DataError
-from harness.zip_members import is_hidden, is_image, list_members
+from harness.zip_members import HIDDEN, is_hidden, is_image, left_out, list_members, unshowable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +26,64 @@ class Entry:
         return self.source is not None and is_image(self.path)
 
 
-def list_entries(root: Path, place: Path) -> list[Entry]:
-    """Everything in a folder or zip archive but hidden files and what macOS adds; no empty path.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a place holds."""
+
+    entries: list[Entry]
+    """Files and folders, without those that ``is_hidden`` finds; no empty path."""
+    hidden: int
+    """How many files and folders ``is_hidden`` has found; what a hidden folder holds is not looked at."""
+
+
+def list_entries(root: Path, place: Path) -> Listing:
+    """List a folder or zip archive.
 
     Args:
         root: the data root, which neither ``place`` nor a link in it may leave.
         place: the folder or archive.
 
     Raises:
-        DataError: a path leaves the data root, a folder is a link, or the archive is missing or damaged.
+        DataError: a path leaves the data root, a folder is a link, a file is none that can be read, a name cannot be
+            shown, or the archive is missing or damaged.
+        OSError: the file system does not list a folder.
     """
     _stay_below(root, place)
     if place.is_dir():
-        return list(_in_folder(root, place))
-    return [Entry(member.path, None if member.is_folder else member.image) for member in list_members(place, None)]
+        return _in_folder(root, place)
+    entries = [Entry(member.path, None if member.is_folder else member.image) for member in list_members(place, None)]
+    return Listing(entries, left_out(place, None).get(HIDDEN, 0))
 
 
-def _in_folder(root: Path, folder: Path) -> Iterator[Entry]:
-    for current, folders, files in os.walk(folder, onerror=_fail):
-        # In place, as os.walk asks for.
-        folders[:] = [name for name in folders if not is_hidden(PurePosixPath(name))]
-        for name in (*folders, *files):
-            path = Path(current, name)
-            relative = PurePosixPath(path.relative_to(folder).as_posix())
-            if is_hidden(relative):
-                continue
-            _check_name(path)
-            if path.is_symlink():
-                _stay_below(root, path)
-                if path.is_dir():
-                    raise DataError(f"{path}: a link to a folder, which is not followed; put the folder itself there")
-            yield Entry(relative, None if path.is_dir() else FileImage(path))
+def _in_folder(root: Path, place: Path) -> Listing:
+    listing: list[Entry] = []
+    hidden, waiting = 0, [PurePosixPath()]
+    while waiting:
+        below = waiting.pop()
+        # Kinds come with the names: a look at each file would double the time on a file server.
+        with os.scandir(place / below) as found:
+            for item in sorted(found, key=lambda item: item.name):
+                path, relative = place / below / item.name, below / item.name
+                if is_hidden(PurePosixPath(item.name)):
+                    hidden += 1
+                    continue
+                _check(root, path, item)
+                folder = item.is_dir()
+                listing.append(Entry(relative, None if folder else FileImage(path)))
+                if folder:
+                    waiting.append(relative)
+    return Listing(listing, hidden)
 
 
-def _fail(error: OSError) -> None:
-    # Left alone, os.walk passes over a folder that it cannot read.
-    raise error
+def _check(root: Path, path: Path, item: os.DirEntry[str]) -> None:
+    _check_name(path)
+    if item.is_symlink():
+        _stay_below(root, path)
+        if path.is_dir():
+            raise DataError(f"{path}: a link to a folder, which is not followed; put the folder itself there")
+    # A named pipe would never end.
+    elif not (item.is_file(follow_symlinks=False) or item.is_dir(follow_symlinks=False)):
+        raise DataError(f"{path}: neither a file nor a folder; remove it")
 
 
 def _check_name(path: Path) -> None:
@@ -70,9 +91,14 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{path.parent}: the name {path.name!a} is not UTF-8; rename it") from error
+    if unshowable(path.name):
+        raise DataError(f"{path.parent}: the name {path.name!a} has control characters; rename it")
 
 
 def _stay_below(root: Path, path: Path) -> None:
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError as error:
+        raise DataError(f"{path}: a link that leads back to itself; remove it") from error
     if not target.is_relative_to(root.resolve()):
         raise DataError(f"{path}: leads to {target}, outside the data root {root}; put the images below the data root")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.dataset import Augmentation, Dataset, Download, KaggleFile, OfficialSplit, Record
 from harness.errors import DataError, suggestion
-from harness.zip_members import Member, list_images
+from harness.zip_members import Member, left_out, list_images
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
 HANDLE = "masoudnickparvar/brain-tumor-mri-dataset"
@@ -56,8 +56,19 @@ class BrainMRI(Dataset):
         Raises:
             DataError: the archive is missing, truncated, or has other folders.
         """
-        records = [_record(member) for member in list_images(root / ARCHIVE, SOURCE)]
-        return sorted(records, key=lambda record: record.case_id)
+        records: dict[str, Record] = {}
+        for member in list_images(root / ARCHIVE, SOURCE):
+            record = _record(member)
+            if records.setdefault(record.case_id, record) is not record:
+                raise DataError(
+                    f"{member.archive}: {member.path}: a second image of this name, in another folder; "
+                    f"get the archive again from {SOURCE}"
+                )
+        return [records[case] for case in sorted(records)]
+
+    def left_out(self, root: Path) -> Mapping[str, int]:
+        """Files that are no images."""
+        return left_out(root / ARCHIVE, SOURCE)
 
 
 def _record(member: Member) -> Record:

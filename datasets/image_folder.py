@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from harness.dataset import Augmentation, Dataset, OfficialSplit, Options, Record
+from harness.dataset import MOST_PIXELS, Augmentation, Dataset, Options, Record
 from harness.errors import DataError, suggestion
-from harness.zip_members import IMAGE_SUFFIXES
+from harness.zip_members import HIDDEN, IMAGE_SUFFIXES, count_left_out, is_hidden
 
 from ._folder_entries import Entry, list_entries
-
-SIDES: dict[str, OfficialSplit] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Folders above the class folders that name a side, in small letters; capital ones are understood too."""
+from ._folder_layout import SIDES, check_classes, check_companions, matches
 
 
 class ImageFolderOptions(Options):
-    """Where the images lie, and what their folders mean."""
+    """Where the images are, and what their folders mean."""
 
     path: str = Field(examples=["my_images", "my_images.zip"])
     """The folder or zip archive, relative to the data root."""
@@ -36,6 +32,14 @@ class ImageFolderOptions(Options):
     """The class folders in the order of the labels. By default all, in natural order (2 before 10)."""
     ignore: tuple[str, ...] = ()
     """Folders to leave out; with ``classes``, each class folder must be in one of the two."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files and folders to leave out, such as ``*_mask*``: ``*`` is any text, ``?`` a letter. One without
+    a slash is compared with each name in a path, one with a slash with the whole path below PATH."""
+    masks: Literal["refuse", "keep"] = "refuse"
+    """What to do with images that are by name a mask or thumbnail of another image: refuse the folder, or keep them as
+    images like the others."""
+    max_megapixels: float = Field(MOST_PIXELS / 1e6, gt=0, le=10_000)
+    """Largest image in 10⁶ pixels. Decoding takes 8 MB of memory for each."""
 
     @field_validator("path")
     @classmethod
@@ -61,8 +65,18 @@ class ImageFolderOptions(Options):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and (len(set(value)) != len(value) or len(value) < 2):
-            raise ValueError(f"needs at least two different class folders, got {list(value)}")
+        # What a keyboard writes; macOS stores the same name in another form.
+        names = None if value is None else tuple(unicodedata.normalize("NFC", name) for name in value)
+        if names is not None and (len(set(names)) != len(names) or len(names) < 2):
+            raise ValueError(f"needs at least two different class folders, got {list(names)}")
+        return names
+
+    @field_validator("exclude")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if not pattern.strip("/*"):
+                raise ValueError(f"{pattern!r} would leave everything out")
         return value
 
 
@@ -74,7 +88,10 @@ class _Layout:
     depth: int
     """Number of the folder above an image that names its class: 1 below a folder for each side, else 0."""
     images: list[Entry]
+    """By path."""
     classes: tuple[str, ...]
+    left_out: Mapping[str, int]
+    """Files that are no images of the dataset, by reason."""
 
 
 class ImageFolder(Dataset):
@@ -82,7 +99,8 @@ class ImageFolder(Dataset):
 
     PATH is a folder or a zip archive in the data root; in an archive, one folder around all of it is passed over.
     SIDE is train, val or test (or training, valid, validation, testing): the official split. Images are files that
-    end in .bmp, .jpeg, .jpg, .png, .tif or .tiff; other files, hidden ones and what macOS adds are not read.
+    end in .bmp, .gif, .jfif, .jpeg, .jpg, .png, .tif, .tiff or .webp; other files, hidden ones and what operating
+    systems and storages add are left out and counted. Folders that are not plainly laid out like this are refused.
 
     Source, licence and citation: the user's own. Patients with several images need ``group_pattern``, or they will
     stand on several sides of a split. A case id is an image's path below PATH.
@@ -107,6 +125,11 @@ class ImageFolder(Dataset):
         """The folder or archive."""
         return (self._options.path,)
 
+    @property
+    def max_pixels(self) -> int:
+        """As the options say."""
+        return int(self._options.max_megapixels * 1e6)
+
     def find_classes(self, root: Path) -> tuple[str, ...]:
         """As the options list them, else the names of the class folders in natural order.
 
@@ -119,12 +142,16 @@ class ImageFolder(Dataset):
         """List the images by path.
 
         Raises:
-            DataError: nothing is there, the folders are not laid out as described above, the path leaves the data
-                root by a link, or ``group_pattern`` does not match.
+            DataError: nothing is there, the folders are not laid out as described above or probably mean something
+                else, the path leaves the data root by a link, or ``group_pattern`` does not match.
         """
         layout = _layout(root, self._options)
         pattern = None if self._options.group_pattern is None else re.compile(self._options.group_pattern)
-        return [_record(layout, entry, pattern) for entry in sorted(layout.images, key=lambda entry: str(entry.path))]
+        return [_record(layout, entry, pattern) for entry in layout.images]
+
+    def left_out(self, root: Path) -> Mapping[str, int]:
+        """By ending, and by option."""
+        return _layout(root, self._options).left_out
 
     @property
     def _options(self) -> ImageFolderOptions:
@@ -147,7 +174,7 @@ def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> R
     assert entry.source is not None
     return Record(
         case_id=str(entry.path),
-        label=layout.classes.index(parts[layout.depth]),
+        label=layout.classes.index(unicodedata.normalize("NFC", parts[layout.depth])),
         image=entry.source,
         group=group,
         official=SIDES[parts[0].casefold()] if layout.depth else None,
@@ -156,17 +183,19 @@ def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> R
 
 def _layout(root: Path, options: ImageFolderOptions) -> _Layout:
     place, given = root / options.path, options.classes or ()
-    entries = list_entries(root, place)
+    listing = list_entries(root, place)
+    entries, excluded = _without_excluded(place, listing.entries, options.exclude)
     if not place.is_dir():
         entries = _without_top(entries, given)
     known = {name for entry in entries for name in entry.path.parts[:2]}
     for name in options.ignore:
         if name not in known:
             raise DataError(f"{place}: no folder {name!r}, which `ignore` lists{suggestion(name, known)}")
+    listed = entries
     entries = [entry for entry in entries if entry.path.parts[0] not in options.ignore]
     depth = _depth(place, entries, given)
     entries = [entry for entry in entries if _class_folder(entry, depth) not in options.ignore]
-    images = [entry for entry in entries if entry.is_image]
+    images = sorted((entry for entry in entries if entry.is_image), key=lambda entry: str(entry.path))
     for entry in images:
         if _class_folder(entry, depth) is None:
             expected = "SIDE/CLASS/IMAGE" if depth else "CLASS/IMAGE"
@@ -175,7 +204,35 @@ def _layout(root: Path, options: ImageFolderOptions) -> _Layout:
     folders = {_class_folder(entry, depth) for entry in entries} - {None}
     found = sorted((str(folder) for folder in folders), key=_natural)
     filled = {entry.path.parts[depth] for entry in images}
-    return _Layout(place, depth, images, _classes(place, given, found, filled))
+    classes = _classes(place, given, found, filled)
+    if options.masks == "refuse":
+        check_companions(place, images, depth)
+    check_classes(place, images, depth, found, bool(given or options.group_pattern), options.path * place.is_dir())
+    left_out = {
+        **count_left_out(entry.path for entry in entries if entry.source is not None),
+        "files that `exclude` names": excluded,
+        "files that `ignore` names": _files(listed) - _files(entries),
+        HIDDEN: listing.hidden,
+    }
+    return _Layout(place, depth, images, classes, {reason: count for reason, count in left_out.items() if count})
+
+
+def _without_excluded(place: Path, entries: list[Entry], patterns: Sequence[str]) -> tuple[list[Entry], int]:
+    """The entries that no pattern means, and how many files they mean."""
+    if not patterns:
+        return entries, 0
+    meant = {pattern: [entry for entry in entries if matches(entry.path, pattern)] for pattern in patterns}
+    for pattern, found in meant.items():
+        # What is left out anyway may be listed too; a pattern that finds nothing else is probably misspelt.
+        if not found and not is_hidden(PurePosixPath(pattern)):
+            raise DataError(f"{place}: `exclude` lists {pattern!r}, which is the name of no file or folder there")
+    gone = {entry.path for found in meant.values() for entry in found}
+    kept = [entry for entry in entries if entry.path not in gone]
+    return kept, _files(entries) - _files(kept)
+
+
+def _files(entries: Sequence[Entry]) -> int:
+    return sum(entry.source is not None for entry in entries)
 
 
 def _without_top(entries: list[Entry], given: Sequence[str]) -> list[Entry]:
@@ -217,20 +274,21 @@ def _classes(place: Path, given: Sequence[str], found: Sequence[str], filled: se
             f"{place}: no image in a class folder; expected CLASS/IMAGE or SIDE/CLASS/IMAGE, "
             f"and names that end in {', '.join(IMAGE_SUFFIXES)}"
         )
-    for name in found:
+    plain = {unicodedata.normalize("NFC", name): name for name in found}
+    for name, folder in plain.items():
         if given and name not in given:
             raise DataError(
                 f"{place}: unknown class folder {name!r}{suggestion(name, given)}; add it to `classes` or `ignore`"
             )
-        if name not in filled:
+        if folder not in filled:
             raise DataError(
                 f"{place}: class folder {name!r} holds no image ({', '.join(IMAGE_SUFFIXES)}); "
                 "fill it, remove it, or list it under `ignore`"
             )
     for name in given:
-        if name not in filled:
+        if name not in plain:
             raise DataError(f"{place}: no folder of class {name!r}, which `classes` lists{suggestion(name, found)}")
-    return tuple(given or found)
+    return tuple(given or plain)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

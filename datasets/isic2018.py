@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.dataset import Augmentation, Dataset, Download, Record, RemoteFile
 from harness.errors import DataError
-from harness.zip_members import Member, list_images, read_table
+from harness.zip_members import Member, left_out, list_images, read_table
 
 IMAGES = "ISIC2018_Task3_Training_Input.zip"
 LABELS = "ISIC2018_Task3_Training_GroundTruth.zip"
@@ -73,6 +73,10 @@ class ISIC2018(Dataset):
         _require(labels, images, root / LABELS, f"without an image in {IMAGES}")
         _require(images, lesions, root / IMAGES, f"without a lesion in {LESIONS}")
         return [Record(case, labels[case], images[case].image, group=lesions[case]) for case in sorted(images)]
+
+    def left_out(self, root: Path) -> Mapping[str, int]:
+        """Files in the archive of images that are none, such as its licence."""
+        return left_out(root / IMAGES, SOURCE)
 
 
 def _images(archive: Path) -> dict[str, Member]:

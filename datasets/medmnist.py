@@ -7,7 +7,8 @@ and listing plugins must not wait for that. The images are read as a stream: Pat
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -19,7 +20,8 @@ import numpy.typing as npt
 from harness.dataset import Augmentation, Dataset, Download, OfficialSplit, Record, RemoteFile
 from harness.dataset import Options as DatasetOptions
 from harness.errors import DataError, RequestError
-from harness.npy_stream import UNREADABLE, NpyStream, RowImage
+from harness.npy_stream import NpyStream, RowImage, array_names
+from harness.zip_checks import DAMAGE, is_damage, reason
 
 SOURCE = "https://zenodo.org/records/10519652"
 CITATION = f"J. Yang et al., MedMNIST v2, Scientific Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8; {SOURCE}"
@@ -95,6 +97,10 @@ def _plugin(published: _Published) -> type[Dataset]:
             labels_each = len(self.classes) if self.multi_label else 1
             return _records(self.name, root / self.files[0], self._size, labels_each)
 
+        def left_out(self, root: Path) -> Mapping[str, int]:
+            """Arrays that are not published."""
+            return _left_out(root / self.files[0])
+
         @property
         def _size(self) -> int:
             assert isinstance(self.options, MedMNISTOptions)
@@ -118,23 +124,43 @@ def _table() -> dict[str, dict[str, Any]]:
 
 
 def _records(name: str, path: Path, size: int, labels_each: int) -> list[Record]:
-    remedy = f"download {path.name} from {SOURCE} and put it there"
+    published: dict[str, int] = _table()[name]["n_samples"]
     records: list[Record] = []
-    try:
+    with _as_published(path):
         for side in get_args(OfficialSplit):
-            images = NpyStream(path, f"{side}_images")
-            with np.load(path, allow_pickle=False) as archive:
-                labels = archive[f"{side}_labels"]
+            images, labels = NpyStream(path, f"{side}_images"), NpyStream(path, f"{side}_labels")
+            # Before a label is read: what a broken file announces may be more than the memory.
             _check_layout(images, labels, size, labels_each, side)
+            if len(images) > published[side]:
+                raise ValueError(f"{len(images):,} images in {side}, where {published[side]:,} are published")
             records += [
                 Record(f"{name}/{side}/{number:06d}", label, RowImage(images, number), official=side)
-                for number, label in enumerate(_labels(labels))
+                for number, label in enumerate(_labels(labels.whole()))
             ]
+    return records
+
+
+def _left_out(path: Path) -> dict[str, int]:
+    with _as_published(path):
+        known = {f"{side}_{kind}" for side in get_args(OfficialSplit) for kind in ("images", "labels")}
+        others = sum(name not in known for name in array_names(path))
+    return {"arrays that MedMNIST does not name": others} if others else {}
+
+
+@contextmanager
+def _as_published(path: Path) -> Iterator[None]:
+    """What is wrong with a file, in one line."""
+    remedy = f"download {path.name} from {SOURCE} and put it there"
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: not found; {remedy}") from error
-    except UNREADABLE as error:
-        raise DataError(f"{path}: not as published ({error}); {remedy}") from error
-    return records
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: a folder where the npz file itself is expected; {remedy}") from error
+    except (*DAMAGE, OSError) as error:
+        if not is_damage(error):
+            raise
+        raise DataError(f"{path}: not as published ({reason(error)}); {remedy}") from error
 
 
 def _labels(labels: npt.NDArray[Any]) -> Iterator[int | tuple[int, ...]]:
@@ -142,7 +168,7 @@ def _labels(labels: npt.NDArray[Any]) -> Iterator[int | tuple[int, ...]]:
         yield row[0] if len(row) == 1 else tuple(row)
 
 
-def _check_layout(images: NpyStream, labels: npt.NDArray[Any], size: int, labels_each: int, side: str) -> None:
+def _check_layout(images: NpyStream, labels: NpyStream, size: int, labels_each: int, side: str) -> None:
     fits = images.dtype == np.uint8 and images.shape[1:] in ((size, size), (size, size, 3))
     if not fits or labels.shape != (len(images), labels_each) or labels.dtype.kind not in "ui":
         number = "one label" if labels_each == 1 else f"{labels_each} labels of 0 or 1"

@@ -77,7 +77,7 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
     """
     path, published = _split_weights(weights)
     # A file that is written again under the same name is another one.
-    stamp = _stamp(path) if path is not None and path.is_file() else ()
+    stamp = file_stamp(path)
     drawn = weights is None or name.startswith(TIMM)
     place = str(torch.get_default_device())
     kept, features, normalisation = _extractor(name, published, path, stamp, seed if drawn else 0, place)
@@ -87,7 +87,10 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
     return model.eval(), normalisation
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def file_stamp(path: Path | None) -> tuple[int, ...]:
+    """What another content of a file changes; empty where there is none."""
+    if path is None or not path.is_file():
+        return ()
     status = path.stat()
     # A copy can be given size and time stamp of what it replaces, but no change time.
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

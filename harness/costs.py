@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from harness.backbones import Model, build_model
+from harness.backbones import Model, build_model, file_stamp
 from harness.sites import norm_sites
 
 
@@ -51,12 +51,11 @@ def pretrained(name: str, weights: str | Path | None, image_size: int) -> Pretra
         RequestError: as ``build_model``.
     """
     # A file that is written again under the same name is another one.
-    stamp = Path(weights).stat().st_mtime_ns if weights is not None and Path(weights).is_file() else 0
-    return _pretrained(name, weights, image_size, stamp)
+    return _pretrained(name, weights, image_size, file_stamp(None if weights is None else Path(weights)))
 
 
 @lru_cache(maxsize=16)
-def _pretrained(name: str, weights: str | Path | None, image_size: int, stamp: int) -> Pretrained:
+def _pretrained(name: str, weights: str | Path | None, image_size: int, stamp: tuple[int, ...]) -> Pretrained:
     model, _ = build_model(name, weights, classes=2, seed=0)
     return Pretrained(
         {path: parameter.shape for path, parameter in model.backbone.named_parameters()},

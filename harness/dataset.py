@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import threading
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
-from zipfile import BadZipFile, ZipFile
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import DataError
+from harness.zip_checks import DAMAGE, implausible, is_damage, reason
 
 OfficialSplit = Literal["train", "val", "test"]
+
+MOST_PIXELS = 64_000_000
+"""Most pixels of an image file unless a dataset raises it (``max_pixels``); decoding takes 8 bytes for each."""
 
 
 class ImageSource(Protocol):
@@ -28,7 +31,21 @@ class ImageSource(Protocol):
         """The image: uint8, shape (height, width) or (height, width, 3), or the bytes of an image file.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: it is damaged or missing.
+            OSError: the file system does not give it.
+        """
+
+
+@runtime_checkable
+class SizedSource(Protocol):
+    """A source that knows, before it is loaded, how much memory its file takes."""
+
+    def encoded_bytes(self) -> int:
+        """Size of the image file.
+
+        Raises:
+            DataError: it is damaged or missing.
+            OSError: the file system does not tell.
         """
 
 
@@ -50,14 +67,32 @@ class ZipImage:
     archive: Path
     member: str
 
+    def encoded_bytes(self) -> int:
+        """What the archive's directory says, as far as the archive's bytes can hold it."""
+        try:
+            opened = _opened(self.archive)
+            entry = opened.getinfo(self.member)
+            why = implausible(entry, self.archive.stat().st_size)
+        except (*DAMAGE, OSError) as error:
+            if not _is_the_datas_fault(error):
+                raise
+            raise self._damaged(error) from error
+        if why is not None:
+            raise DataError(f"{self.archive}: {self.member}: {why}; write the archive again")
+        return entry.file_size
+
     def load(self) -> bytes:
         """The file's bytes, with the archive's own checksum verified."""
+        self.encoded_bytes()
         try:
             return _opened(self.archive).read(self.member)
-        except (BadZipFile, KeyError, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
-            raise DataError(
-                f"{self.archive}: {self.member}: cannot be read ({error}); get the archive again"
-            ) from error
+        except (*DAMAGE, OSError) as error:
+            if not _is_the_datas_fault(error):
+                raise
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(f"{self.archive}: {self.member}: cannot be read ({reason(error)}); get the archive again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +101,31 @@ class FileImage:
 
     path: Path
 
+    def encoded_bytes(self) -> int:
+        """Size of the file."""
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            if not _is_the_datas_fault(error):
+                raise
+            raise self._unreadable(error) from error
+
     def load(self) -> bytes:
         """The file's bytes."""
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror}); get the file again") from error
+            if not _is_the_datas_fault(error):
+                raise
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> DataError:
+        return DataError(f"{self.path}: cannot be read ({error.strerror}); get the file again")
+
+
+def _is_the_datas_fault(error: Exception) -> bool:
+    """Whether an image is missing, closed to this user or damaged; else the file system failed, and may work again."""
+    return is_damage(error) or isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
 
 
 _last_opened = threading.local()
@@ -80,8 +134,10 @@ _last_opened = threading.local()
 def _opened(archive: Path) -> ZipFile:
     """The archive, open for reading; a thread keeps the last one, as opening reads all of its directory."""
     status = archive.stat()
-    # A forked child shares the parent's file position and must open its own.
-    identity = (archive, status.st_mtime_ns, status.st_size, os.getpid())
+    # A forked child shares the parent's file position and must open its own. A copy can be given size and time stamp
+    # of what it replaces, but no change time.
+    stamps = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+    identity = (archive, stamps, os.getpid())
     if getattr(_last_opened, "identity", None) != identity:
         _last_opened.identity = None
         _last_opened.file = ZipFile(archive)
@@ -193,6 +249,11 @@ class Dataset(ABC):
         """Where the raw files come from, as far as their licence lets a program fetch them."""
         return ()
 
+    @property
+    def max_pixels(self) -> int:
+        """Most pixels of an image file; one with more is refused by its header, before it is decoded."""
+        return MOST_PIXELS
+
     def find_classes(self, root: Path) -> tuple[str, ...]:
         """Names of the classes in the order of the labels, where only the raw files tell them.
 
@@ -200,6 +261,14 @@ class Dataset(ABC):
             DataError: a file is missing or not as published.
         """
         return self.classes
+
+    def left_out(self, root: Path) -> Mapping[str, int]:
+        """How many files of the raw archive ``records`` leaves out, by reason, for the dataset's card.
+
+        Raises:
+            DataError: as ``records``.
+        """
+        return {}
 
     @abstractmethod
     def records(self, root: Path) -> Sequence[Record]:

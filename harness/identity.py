@@ -115,6 +115,19 @@ def _parsed(path: Path, content: bytes) -> tuple[str, tuple[Path, ...]]:
     return _canonical(_shape(tree)), (*_relative_imports(tree, path), *_building_blocks(tree))
 
 
+@functools.cache
+def source_hash(modules: tuple[str, ...]) -> str:
+    """SHA-256, in hexadecimal, of the files of some modules of the harness as they are: for what is kept for later.
+
+    A changed comment then costs one computation; parsing, as ``code_hash`` does, would cost each process its time.
+    """
+    digest = hashlib.sha256()
+    for name in modules:
+        content = _HARNESS.parent.joinpath(*name.split(".")).with_suffix(".py").read_bytes()
+        digest.update(f"{name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """One readable line for each leaf that differs, such as ``train.epochs: 3 → 5``, sorted by key.
 

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import threading
-import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import DataError, one_line
+from harness.errors import DataError
+from harness.zip_checks import DAMAGE, implausible, is_damage, overlapping, reason
 
 KEPT_ROWS = 1024
 """Rows that are kept for those who ask late: what all threads of a decoding may have claimed and not yet asked for."""
 
-UNREADABLE = (BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError)
-"""What reading a damaged, encrypted or foreign zip archive raises."""
+_MOST_HEADER = 1 << 16
+"""Bytes of an array's header; numpy itself writes far shorter ones, and reads what is announced at once."""
+
+
+def array_names(archive: Path) -> list[str]:
+    """Names of the arrays and files of an npz file, without ``.npy``.
+
+    Raises:
+        as ``NpyStream``.
+    """
+    with ZipFile(archive) as file:
+        _check(file, archive)
+        return [name.removesuffix(".npy") for name in file.namelist()]
 
 
 class NpyStream:
@@ -43,14 +56,20 @@ class NpyStream:
             name: of the array, without ``.npy``.
 
         Raises:
-            BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error: no such array, or its header or length
-                is wrong; the caller knows what the file should be and says so.
+            one of ``harness.zip_checks.DAMAGE``: no such array, or its header or length is wrong; the caller knows what
+                the file should be and says so.
+            OSError: the file system does not give the file.
         """
         self.archive, self.name = archive, name
-        with ZipFile(archive) as file, file.open(self._member) as stream:
-            self.shape, self.dtype = _read_header(stream, name)
-            self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-            expected, found = stream.tell() + self.shape[0] * self._row_bytes, file.getinfo(self._member).file_size
+        with ZipFile(archive) as file:
+            entry = _check(file, archive).get(self._member)
+            if entry is None:
+                raise KeyError(f"no array {name!r}")
+            with file.open(self._member) as stream:
+                self.shape, self.dtype = _read_header(stream, name)
+                start = stream.tell()
+            self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+            expected, found = start + self.shape[0] * self._row_bytes, entry.file_size
             if expected != found:
                 raise ValueError(f"{name} has {found} bytes where its header announces {expected}")
         self._reader = _Reader(os.getpid())
@@ -79,6 +98,24 @@ class NpyStream:
             content = self._take(reader, index)
         return np.frombuffer(content, dtype=self.dtype).reshape(self.shape[1:])
 
+    def whole(self) -> npt.NDArray[Any]:
+        """All rows, for an array that is known to be small: ``dtype``, ``shape``.
+
+        Raises:
+            DataError: the archive is damaged.
+        """
+        try:
+            with ZipFile(self.archive) as file, file.open(self._member) as stream:
+                if _read_header(stream, self.name) != (self.shape, self.dtype):
+                    raise ValueError("the file was replaced while it was read")
+                content = stream.read(len(self) * self._row_bytes)
+                # The end is read too, where the checksum is verified.
+                if stream.read(1) or len(content) != len(self) * self._row_bytes:
+                    raise EOFError("it ends too early")
+        except DAMAGE as error:
+            raise self._damaged(0, reason(error)) from error
+        return np.frombuffer(content, dtype=self.dtype).reshape(self.shape)
+
     @property
     def _member(self) -> str:
         return f"{self.name}.npy"
@@ -94,9 +131,11 @@ class NpyStream:
             if reader.stream is None or index < reader.position:
                 self._restart(reader)
             return self._read_to(reader, index)
-        except UNREADABLE as error:
-            reader.failure = reader.position, one_line(str(error)) or type(error).__name__
+        except (*DAMAGE, OSError) as error:
             reader.close()
+            if not is_damage(error) and not isinstance(error, FileNotFoundError):
+                raise
+            reader.failure = reader.position, reason(error)
             raise self._damaged(*reader.failure) from error
 
     def _restart(self, reader: _Reader) -> None:
@@ -169,13 +208,45 @@ class _Reader:
             self.stream = None
 
 
+def _check(file: ZipFile, archive: Path) -> dict[str, ZipInfo]:
+    """The members by name, each one possible and named once.
+
+    Raises:
+        ValueError: it is not so.
+    """
+    entries, size = file.infolist(), archive.stat().st_size
+    for entry in entries:
+        why = implausible(entry, size)
+        if why is not None:
+            raise ValueError(f"{entry.filename[:100]} {why}")
+    twice = [name for name, times in Counter(entry.filename for entry in entries).items() if times > 1]
+    shared = overlapping(entries)
+    if twice or shared is not None:
+        name = twice[0] if shared is None else shared.filename
+        raise ValueError(f"{name[:100]} {'occurs twice' if twice else 'shares its bytes with another array'}")
+    return {entry.filename: entry for entry in entries}
+
+
 def _read_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype; the stream then stands at the first row."""
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    beginning = stream.read(8)
+    version = np.lib.format.read_magic(io.BytesIO(beginning))
+    read, digits = {
+        (1, 0): (np.lib.format.read_array_header_1_0, 2),
+        (2, 0): (np.lib.format.read_array_header_2_0, 4),
+    }.get(version, (None, 0))
     if read is None:
         raise ValueError(f"{name} is in version {version} of the npy format")
-    shape, columns_first, dtype = read(stream)
-    if columns_first or dtype.hasobject or not shape:
+    announced = stream.read(digits)
+    length = int.from_bytes(announced, "little")
+    if length > _MOST_HEADER:
+        raise ValueError(f"{name} has a header of {length:,} bytes")
+    header = io.BytesIO(announced + stream.read(length))
+    try:
+        shape, columns_first, dtype = read(header)
+    # numpy lets whatever its parsers raise at a broken header through, such as the tokenizer's own error.
+    except Exception as error:
+        raise ValueError(f"{name} has a header that cannot be read ({reason(error)})") from error
+    if columns_first or dtype.hasobject or not shape or min(shape) < 0:
         raise ValueError(f"{name} is not stored as rows of plain numbers")
     return shape, dtype

@@ -5,19 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import re
-import struct
-import zlib
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 from harness.dataset import ZipImage
 from harness.errors import DataError, suggestion
+from harness.zip_checks import DAMAGE, MOST_NAME, implausible, is_damage, overlapping, reason
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Endings of what counts as an image, in small letters; capital ones count as well."""
 
+HIDDEN = "hidden and system files and folders (such as .DS_Store, __MACOSX, @eaDir)"
+"""What ``left_out`` calls those that ``is_hidden`` finds."""
+
+MOST_TABLE = 1 << 28
+"""Most bytes of a table of labels."""
+
+_SYSTEM = {
+    *("__macosx", "@eadir", "#recycle", "$recycle.bin", "@recycle", "system volume information", "lost+found"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini"),
+}
+"""Names, in small letters, of what macOS, Windows and network storages put beside a user's files."""
+
+_CONTROL = ("Cc", "Zl", "Zp")
 _ENCRYPTED = 0x1
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -40,36 +55,86 @@ class Member:
 
 
 def list_members(archive: Path, source: str | None) -> list[Member]:
-    """The members of a zip archive, in its order, without dot files and what macOS adds (``__MACOSX``).
+    """The members of a zip archive, in its order, without what ``is_hidden`` finds.
 
     Args:
         archive: the file.
         source: where the archive is published; None for a user's own, which only the user can make again.
 
     Raises:
-        DataError: missing, truncated or no zip archive; a member is encrypted, occurs twice, or has a path
-            that leaves the archive.
+        DataError: missing, truncated or no zip archive; a member is encrypted, occurs twice, has a path that leaves
+            the archive or a name that cannot be shown, or announces what the archive's bytes cannot hold.
+        OSError: the file system does not give the file.
+    """
+    # Some programs list the archive's own root, whose path is empty.
+    return [member for member in _all_members(archive, source) if member.path.parts and not is_hidden(member.path)]
+
+
+def left_out(archive: Path, source: str | None) -> dict[str, int]:
+    """How many files of an archive ``list_images`` leaves out, by reason: their ending, or ``HIDDEN``."""
+    files = [member.path for member in _all_members(archive, source) if not member.is_folder]
+    return count_left_out(path for path in files if path.parts)
+
+
+def count_left_out(files: Iterable[PurePosixPath]) -> dict[str, int]:
+    """How many of these files are no images, by reason, the most frequent one first."""
+    reasons: Counter[str] = Counter()
+    hidden: set[tuple[str, ...]] = set()
+    for path in files:
+        first = next((place for place, part in enumerate(path.parts) if is_hidden(PurePosixPath(part))), None)
+        if first is not None:
+            # A hidden folder counts once, whatever it holds.
+            hidden.add(path.parts[: first + 1])
+        elif not is_image(path):
+            reasons[_ending(path)] += 1
+    return dict((reasons + Counter({HIDDEN: len(hidden)})).most_common())
+
+
+def _ending(path: PurePosixPath) -> str:
+    return f"files that end in {path.suffix.lower()}" if path.suffix else "files without an ending"
+
+
+def _all_members(archive: Path, source: str | None) -> list[Member]:
+    with open_zip(archive, source) as opened:
+        entries = opened.infolist()
+    members = [_checked(archive, entry, source) for entry in entries]
+    size = archive.stat().st_size
+    for entry in entries:
+        why = implausible(entry, size)
+        if why is not None:
+            raise DataError(f"{archive}: {entry.filename}: {why}; {_again(source)}")
+    seen: set[PurePosixPath] = set()
+    for member in members:
+        # An empty folder may be announced twice; of two files under one name, only one could be read.
+        if member.path in seen and not member.is_folder and not is_hidden(member.path):
+            raise DataError(f"{archive}: {member.name}: occurs twice in the archive; {_again(source)}")
+        seen.add(member.path)
+    shared = overlapping(entries)
+    if shared is not None:
+        raise DataError(f"{archive}: {shared.filename}: shares its bytes with another member; {_again(source)}")
+    return members
+
+
+@contextmanager
+def open_zip(archive: Path, source: str | None) -> Iterator[ZipFile]:
+    """An archive, open for reading; what is wrong with it, also while it is read, becomes one line.
+
+    Raises:
+        DataError: it is missing, or damaged.
+        OSError: the file system does not give it.
     """
     try:
         with ZipFile(archive) as opened:
-            entries = opened.infolist()
+            yield opened
     except FileNotFoundError as error:
         where = f"download it from {source} and put it there" if source else "check its name"
         raise DataError(f"{archive}: not found; {where}") from error
     except IsADirectoryError as error:
         raise DataError(f"{archive}: a folder where the zip archive itself is expected; {_again(source)}") from error
-    except (BadZipFile, EOFError, ValueError, NotImplementedError, struct.error) as error:
-        raise DataError(f"{archive}: truncated or no zip archive ({error}); {_again(source)}") from error
-    members = [_checked(archive, entry, source) for entry in entries]
-    # Some programs list the archive's own root, whose path is empty.
-    visible = [member for member in members if member.path.parts and not is_hidden(member.path)]
-    seen: set[PurePosixPath] = set()
-    for member in visible:
-        # An empty folder may be announced twice; of two files under one name, only one could be read.
-        if member.path in seen and not member.is_folder:
-            raise DataError(f"{archive}: {member.name}: occurs twice in the archive; {_again(source)}")
-        seen.add(member.path)
-    return visible
+    except (*DAMAGE, OSError) as error:
+        if not is_damage(error):
+            raise
+        raise DataError(f"{archive}: truncated or no zip archive ({reason(error)}); {_again(source)}") from error
 
 
 def list_images(archive: Path, source: str | None) -> list[Member]:
@@ -83,11 +148,16 @@ def is_image(path: PurePosixPath) -> bool:
 
 
 def is_hidden(path: PurePosixPath) -> bool:
-    """Whether a part of the path is a dot file, or what macOS adds when it packs an archive.
+    """Whether a part of the path is a dot file, or what macOS, Windows or a network storage adds by itself.
 
-    The latter bear image names but hold no image.
+    Some of the latter bear image names and hold no image, or a thumbnail of one.
     """
-    return any(part == "__MACOSX" or part.startswith(".") for part in path.parts)
+    return any(part.startswith(".") or part.lower() in _SYSTEM for part in path.parts)
+
+
+def unshowable(name: str) -> bool:
+    """Whether a name has a control character or a line break, which would go into tables and onto terminals."""
+    return any(unicodedata.category(letter) in _CONTROL for letter in name)
 
 
 def read_table(path: Path, columns: Sequence[str], source: str | None) -> list[dict[str, str]]:
@@ -125,7 +195,13 @@ def read_table(path: Path, columns: Sequence[str], source: str | None) -> list[d
 
 
 def _checked(archive: Path, entry: ZipInfo, source: str | None) -> Member:
+    if len(entry.filename) > MOST_NAME:
+        raise DataError(
+            f"{archive}: {entry.filename[:60]!r}…: a name of {len(entry.filename):,} characters; {_again(source)}"
+        )
     path = PurePosixPath(entry.filename)
+    if unshowable(entry.filename):
+        raise DataError(f"{archive}: {entry.filename!a}: a name with control characters; {_again(source)}")
     # Nothing is ever unpacked, but a name of this kind was made to do harm, or cannot be read everywhere.
     if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or _DRIVE.match(entry.filename):
         raise DataError(
@@ -133,27 +209,40 @@ def _checked(archive: Path, entry: ZipInfo, source: str | None) -> Member:
         )
     if entry.flag_bits & _ENCRYPTED:
         raise DataError(f"{archive}: {entry.filename}: encrypted; pack the archive without a password")
-    return Member(archive, entry.filename, path, entry.is_dir())
+    return Member(archive, entry.filename, path, entry.filename.endswith("/"))
 
 
 def _read(path: Path, source: str | None) -> tuple[str, bytes]:
     """The content of a CSV file, and what to call it."""
     if path.suffix.lower() != ".zip":
         try:
-            return str(path), path.read_bytes()
+            with path.open("rb") as stream:
+                content = stream.read(MOST_TABLE + 1)
         except FileNotFoundError as error:
             where = f"download it from {source} and put it there" if source else "check its name"
             raise DataError(f"{path}: not found; {where}") from error
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); {_again(source)}") from error
+        except IsADirectoryError as error:
+            raise DataError(f"{path}: a folder where a CSV file is expected; {_again(source)}") from error
+        return _bounded(str(path), content, source)
     tables = [member for member in list_members(path, source) if member.path.suffix.lower() == ".csv"]
     if len(tables) != 1:
         raise DataError(f"{path}: {len(tables)} CSV files where one is expected; {_again(source)}")
-    try:
-        with ZipFile(path) as opened:
-            return f"{path}: {tables[0].path}", opened.read(tables[0].name)
-    except (BadZipFile, EOFError, OSError, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{path}: {tables[0].path}: cannot be read ({error}); {_again(source)}") from error
+    place = f"{path}: {tables[0].path}"
+    with open_zip(path, source) as opened:
+        try:
+            with opened.open(tables[0].name) as member:
+                content = member.read(MOST_TABLE + 1)
+        except (*DAMAGE, OSError) as error:
+            if not is_damage(error):
+                raise
+            raise DataError(f"{place}: cannot be read ({reason(error)}); {_again(source)}") from error
+    return _bounded(place, content, source)
+
+
+def _bounded(place: str, content: bytes, source: str | None) -> tuple[str, bytes]:
+    if len(content) > MOST_TABLE:
+        raise DataError(f"{place}: more than {MOST_TABLE:,} bytes, too many for a table of labels; {_again(source)}")
+    return place, content
 
 
 def _again(source: str | None) -> str:

@@ -146,13 +146,7 @@ def _prepare(arguments: argparse.Namespace, dataset: Dataset, code: str, bars: C
         with _bar(bars, "decoding") as progress:
             return prepare(dataset, code, arguments.size, root, default_cache_root().absolute(), progress)
     except UnreadableImagesError as error:
-        for reason in error.reasons:
-            bars.print(f"unreadable: {reason}", soft_wrap=True, highlight=False, markup=False)
-        number = len(error.reasons)
-        raise DataError(
-            f"dataset {dataset.name}: {number} {'image' if number == 1 else 'images'} cannot be read (listed above); "
-            "mend each as its line says, or get the archive again"
-        ) from error
+        raise DataError(f"dataset {dataset.name}: {error}") from error
 
 
 def _audit(data: DecodedDataset, split: Split, bars: Console) -> Audit:

@@ -1,21 +1,20 @@
 """Decoded datasets: each archive is decoded once, into one memory-mapped array that every trial then opens.
 
-    CACHE/NAME-224px-3f9a…/         what ``harness.data.decoded`` describes
-    CACHE/.NAME-224px-3f9a….lock/   the leases of all who have built it
+    CACHE/NAME-224px-3f9a…/                what ``harness.data.decoded`` describes
+    CACHE/.NAME-224px-3f9a….lock/          the leases of all who have built it
+    CACHE/NAME-224px-3f9a….unreadable.txt  where that could not be: the images that cannot be read, one a line
 
-The key covers what the content follows from without reading it (plugin code, options, size, and name, length
-and modification time of the raw files), so that opening takes milliseconds. The fingerprint covers the
-content alone.
+The key covers what the content follows from: the content of the raw files, plugin code, options, size, and the code
+and libraries that decode. ``harness.data.raw_files`` knows the content of unchanged files without reading them, so
+that opening takes milliseconds. The fingerprint covers the decoded content alone.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
 import hashlib
 import json
 import os
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,23 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from harness import lease as leases
 from harness.arguments import user_path
-from harness.data.decode import RESIZE_VERSION, check_records, clusters, decode_into
+from harness.data.decode import UnreadableImagesError, check_records, clusters, decode_into
 from harness.data.decoded import DecodedDataset, describe, open_decoded, write_description
+from harness.data.once import build_once
+from harness.data.raw_files import raw_files
 from harness.dataset import Dataset
 from harness.errors import DataError, RequestError
+from harness.files import write_atomic
+from harness.identity import source_hash
 
-POLL_SECONDS = 0.5
-"""How often a process looks whether another one has finished decoding."""
+_FORMAT = 3
 
-_FORMAT = 2
+_READING_CODE = (
+    *("harness.data.decode", "harness.data.image_files", "harness.zip_members", "harness.zip_checks"),
+    *("harness.npy_stream", "harness.dataset"),
+)
+"""Modules that make pixels, labels and tables of raw files: another version of one may make others."""
 
 
 def default_data_root() -> Path:
@@ -74,11 +79,13 @@ def prepare(
     """
     if size < 1:
         raise RequestError(f"image size {size}: needs at least 1 pixel")
-    key = _key(dataset, code, size, data_root)
+    raw = raw_files(dataset, data_root, cache_root)
+    key = _key(dataset, code, size, raw.content())
     folder = cache_root / _folder_name(dataset, size, key)
 
     def build(target: Path) -> None:
-        _build(dataset, data_root, size, key, target, progress)
+        _build(dataset, data_root, size, key, target, folder.with_name(f"{folder.name}.unreadable.txt"), progress)
+        raw.check_unchanged()
 
     if not folder.is_dir():
         build_once(folder, build)
@@ -88,21 +95,32 @@ def prepare(
 def is_decoded(dataset: Dataset, code: str, size: int, data_root: Path, cache_root: Path) -> bool:
     """Whether ``prepare`` would only have to open what is there; False where the raw files are missing."""
     try:
-        return (cache_root / _folder_name(dataset, size, _key(dataset, code, size, data_root))).is_dir()
+        content = raw_files(dataset, data_root, cache_root).known_content()
     except DataError:
         return False
+    return (
+        content is not None and (cache_root / _folder_name(dataset, size, _key(dataset, code, size, content))).is_dir()
+    )
 
 
-def _key(dataset: Dataset, code: str, size: int, data_root: Path) -> dict[str, Any]:
+def _key(dataset: Dataset, code: str, size: int, content: str) -> dict[str, Any]:
     return {
         "code": code,
         "dataset": dataset.name,
         "options": dataset.options.model_dump(mode="json"),
         "size": size,
         "format": _FORMAT,
-        "resize_version": RESIZE_VERSION,
-        "files": _raw_files(dataset, data_root),
+        "reading": _reading_code(),
+        "files": content,
     }
+
+
+@functools.cache
+def _reading_code() -> tuple[str, str]:
+    """A hash of the code that reads raw files, and the version of the library behind it."""
+    import PIL
+
+    return source_hash(_READING_CODE), PIL.__version__
 
 
 def _folder_name(dataset: Dataset, size: int, key: dict[str, Any]) -> str:
@@ -111,98 +129,30 @@ def _folder_name(dataset: Dataset, size: int, key: dict[str, Any]) -> str:
     return f"{dataset.name}-{size}px-{digest[:12]}"
 
 
-def _raw_files(dataset: Dataset, data_root: Path) -> list[list[Any]]:
-    missing = [name for name in dataset.files if not (data_root / name).exists()]
-    if missing:
-        known = {download.name for download in dataset.downloads}
-        fetch = f"; `python -m harness.data {dataset.name} --download` fetches it" if known & {*missing} else ""
-        raise DataError(
-            f"dataset {dataset.name}: {', '.join(missing)} not found in {data_root}{fetch}; put it there as "
-            f"published ({dataset.citation}) or name its folder with --data-root or GPAF_BENCH_DATA"
-        )
-    found = [path for name in dataset.files for path in _files_of(data_root / name)]
-    status = [(path.relative_to(data_root).as_posix(), path.stat()) for path in found]
-    return [[name, entry.st_size, entry.st_mtime_ns] for name, entry in status]
-
-
-def _files_of(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
-
-
-def build_once(folder: Path, build: Callable[[Path], None], waiting: Callable[[], None] = lambda: None) -> None:
-    """Have a folder built by exactly one of any number of processes; the others wait, a dead one is succeeded.
-
-    Args:
-        folder: appears complete or not at all.
-        build: fills the folder that it is given.
-        waiting: called now and then while another process builds; what it raises ends the waiting.
-
-    Raises:
-        RequestError: the folder cannot be made.
-    """
-    lock = folder.with_name(f".{folder.name}.lock")
-    try:
-        lock.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise RequestError(
-            f"{lock.parent}: no folder for decoded images can be made there ({error.strerror}); "
-            "name another with GPAF_BENCH_CACHE"
-        ) from error
-    while not folder.is_dir():
-        lease = leases.claim(lock)
-        if lease is None:
-            waiting()
-            time.sleep(POLL_SECONDS)
-            continue
-        reason = "failed"
-        try:
-            # The last owner may have finished between the two looks.
-            if not folder.is_dir():
-                with leases.keep_alive(lease):
-                    _build_and_move(folder, lease, build)
-            reason = "built"
-        except leases.LeaseLost:
-            continue
-        finally:
-            lease.release(reason)
-
-
-def _build_and_move(folder: Path, lease: leases.Lease, build: Callable[[Path], None]) -> None:
-    # Whoever made these is dead, or was suspended so long that it no longer owns the lock.
-    for stale in lease.folder.glob("build.*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    target = lease.folder / f"build.{lease.number:04d}"
-    target.mkdir()
-    try:
-        build(target)
-        lease.check()
-        target.rename(folder)
-    except OSError:
-        # A successor clears this owner's unfinished folder away; that is no error to show.
-        lease.check()
-        raise
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
-
-
 def _build(
     dataset: Dataset,
     data_root: Path,
     size: int,
     key: dict[str, Any],
     target: Path,
+    unreadable: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     records = dataset.records(data_root)
     classes = dataset.find_classes(data_root)
     check_records(dataset, classes, records)
     images = _allocate(target / "images.npy", (len(records), size, size, 3))
-    decoded = decode_into(images, records, progress)
+    try:
+        decoded = decode_into(images, records, progress, dataset.max_pixels)
+    except UnreadableImagesError as error:
+        if not error.are_many:
+            raise
+        write_atomic(unreadable, "".join(f"{reason}\n" for reason in error.reasons).encode())
+        raise UnreadableImagesError(error.reasons, error.images, unreadable) from error
+    unreadable.unlink(missing_ok=True)
     images.flush()
     labels, table = describe(records, clusters(records, decoded.originals), decoded.originals)
-    meta = {"size": size, "notes": decoded.notes, "key": key}
+    meta = {"size": size, "notes": decoded.notes, "left_out": dict(dataset.left_out(data_root)), "key": key}
     write_description(target, labels, table, classes, decoded.stored, meta)
 
 

@@ -59,7 +59,8 @@ def make_card(
         ``groups``: given patients or lesions, null where none are given. ``identical``: ``sets`` of images with the
         same pixels and the ``images`` in them. ``clusters``: what a grouped split keeps on one side;
         ``near_joined``: near-duplicates among it.
-        ``notes``: inexact counts, sentences of the decoder. ``pictured``: classes in the sample grid.
+        ``left_out``: files that are no images of the dataset, by reason. ``absent``: classes that a side lacks, a
+        clause each. ``notes``: inexact counts, sentences of the decoder. ``pictured``: classes in the sample grid.
         ``leaks``: the counts, ``any`` and ``sentence``. ``allow_leakage``. ``audit``: null or as ``_audited`` says.
     """
     counts, sides = class_counts(data, split)
@@ -95,12 +96,25 @@ def make_card(
         "identical": {"sets": len(repeated), "images": sum(repeated)},
         "clusters": len(set(data.groups)),
         "near_joined": data.near_joined,
+        "left_out": dict(data.left_out),
+        "absent": _absent(data.classes, counts),
         "notes": [*_inexact(split, len(data.labels)), *_first(data.notes)],
         "pictured": min(len(data.classes), MOST_CLASSES),
         "leaks": {**leaks.to_json(), "any": leaks.any, "sentence": leaks.sentence()},
         "allow_leakage": allow_leakage,
         "audit": None if audit is None else _audited(audit),
     }
+
+
+def _absent(classes: Sequence[str], counts: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+    """Which classes have too few images for the split."""
+    lacks = {"train": "training", "val": "validation", "test": "test"}
+    return [
+        f"class {name!r} has no {lacks[side]} image"
+        for side, column in zip(SIDES, counts, strict=True)
+        for name, images in zip(classes, column.tolist(), strict=True)
+        if not images
+    ]
 
 
 def class_counts(data: DecodedDataset, split: Split) -> tuple[list[npt.NDArray[np.int64]], list[int]]:

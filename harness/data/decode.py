@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.image_files import decode_image
-from harness.dataset import Dataset, Record
+from harness.data.image_files import Memory, decode_image, most_bytes, pillow_prepared, too_large
+from harness.dataset import MOST_PIXELS, Dataset, Record, SizedSource
 from harness.errors import DataError
 
-RESIZE_VERSION = 2
-"""Part of the cache's key: raise it when ``resize`` or ``to_rgb`` gives other pixels."""
+DECODING_BYTES = 512 << 20
+"""Memory that all images which are decoded at once may take; one that needs more is decoded alone."""
 
+_READING_BYTES = 128 << 20
+"""The same for the files that have been read and not yet decoded."""
 _CHUNK = 64
 _MOST_THREADS = 16
+_MOST_NAMED = 3
 
 
 class UnreadableImagesError(DataError):
-    """Some images cannot be decoded; ``reasons`` has one line for each."""
+    """Some images cannot be decoded; ``reasons`` has one line for each.
 
-    def __init__(self, reasons: Sequence[str]) -> None:
-        more = f" (and {len(reasons) - 1} more; --audit lists them)" if len(reasons) > 1 else ""
-        super().__init__(f"{reasons[0]}{more}")
-        self.reasons = tuple(reasons)
+    The message has the first few. The others are in the file ``listed``, or not told.
+    """
+
+    def __init__(self, reasons: Sequence[str], images: int, listed: Path | None = None) -> None:
+        named = "; ".join(_shortened(reason) for reason in reasons[:_MOST_NAMED])
+        rest = len(reasons) - _MOST_NAMED
+        more = f"; and {rest:,} more" + ("" if listed is None else f", all listed in {listed}") if rest > 0 else ""
+        count = "" if len(reasons) == 1 else f"{len(reasons):,} of {images:,} images cannot be read: "
+        super().__init__(f"{count}{named}{more}")
+        self.reasons, self.images = tuple(reasons), images
+
+    @property
+    def are_many(self) -> bool:
+        """Whether the message leaves some out."""
+        return len(self.reasons) > _MOST_NAMED
+
+
+def _shortened(reason: str) -> str:
+    # A path may have thousands of characters.
+    return reason if len(reason) <= 500 else f"{reason[:250]} … {reason[-240:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +98,7 @@ def resize(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
 
 
 def check_records(dataset: Dataset, classes: Sequence[str], records: Sequence[Record]) -> None:
-    """Raise DataError unless case ids are unique, labels name classes, and every class has an image."""
+    """Raise DataError unless case ids are unique, labels name classes, and every one of two or more has an image."""
     if not records:
         raise DataError(f"dataset {dataset.name}: its archive holds no image; get the archive again")
     seen: set[str] = set()
@@ -90,6 +111,8 @@ def check_records(dataset: Dataset, classes: Sequence[str], records: Sequence[Re
         seen.add(record.case_id)
         present.update(_labels(dataset, classes, record))
     absent = [name for label, name in enumerate(classes) if label not in present]
+    if len(classes) < 2 and not dataset.multi_label:
+        raise DataError(f"dataset {dataset.name}: only one class, {classes[0]!r}; at least two are needed")
     if absent:
         raise DataError(f"dataset {dataset.name}: no image of class {absent[0]!r}; get the archive again")
 
@@ -112,7 +135,10 @@ def _labels(dataset: Dataset, classes: Sequence[str], record: Record) -> list[in
 
 
 def decode_into(
-    images: npt.NDArray[np.uint8], records: Sequence[Record], progress: Callable[[int, int], None] | None
+    images: npt.NDArray[np.uint8],
+    records: Sequence[Record],
+    progress: Callable[[int, int], None] | None,
+    max_pixels: int = MOST_PIXELS,
 ) -> Decoded:
     """Decode every record into its row, on all cores that this process may use.
 
@@ -120,26 +146,30 @@ def decode_into(
         images: written to; uint8, shape (records, size, size, 3).
         records: what to decode, row by row.
         progress: called in this thread with (done, total).
+        max_pixels: most pixels of an image file.
 
     Raises:
         UnreadableImagesError: some images cannot be read; raised when all have been tried.
+        OSError: the file system does not give a file, or its room.
     """
     size = images.shape[1]
+    reading, decoding = Memory(_READING_BYTES), Memory(DECODING_BYTES)
 
     def one(row: int) -> tuple[bytes, bytes, str | None] | DataError:
         record = records[row]
         try:
-            loaded, note = record.image.load(), None
-            if isinstance(loaded, bytes):
-                loaded, note = decode_image(loaded, record.case_id)
-            original = to_rgb(loaded, record.case_id)
+            with reading.claim() as take, decoding.claim() as take_decoded:
+                loaded, note = _load(record, max_pixels, take), None
+                if isinstance(loaded, bytes):
+                    loaded, note = decode_image(loaded, record.case_id, max_pixels, take_decoded)
+                original = to_rgb(loaded, record.case_id)
+                resized = resize(original, size)
+                images[row] = resized
+                digest = hashlib.sha256(repr(original.shape).encode())
+                digest.update(original.reshape(-1).data)
         except DataError as error:
             return error
-        resized = resize(original, size)
-        images[row] = resized
-        shape = repr(original.shape).encode()
-        digest = hashlib.sha256(shape + original.tobytes()).digest()
-        return digest, hashlib.sha256(resized.tobytes()).digest(), note
+        return digest.digest(), hashlib.sha256(resized.tobytes()).digest(), note
 
     def chunk(start: int) -> list[tuple[bytes, bytes, str | None] | DataError]:
         return [one(row) for row in range(start, min(start + _CHUNK, len(records)))]
@@ -147,7 +177,9 @@ def decode_into(
     done = Decoded([], [], [])
     failed: list[str] = []
     tried = 0
-    with ThreadPoolExecutor(max_workers=min(_cores(), _MOST_THREADS)) as pool:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pillow_prepared(max_pixels))
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=min(_cores(), _MOST_THREADS)))
         for part in pool.map(chunk, range(0, len(records), _CHUNK)):
             tried += len(part)
             for outcome in part:
@@ -161,8 +193,19 @@ def decode_into(
             if progress is not None:
                 progress(tried, len(records))
     if failed:
-        raise UnreadableImagesError(failed)
+        raise UnreadableImagesError(failed, len(records))
     return done
+
+
+def _load(record: Record, max_pixels: int, take: Callable[[int], None]) -> npt.NDArray[np.uint8] | bytes:
+    """What the record's source gives, once there is memory for the file."""
+    source = record.image
+    if isinstance(source, SizedSource):
+        size = source.encoded_bytes()
+        if size > most_bytes(max_pixels):
+            raise DataError(f"{record.case_id}: {too_large(f'a file of {size / 1e6:,.1f} MB', max_pixels)}")
+        take(size)
+    return source.load()
 
 
 def clusters(records: Sequence[Record], originals: Iterable[bytes]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 images.npy      uint8, (n, size, size, 3), memory-mapped
 labels.npy      int64, (n,), or (n, classes) of 0 and 1 where an image may bear several classes
 records.arrow   case_id, cluster, group, official, pixels: strings, one row an image
-meta.json       fingerprint, classes, notes, counts and what the folder's key was made of
+meta.json       fingerprint, classes, notes, what was left out, counts and what the folder's key was made of
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from harness.errors import RequestError
 from harness.files import read_json, write_json
 from harness.frame_files import read_ipc
 from harness.infrastructure import passes
+
+_TORN = (ValueError, AttributeError, KeyError, TypeError, EOFError)
+"""What files that do not hold what their names promise lead to."""
 
 COLUMNS = ("case_id", "cluster", "group", "official", "pixels")
 
@@ -44,6 +47,8 @@ class DecodedDataset:
     """SHA-256 (hex) over pixels, labels, records, classes and size."""
     notes: tuple[str, ...] = ()
     """What decoding did beyond the resize, such as turning an image by its EXIF tag."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files of the raw archive that are no images of the dataset, by reason."""
     near_joined: bool = False
     """Whether near-duplicates share a cluster too."""
 
@@ -108,7 +113,7 @@ def write_description(
 
     Args:
         stored: SHA-256 of each image as it is stored.
-        meta: ``size``, ``notes`` and ``key``.
+        meta: ``size``, ``notes``, ``left_out`` and ``key``.
     """
     fingerprint = hashlib.sha256(json.dumps([meta["size"], list(classes)]).encode())
     fingerprint.update(json.dumps(table.to_dict(as_series=False), sort_keys=True).encode())
@@ -128,6 +133,7 @@ def open_decoded(folder: Path, size: int) -> DecodedDataset:
 
     Raises:
         RequestError: a file is missing, torn, or disagrees with another.
+        OSError: the file system does not give one.
     """
     try:
         meta = read_json(folder / "meta.json")
@@ -139,8 +145,9 @@ def open_decoded(folder: Path, size: int) -> DecodedDataset:
         if not agree or images.dtype != np.uint8 or labels.dtype != np.int64 or tuple(table.columns) != COLUMNS:
             raise ValueError(f"{count} images announced, {images.dtype} {images.shape} and {len(table)} rows found")
         labels.setflags(write=False)
-        return DecodedDataset(images, labels, table, classes, str(meta["fingerprint"]), tuple(meta["notes"]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RequestError, pl.exceptions.PolarsError) as error:
+        left_out = {str(reason): int(count) for reason, count in meta["left_out"].items()}
+        return DecodedDataset(images, labels, table, classes, str(meta["fingerprint"]), tuple(meta["notes"]), left_out)
+    except (OSError, RequestError, pl.exceptions.PolarsError, *_TORN) as error:
         if passes(error):
             raise
         raise RequestError(

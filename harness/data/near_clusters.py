@@ -10,11 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harness.data.cache import build_once
 from harness.data.decoded import DecodedDataset
-from harness.data.near_duplicates import PASSES, VERSION, find_near, take_fingerprints
+from harness.data.near_duplicates import PASSES, find_near, take_fingerprints
+from harness.data.once import build_once
 from harness.errors import RequestError
+from harness.identity import source_hash
 from harness.infrastructure import passes
+
+_CODE = ("harness.data.near_clusters", "harness.data.near_duplicates")
+"""Modules of which another version may find other pairs."""
 
 
 def are_joined(data: DecodedDataset, cache_root: Path) -> bool:
@@ -23,7 +27,7 @@ def are_joined(data: DecodedDataset, cache_root: Path) -> bool:
 
 
 def _folder(data: DecodedDataset, cache_root: Path) -> Path:
-    return cache_root / f"near-{data.fingerprint[:16]}-v{VERSION}"
+    return cache_root / f"near-{data.fingerprint[:16]}-{source_hash(_CODE)[:8]}"
 
 
 def join_near_duplicates(
@@ -40,6 +44,7 @@ def join_near_duplicates(
 
     Raises:
         RequestError: what the cache holds is damaged.
+        OSError: the file system does not give it.
     """
     folder = _folder(data, cache_root)
     if not folder.is_dir():

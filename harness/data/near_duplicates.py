@@ -17,9 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 1
-"""Raised whenever other pairs are found: clusters that were kept are then looked for anew."""
-
 THUMBNAIL = 64
 """Side in pixels of the thumbnails that are hashed and correlated; smaller images are taken as they are."""
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.data import node_disk
-from harness.data.cache import build_once
 from harness.data.decoded import open_decoded
+from harness.data.once import build_once
+from harness.data.raw_files import copy_known
 from harness.errors import RequestError, one_line
 from harness.files import read_json
 from harness.lease import hold
@@ -45,7 +46,10 @@ def stage(datasets: Sequence[Path], cache_root: Path, scratch: Path, log: Callab
         log: takes one line of text.
     """
     try:
-        return _stage([*datasets, *_near_duplicates_of(datasets, cache_root)], scratch, log)
+        root = _stage([*datasets, *_near_duplicates_of(datasets, cache_root)], scratch, log)
+        # Else each node would read the raw files to know that the copies were made of them.
+        copy_known(cache_root, root)
+        return root
     except (_NotStaged, RequestError, OSError) as error:
         log(f"using the shared cache {cache_root}: not staged to {scratch}: {one_line(str(error))}")
         return cache_root

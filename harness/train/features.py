@@ -23,16 +23,17 @@ from torch import Tensor
 
 from harness.backbones import Model
 from harness.data.augment import upload
-from harness.data.cache import build_once
 from harness.data.node_disk import use_if_node_disk
+from harness.data.once import build_once
 from harness.files import write_atomic_by
-from harness.identity import canonical_hash
+from harness.identity import canonical_hash, source_hash
 from harness.infrastructure import passes
 from harness.method import Method
 from harness.train.data import Side, TrialData, resident
 from harness.train.job import Control, Interrupted
 
-FORMAT = 2
+_CODE = ("harness.train.features", "harness.train.data", "harness.data.augment")
+"""Modules that make a network's input of decoded images, and features of its output."""
 
 
 def is_constant(method: Method, model: Model) -> bool:
@@ -174,7 +175,7 @@ class Features:
         cpu = data.device.type == "cpu"
         return canonical_hash(
             {
-                "format": FORMAT,
+                "code": source_hash(_CODE),
                 "function": self._fingerprint(),
                 "data": data.fingerprint,
                 "positions": hashlib.sha256(data.positions[side].numpy().tobytes()).hexdigest(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +15,12 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from harness.data.cache import default_cache_root, default_data_root, prepare
+import harness.data.cache
+from harness.data.cache import default_cache_root, default_data_root, is_decoded, prepare
 from harness.data.decoded import DecodedDataset
 from harness.dataset import ArrayImage, Dataset, Record
 from harness.errors import DataError, RequestError
+from harness.identity import source_hash
 
 
 class Stored(Dataset):
@@ -88,7 +92,7 @@ def test_the_fingerprint_is_of_the_content_only(roots: tuple[Path, Path]) -> Non
     first = decode(roots)
     os.utime(roots[0] / "images.npy", ns=(1, 1))
     assert decode(roots).fingerprint == first.fingerprint
-    assert len(folders(roots[1])) == 2
+    assert len(folders(roots[1])) == 1, "nor is anything decoded again"
 
     rows = np.load(roots[0] / "images.npy")
     rows[149, 7, 7] ^= 1
@@ -101,6 +105,78 @@ def test_the_fingerprint_is_of_the_content_only(roots: tuple[Path, Path]) -> Non
             return ("straight", "odd")
 
     assert decode(roots, Renamed(), code="other code").fingerprint != decode(roots).fingerprint
+
+
+def test_a_replaced_archive_is_decoded_anew_whatever_its_time_stamp_says(roots: tuple[Path, Path]) -> None:
+    path = roots[0] / "images.npy"
+    first, status = decode(roots), path.stat()
+    rows = np.load(path)
+    np.save(path, 255 - rows)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert not is_decoded(Stored(), "c", 8, *roots)
+    second = decode(roots)
+    assert second.fingerprint != first.fingerprint
+    assert np.array_equal(second.images[..., 0], 255 - rows)
+    assert is_decoded(Stored(), "c", 8, *roots)
+
+
+def test_a_copy_of_an_archive_is_known_by_its_content(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    decode(roots)
+    shutil.copytree(roots[0], tmp_path / "copy")
+    Stored.lists = 0
+    assert prepare(Stored(), "c", 8, tmp_path / "copy", roots[1]).case_ids == decode(roots).case_ids
+    assert Stored.lists == 0 and len(folders(roots[1])) == 1
+
+
+def test_an_archive_that_changes_while_it_is_decoded_is_refused(roots: tuple[Path, Path]) -> None:
+    class Changing(Stored):
+        def records(self, root: Path) -> Sequence[Record]:
+            found = super().records(root)
+            np.save(root / "images.npy", np.zeros((150, 8, 8), dtype=np.uint8))
+            return found
+
+    with pytest.raises(DataError, match="changed while they were read"):
+        decode(roots, Changing())
+    assert folders(roots[1]) == []
+
+
+def test_other_reading_code_decodes_anew(roots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    decode(roots)
+    for change in (("of another module", "13.0.0"), ("the same", "99.0.0")):
+        monkeypatch.setattr(harness.data.cache, "_reading_code", lambda change=change: change)
+        assert not is_decoded(Stored(), "c", 8, *roots)
+    modules = harness.data.cache._READING_CODE
+    assert {"harness.data.decode", "harness.data.image_files", "harness.zip_members"} <= set(modules)
+    assert source_hash(modules) != source_hash(modules[1:])
+
+
+def test_a_cache_that_may_only_be_read_is_read(roots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = decode(roots)
+    shutil.rmtree(roots[1] / ".content")
+
+    def refuse(folder: Path, *given: object, **named: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert decode(roots).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM, errno.ETIMEDOUT])
+def test_what_the_file_system_fails_is_no_damage(
+    roots: tuple[Path, Path], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode(roots)
+
+    def fail(path: object, *given: object, **named: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    for place, name, code in ((np, "load", "c"), (Path, "mkdir", "other")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, fail)
+            with pytest.raises(OSError) as caught:
+                decode(roots, code=code)
+            assert caught.value.errno == number and caught.value.filename is not None
 
 
 class Handmade(Stored):
@@ -141,7 +217,7 @@ def test_resizing_squashes_and_averages(roots: tuple[Path, Path]) -> None:
     halves = np.zeros((8, 32, 3), dtype=np.uint8)
     halves[:, 16:, 0] = 200
     board = ((np.indices((32, 32)).sum(axis=0) % 2) * 255).astype(np.uint8)
-    data = decode(roots, Handmade([Record("a", 0, ArrayImage(halves)), Record("b", 0, ArrayImage(board))]))
+    data = decode(roots, Handmade([Record("a", 0, ArrayImage(halves)), Record("b", 1, ArrayImage(board))]))
     assert (data.images[0, :, :3] == 0).all()
     assert (data.images[0, :, 5:] == (200, 0, 0)).all()
     # Without antialiasing single squares of the board would come through as 0 or 255.
@@ -154,9 +230,10 @@ def test_resizing_squashes_and_averages(roots: tuple[Path, Path]) -> None:
         ([], "holds no image"),
         ([Record("a", 0, image(1)), Record("a", 1, image(2))], "'a' occurs twice"),
         ([Record("a", 1, image(1)), Record("b", 1, image(2))], "no image of class 'even'"),
+        ([Record("a", 0, image(1)), Record("b", 0, image(2))], "only one class, 'even'; at least two are needed"),
         ([Record("a", 2, image(1))], "a has label 2, but labels go from 0 to 1"),
-        ([Record("a", 0, image(1, (4, 4, 4)))], r"a: decoded to uint8 of shape \(4, 4, 4\)"),
-        ([Record("a", 0, ArrayImage(np.zeros((4, 4))))], "a: decoded to float64"),  # type: ignore[arg-type]
+        ([Record("a", 0, image(1, (4, 4, 4))), Record("b", 1, image(1))], r"a: decoded to uint8 of shape \(4, 4, 4\)"),
+        ([Record("a", 0, ArrayImage(np.zeros((4, 4)))), Record("b", 1, image(1))], "a: decoded to float64"),  # type: ignore[arg-type]
     ],
 )
 def test_a_bad_record_is_named_and_leaves_nothing(
@@ -167,7 +244,7 @@ def test_a_bad_record_is_named_and_leaves_nothing(
     assert folders(roots[1]) == []
     assert not list(roots[1].rglob("images.npy"))
     # The failed owner gave the lock up: the next one, in the same process, need not wait for it to expire.
-    assert len(decode(roots, Handmade([Record("a", 0, image(1))])).images) == 1
+    assert len(decode(roots, Handmade([Record("a", 0, image(1)), Record("b", 1, image(2))])).images) == 2
 
 
 def test_missing_files_are_named_with_the_place_and_the_remedy(roots: tuple[Path, Path]) -> None:
@@ -241,9 +318,10 @@ def test_a_builder_that_was_thought_dead_leaves_the_result_to_its_successor(root
             if not (lock / "lease.0002").exists():
                 expired = json.loads((lock / "lease.0001").read_text()) | {"released": "declared dead"}
                 (lock / "lease.0002").write_text(json.dumps(expired))
-                for path in (lock / "build.0001").iterdir():
+                (begun,) = lock.glob("build.0001.*")
+                for path in begun.iterdir():
                     path.unlink()
-                (lock / "build.0001").rmdir()
+                begun.rmdir()
             return self.array
 
     assert len(decode(roots, Suspended()).images) == 2

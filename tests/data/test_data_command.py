@@ -175,13 +175,55 @@ def test_a_grouped_split_of_the_same_images_is_clean(place: Path, capsys: pytest
     assert all(len(sides) == 1 for sides in groups.values())
 
 
-def test_every_unreadable_image_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_few_unreadable_images_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = blocks("--set", "torn=3")
 
-    stderr = capsys.readouterr().err
-    one_error(code, stderr, "dataset blocks: 3 images cannot be read")
-    named = [line for line in stderr.splitlines() if line.startswith("unreadable: ")]
-    assert [f"/nowhere/{number}.png" in line for number, line in enumerate(named)] == [True] * 3
+    line = one_error(code, capsys.readouterr().err, "dataset blocks: 3 of 63 images cannot be read")
+    assert all(f"/nowhere/{number}.png" in line for number in range(3))
+    assert "listed in" not in line and not (place / "runs").exists()
+
+
+def test_many_unreadable_images_are_one_line_and_a_file(
+    place: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = blocks("--set", "torn=60")
+
+    err = capsys.readouterr().err
+    line = one_error(code, err, "dataset blocks: 60 of 120 images cannot be read: /nowhere/0.png: ", "; and 57 more")
+    assert sum("nowhere" in each for each in err.splitlines()) == 1
+    listed = Path(line.rpartition("all listed in ")[2])
+    assert listed.parent == shared_cache
+    told = listed.read_text().splitlines()
+    assert [each.startswith(f"/nowhere/{number}.png: cannot be read") for number, each in enumerate(told)] == [
+        True
+    ] * 60
+    assert not (place / "runs").exists(), "a refused request leaves no folder"
+
+
+def test_a_refused_request_leaves_the_folders_that_were_there(place: Path) -> None:
+    (place / "out").mkdir()
+    assert blocks("--set", "torn=1", "--out", "out") == 2
+    assert list((place / "out").iterdir()) == []
+    assert blocks("--set", "torn=1", "--out", "deep/down") == 2
+    assert not (place / "deep").exists()
+
+
+def test_the_card_says_what_was_left_out_and_which_class_is_too_small(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, number in (("common", 12), ("rare", 1)):
+        (place / "raw" / "mine" / name).mkdir(parents=True)
+        for n in range(number):
+            pixels = np.full((9, 9), 3 * n + 100 * (name == "rare"), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "raw" / "mine" / name / f"{n}.png")
+    (place / "raw" / "mine" / "rare" / "notes.txt").write_text("x")
+    assert main(["image_folder", "--set", "path=mine", "--data-root", "raw", "--size", "8", "--out", "out"]) == 0
+
+    printed = capsys.readouterr().out
+    assert "files that end in .txt: 1" in printed and "class 'rare' has no test image" in printed
+    card = json.loads((place / "out" / "card.json").read_text())
+    assert card["left_out"] == {"files that end in .txt": 1}
+    assert "Left out" in (place / "out" / "card.html").read_text()
 
 
 @pytest.mark.parametrize(

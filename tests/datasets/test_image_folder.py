@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from archives import dataset, decoded, picture, write_folder, write_zip
+from archives import dataset, decoded, encoded, picture, write_folder, write_zip
+from PIL import Image
 
 from harness.data.decoded import DecodedDataset
 from harness.errors import DataError, RequestError
@@ -104,7 +106,7 @@ def test_a_pattern_names_the_patient_across_classes(tmp_path: Path) -> None:
         (plain("a", "train"), {}, "'a' stands beside 'train', which names a side"),
         (plain("a", "b", "bb"), {"classes": ("a", "bb")}, "unknown class folder 'b'; did you mean 'bb'"),
         (plain("a", "Benign"), {"classes": ("a", "Benign", "malign")}, "no folder of class 'malign', which `classes`"),
-        (plain("a", "b") | {"c/0.dcm": "x"}, {}, "class folder 'c' holds no image (.bmp, .jpeg, "),
+        (plain("a", "b") | {"c/0.dcm": "x"}, {}, "class folder 'c' holds no image (.bmp, .gif, "),
         (plain("a", "b"), {"ignore": ("c",)}, "no folder 'c', which `ignore` lists"),
         ({"a/0.dcm": "x", "b/0.dcm": "x"}, {}, "PLACE: no image in a class folder; expected CLASS/IMAGE or SIDE/"),
         ({}, {}, "no image in a class folder"),
@@ -138,6 +140,9 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
         ({"path": "m", "group_pattern": "P[0-9]+"}, "group_pattern", "needs one group in parentheses"),
         ({"path": "m", "group_pattern": "(P)(0)"}, "group_pattern", "it has 2"),
         ({"path": "m", "classes": ["a", "a"]}, "classes", "at least two different class folders"),
+        ({"path": "m", "exclude": ["*"]}, "exclude", "would leave everything out"),
+        ({"path": "m", "masks": "drop"}, "masks", "keep"),
+        ({"path": "m", "max_megapixels": 0}, "max_megapixels", "must be above 0"),
         ({"path": "m", "classs": ["a", "b"]}, "classs", "classes"),
     ],
 )
@@ -191,3 +196,179 @@ def test_a_changed_folder_is_decoded_anew(tmp_path: Path) -> None:
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"dataset image_folder: mine not found in .*--data-root"):
         read(tmp_path, "mine")
+
+
+# Layouts that are not plainly CLASS/IMAGE, each refused with what was probably meant
+
+
+def below(folder: str, files: Mapping[str, bytes | str]) -> dict[str, bytes | str]:
+    return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+def test_a_nested_folder_is_no_class(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", below("inner", plain("benign", "malignant")))
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "mine")
+    line = str(caught.value)
+    assert "only one class folder, 'inner'; at least two are needed" in line
+    assert "'inner' holds the folders 'benign', 'malignant': if these are the classes, write `path: mine/inner`" in line
+    assert read(tmp_path, "mine/inner").classes == ("benign", "malignant")
+    write_folder(tmp_path / "sides", below("inner", below("train", plain("a", "b")) | below("test", plain("a", "b"))))
+    with pytest.raises(DataError, match=r"holds the folders 'test', 'train': if .* write `path: sides/inner`"):
+        read(tmp_path, "sides")
+    write_zip(tmp_path / "twice.zip", below("outer/inner", plain("benign", "malignant")))
+    with pytest.raises(DataError, match=r"only one class folder, 'inner'.* pack the archive with at most one folder"):
+        read(tmp_path, "twice.zip")
+    write_zip(tmp_path / "once.zip", below("outer", plain("benign", "malignant")))
+    assert read(tmp_path, "once.zip").classes == ("benign", "malignant")
+
+
+LESIONS = plain("benign", "malignant")
+BUSI: dict[str, bytes | str] = {
+    f"{name}/{name} ({n}){part}.png": picture(50 * (name == "benign") + 10 * n + len(part), "PNG")
+    for name in ("benign", "malignant")
+    for n in (1, 2)
+    for part in ("", "_mask", "_mask_1")
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"only/0.png": picture(1)}, "only one class folder, 'only'; at least two are needed"),
+        (below("images", LESIONS) | below("masks", LESIONS), "class folder 'images': its name says a kind of file"),
+        (
+            below("Train_Set", LESIONS) | below("Test_Set", LESIONS),
+            "class folder 'Test_Set': its name says a part of a",
+        ),
+        (below("fold1", LESIONS) | below("fold2", LESIONS), "class folder 'fold1': its name says a part of a study"),
+        (
+            {f"{c}/{side}/{c}{n}.png": picture(n) for c in "ab" for side in ("train", "test") for n in range(2)},
+            "class folder 'a' holds 'test', 'train', which name sides of the split; put the class folders below these",
+        ),
+        (
+            below("data", LESIONS) | {"examples/0.png": picture(1)},
+            "folder 'data' holds the folders 'benign', 'malignant', but 'examples' holds images; expected CLASS/IMAGE",
+        ),
+        (
+            below("site1", LESIONS) | below("site2", LESIONS),
+            "folder 'site1' holds the folders 'benign', 'malignant', and so does every other one: these may be the cl",
+        ),
+        (plain("Benign", "benign", "x"), "class folders 'Benign' and 'benign' differ only in case, spaces or Unicode"),
+        (plain("grade 1", "grade_1"), "class folders 'grade 1' and 'grade_1' differ only in case, spaces"),
+        (
+            plain(*(unicodedata.normalize(form, "größe") for form in ("NFC", "NFD"))),
+            r"differ only in case, spaces or Unicode form; make them one folder",
+        ),
+        (
+            below("train", plain("Benign", "x")) | below("test", plain("benign", "x")),
+            "class folders 'Benign' and 'benign' differ only in case",
+        ),
+        (BUSI, "8 of 12 images are by name a mask or thumbnail of another image, such as 'benign/benign (1)_mask.png'"),
+        (
+            {
+                f"{c}/{kind}/{n}.png": picture(n)
+                for c in ("COVID", "Normal")
+                for kind in ("images", "masks")
+                for n in "12"
+            },
+            "4 of 8 images are by name a mask or thumbnail of another image, such as 'COVID/masks/1.png'; leave them "
+            "out with `exclude: ['masks']`",
+        ),
+    ],
+)
+def test_other_meanings_are_seen(tmp_path: Path, files: dict[str, bytes | str], message: str) -> None:
+    assert message in refused(tmp_path, files)
+
+
+def test_who_lists_the_classes_knows_what_the_folders_are(tmp_path: Path) -> None:
+    for name, files, classes in (
+        ("sites", below("site1", LESIONS) | below("site2", plain("a", "b")), ("site1", "site2")),
+        ("kinds", plain("image", "mask"), ("image", "mask")),
+        ("uneven", below("data", LESIONS) | {"examples/0.png": picture(201, "PNG")}, ("examples", "data")),
+    ):
+        write_folder(tmp_path / name, files)
+        assert read(tmp_path, name, classes=classes).classes == classes
+    # With the same patients in each class.
+    patients = {f"{c}/P{n}/0.png": picture(100 * (c == "a") + n, "PNG") for c in "ab" for n in range(3)}
+    write_folder(tmp_path / "patients", patients)
+    assert len(set(read(tmp_path, "patients", group_pattern=r"^(P\d)/").groups)) == 3
+
+
+@pytest.mark.parametrize("pattern", ["*_mask*", "*[)]_mask*.png", "*/*_mask*"])
+def test_excluded_masks_are_counted(tmp_path: Path, pattern: str) -> None:
+    write_folder(tmp_path / "mine", BUSI)
+    write_zip(tmp_path / "mine.zip", BUSI)
+    for path in ("mine", "mine.zip"):
+        data = read(tmp_path, path, exclude=(pattern,))
+        assert len(data.labels) == 4 and not any("mask" in case for case in data.case_ids)
+        assert data.left_out == {"files that `exclude` names": 8}
+    assert len(read(tmp_path, "mine", masks="keep").labels) == 12
+    with pytest.raises(DataError, match=r"8 of 12|4 of 8"):
+        read(tmp_path, "mine", exclude=("*_mask.png", "@eaDir"))
+    with pytest.raises(DataError, match=r"`exclude` lists '\*_msk\*', which is the name of no file or folder"):
+        read(tmp_path, "mine", exclude=("*_msk*",))
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+    files = LESIONS | {
+        "@eaDir/benign/0.png": "x", "benign/@eaDir/0.png@SYNOPHOTO_THUMB_M.png": picture(7), "Thumbs.db": "x",
+        "benign/.hidden.png": "x", "__MACOSX/benign/._0.png": "x", "benign/Thumbs.db": "x", "#recycle/0.png": "x",
+        "benign/report.PDF": "x", "benign/scan.dcm": "x", "malignant/scan.dcm": "x", "LICENSE": "x",
+        "ignored/0.png": picture(8), "ignored/1.txt": "x",
+    }  # fmt: skip
+    write_folder(tmp_path / "mine", files)
+    write_zip(tmp_path / "mine.zip", files)
+    for path in ("mine", "mine.zip"):
+        data = read(tmp_path, path, ignore=("ignored",))
+        assert data.classes == ("benign", "malignant") and len(data.labels) == 8
+        assert data.left_out == {
+            "files that end in .pdf": 1,
+            "files that end in .dcm": 2,
+            "files without an ending": 1,
+            "files that `ignore` names": 2,
+            "hidden and system files and folders (such as .DS_Store, __MACOSX, @eaDir)": 7,
+        }
+
+
+def test_a_class_is_found_in_whatever_form_its_name_is_stored(tmp_path: Path) -> None:
+    stored = unicodedata.normalize("NFD", "größe")
+    write_folder(tmp_path / "mine", plain("a", stored))
+    typed = unicodedata.normalize("NFC", "größe")
+    assert stored != typed
+    assert read(tmp_path, "mine").classes == ("a", typed)
+    data = read(tmp_path, "mine", classes=(typed, "a"))
+    assert data.classes == (typed, "a") and data.labels.tolist() == [1] * 4 + [0] * 4
+
+
+def test_what_is_no_file_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", plain("a", "b"))
+    os.mkfifo(tmp_path / "mine" / "a" / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: neither a file nor a folder; remove it"):
+        read(tmp_path, "mine")
+    (tmp_path / "mine" / "a" / "pipe.png").unlink()
+    (tmp_path / "mine" / "a" / "loop.png").symlink_to("loop.png")
+    with pytest.raises(DataError, match=r"loop\.png: a link that leads back to itself"):
+        read(tmp_path, "mine")
+    (tmp_path / "mine" / "a" / "loop.png").unlink()
+    os.mkfifo(tmp_path / "whole.zip")
+    with pytest.raises(DataError, match=r"whole\.zip: neither a file nor a folder"):
+        read(tmp_path, "whole.zip")
+
+
+def test_names_with_control_characters_are_shown_escaped(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", plain("a", "b\x1b[31m"))
+    write_zip(tmp_path / "mine.zip", plain("a", "b\x1b[31m"))
+    for path in ("mine", "mine.zip"):
+        with pytest.raises(DataError, match=r"'b\\x1b.*'(:| has) .*control characters"):
+            read(tmp_path, path)
+
+
+def test_a_limit_of_pixels_that_the_user_sets(tmp_path: Path) -> None:
+    files = plain("a", "b") | {"b/large.png": encoded(Image.new("L", (300, 200)), "PNG")}
+    write_folder(tmp_path / "mine", files)
+    assert len(read(tmp_path, "mine", max_megapixels=0.06).labels) == 9
+    with pytest.raises(
+        DataError, match=r"b/large.png: has 0.1 megapixels \(300 × 200\), more than the limit of 0.05 m"
+    ):
+        read(tmp_path, "mine", max_megapixels=0.05)

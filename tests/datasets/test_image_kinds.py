@@ -57,9 +57,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "transparent grey": (encoded(Image.new("LA", (4, 3), (7, 0)), "PNG"), "has transparent pixels"),
     "transparent palette": (palette(transparency=1), "has transparent pixels"),
     "transparent colour": (encoded(Image.new("RGB", (4, 3), ORANGE), "PNG", transparency=ORANGE), "transparent pix"),
-    "animated GIF": (pages("GIF"), "holds 2 images"),
-    "animated PNG": (pages("PNG"), "holds 2 images"),
-    "TIFF of two pages": (pages("TIFF"), "holds 2 images"),
+    "animated GIF": (pages("GIF"), "holds several images"),
+    "animated PNG": (pages("PNG"), "holds several images"),
+    "TIFF of two pages": (pages("TIFF"), "holds several images"),
     "torn JPEG": (encoded(Image.effect_noise((40, 40), 50), "JPEG")[:-300], "not a readable image"),
     "another format": (b"P5 2 1 65535 abcd", "not an image in any of the formats BMP, GIF, JPEG"),
 }
