@@ -13,6 +13,7 @@ import pytest
 from home import Home
 from tiny import ROOT
 
+from analysis.report import main as report
 from harness import frame_files
 from harness.archive import main as archive
 from harness.doctor.__main__ import main as doctor
@@ -55,6 +56,18 @@ def test_every_export_is_where_it_was_asked_for(odd: Path, home: Home) -> None:
         if ending == ".db":
             with sqlite3.connect(place) as opened:
                 assert opened.execute("select count(*) from trials").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("name", ["w[1] 100%", *(pytest.param(one, marks=pytest.mark.large) for one in (*FEW, *MANY))])
+def test_the_report_of_an_odd_run_is_the_same(name: str, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    run = home.path / name / "in" / name
+    shutil.copytree(home.run, run)
+    out = run.parent / f"out {name[:190]}"
+    for arguments, folder in (["--", str(run)], run / "report"), (["--out", str(out), "--", str(run)], out):
+        assert report(arguments) == 0, capsys.readouterr().err
+        for file in ("scores.csv", "ledger.csv"):
+            tables = [next(place.rglob(file)).read_text() for place in (home.run / "report", folder)]
+            assert tables[0] == tables[1]
 
 
 def test_the_archive_of_an_odd_run_verifies(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:
