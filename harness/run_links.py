@@ -16,15 +16,17 @@ _DEEPEST = 4
 def refuse_links(run: RunDirectory) -> None:
     """Raise NoPlainFileError where a link is in the place of a folder or file of the run.
 
-    The copies of the code are left out: they link to what lies beside a user's plugins, and no command reads that.
+    Two folders are left out, which no command reads: the copies of the code, which link to what is beside a user's
+    plugins, and the logs of jobs, where submitit links each script under a second name.
     """
+    unread = {run.path / "code", run.path / "slurm" / "log"}
     level = [run.path] if run.path.is_dir() else []
     for _ in range(_DEEPEST):
         found = each(_entries, level)
         for links, _ in found:
             if links:
                 raise NoPlainFileError(links[0], "a link inside of a run directory")
-        level = [path for _, folders in found for path in folders if path != run.path / "code"]
+        level = [path for _, folders in found for path in folders if path not in unread]
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -54,14 +54,14 @@ def test_the_benchmark_measures_side_by_side_and_names_refusals(
 ) -> None:
     # Ratios are checked on a quiet machine; here a round may be disturbed, so exit code 1 is no error.
     out = tmp_path / "methods.json"
-    methods = ["full_finetune", "bn_affine", "metalr", "linear_probe", "conv_adapter:reduction=0"]
+    methods = ["full_finetune", "bn_affine", "metalr", "linear_probe", "surgical:stage=9"]
     small = ["--backbone", "resnet20", "--size", "32", "--batch", "16", "--rounds", "2", "--steps", "1"]
     cpu = ["--device", "cpu", "--precision", "fp32"]
     assert main(["--methods", *methods, *small, *cpu, "--out", str(out)]) in (0, 1)
     record = json.loads(out.read_text())
     rows = {row["method"]: row for row in record["rows"]}
     assert list(rows) == methods
-    assert "reduction=0 is below 1" in rows["conv_adapter:reduction=0"]["refusal"]
+    assert "no stage 9" in rows["surgical:stage=9"]["refusal"]
     assert rows["full_finetune"]["time_ratios"] == [1.0, 1.0] and rows["full_finetune"]["memory_ratio"] == 1.0
     assert rows["linear_probe"]["memory_ratio"] < rows["bn_affine"]["memory_ratio"] < 1 < rows["metalr"]["memory_ratio"]
     assert [limit["what"] for limit in rows["bn_affine"]["limits"]] == [

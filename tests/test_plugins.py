@@ -232,7 +232,7 @@ def test_the_list_shows_everything_and_fails_when_something_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = folder(tmp_path / "empty")
-    monkeypatch.setattr(plugins, "_builtin_folders", lambda: [empty])
+    monkeypatch.setattr(plugins, "builtin_folders", lambda: [empty])
     good = folder(tmp_path / "good", probe=method("listed"), toys=DATASET)
     torn = folder(tmp_path / "torn", torn="import nowhere_to_be_found\n")
     assert main(["--plugins", str(good)]) == 0

@@ -102,8 +102,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
                 runs.append(run)
                 scene = _scene(run, arguments.file, extra, rng, layer, reference)
                 with console.status(f"disturbed run {len(runs)}") as status:
-                    say = _speaker(console, status, f"disturbed run {len(runs)}")
-                    DisturbedRun(scene, tally, kinds, arguments.pause, say).carry_out()
+                    tell = _speaker(console, status, f"disturbed run {len(runs)}")
+                    DisturbedRun(scene, tally, kinds, arguments.pause, tell).carry_out()
                 problems += [f"{run.path.name}: {problem}" for problem in scene.problems]
                 found = repeated_work(run) + run_differences(reference, run)
                 problems += [f"{run.path.name}: {problem}" for problem in found]

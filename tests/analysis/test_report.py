@@ -268,7 +268,16 @@ def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
     assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
     ours = {name for name in loaded if name.startswith("harness.")}
     files = {"store", "trial_folder", "errors", "files", "file_checks", "lease", "reading_ahead", "spent", "processes"}
-    doors = {"infrastructure", "arguments", "console", "csv_cells", "frame_files", "parquet_size"}
+    doors = {
+        "infrastructure",
+        "arguments",
+        "console",
+        "csv_cells",
+        "frame_files",
+        "output",
+        "parquet_size",
+        "run_links",
+    }
     declared = {"declaration", "identity", "space"}
     metrics = {"metrics", "metrics_multi_label", "metric_parts"}
     assert ours <= {f"harness.{name}" for name in files | doors | declared | metrics}

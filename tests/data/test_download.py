@@ -326,7 +326,7 @@ def test_kaggle_without_library_credentials_or_files(monkeypatch: pytest.MonkeyP
         raise RuntimeError("User is\nnot authenticated")
 
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(DataError, match=r"pip install 'gpaf-bench\[kaggle\]'") as missing:
+    with pytest.raises(DataError, match=r"pip install 'kagglehub[^']*'") as missing:
         download(kaggle(), tmp_path)
     pretend_kagglehub(monkeypatch, denied)
     with pytest.raises(DataError, match="User is not authenticated") as refused:
