@@ -1,4 +1,4 @@
-"""Slurm's disturbances in small: five of them, and not one result changes. The long one is ``python -m slurm.chaos``."""
+"""Slurm disturbs a sweep in small, and not one result changes. The long form is ``python -m slurm.chaos``."""
 
 from __future__ import annotations
 
