@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from slow_method import slow_method
 from tiny import environment, tiny_sweep
 
-from harness.chaos.__main__ import main
+from harness.chaos.__main__ import _verdict, main
+from harness.chaos.disturbed_run import Tally
 from harness.chaos.fault_layer import obstacle
 
 FORGETFUL = '''"""A method that keeps state outside the checkpoint."""
@@ -85,6 +87,15 @@ def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Pa
     assert sum(found.values()) >= 8 and set(found) <= set(kinds) and len(found) > 2
 
 
+def test_a_run_without_a_hit_proves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _verdict(Tally(3, others=Counter(kill=7)), [], None) == 1
+    assert "this proves nothing" in capsys.readouterr().out
+    assert _verdict(Tally(3, hits=Counter(kill=2)), [], None) == 1
+    assert _verdict(Tally(3, hits=Counter(kill=3)), [], None) == 0
+    assert _verdict(Tally(3, hits=Counter(kill=3)), ["x: never finished"], None) == 1
+
+
+@pytest.mark.large
 @pytest.mark.timeout(900)
 def test_disturbances_that_hit_no_training_prove_nothing(tmp_path: Path, shared_cache: Path) -> None:
     # A curve of one epoch is whole as soon as it is seen.
