@@ -147,8 +147,7 @@ def _write(
 
 def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, float]:
     """Seconds of the plan and of each of some steps, in this process, with everything imported."""
-    from rich.console import Console
-
+    from harness.console import Console
     from harness.planning import mend
     from harness.result_index import ResultIndex
     from harness.run_status import StatusReader

@@ -19,7 +19,7 @@ TOO_LONG = ("job killed", "cancelled by hand", "scancel -s KILL", "node lost")
 
 @pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}")
 @pytest.mark.timeout(900)
-def test_five_disturbances_change_nothing(
+def test_three_disturbances_change_nothing(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow_method(tmp_path, 0.05)
@@ -28,15 +28,15 @@ def test_five_disturbances_change_nothing(
         plugins=["plugins"],
         methods=[{label: {"method": "slow"}} for label in ("first", "second")],
         train={"epochs": 20, "batch_size": 64, "image_size": 8},
-        search={"trials": 4, "startup": 4, "concurrency": 4, "seeds": [0]},
+        search={"trials": 6, "startup": 6, "concurrency": 6, "seeds": [0]},
         confirm={"seeds": 2},
         launch={"kind": "local", "workers": 6, "threads": 1},
     )
     for name, value in environment(shared_cache).items():
         monkeypatch.setenv(name, value)
-    words = [str(file), "--disturbances", "5", "--pause", "2", "--workers", "3"]
+    words = [str(file), "--disturbances", "3", "--pause", "2", "--workers", "3"]
     code = main([*words, *(word for kind in TOO_LONG for word in ("--without", kind))])
     said = capsys.readouterr()
     assert code == 0, said.out + said.err
     assert "no difference to the undisturbed run" in said.out
-    assert "5 disturbances hit a trial in training" in said.out and "12 trials" in said.out
+    assert "3 disturbances hit a trial in training" in said.out and "16 trials" in said.out
