@@ -25,7 +25,7 @@ from harness.reading_ahead import each
 from harness.result_index import ResultIndex
 from harness.space import defaults
 from harness.spec import SweepSpec
-from harness.store import RunDirectory, StudyFolder
+from harness.store import RunDirectory, StudyFolder, TrialFolder
 from harness.studies import Planner, Roots, Study
 from harness.train.checkpoint import DamagedCheckpointError
 
@@ -233,8 +233,8 @@ def _refuse_stale(run: RunDirectory, stale: Mapping[StudyFolder, list[str]], con
 
 
 def _refuse_living(run: RunDirectory, folders: Sequence[StudyFolder]) -> None:
-    """Raise RequestError where a living worker has a trial of one of these studies."""
-    trials = [(folder, trial) for folder in folders for trial in folder.every_trial()]
+    """Raise RequestError where a living worker has a trial of one of these studies, or the backbone that it needs."""
+    trials = [(folder, trial) for folder in folders for trial in (*_source_of(run, folder), *folder.every_trial())]
     leases = each(lambda pair: None if pair[1].finished else pair[1].lease(), trials)
     living = [(folder, view) for (folder, _), view in zip(trials, leases, strict=True) if view and not view.dead]
     if not living:
@@ -247,6 +247,12 @@ def _refuse_living(run: RunDirectory, folders: Sequence[StudyFolder]) -> None:
         f"{run.path}: {living[0][0].name} cannot be set aside while {len(living)} of its trials "
         f"{'run' if len(living) > 1 else 'runs'} ({shown}); end them first ({end}), then run the same command again"
     )
+
+
+def _source_of(run: RunDirectory, folder: StudyFolder) -> list[TrialFolder]:
+    """The backbone that the run trains first for a study; none where it trains none, or the description is lost."""
+    weights = folder.description()["backbone"]["weights"] if folder.exists else None
+    return [run.source(weights["source"][:16])] if isinstance(weights, Mapping) else []
 
 
 def _owner(lease: Mapping[str, Any]) -> str:

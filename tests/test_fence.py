@@ -20,7 +20,9 @@ from slow_method import slow_method
 from tiny import environment, run_inline, sweep_command, tiny_sweep
 
 from harness import lease
+from harness.errors import RequestError
 from harness.lease import LeaseLost
+from harness.planning import _refuse_living
 from harness.plugins import discover
 from harness.run_task import run_task
 from harness.scheduler import PlanChanged, Scheduler
@@ -256,6 +258,19 @@ def test_retrying_is_refused_while_a_worker_lives(tmp_path: Path, shared_cache: 
     refused = run_inline(tmp_path / "tiny.yaml", tmp_path / "run", shared_cache, "--retry-failed", expect=2).stderr
     assert f"process {os.getpid()} on" in refused.splitlines()[-1]
     assert not (tmp_path / "run" / "stale").exists()
+
+
+def test_a_study_is_not_set_aside_while_its_backbone_is_trained(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    study, source = run.study("m@d"), run.source("5" * 16)
+    weights = {"backbone": {"name": "resnet20", "weights": {"source": "5" * 64}}}
+    study.describe({**weights, "identity": {}, "search_slots": 1})
+    own = source.claim()
+    assert own is not None
+    with pytest.raises(RequestError, match=r"m@d cannot be set aside while 1 of its trials runs"):
+        _refuse_living(run, [study])
+    own.release("interrupted")
+    _refuse_living(run, [study])
 
 
 def test_a_process_keeps_its_lease_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
