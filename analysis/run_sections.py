@@ -26,7 +26,7 @@ from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.exactness import exactness_sentences
 from analysis.words.phrases import network_phrase
-from harness.files import read_json
+from harness import records
 from harness.store import RunDirectory
 from harness.trial_folder import determinism_paths, step_choice_paths
 
@@ -122,7 +122,7 @@ def step_sentences(run: RunDirectory) -> Iterator[str]:
     for study in run.studies():
         method, dataset = study.name.split("@")
         for path in step_choice_paths(study.path):
-            found = read_json(path, ("device", "choice", "reason"))
+            found = records.STEP_CHOICE.read(path)
             steps = "compiled" if found["choice"] == "compiled" else "not compiled"
             yield f"{method} on {dataset}, {found['device']}: steps {steps}, as measured once ({found['reason']})."
 
@@ -132,7 +132,7 @@ def kernel_sentences(run: RunDirectory) -> Iterator[str]:
     for study in run.studies():
         method, dataset = study.name.split("@")
         for path in determinism_paths(study.path):
-            found = read_json(path, ("device", "choice", "reason"))
+            found = records.STEP_CHOICE.read(path)
             taken = "deterministic" if found["choice"] else "no deterministic"
             yield f"{method} on {dataset}, {found['device']}: {taken} kernels, as measured once ({found['reason']})."
 

@@ -199,7 +199,10 @@ def _synthetic_trial(study: Study, slot: int, rng: random.Random) -> None:
     lease = folder.claim(progress=0)
     if lease is None:
         raise RuntimeError(f"{folder.path} is taken")
-    request = {"stage": "search", "slot": slot, "seed": 0, "hyperparameters": hyperparameters}
+    request = {
+        "stage": "search", "slot": slot, "seed": 0, "hyperparameters": hyperparameters, "conditioned_on": [],
+        "threads": 1, "identity": study.trial_identity("search", hyperparameters, 0),
+    }  # fmt: skip
     folder.write_request(request)
     folder.finish(_synthetic_result(request, rng))
     lease.release("finished")
@@ -207,7 +210,8 @@ def _synthetic_trial(study: Study, slot: int, rng: random.Random) -> None:
 
 def _synthetic_result(request: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     metrics = {"val": {"balanced_accuracy": rng.random()}}
-    return {**request, "status": "done", "cause": None, "message": None, "metrics": metrics}
+    done = {"status": "done", "cause": None, "message": None, "epochs": 1, "steps": 1}
+    return {**request, **done, "metrics": metrics, "time": {"attempt_seconds": 1.0, "train_seconds": 1.0}}
 
 
 def _draw(space: Space, rng: random.Random) -> dict[str, Value]:

@@ -48,6 +48,7 @@ def search(job: TrialJob, work: Path, device: torch.device) -> float:
         folder.create()
         values = {**job.hyperparameters, "head_lr": 10 ** (-4 + 3 * slot / (TRIALS - 1))}
         request = {"stage": "search", "slot": slot, "seed": 0, "hyperparameters": values}
+        request |= {"identity": "", "conditioned_on": [], "threads": 1}
         folder.write_request(request)
         trial = replace(job, hyperparameters=values, cache=cache)
         result = run_trial(trial, request, folder, device, Control())

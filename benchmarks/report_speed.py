@@ -106,12 +106,13 @@ def describe(study: StudyFolder, method: str, dataset: str, slots: int) -> None:
     document = {
         "label": method, "dataset": dataset, "method": "probe", "dataset_name": "shapes", "summary": "Trains nothing.",
         "space": space, "backbone": {"name": "resnet50", "weights": None}, "search_slots": slots, "search_seeds": [0],
-        "confirm_seeds": list(range(1000, 1000 + SEEDS)), "identity": {"protocol": 2},
+        "confirm_seeds": list(range(1000, 1000 + SEEDS)),
+        "identity": {"protocol": 2, "search": {"metric": "balanced_accuracy"}, "train": {"epochs": EPOCHS}},
     }  # fmt: skip
     plain_write(study.path / "study.json", encode_json(document))
     chosen = {
         "slot": 0, "value": 0.8, "metric": "balanced_accuracy", "hyperparameters": {"lr": 1e-3},
-        "configuration": CONFIGURATION,
+        "configuration": CONFIGURATION, "of": slots,
     }  # fmt: skip
     plain_write(study.path / "chosen.json", encode_json(chosen))
 

@@ -28,11 +28,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from harness import processes
-from harness.files import TornFileError, encode_json, read_json
+from harness.files import TornFileError, encode_json
 from harness.infrastructure import persistently
+from harness.json_form import Form
+
+
+class LeaseRecord(TypedDict, total=False):
+    """``lease.NNNN``: who claimed a folder, and how that ended; what else a claimant notes is kept with it."""
+
+    host: str
+    hostname: str
+    pid: int
+    process_start: float
+    token: str
+    claimed: float
+    progress: int
+    device: str | None
+    code: str | None
+    released: str | None
+    slurm_job: str
+    slurm_restart: int
+
+
+RECORD = Form(LeaseRecord)
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 120.0
@@ -129,7 +150,7 @@ class Lease:
     def _is_own(self) -> bool:
         """Whether the file of this number is the one that this claim made."""
         try:
-            return read_json(self.path).get("token") == self.content.get("token")
+            return RECORD.read(self.path).get("token") == self.content.get("token")
         except TornFileError:
             return False
 
@@ -201,7 +222,7 @@ def view(folder: Path) -> LeaseView | None:
         return None
     path = folder / f"lease.{number:04d}"
     try:
-        content = read_json(path)
+        content = RECORD.read(path)
     except TornFileError:
         content = {}
     if content.get("released"):
@@ -216,7 +237,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
     attempts = []
     for path in lease_files(folder).values():
         try:
-            content = read_json(path)
+            content = RECORD.read(path)
         except TornFileError:
             content = {}
         attempts.append({**content, "last_seen": path.stat().st_mtime})

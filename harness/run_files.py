@@ -10,17 +10,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import records
 from harness.errors import RequestError
 from harness.files import NoPlainFileError
+from harness.json_form import Form
 from harness.reading_ahead import each
 from harness.store import RunDirectory
 from harness.trial_folder import determinism_paths, step_choice_paths
-
-_DECLARED = ("time", "declared")
-_SPEC = ("name", "methods", "datasets", "train", "search", "confirm", "launch")
-_STUDY = ("label", "method", "dataset", "identity", "search_slots", "search_seeds", "confirm_seeds")
-_CHOICE = ("slot", "metric", "value", "hyperparameters", "configuration", "of")
-_STEP = ("device", "choice", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +24,8 @@ class Document:
     """A JSON file of the run directory that is not a trial's."""
 
     path: Path
-    required: tuple[str, ...]
-    """Keys that it must have."""
+    form: Form
+    """What it must hold."""
     expected: bool = True
     """Whether it has to be there."""
 
@@ -41,23 +37,23 @@ def documents(run: RunDirectory) -> list[Document]:
     """
     root = run.path
     found = [
-        Document(root / "environment.json", ("packages",)),
-        Document(root / "declaration.json", _DECLARED),
-        Document(root / "exhausted.json", ("cap", "used"), expected=False),
-        Document(run.spec_path, _SPEC),
-        *(Document(path, _DECLARED) for path in run.amendment_paths()),
+        Document(root / "environment.json", records.ENVIRONMENT),
+        Document(root / "declaration.json", records.DECLARATION),
+        Document(root / "exhausted.json", records.EXHAUSTED, expected=False),
+        Document(run.spec_path, records.SWEEP),
+        *(Document(path, records.DECLARATION) for path in run.amendment_paths()),
     ]
     studies = run.study_folders()
     datasets = dict.fromkeys(study.name.partition("@")[2] for study in studies)
-    for folder, required in (("splits", ("train", "val", "test")), ("cards", ("name", "split"))):
+    for folder, form in (("splits", records.SPLIT), ("cards", records.CARD)):
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
-        found += [Document(path, required) for path in sorted(paths)]
+        found += [Document(path, form) for path in sorted(paths)]
     looked = each(lambda study: (bool(study.trials("confirm")), _measured(study.path)), studies)
     for study, (expected, measured) in zip(studies, looked, strict=True):
-        found.append(Document(study.prior_path, ("run", "observations"), expected=False))
-        found.append(Document(study.chosen_path, _CHOICE, expected=expected))
-        found += [Document(path, _STEP) for path in measured]
-        found.append(Document(study.description_path, _STUDY))
+        found.append(Document(study.prior_path, records.PRIOR, expected=False))
+        found.append(Document(study.chosen_path, records.CHOICE, expected=expected))
+        found += [Document(path, records.STEP_CHOICE) for path in measured]
+        found.append(Document(study.description_path, records.STUDY))
     return found
 
 

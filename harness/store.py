@@ -40,8 +40,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness import records
 from harness.errors import RequestError
-from harness.files import encode_json, inside, read_json, update, update_json, write_exclusive, write_json
+from harness.files import encode_json, inside, update, update_json, write_exclusive, write_json
 from harness.reading_ahead import each
 from harness.trial_folder import Stage, TrialFolder
 
@@ -88,7 +89,7 @@ class StudyFolder:
         Raises:
             TornFileError: the file is not readable.
         """
-        return read_json(self.prior_path, ("run", "observations")) if self.prior_path.exists() else None
+        return records.PRIOR.read(self.prior_path) if self.prior_path.exists() else None
 
     @property
     def exists(self) -> bool:
@@ -106,7 +107,7 @@ class StudyFolder:
         Raises:
             TornFileError: the file is not readable.
         """
-        return read_json(self.description_path, ("identity", "search_slots"))
+        return records.STUDY.read(self.description_path)
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
@@ -148,8 +149,12 @@ class StudyFolder:
         update_json(self.chosen_path, dict(choice))
 
     def chosen(self) -> dict[str, Any] | None:
-        """The configuration that the search chose; None while the search goes on."""
-        return read_json(self.chosen_path) if self.chosen_path.exists() else None
+        """The configuration that the search chose; None while the search goes on.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        return records.CHOICE.read(self.chosen_path) if self.chosen_path.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,7 @@ class RunDirectory:
     def spec(self) -> dict[str, Any]:
         """The resolved sweep specification."""
         self.require()
-        return read_json(self.spec_path)
+        return records.SWEEP.read(self.spec_path)
 
     def plan(self) -> PlanToken | None:
         """The plan that counts now; None in runs from before plans had a token.
@@ -218,7 +223,7 @@ class RunDirectory:
             TornFileError: the file is not readable.
         """
         try:
-            return PlanToken(**read_json(self._plan_path, ("token", "changing")))
+            return PlanToken(**records.PLAN.read(self._plan_path))
         except FileNotFoundError:
             return None
 
@@ -256,7 +261,7 @@ class RunDirectory:
 
     def environment(self) -> dict[str, Any]:
         """The environment of the first launch."""
-        return read_json(self.path / "environment.json")
+        return records.ENVIRONMENT.read(self.path / "environment.json")
 
     def declare(self, declaration: Mapping[str, Any]) -> None:
         """Lock what is declared; nothing happens where something is."""
@@ -265,7 +270,7 @@ class RunDirectory:
     def declaration(self) -> dict[str, Any] | None:
         """What was declared at the first launch; None in runs from before that was recorded."""
         path = self.path / "declaration.json"
-        return read_json(path, ("time", "declared")) if path.exists() else None
+        return records.DECLARATION.read(path) if path.exists() else None
 
     def amend(self, amendment: Mapping[str, Any]) -> None:
         """Record that a launch declared something else than the one before; the caller holds the run's lock."""
@@ -275,7 +280,7 @@ class RunDirectory:
 
     def amendments(self) -> list[dict[str, Any]]:
         """Everything that was declared after the first launch, oldest first."""
-        return [read_json(path, ("time", "declared")) for path in self.amendment_paths()]
+        return [records.DECLARATION.read(path) for path in self.amendment_paths()]
 
     def amendment_paths(self) -> list[Path]:
         """Where what was declared later lies, oldest first."""
@@ -293,7 +298,7 @@ class RunDirectory:
     def exhausted(self) -> dict[str, Any] | None:
         """The last record of a budget that was used up; None where there is none."""
         path = self.path / "exhausted.json"
-        return read_json(path, ("cap", "used")) if path.exists() else None
+        return records.EXHAUSTED.read(path) if path.exists() else None
 
     def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
         """Record the case ids of each side of a dataset's split."""
@@ -301,7 +306,7 @@ class RunDirectory:
 
     def split(self, dataset: str) -> dict[str, Any]:
         """The case ids of each side."""
-        return read_json(inside(self.path / "splits", f"{dataset}.json"))
+        return records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
 
     def write_card(self, dataset: str, card: Mapping[str, Any], picture: bytes | None = None) -> None:
         """Record facts about a dataset, and a picture of it (PNG), for the report."""
@@ -316,7 +321,7 @@ class RunDirectory:
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """Facts about each dataset, by label."""
-        return {path.stem: read_json(path) for path in sorted((self.path / "cards").glob("*.json"))}
+        return {path.stem: records.CARD.read(path) for path in sorted((self.path / "cards").glob("*.json"))}
 
     def study(self, name: str) -> StudyFolder:
         """The folder of a study, whether it exists or not."""

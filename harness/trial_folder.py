@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import lease as leases
+from harness import records
 from harness.files import (
     Fence,
     TornFileError,
     encode_json,
     is_too_much,
     parse_json,
-    read_json,
     read_with_status,
     write_atomic,
     write_exclusive,
 )
+from harness.json_form import Form
 from harness.spent import STOPPED_BY_ERROR, Spent, recorded, spent
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: nothing was asked yet.
         """
-        return read_json(self.request_path, ("hyperparameters", "seed"))
+        return records.REQUEST.read(self.request_path)
 
     def has_request(self) -> bool:
         """Whether ``trial.json`` exists."""
@@ -141,7 +142,7 @@ class TrialFolder:
 
     def curve(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first ends."""
-        return self._read_lines(CURVE)
+        return self._read_lines(CURVE, records.CURVE)
 
     def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
@@ -149,7 +150,7 @@ class TrialFolder:
 
     def decisions(self) -> list[dict[str, Any]]:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
-        return self._read_lines(DECISIONS)
+        return self._read_lines(DECISIONS, records.DECISION)
 
     def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
@@ -157,16 +158,16 @@ class TrialFolder:
 
     def schedule(self) -> list[dict[str, Any]]:
         """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
-        return self._read_lines(SCHEDULE)
+        return self._read_lines(SCHEDULE, records.SCHEDULE)
 
-    def _read_lines(self, name: str) -> list[dict[str, Any]]:
+    def _read_lines(self, name: str, form: Form) -> list[dict[str, Any]]:
         """The JSON objects of a file, a line each; empty where there is no such file.
 
         Raises:
             TornFileError: a line holds none.
         """
         content = self.content(name) or b""
-        lines = [] if is_too_much(content) else [parse_json(line) for line in content.splitlines()]
+        lines = [] if is_too_much(content) else [form.parse(line) for line in content.splitlines()]
         found = [line for line in lines if line is not None]
         if len(found) < len(lines) or (content and not lines):
             raise TornFileError(self.path / name)
@@ -288,7 +289,7 @@ class TrialFolder:
         Raises:
             TornFileError: it is no result.
         """
-        result = parse_json(content, ("status",))
+        result = records.RESULT.parse(content)
         if result is None:
             raise TornFileError(self.result_path)
         return result

@@ -6,7 +6,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.files import TornFileError, encode_json, read_json
+from harness import records
+from harness.files import TornFileError, encode_json
 
 EXIT_STOPPED = 75
 """The worker was told to stop; work may be left."""
@@ -38,7 +39,7 @@ def write_report(path: Path, trial: str | None, claimable: int, memory: tuple[in
 def read_report(path: Path) -> WorkerReport | None:
     """The last report; None before the first."""
     try:
-        content = read_json(path, ("trial", "since", "claimable"))
+        content = records.WORKER_REPORT.read(path)
     except (FileNotFoundError, TornFileError):
         return None
     memory = content.get("memory")

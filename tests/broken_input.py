@@ -35,7 +35,7 @@ SECONDS = 2.0
 PATIENCE = 10
 """Times ``SECONDS`` on the clock after which an example counts as a hang: the machine may be busy."""
 
-KINDS = {"sweeps": "broken_sweeps", "tables": "broken_tables", "archives": "broken_archives"}
+KINDS = {"sweeps": "broken_sweeps", "tables": "broken_tables", "archives": "broken_archives", "runs": "broken_runs"}
 """Word on the command line → module of this folder with a ``READER``."""
 
 Example = TypeVar("Example")

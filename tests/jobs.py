@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_up_records
 import torch
 
 from harness.data.cache import prepare
@@ -48,6 +49,6 @@ def run(made: TrialJob, path: Path, control: Control | None = None) -> tuple[Tri
     """Run a trial in a folder of its own."""
     folder = TrialFolder(path, "confirm" if made.stage == "confirm" else "search")
     folder.create()
-    request = {"stage": made.stage, "slot": None, "seed": made.seed, "hyperparameters": dict(made.hyperparameters)}
+    request = made_up_records.request(made.stage, seed=made.seed, hyperparameters=dict(made.hyperparameters))
     folder.write_request(request)
     return folder, run_trial(made, request, folder, CPU, control or Control())

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import made_up_records
 import pytest
 
 from harness import status
@@ -41,13 +42,12 @@ def make_run(
     run = RunDirectory(path)
     run.create()
     for label in methods:
-        described = {
-            "backbone": {"name": "resnet20", "weights": None if source is None else {"source": source}},
-            "search_slots": slots,
-            "search_seeds": [0],
-            "confirm_seeds": [1000, 1001],
-            "identity": {"search": {"metric": "nll"}, "train": {"epochs": EPOCHS}},
-        }
+        described = made_up_records.study(
+            label,
+            backbone={"name": "resnet20", "weights": None if source is None else {"source": source}},
+            search_slots=slots,
+            identity={"search": {"metric": "nll"}, "train": {"epochs": EPOCHS}},
+        )
         run.study(f"{label}@small").describe(described)
     run.write_spec(spec.model_dump(mode="json"))
     return run
@@ -59,8 +59,9 @@ def finish(trial: TrialFolder, score: float | None = 0.5, cause: str = "nan", me
     assert lease is not None
     outcome: dict[str, Any] = {"status": "failed", "cause": cause, "message": message}
     if score is not None:
-        outcome = {"status": "done", "cause": None, "message": None, "metrics": {"val": {"nll": score}}}
-    trial.finish({**outcome, "time": {"attempt_seconds": SECONDS, "train_seconds": SECONDS / 2}})
+        outcome = {"metrics": {"val": {"nll": score}}}
+    time_taken = {"attempt_seconds": SECONDS, "train_seconds": SECONDS / 2}
+    trial.finish(made_up_records.result(trial.stage, **outcome, time=time_taken))
     lease.release("finished")
 
 
@@ -69,14 +70,14 @@ def begin(trial: TrialFolder, epochs: int, age: float = 0.0, **facts: Any) -> Le
     lease = trial.claim(**facts)
     assert lease is not None
     lease.note(host="elsewhere", hostname="node7")
-    trial.write_curve([{"epoch": epoch} for epoch in range(epochs)])
+    trial.write_curve([made_up_records.epoch(number) for number in range(epochs)])
     heard = time.time() - age
     os.utime(lease.path, (heard, heard))
     return lease
 
 
 def choose(study: StudyFolder, of: int) -> None:
-    study.choose({"configuration": "c0ffee", "of": of})
+    study.choose(made_up_records.choice(of=of))
 
 
 def facts(run: RunDirectory) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def shown(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> str:
 def slurm(run: RunDirectory, jobs: Mapping[str, Mapping[str, Any]], tasks: int = 0) -> SlurmFiles:
     """A run that was launched on Slurm: its jobs' own files, and an array that was submitted."""
     files = SlurmFiles(run)
-    files.write_launch({"job_name": "made_up-1234", "workers": tasks, "profile": {}})
+    files.write_launch({"job_name": "made_up-1234", "workers": max(tasks, 1), "profile": {}})
     if tasks:
         files.record_submission("7", tasks)
     for job, content in jobs.items():

@@ -72,3 +72,9 @@ def test_broken_sweep_files_are_refused_in_one_line() -> None:
     from broken_sweeps import READER
 
     assert_handles(READER, count=150)
+
+
+def test_broken_run_directories_are_refused_in_one_line() -> None:
+    from broken_runs import READER
+
+    assert_handles(READER, count=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import made_up_records
 import pytest
 from rich.console import Console
 from tiny import run_inline, tiny_sweep
@@ -44,7 +45,7 @@ def worked(run: RunDirectory, roots: Roots, trials: float) -> tuple[list[str], s
         task.lease.note(claimed=time.time() - SECONDS)
         value = int(canonical_hash(task.title), 16) % 100 / 100
         facts = {key: task.request[key] for key in ("stage", "slot", "seed", "hyperparameters")}
-        task.folder.finish({**facts, "status": "done", "metrics": {"val": {"balanced_accuracy": value}}})
+        task.folder.finish(made_up_records.result(**facts, metrics={"val": {"balanced_accuracy": value}}))
         task.lease.release("finished")
         where = f"slot {task.request['slot']}" if task.request["stage"] == "search" else f"seed {task.request['seed']}"
         done.append(f"{task.request['study']} {where}")

@@ -42,7 +42,7 @@ def test_the_first_launch_locks_and_later_ones_amend(tmp_path: Path, shared_cach
     study = run.study("lora_c@small")
     confirmed = study.confirm_trial("c0ffee", 1000)
     confirmed.create()
-    asked = {"stage": "confirm", "slot": None, "seed": 1000, "hyperparameters": {}, "identity": {}}
+    asked = {"stage": "confirm", "slot": None, "seed": 1000, "hyperparameters": {}, "identity": "f00d"}
     confirmed.write_request({**asked, "conditioned_on": [], "threads": 1, "study": study.name})
     confirmed.finish({**asked, "status": "failed", "cause": "bug", "message": "no"})
     more = {

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_up_records
 import polars as pl
 import psutil
 import pytest
@@ -34,13 +35,13 @@ from harness.train.checkpoint import write_checkpoint
 
 PREDICTIONS = pl.DataFrame({"case_id": ["a"], "group": ["a"], "label": [0], "logit_0": [1.0], "logit_1": [0.0]})
 WRITES: dict[str, Callable[[TrialFolder], object]] = {
-    "request": lambda trial: trial.write_request({"seed": 1}),
-    "curve": lambda trial: trial.write_curve([{"epoch": 0}]),
+    "request": lambda trial: trial.write_request(made_up_records.request(seed=1)),
+    "curve": lambda trial: trial.write_curve([made_up_records.epoch(0)]),
     "decisions": lambda trial: trial.write_decisions([{"epoch": 0}]),
     "schedule": lambda trial: trial.write_schedule([{"epoch": 0}]),
     "predictions": lambda trial: trial.write_predictions(PREDICTIONS),
     "checkpoint": lambda trial: write_checkpoint(trial.checkpoint_path, {"progress": {}}, trial.fence),
-    "result": lambda trial: trial.finish({"status": "done"}),
+    "result": lambda trial: trial.finish(made_up_records.result()),
 }
 
 
@@ -89,7 +90,7 @@ def test_the_fence_is_asked_after_the_content_is_on_the_disk(tmp_path: Path, mon
 
     monkeypatch.setattr(os, "fsync", slept)
     with pytest.raises(LeaseLost):
-        trial.write_curve([{"epoch": 0}])
+        trial.write_curve([made_up_records.epoch(0)])
     assert not trial.curve_path.exists()
 
 
@@ -263,8 +264,7 @@ def test_retrying_is_refused_while_a_worker_lives(tmp_path: Path, shared_cache: 
 def test_a_study_is_not_set_aside_while_its_backbone_is_trained(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     study, source = run.study("m@d"), run.source("5" * 16)
-    weights = {"backbone": {"name": "resnet20", "weights": {"source": "5" * 64}}}
-    study.describe({**weights, "identity": {}, "search_slots": 1})
+    study.describe(made_up_records.study(backbone={"name": "resnet20", "weights": {"source": "5" * 64}}))
     own = source.claim()
     assert own is not None
     with pytest.raises(RequestError, match=r"m@d cannot be set aside while 1 of its trials runs"):

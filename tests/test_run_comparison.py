@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import made_up_records
 import pytest
 from home import Home, truncate
 
@@ -42,7 +43,7 @@ def test_equal_runs_have_no_difference(home: Home, finished_home: Home) -> None:
 
 def test_a_trial_done_in_one_run_and_failed_in_the_other(home: Home, finished_home: Home) -> None:
     trial = home.confirm_trial
-    edit(trial / "result.json", status="failed", cause="bug", message="OSError: out of luck", metrics=None)
+    edit(trial / "result.json", status="failed", cause="bug", message="OSError: out of luck", metrics={})
     (trial / "predictions.parquet").unlink()
     line = difference(home, finished_home)
     assert "first: done; second: failed, bug: OSError: out of luck" in line
@@ -88,10 +89,10 @@ def test_decisions_of_one_run_only(text: str, home: Home, finished_home: Home) -
 def test_values_are_compared_to_the_last_bit(home: Home, finished_home: Home, tmp_path: Path) -> None:
     other = finished_home.copy(tmp_path / "other")
     for one, value in ((home, float("nan")), (other, float("nan"))):
-        edit(one.search_trial / "result.json", steps=value)
+        edit(one.search_trial / "result.json", metrics={"val": {"nll": value}})
     assert run_differences(RunDirectory(home.run), RunDirectory(other.run)) == []
-    edit(home.search_trial / "result.json", steps=0.0)
-    edit(other.search_trial / "result.json", steps=-0.0)
+    edit(home.search_trial / "result.json", metrics={"val": {"nll": 0.0}})
+    edit(other.search_trial / "result.json", metrics={"val": {"nll": -0.0}})
     (line,) = run_differences(RunDirectory(home.run), RunDirectory(other.run))
     assert line.endswith("results differ")
 
@@ -125,9 +126,9 @@ def test_a_kept_network_is_compared_by_its_tensors(tmp_path: Path) -> None:
     def trial(name: str, values: list[float], metadata: dict[str, str]) -> TrialFolder:
         folder = TrialFolder(tmp_path / name, "source")
         folder.create()
-        folder.write_request({"hyperparameters": {}, "seed": 0})
-        folder.write_curve([{"epoch": 0, "step": 1, "val": {}}])
-        folder.finish({"status": "done"})
+        folder.write_request(made_up_records.request("source"))
+        folder.write_curve([made_up_records.epoch(0)])
+        folder.finish(made_up_records.result("source"))
         folder.model_path.write_bytes(save({"w": np.array(values)}, metadata))
         return folder
 

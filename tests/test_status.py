@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import made_up_records
 import pytest
 from home import Home, one_error
 from made_up_runs import EPOCHS, SECONDS, begin, choose, facts, finish, make_run, shown, slurm
@@ -106,7 +107,7 @@ def test_a_backbone_that_is_trained_first_and_what_waits_for_it(
     source = run.source(identity[:16])
     assert facts(run)["sources"][0]["left"] == 1
     lease = begin(source, 4)
-    source.write_request({"method": "teacher", "dataset": "digits", "hyperparameters": {}, "seed": 0})
+    source.write_request(made_up_records.request("source", method="teacher", dataset="digits"))
     (held,) = facts(run)["running"]
     assert (held["study"], held["epoch"], held["epochs"]) == ("backbone teacher on digits", 4, 20)
     lease.release("interrupted")
@@ -157,7 +158,7 @@ def test_a_thousand_trials_are_read_in_a_second_and_once(tmp_path: Path, monkeyp
             trial = study.search_trial(slot, 0)
             trial.create()
             trial.result_path.write_text(
-                json.dumps({"status": "done", "metrics": {"val": {"nll": 0.1, "confusion": [[0] * 9] * 9}}})
+                json.dumps(made_up_records.result(metrics={"val": {"nll": 0.1, "confusion": [[0] * 9] * 9}}))
             )
             (trial.path / "lease.0001").write_text("{}")
         begin(study.confirm_trial("c0ffee", 1000), 3)

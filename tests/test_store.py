@@ -12,6 +12,7 @@ import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import made_up_records
 import pytest
 
 from harness import lease
@@ -96,7 +97,7 @@ def test_a_recycled_process_id_does_not_keep_a_lease_alive(tmp_path: Path) -> No
 def test_a_repetition_is_a_trial_of_the_run_and_no_confirm_seed(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     study = run.study("m@d")
-    study.describe({"identity": {}, "search_slots": 0})
+    study.describe(made_up_records.study())
     again, first = study.repeat_trial("c0ffee", 1000), study.confirm_trial("c0ffee", 1000)
     for trial in (again, first):
         assert trial.stage == "confirm" and trial.claim() is not None
@@ -107,9 +108,9 @@ def test_a_repetition_is_a_trial_of_the_run_and_no_confirm_seed(tmp_path: Path) 
 def test_a_finished_trial_cannot_be_claimed_or_finished_again(tmp_path: Path) -> None:
     trial = TrialFolder(tmp_path / "trial", "search")
     trial.create()
-    assert trial.finish({"status": "done", "n": 1})
-    assert not trial.finish({"status": "done", "n": 2})
-    assert trial.result()["n"] == 1
+    assert trial.finish(made_up_records.result(steps=1))
+    assert not trial.finish(made_up_records.result(steps=2))
+    assert trial.result()["steps"] == 1
     assert trial.claim() is None
 
 
@@ -143,7 +144,7 @@ def test_exclusive_writes_keep_the_first(tmp_path: Path) -> None:
 def test_a_torn_result_is_named_with_its_remedy(tmp_path: Path) -> None:
     trial = TrialFolder(tmp_path / "trial", "search")
     trial.create()
-    trial.finish({"status": "done"})
+    trial.finish(made_up_records.result())
     path = trial.path / "result.json"
     path.write_bytes(path.read_bytes()[:5])
     with pytest.raises(TornFileError, match=r"result\.json: .*--repair"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.doctor.finding import Finding
-from harness.doctor.json_files import WORDS, lacking, read
+from harness.doctor.json_files import read
 from harness.launch.slurm_commands import QueuedJob, SlurmError, queue
 from harness.launch.slurm_files import SlurmFiles
 from harness.launch.worker_states import QUEUE_SECONDS, WorkerReader
@@ -44,12 +44,11 @@ def examine(run: RunDirectory) -> Iterator[Finding]:
 
 
 def _damaged(files: SlurmFiles) -> Iterator[Finding]:
-    for path, required in files.documents():
-        fault, content = read(path, required)
-        if fault is not None and fault != "missing":
+    for path, form in files.documents():
+        found = read(path, form)
+        if found.fault is not None and found.fault != "missing":
             remedy = "--fix sets it aside; the sweep command and the jobs write what they need again"
-            what = WORDS[fault] + lacking(content, required)
-            yield Finding(fault, path, what, remedy, aside=(path,), damage=True)
+            yield Finding(found.fault, path, found.what, remedy, aside=(path,), damage=True)
 
 
 def _unknown(files: SlurmFiles, queued: Sequence[QueuedJob]) -> Iterator[Finding]:

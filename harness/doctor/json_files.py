@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import one_line
 from harness.files import parse_json, read_with_status
+from harness.json_form import Form
 
 WORDS = {
     "missing": "is missing",
@@ -16,35 +18,40 @@ WORDS = {
 }
 
 
-def read(path: Path, required: Sequence[str] = ()) -> tuple[str | None, dict[str, Any]]:
-    """What is wrong with a JSON object (a key of ``WORDS``; None where nothing is), and what it holds.
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is wrong with a JSON file, and what it holds."""
 
-    Args:
-        path: the file.
-        required: keys that it must have.
+    fault: str | None
+    """A key of ``WORDS``; None where nothing is wrong."""
+    value: dict[str, Any]
+    """Empty where it cannot be read."""
+    what: str = ""
+    """The fault in words."""
+
+
+def read(path: Path, form: Form) -> Judgement:
+    """Whether a file holds what it must.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
-        return judged(read_with_status(path)[1], required)
+        return judged(read_with_status(path)[1], form)
     except FileNotFoundError:
-        return judged(None, required)
+        return judged(None, form)
 
 
-def judged(content: bytes | None, required: Sequence[str] = ()) -> tuple[str | None, dict[str, Any]]:
+def judged(content: bytes | None, form: Form) -> Judgement:
     """The same of what the file holds; None where it is missing."""
     if content is None:
-        return "missing", {}
+        return Judgement("missing", {}, WORDS["missing"])
     if not content.strip():
-        return "empty", {}
+        return Judgement("empty", {}, WORDS["empty"])
     value = parse_json(content)
     if value is None:
-        return "torn", {}
-    return ("other version" if any(key not in value for key in required) else None), value
-
-
-def lacking(value: dict[str, Any], required: Sequence[str]) -> str:
-    """A closing remark that names the keys which are not there; empty where none is known to be."""
-    absent = [key for key in required if key not in value]
-    return f" (it lacks {', '.join(absent)})" if value and absent else ""
+        return Judgement("torn", {}, WORDS["torn"])
+    other = form.fault(value)
+    if other is not None:
+        return Judgement("other version", value, f"{WORDS['other version']} ({one_line(other)})")
+    return Judgement(None, value)

@@ -10,6 +10,7 @@ from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, read
 from harness.lease import (
     EXPIRY_SECONDS,
+    RECORD,
     RENEW_SECONDS,
     LeaseView,
     expire,
@@ -41,8 +42,9 @@ def examine(folder: Path, trial: TrialFolder | None = None) -> Iterator[Finding]
     current = view(folder) if latest else None
     # Whether its owner lives cannot be told by a lease that cannot be read: it counts until it expires.
     for number, path in files.items():
-        fault, content = read(path)
-        if fault is None and not ("released" in content or all(key in content for key in _WRITTEN)):
+        found = read(path, RECORD)
+        fault = found.fault
+        if fault is None and not ("released" in found.value or all(key in found.value for key in _WRITTEN)):
             fault = "other version"
         if fault is not None:
             alive = number == latest and current is not None and current.age < EXPIRY_SECONDS

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import records
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
 from harness.doctor.trial_files import AGAIN
@@ -21,14 +22,15 @@ STALE = "undo the change, or give the sweep command with --stale rerun, which ke
 
 def examine_trials(study: StudyFolder) -> Iterator[Finding]:
     """Trials whose identity is not that of their study; a description that no trial agrees with is what is wrong."""
-    fault, description = read(study.description_path, ("identity",))
-    if fault is not None:
+    found = read(study.description_path, records.STUDY)
+    if found.fault is not None:
         return
-    identity, agreeing, others = description["identity"], 0, []
+    identity, agreeing, others = found.value["identity"], 0, []
     for trial in study.every_trial():
-        lost, asked = read(trial.request_path, ("stage", "hyperparameters", "seed", "identity"))
-        if lost is not None:
+        request = read(trial.request_path, records.REQUEST)
+        if request.fault is not None:
             continue
+        asked = request.value
         wanted = trial_identity(
             identity, asked["stage"], asked["hyperparameters"], asked["seed"], asked.get("schedule", ())
         )
@@ -66,11 +68,11 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
 
     from harness.spec import SweepSpec
 
-    fault, content = read(run.spec_path)
-    if fault is not None:
+    found = read(run.spec_path, records.SWEEP)
+    if found.fault is not None:
         return
     try:
-        spec = SweepSpec.model_validate(content)
+        spec = SweepSpec.model_validate(found.value)
     except ValidationError as error:
         problem = error.errors()[0]
         what = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}: it was written by another version, or edited"
@@ -85,8 +87,8 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
     present = _by_import(folders) if imported or plugins else _by_files(folders)
     for study in run.studies():
         label, _, dataset = study.name.partition("@")
-        fault, description = read(study.description_path, ("identity",))
-        if fault is not None or label not in spec.methods or dataset not in spec.datasets:
+        description = read(study.description_path, records.STUDY)
+        if description.fault is not None or label not in spec.methods or dataset not in spec.datasets:
             continue
         try:
             now = present(spec, label)
@@ -97,7 +99,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
             what = f"the code of {spec.methods[label].method} is in no file that says so; it was not compared"
             yield Finding("code", study.path, what, "--code imports what the run names, if you trust it", by="nobody")
             continue
-        recorded = {part: value for part, value in description["identity"].items() if part in now}
+        recorded = {part: value for part, value in description.value["identity"].items() if part in now}
         changed = differences(recorded, now)
         if changed:
             yield Finding("stale", study.path, "; ".join(changed), STALE, by="user")

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import records
 from harness.doctor.finding import Finding
-from harness.doctor.json_files import WORDS, judged, lacking
+from harness.doctor.json_files import WORDS, judged
+from harness.errors import one_line
 from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
-from harness.files import is_too_much, parse_json
+from harness.files import is_too_much
 from harness.store import TrialFolder
 from harness.trial_folder import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
 
 _ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
-_REQUEST = (*_ASKED, "conditioned_on", "threads")
-_DONE = ("metrics", "epochs", "steps", "time")
 
 REPLACED = ("replaced", "is not the file that the trial's result was made with")
 AGAIN = "the sweep then trains the trial again"
@@ -44,22 +44,20 @@ def examine_beside(trial: TrialFolder, result: bytes | None, thorough: bool) -> 
 
 
 def _faults(trial: TrialFolder, content: bytes | None, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
-    asked_fault, asked = judged(trial.content(REQUEST), _REQUEST)
-    result_fault, result = judged(content, ("status", *_ASKED))
-    if asked_fault == "missing" and not (trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()):
+    asked, result = judged(trial.content(REQUEST), records.REQUEST), judged(content, records.RESULT)
+    begun = trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()
+    if asked.fault == "missing" and not begun:
         return
-    if asked_fault is not None:
-        yield trial.request_path, (asked_fault, WORDS[asked_fault] + lacking(asked, _REQUEST))
-    done = result_fault is None and result["status"] == "done"
-    if done and any(key not in result for key in _DONE):
-        result_fault = "other version"
-    if result_fault not in (None, "missing"):
-        yield trial.result_path, (result_fault, WORDS[result_fault] + lacking(result, ("status", *_ASKED)))
-    elif result_fault is None and asked_fault is None and any(asked[key] != result[key] for key in _ASKED):
+    if asked.fault is not None:
+        yield trial.request_path, (asked.fault, asked.what)
+    if result.fault not in (None, "missing"):
+        yield trial.result_path, (result.fault, result.what)
+    elif result.fault is None and asked.fault is None and any(asked.value[key] != result.value[key] for key in _ASKED):
         yield trial.result_path, ("other version", f"is not of what {trial.request_path.name} asks for")
-    yield from _curve(trial, result if done and result_fault is None else None, result_fault != "missing")
+    done = result.fault is None and result.value["status"] == "done"
+    yield from _curve(trial, result.value if done else None, result.fault != "missing")
     yield from _lines(trial)
-    if result_fault == "missing":
+    if result.fault == "missing":
         yield from _checkpoint(trial, thorough)
     else:
         yield from _outcome(trial, thorough, done)
@@ -84,8 +82,8 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
         return
     if not lines and (finished or content):
         yield path, ("empty", WORDS["empty"])
-    elif any(not isinstance(line, dict) or not {"epoch", "step", "val"} <= line.keys() for line in lines):
-        yield path, ("other version", WORDS["other version"])
+    elif other := next(filter(None, map(records.CURVE.fault, lines)), None):
+        yield path, ("other version", f"{WORDS['other version']} ({one_line(other)})")
     elif result is not None and (result.get("files") or {}).get(CURVE, digest(content)) != digest(content):
         yield path, REPLACED
     elif result is not None and lines[-1]["step"] != result["steps"]:
@@ -94,11 +92,11 @@ def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) ->
 
 def _lines(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
     """What else is written line by line."""
-    for name in (DECISIONS, SCHEDULE):
+    for name, form in ((DECISIONS, records.DECISION), (SCHEDULE, records.SCHEDULE)):
         content = trial.content(name)
         if content is None:
             continue
-        if is_too_much(content) or any(parse_json(line) is None for line in content.splitlines()):
+        if is_too_much(content) or any(form.parse(line) is None for line in content.splitlines()):
             yield trial.path / name, ("torn", WORDS["torn"])
 
 

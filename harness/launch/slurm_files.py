@@ -16,15 +16,43 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
-from harness.files import encode_json, read_json, update_json, write_atomic, write_exclusive
+from harness.files import encode_json, update_json, write_atomic, write_exclusive
+from harness.json_form import Form, Within
 from harness.lease import server_now
 from harness.store import RunDirectory
 
 RENEW_SECONDS = 30.0
+MOST_TASKS = 1_000_000
+"""More tasks than any Slurm admits in an array."""
 STALE_SECONDS = 150.0
 """A job whose file was not renewed for so long has gone, or its node hangs."""
+
+
+class _Launch(TypedDict):
+    job_name: str
+    workers: Annotated[int, Within(ge=1, lt=2**31)]
+    profile: dict[str, Any]
+    cluster: NotRequired[str | None]
+    command: NotRequired[str]
+
+
+class _Submission(TypedDict):
+    job: str
+    tasks: Annotated[int, Within(ge=1, le=MOST_TASKS)]
+    submitted: float
+
+
+class _Job(TypedDict):
+    job: str
+    state: str
+    restart: NotRequired[int]
+    started: NotRequired[float]
+    idle_since: NotRequired[float | None]
+
+
+LAUNCH, SUBMISSION, JOB = Form(_Launch), Form(_Submission), Form(_Job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +103,13 @@ class SlurmFiles:
         Raises:
             TornFileError: the file is not readable.
         """
-        return read_json(self.root / "launch.json", ("job_name", "profile", "workers"))
+        return LAUNCH.read(self.root / "launch.json")
 
-    def documents(self) -> list[tuple[Path, tuple[str, ...]]]:
-        """Every JSON file with the keys that it must have."""
-        found: list[tuple[Path, tuple[str, ...]]] = [(self.root / "launch.json", ("job_name", "profile", "workers"))]
-        for folder, required in (("submitted", ("job", "tasks", "submitted")), ("jobs", ("job", "state"))):
-            found += [(path, required) for path in sorted((self.root / folder).glob("*.json"))]
+    def documents(self) -> list[tuple[Path, Form]]:
+        """Every JSON file with what it must hold."""
+        found = [(self.root / "launch.json", LAUNCH)]
+        for folder, form in (("submitted", SUBMISSION), ("jobs", JOB)):
+            found += [(path, form) for path in sorted((self.root / folder).glob("*.json"))]
         return found
 
     @property
@@ -105,7 +133,7 @@ class SlurmFiles:
 
     def submissions(self) -> list[dict[str, Any]]:
         """What was submitted, oldest first."""
-        found = [read_json(path) for path in (self.root / "submitted").glob("*.json")]
+        found = [SUBMISSION.read(path) for path in (self.root / "submitted").glob("*.json")]
         return sorted(found, key=lambda entry: float(entry["submitted"]))
 
     def job_path(self, job: str, restart: int) -> Path:
@@ -123,7 +151,7 @@ class SlurmFiles:
         """Every start of every job."""
         paths = sorted((self.root / "jobs").glob("*.json"))
         now = server_now(self.root / "jobs") if paths else 0.0
-        return [JobRecord(path, read_json(path), now - path.stat().st_mtime) for path in paths]
+        return [JobRecord(path, JOB.read(path), now - path.stat().st_mtime) for path in paths]
 
     def latest_starts(self) -> list[JobRecord]:
         """The newest start of every job: what an earlier one said last is history, however fresh."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.files import TornFileError, read_json
+from harness.files import TornFileError
 from harness.launch.slurm_commands import (
     EndedJob,
     QueuedJob,
@@ -17,7 +17,7 @@ from harness.launch.slurm_commands import (
     queue,
 )
 from harness.launch.slurm_environment import use_cluster_of
-from harness.launch.slurm_files import JobRecord, SlurmFiles
+from harness.launch.slurm_files import JOB, JobRecord, SlurmFiles
 from harness.run_overview import RunningTrial
 from harness.store import RunDirectory
 
@@ -114,7 +114,7 @@ class WorkerReader:
         """Every start of every job, oldest first."""
         # Not by ``SlurmFiles.jobs``, which needs to write in order to read the clock.
         paths = (self._files.root / "jobs").glob("*.json")
-        records = [JobRecord(path, read_json(path, ("job", "state")), now - path.stat().st_mtime) for path in paths]
+        records = [JobRecord(path, JOB.read(path), now - path.stat().st_mtime) for path in paths]
         found: dict[str, list[JobRecord]] = {}
         for record in sorted(records, key=lambda r: (int(r.content.get("restart", 0)), r.content.get("started", 0.0))):
             found.setdefault(str(record.content["job"]), []).append(record)

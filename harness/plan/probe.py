@@ -208,10 +208,16 @@ class Prober:
         folder = TrialFolder(self._folder / f"{self._count:04d}", mini.stage)
         folder.create()
         watch = _Stopwatch(self._device, folder.checkpoint_path, per_epoch, [])
-        request = {"stage": mini.stage, "slot": 0, "seed": mini.seed, "hyperparameters": dict(mini.hyperparameters)}
-        folder.write_request(
-            {**request, "conditioned_on": [], "threads": torch.get_num_threads(), "identity": "0" * 64}
-        )
+        request: dict[str, Any] = {
+            "stage": mini.stage,
+            "slot": 0,
+            "seed": mini.seed,
+            "hyperparameters": dict(mini.hyperparameters),
+            "conditioned_on": [],
+            "threads": torch.get_num_threads(),
+            "identity": "0" * 64,
+        }
+        folder.write_request(request)
         began, before = time.perf_counter(), processor_time()
         result = run_trial(mini, request, folder, self._device, Control(progress=watch.progress))
         total = time.perf_counter() - began - watch.waited - watch.features

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from harness import lease as leases
-from harness.files import encode_json, read_json, write_exclusive
+from harness import records
+from harness.files import encode_json, write_exclusive
 from harness.train.job import Control, Interrupted
 
 
@@ -60,7 +61,7 @@ def recorded(
                     free_memory(device)
         finally:
             lease.release("measured")
-    return read_json(path, ("device", "choice", "reason"))
+    return records.STEP_CHOICE.read(path)
 
 
 def free_memory(device: torch.device) -> None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import made_up_records
 import numpy as np
 import polars as pl
 import pytest
@@ -87,7 +88,7 @@ class RunBuilder:
                 "search_slots": slots,
                 "search_seeds": [0],
                 "confirm_seeds": list(seeds),
-                "identity": {"protocol": 1},
+                "identity": {"protocol": 1, "search": {"metric": "balanced_accuracy"}, "train": {"epochs": 4}},
             }
         )
         return study
@@ -100,13 +101,14 @@ class RunBuilder:
                 "metric": "balanced_accuracy",
                 "hyperparameters": {"lr": 0.002, "rank": 8, "optimizer": "adamw"},
                 "configuration": configuration,
+                "of": 3,
             }
         )
 
     def begin(self, folder: TrialFolder, slot: int | None, seed: int, attempts: Sequence[float] = (10.0,)) -> None:
         """Attempts of the given lengths in seconds, all of them released."""
         folder.create()
-        folder.write_request({"stage": folder.stage, "slot": slot, "seed": seed, "hyperparameters": {}})
+        folder.write_request(made_up_records.request(folder.stage, slot, seed))
         for number, seconds in enumerate(attempts):
             lease = folder.claim(worker="w1")
             assert lease is not None
@@ -152,12 +154,13 @@ class RunBuilder:
                 "slot": slot,
                 "seed": seed,
                 "hyperparameters": {"lr": 0.002},
+                "identity": "f00d",
                 "metrics": {"val": dict(val), **({"test": dict(test)} if test is not None else {})},
                 "best_epoch": epochs,
                 "epochs": epochs,
                 "steps": 10 * epochs,
                 "parameters": {"trainable": 12345, "head": 1026, "total": 11_177_538},
-                "time": {"train_seconds": 8.0, "started": 1.0, "ended": 9.0},
+                "time": {"attempt_seconds": 8.0, "train_seconds": 8.0, "started": 1.0, "ended": 9.0},
                 "memory": {"peak_bytes": 1_000_000},
                 "device": {"name": "cpu", "threads": 1},
                 **self.extra,
@@ -186,9 +189,10 @@ class RunBuilder:
                 "slot": slot,
                 "seed": seed,
                 "hyperparameters": {"lr": 0.002},
+                "identity": "f00d",
                 "metrics": {},
                 "epochs": 1,
-                "time": {"train_seconds": 3.0, "started": 1.0, "ended": 4.0},
+                "time": {"attempt_seconds": 3.0, "train_seconds": 3.0, "started": 1.0, "ended": 4.0},
             }
         )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder
 
 SEEDS = (1000, 1001, 1002)
+DECLARED_METHOD = {"method": "probe", "backbone": None, "space": {}}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def declared(seeds: tuple[int, ...] = SEEDS, methods: tuple[str, ...] = ("one", 
         "search": {"trials": 3, "sampler": "tpe"},
         **{part: {} for part in ("train", "split", "backbone")},
         "datasets": {"alpha": {}},
-        "methods": {label: {} for label in methods},
+        "methods": dict.fromkeys(methods, DECLARED_METHOD),
         "slots": {},
     }
 
@@ -102,7 +103,7 @@ def test_what_is_as_declared_bears_no_label(run: RunBuilder) -> None:
     assert not any(one.code == "not_declared" for one in analysis.cautions)
     assert analysis.evidence.plan.beforehand
     without = copy.deepcopy(same)
-    without["methods"] = {"two": {}, "three": {}}
+    without["methods"] = {"two": DECLARED_METHOD, "three": DECLARED_METHOD}
     without["comparison"]["control"] = "three"
     run.run.amend({"time": 5.0, "confirmed": 0, "declared": without})
     spec = run.run.spec()

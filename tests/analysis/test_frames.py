@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
+import made_up_records
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -121,7 +122,7 @@ def test_a_request_is_read_where_the_result_does_not_repeat_it(builder: Callable
     made = builder(["probe"], ["alpha"])
     folder = made.study("probe", "alpha").search_trial(7, 3)
     made.begin(folder, 7, 3)
-    folder.finish({"status": "failed", "cause": "worker_died", "epochs": 0})
+    folder.finish(made_up_records.result(slot=7, seed=3, status="failed", cause="worker_died"))
 
     row = frames.trials(made.run).row(0, named=True)
 

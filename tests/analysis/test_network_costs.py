@@ -36,7 +36,7 @@ def confirm(made: RunBuilder, label: str, plugin: str, seconds: float, own: int,
     study.describe({**study.description(), "method": plugin})
     made.extra = {
         "cost": cost(own, norm),
-        "time": {"train_seconds": seconds, "started": 1.0, "ended": 9.0},
+        "time": {"attempt_seconds": seconds, "train_seconds": seconds, "started": 1.0, "ended": 9.0},
         "device": {"name": "cpu", "threads": 1, **place},
         "memory": {"peak_bytes": 3_000_000_000},
     }

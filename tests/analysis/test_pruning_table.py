@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import made_up_records
+
 from analysis.runs.summary import summarise
 from analysis.tables.pruning import pruning
 
@@ -31,7 +33,7 @@ def test_pruned_trials_are_counted_by_rung_and_are_not_missing(builder: Callable
             trial.write_decisions([decision(1, ended, known, known), decision(3, False, 0.1, known)][: 2 - ended])
             metrics = {"val": made.scalars(0.8, slot)}
             status = "pruned" if ended else "done"
-            trial.finish({"status": status, "slot": slot, "seed": 0, "hyperparameters": {}, "metrics": metrics})
+            trial.finish(made_up_records.result(slot=slot, status=status, metrics=metrics))
     table = pruning(made.run)
     assert table is not None
     ((dataset, rows),) = table.groups

@@ -278,7 +278,7 @@ def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
         "parquet_size",
         "run_links",
     }
-    declared = {"declaration", "identity", "space"}
+    declared = {"declaration", "identity", "json_form", "records", "space"}
     metrics = {"metrics", "metrics_multi_label", "metric_parts"}
     assert ours <= {f"harness.{name}" for name in files | doors | declared | metrics}
 

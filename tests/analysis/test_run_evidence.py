@@ -287,7 +287,8 @@ def test_two_sweeps_are_one_comparison_where_they_fit(builder: Build) -> None:
     confirmed(second, "theirs", 1.0)
     confirmed(second, "control", 0.5, dataset="beta")
     for made in (first, second):
-        other_card(classes=["nevus", "melanoma", "keratosis"])(made)
+        counts = {side: [20, 20, 20] for side in ("train", "val", "test")}
+        other_card(classes=["nevus", "melanoma", "keratosis"], counts=counts)(made)
 
     evidence = evidence_of([first.run, second.run])
 

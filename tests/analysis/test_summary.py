@@ -102,7 +102,7 @@ def test_a_repetition_is_paid_for_and_is_no_further_seed(builder: Callable[..., 
     made.choose(folder, 0, 0.8)
     made.confirmed(folder, {1000: 0.8, 1001: 0.9})
     before = study(summarise(made.run), "probe")
-    made.extra = {"time": {"train_seconds": 1e6}}
+    made.extra = {"time": {"attempt_seconds": 1e6, "train_seconds": 1e6}}
     for seed, configuration in ((1000, "c0ffee"), (1001, "beef")):
         made.done(folder.repeat_trial(configuration, seed), None, seed, made.scalars(0.1, 0), made.scalars(0.1, 0))
 

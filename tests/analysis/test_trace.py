@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import made_up_records
 import pytest
 
 from analysis.runs.trials_of import panels, ranges, trials_of
@@ -84,7 +85,7 @@ def test_an_undefined_score_leaves_no_mean(
     study = made.study("probe", "alpha", seeds=(1000, 1001))
     search = study.search_trial(2, 0)
     search.create()
-    search.write_request({"seed": 0, "hyperparameters": {}, "conditioned_on": [0, 1]})
+    search.write_request(made_up_records.request(slot=2, conditioned_on=[0, 1]))
     made.choose(study, 2, 0.5)
     made.confirmed(study, {1000: 0.5, 1001: float("nan")})
     assert main([str(made.run.path), "probe@alpha"]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import made_up_records
 import numpy as np
 import pytest
 
@@ -101,5 +102,5 @@ def test_anchors_train_to_the_end(tmp_path: Path, shared_cache: Path, monkeypatc
 def finish(study: Any, slot: int, result: Mapping[str, Any]) -> None:
     folder = study.folder.search_trial(slot, 0)
     hyperparameters = study.engine().ask(slot, ())
-    folder.write_request({"stage": "search", "slot": slot, "seed": 0, "hyperparameters": hyperparameters})
-    folder.finish({**result, "slot": slot, "seed": 0, "hyperparameters": hyperparameters})
+    folder.write_request(made_up_records.request(slot=slot, hyperparameters=hyperparameters))
+    folder.finish(made_up_records.result(slot=slot, hyperparameters=hyperparameters, **result))
