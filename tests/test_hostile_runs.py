@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from home import Home
-from tiny import environment
+from tiny import environment, run_sweep
 
 from harness.store import RunDirectory
 
@@ -101,6 +101,24 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_sweep_that_resumes_a_strangers_run_runs_its_own_code_alone(home: Home, tmp_path: Path) -> None:
+    home.sweep_with_workers(tmp_path / "run", expect=0)
+    run, marker = RunDirectory(tmp_path / "run"), tmp_path / "marker"
+    evil = f"import pathlib\npathlib.Path({str(marker)!r}).write_text('ran')\n"
+    (copy,) = (path for path in run.code_folder().iterdir() if path.is_dir())
+    for name in ("torch.py", "sitecustomize.py", "harness/json.py", "methods/zz_evil.py"):
+        (copy / name).write_text(evil)
+    for name in ("harness/worker.py", "plugins/0/my_probe.py"):
+        (copy / name).write_text(evil + (copy / name).read_text())
+    (run.path / "sitecustomize.py").write_text(evil)
+    for trial in run.trials():
+        trial.result_path.unlink()
+        trial.checkpoint_path.write_bytes(b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR.")
+    done = run_sweep(home.file, run.path, home.cache, "--repair")
+    assert not marker.exists() and "Traceback" not in done.stderr
+    assert all(trial.finished for trial in run.trials())
+
+
 LINKS: dict[str, Callable[[Home], Path]] = {
     "predictions": lambda home: home.confirm_trial / "predictions.parquet",
     "curve": lambda home: home.search_trial / "curve.jsonl",
@@ -110,6 +128,18 @@ LINKS: dict[str, Callable[[Home], Path]] = {
     "study": lambda home: home.study,
     "trial": lambda home: home.confirm_trial,
     "set_aside": lambda home: home.run / "set_aside",
+    "result": lambda home: home.confirm_trial / "result.json",
+    "request": lambda home: home.confirm_trial / "trial.json",
+    "lease": lambda home: home.search_trial / "lease.0001",
+    "choice": lambda home: home.study / "chosen.json",
+    "environment": lambda home: home.run / "environment.json",
+    "declaration": lambda home: home.run / "declaration.json",
+    "plan": lambda home: home.run / "plan.json",
+    "index": lambda home: home.run / "results.index",
+    "card": lambda home: home.run / "cards" / "zero_one.json",
+    "picture": lambda home: home.run / "cards" / "zero_one.png",
+    "figure": lambda home: next((home.run / "report" / "figures").glob("*.png")),
+    "state": lambda home: home.run / "report" / "state",
 }
 
 
