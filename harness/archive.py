@@ -177,9 +177,9 @@ def _verified(path: Path) -> int:
 
 
 def _opened(path: Path, instead: bytes | None) -> io.BufferedReader | io.BytesIO:
-    from harness.files import open_plain
+    from harness.files import open_stream
 
-    return io.BytesIO(instead) if instead is not None else os.fdopen(open_plain(path), "rb")
+    return io.BytesIO(instead) if instead is not None else open_stream(path)
 
 
 def _digest(path: Path, instead: bytes | None) -> dict[str, object]:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from harness.errors import RequestError
-from harness.files import open_plain, parse_json
+from harness.files import open_stream, parse_json
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
@@ -59,7 +59,7 @@ def problems(archive: Path) -> list[str]:
         RequestError: it is not such an archive, or made to fill memory or time.
     """
     try:
-        with os.fdopen(open_plain(archive), "rb") as stream:
+        with open_stream(archive) as stream:
             most = MOST_TIMES * os.fstat(stream.fileno()).st_size + MOST_BESIDE
             is_zip = zipfile.is_zipfile(stream)
             stream.seek(0)

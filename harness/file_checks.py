@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from harness.files import parse_json
+from harness.files import open_stream, parse_json
 
 _PARQUET = b"PAR1"
 
 
 def is_parquet(path: Path) -> bool:
     """Whether a file begins and ends as a parquet file does; a truncated one has lost its end."""
-    with path.open("rb") as stream:
+    with open_stream(path) as stream:
         head = stream.read(len(_PARQUET))
         length = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, length - len(_PARQUET)))
@@ -28,7 +28,7 @@ def is_checkpoint(path: Path, thorough: bool) -> bool:
         thorough: read all of it and compare its checksums.
     """
     try:
-        with ZipFile(path) as archive:
+        with open_stream(path) as stream, ZipFile(stream) as archive:
             # Torch stores without packing: what expands was made to fill the memory.
             expanded = sum(entry.file_size for entry in archive.infolist())
             return expanded <= path.stat().st_size and (not thorough or archive.testzip() is None)
@@ -38,7 +38,7 @@ def is_checkpoint(path: Path, thorough: bool) -> bool:
 
 def is_safetensors(path: Path) -> bool:
     """Whether a file is as long as its header says that its tensors are."""
-    with path.open("rb") as stream:
+    with open_stream(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
         try:
             header = parse_json(stream.read(min(length, 1 << 27)))
@@ -52,7 +52,7 @@ def is_safetensors(path: Path) -> bool:
 
 def is_png(path: Path) -> bool:
     """Whether a file begins as a picture does and has its end."""
-    with path.open("rb") as stream:
+    with open_stream(path) as stream:
         head = stream.read(4)
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8))
         return head == b"\x89PNG" and stream.read(4) == b"IEND"

@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -159,6 +160,16 @@ def _read_with_status(path: str | Path, most: int) -> tuple[os.stat_result, byte
         return status, parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def open_stream(path: str | Path) -> BufferedReader:
+    """A file of a run or cache folder, to read.
+
+    Raises:
+        NoPlainFileError: it is a link, a pipe, a device or a folder.
+        OSError: it cannot be opened.
+    """
+    return os.fdopen(open_plain(path), "rb")
 
 
 def open_plain(path: str | Path) -> int:

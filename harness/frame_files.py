@@ -7,12 +7,11 @@ and as an address (``~``, ``s3://``). It never gets a path here, but an opened f
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import polars as pl
 
-from harness.files import MOST_BYTES, open_plain, read_with_status
+from harness.files import MOST_BYTES, open_stream, read_with_status
 from harness.parquet_size import expanded_bytes
 
 
@@ -51,5 +50,5 @@ def read_ipc(path: Path) -> pl.DataFrame:
         OSError: it cannot be read.
         polars.exceptions.PolarsError: it is no such table.
     """
-    with os.fdopen(open_plain(path), "rb") as stream:
+    with open_stream(path) as stream:
         return pl.read_ipc(stream)

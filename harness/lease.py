@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from harness import processes
-from harness.files import TornFileError, encode_json
+from harness.files import TornFileError, encode_json, parse_json, read_with_status
 from harness.infrastructure import persistently
 from harness.json_form import Form
 
@@ -49,7 +49,7 @@ class LeaseRecord(TypedDict, total=False):
     device: str | None
     code: str | None
     released: str | None
-    slurm_job: str
+    slurm_job: str | None
     slurm_restart: int
 
 
@@ -149,10 +149,9 @@ class Lease:
 
     def _is_own(self) -> bool:
         """Whether the file of this number is the one that this claim made."""
-        try:
-            return RECORD.read(self.path).get("token") == self.content.get("token")
-        except TornFileError:
-            return False
+        # The token alone counts, whatever else the file holds.
+        content = parse_json(read_with_status(self.path)[1])
+        return content is not None and content.get("token") == self.content.get("token")
 
     def check(self) -> None:
         """Raise LeaseLost if another process has succeeded this one."""

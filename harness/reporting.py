@@ -6,7 +6,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-from harness.files import write_atomic
+from harness.files import read_with_status, write_atomic
 from harness.identity import canonical_hash
 from harness.lease import hold
 from harness.reading_ahead import each
@@ -44,7 +44,7 @@ def report_is_current(run: RunDirectory, seen: Seen = NOTHING) -> bool:
         seen: what need not be looked at again.
     """
     try:
-        shown = run.report_state.read_text()
+        shown = read_with_status(run.report_state)[1].decode(errors="replace")
     except FileNotFoundError:
         return False
     return run.report_page.exists() and shown == results_state(run, seen)
@@ -81,7 +81,7 @@ def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
 
 def _digest(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_with_status(path)[1]).hexdigest()
     except FileNotFoundError:
         return None
 
@@ -93,4 +93,6 @@ def _program() -> str:
 
     folder = Path(analysis.__file__).parent
     sources = sorted(path for path in folder.rglob("*.*") if "__pycache__" not in path.parts)
-    return canonical_hash([[path.relative_to(folder).as_posix(), _digest(path)] for path in sources])
+    return canonical_hash(
+        [[path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()] for path in sources]
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError, one_line
-from harness.files import TornFileError
+from harness.files import TornFileError, open_stream
 from harness.store import RunDirectory, StudyFolder, TrialFolder
 
 VARYING = ("time", "memory", "device", "spent", "files")
@@ -205,7 +205,8 @@ def _weights(trial: TrialFolder) -> dict[str, Any]:
     """The tensors of a kept network; the order of a file's metadata is no part of it."""
     from safetensors.numpy import load
 
-    tensors = load(trial.model_path.read_bytes())
+    with open_stream(trial.model_path) as stream:
+        tensors = load(stream.read())
     return {name: (str(tensor.dtype), tensor.shape, tensor.tobytes()) for name, tensor in tensors.items()}
 
 

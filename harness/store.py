@@ -42,7 +42,7 @@ from typing import Any, Literal
 
 from harness import records
 from harness.errors import RequestError
-from harness.files import encode_json, inside, update, update_json, write_exclusive, write_json
+from harness.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
 from harness.reading_ahead import each
 from harness.trial_folder import Stage, TrialFolder
 
@@ -317,7 +317,7 @@ class RunDirectory:
     def card_picture(self, dataset: str) -> bytes | None:
         """The picture of a dataset (PNG); None where there is none."""
         path = self.path / "cards" / f"{dataset}.png"
-        return path.read_bytes() if path.exists() else None
+        return read_with_status(path)[1] if path.exists() else None
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """Facts about each dataset, by label."""

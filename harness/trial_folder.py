@@ -26,6 +26,7 @@ from harness.files import (
     TornFileError,
     encode_json,
     is_too_much,
+    open_stream,
     parse_json,
     read_with_status,
     write_atomic,
@@ -268,7 +269,7 @@ class TrialFolder:
         found = {}
         for name in SEALED:
             try:
-                with (self.path / name).open("rb") as stream:
+                with open_stream(self.path / name) as stream:
                     found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
             except FileNotFoundError:
                 continue
@@ -281,7 +282,7 @@ class TrialFolder:
             TornFileError: the file is not readable.
             FileNotFoundError: the trial is not finished.
         """
-        return self.result_in(self.result_path.read_bytes())
+        return self.result_in(self.read_result()[1])
 
     def result_in(self, content: bytes) -> dict[str, Any]:
         """What came out, as the file of the result holds it.

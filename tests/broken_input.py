@@ -55,6 +55,8 @@ class Reader(Generic[Example]):
     """Exit codes that are allowed."""
     writes: bool = False
     """Whether a file that is taken may make the command write into the folder."""
+    leaves: str = "\0"
+    """What the paths begin with that any answer may write, such as the record of a lock that was taken."""
     taking: float = 0.0
     """Processor time for a file that is taken, where that is more: beyond reading it, a report is drawn."""
 
@@ -81,7 +83,7 @@ def look(reader: Reader[Example], example: Example, seconds: float = SECONDS) ->
     with tempfile.TemporaryDirectory(prefix="broken-") as name:
         folder = Path(name).resolve()
         arguments = reader.lay(example, folder)
-        before = _content(folder)
+        before = _content(folder, reader.leaves)
         out, err = io.StringIO(), io.StringIO()
         code: int | None = None
         begun = time.process_time()
@@ -101,8 +103,9 @@ def look(reader: Reader[Example], example: Example, seconds: float = SECONDS) ->
             return Outcome(None, time.process_time() - begun, traceback.format_exc())
         taken = time.process_time() - begun
         problem = _problem(reader, code, taken, limit if code == 0 else seconds, out.getvalue(), err.getvalue())
-        if problem is None and not (reader.writes and code == 0) and _content(folder) != before:
-            new = sorted({*_content(folder)} ^ {*before}) or ["a file was changed"]
+        after = _content(folder, reader.leaves)
+        if problem is None and not (reader.writes and code == 0) and after != before:
+            new = sorted(after.keys() ^ before.keys()) or ["a file was changed"]
             problem = f"wrote {', '.join(new)}"
         return Outcome(code, taken, problem)
 
@@ -126,10 +129,11 @@ def _problem(reader: Reader[Any], code: int, taken: float, seconds: float, out: 
     return None
 
 
-def _content(folder: Path) -> dict[str, bytes | None]:
+def _content(folder: Path, leaves: str) -> dict[str, bytes | None]:
     return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() and path.stat().st_size < 1 << 20 else None
+        name: path.read_bytes() if path.is_file() and path.stat().st_size < 1 << 20 else None
         for path in sorted(folder.rglob("*"))
+        if not (name := str(path.relative_to(folder))).startswith(leaves)
     }
 
 

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import io
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -134,7 +135,7 @@ def _changed_file(path: Path, draw: random.Random, others: list[Path]) -> str:
     content = path.read_bytes()
     if not content.strip():
         return "nothing"
-    kind = draw.choice(("json",) * 8 + ("cut", "flip", "empty", "remove", "folder", "other", "double"))
+    kind = draw.choice(("json",) * 8 + ("cut", "flip", "empty", "remove", "folder", "pipe", "link", "other", "double"))
     if (kind == "json" and path.suffix in (".json", ".jsonl")) or (kind == "json" and path.name.startswith("lease.")):
         lines = content.splitlines() if path.suffix == ".jsonl" else [content]
         number = draw.randrange(len(lines))
@@ -155,6 +156,12 @@ def _changed_file(path: Path, draw: random.Random, others: list[Path]) -> str:
     elif kind == "folder":
         path.unlink()
         path.mkdir()
+    elif kind == "pipe":  # whoever opens it waits until somebody writes
+        path.unlink()
+        os.mkfifo(path)
+    elif kind == "link":
+        path.unlink()
+        path.symlink_to(draw.choice(("/dev/zero", "/proc/self/mem", "/nowhere", "../../..", str(path))))
     elif kind == "other":
         shutil.copyfile(draw.choice([other for other in others if other != path and other.is_file()]), path)
     elif kind == "double":
@@ -203,4 +210,4 @@ def _command(arguments: list[str]) -> int:
 
 
 EXAMPLES = st.builds(Broken, st.sampled_from(COMMANDS), st.integers(0, 2**48), st.sampled_from((1, 1, 1, 2, 4)))
-READER = Reader(EXAMPLES, _lay, _command, codes=(0, 1, 2), writes=True, taking=15.0)
+READER = Reader(EXAMPLES, _lay, _command, codes=(0, 1, 2), writes=True, leaves="run/lock", taking=15.0)

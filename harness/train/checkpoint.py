@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones import Model
-from harness.files import Fence, TornFileError, write_atomic_by
+from harness.files import Fence, TornFileError, open_stream, write_atomic_by
 
 FORMAT = 1
 
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         # By a stream of our own: torch hides what the file system says behind words of its own.
-        with path.open("rb") as stream:
+        with open_stream(path) as stream:
             state = torch.load(stream, map_location="cpu", weights_only=True)
     except OSError:
         raise
