@@ -122,7 +122,7 @@ def write_card_page(
     """
     # These import the figures' library; a report that only needs the sections has it already.
     from analysis import page
-    from harness.files import write_atomic, write_json
+    from harness.core.files import write_atomic, write_json
 
     pictures = [sample_picture(label, card, sample, "sample")]
     sections = [data_section(label, card, pictures[0])]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from analysis.contents import Figure, Marked, Picture, Section
 from analysis.figures.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
-from harness.errors import one_line
+from harness.core.errors import one_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONTENTS_FROM = 6

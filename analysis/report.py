@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.parallel import HERE, Pool, cores
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, RequestError, run_command
-from harness.output import say
-from harness.run_links import refuse_links
-from harness.store import RunDirectory
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, RequestError, run_command
+from harness.core.output import say
+from harness.run.directory import RunDirectory
+from harness.run.links import refuse_links
 
 if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis, DatasetFindings
@@ -247,7 +247,7 @@ def _write(report: Report, folder: Path) -> ReportPaths:
     from analysis.contents import Figure, Picture, Table, numbered
     from analysis.tables.files import write_tables
     from analysis.tables.latex import document
-    from harness.files import write_atomic
+    from harness.core.files import write_atomic
 
     try:
         for part in ("figures", "tables"):

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 
 if TYPE_CHECKING:
     import torch
 
     from analysis.runs.cell_names import CellName
-    from harness.store import RunDirectory, TrialFolder
+    from harness.run.directory import RunDirectory, TrialFolder
 
 _EPILOG = """
 CELL is METHOD@DATASET (all its confirm trials) or METHOD@DATASET:SEED (one of them), with the labels of the sweep file.
@@ -52,13 +52,13 @@ def reproduce(options: argparse.Namespace) -> int:
     from analysis.runs.cell_names import parse_cell
     from analysis.runs.rerun import compare, planned, repeat, what_changed
     from analysis.runs.trials_of import device_in_words
-    from harness.console import Console
+    from harness.core.console import Console
+    from harness.core.files import TornFileError
     from harness.data.cache import default_cache_root, default_data_root
     from harness.doctor.trial_files import examine
-    from harness.files import TornFileError
-    from harness.run_links import refuse_links
-    from harness.store import RunDirectory, TrialFolder
-    from harness.studies import Roots
+    from harness.run.directory import RunDirectory, TrialFolder
+    from harness.run.links import refuse_links
+    from harness.studies.study import Roots
 
     run, console = RunDirectory(options.run), Console(soft_wrap=True, markup=False, highlight=False)
     refuse_links(run)
@@ -103,7 +103,7 @@ def _one_cell(cell: CellName, seed: int | None) -> CellName:
 
 def _device(given: str | None, recorded: set[str]) -> torch.device:
     """The device that was asked for, else the first of the kind that the trials ran on, else the CPU."""
-    from harness.environment import usable_device
+    from harness.core.environment import usable_device
 
     return usable_device("cpu" if given is None and recorded == {"cpu"} else given)
 
@@ -111,7 +111,7 @@ def _device(given: str | None, recorded: set[str]) -> torch.device:
 @contextmanager
 def _scratch(keep: Path | None) -> Iterator[Path]:
     """An empty folder, which is removed afterwards unless it was asked for by name."""
-    from harness.refusals import leaving_nothing
+    from harness.core.refusals import leaving_nothing
 
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="gpaf-reproduce-") as folder:

@@ -26,9 +26,9 @@ from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.exactness import exactness_sentences
 from analysis.words.phrases import network_phrase
-from harness import records
-from harness.store import RunDirectory
-from harness.trial_folder import determinism_paths, step_choice_paths
+from harness.run import records
+from harness.run.directory import RunDirectory
+from harness.run.trial import determinism_paths, step_choice_paths
 
 
 @dataclass(frozen=True, slots=True)

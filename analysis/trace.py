@@ -8,13 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
     from analysis.runs.cell_names import CellName
-    from harness.console import Console
-    from harness.store import RunDirectory
+    from harness.core.console import Console
+    from harness.run.directory import RunDirectory
 
 SCOPE = "retraining on this data, scored on this test set"
 _CONFIDENCE = 0.95
@@ -173,8 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         from analysis.runs.cell_names import parse_cell
-        from harness.run_links import refuse_links
-        from harness.store import RunDirectory
+        from harness.run.directory import RunDirectory
+        from harness.run.links import refuse_links
 
         run = RunDirectory(options.run)
         refuse_links(run)
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json:
             print(json.dumps(found, indent=2))
         else:
-            from harness.console import Console
+            from harness.core.console import Console
 
             _show(cell, found, Console(soft_wrap=True, markup=False, highlight=False))
         return EXIT_DONE

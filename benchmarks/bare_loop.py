@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.backbones import build_model
+from harness.core.seeds import derive_seed
 from harness.data.augment import augment
 from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
-from harness.seeds import derive_seed
-from harness.train.few_places import use_products
-from harness.train.folding import FoldedNorms
+from harness.networks.backbones import build_model
 from harness.train.job import TrialJob
+from harness.train.speed.few_places import use_products
+from harness.train.speed.folding import FoldedNorms
 
 Logits = npt.NDArray[np.float64]
 

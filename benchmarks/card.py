@@ -26,8 +26,8 @@ from benchmarks.overhead import machine
 from benchmarks.trainings import wait
 from harness.activations.base import Execution, PreservingActivation
 from harness.activations.window import W4
-from harness.environment import usable_device
-from harness.errors import RequestError, one_line, run_command
+from harness.core.environment import usable_device
+from harness.core.errors import RequestError, one_line, run_command
 
 Row = dict[str, Any]
 

@@ -38,11 +38,11 @@ from torchvision.transforms import v2
 
 from benchmarks.image_sources import Listed, Sources, lay_out
 from benchmarks.overhead import machine
-from harness.backbones import Normalisation
 from harness.data.cache import default_data_root, prepare
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import ArrayImage, Augmentation
+from harness.networks.backbones import Normalisation
 from harness.train.data import TrialData
 
 Row = dict[str, Any]

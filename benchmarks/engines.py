@@ -25,11 +25,11 @@ from typing import Any
 
 from benchmarks.overhead import commit, machine, planned
 from harness.ray.cluster import RayCluster
-from harness.scheduler import Scheduler
 from harness.search.mirror import distributions
-from harness.space import searched
-from harness.studies import Study
-from harness.worker import pause
+from harness.space.parameters import searched
+from harness.studies.study import Study
+from harness.work.scheduler import Scheduler
+from harness.work.worker import pause
 
 MAX_SHARE = 0.2
 """A trial may cost at most so much of what it costs in Ray Tune as it comes."""
@@ -62,7 +62,7 @@ def ours(folder: Path, trials: int, workers: int) -> float:
 
 
 def _worker(studies: list[Study], warm: list[Study], ready: Barrier, ended: SimpleQueue[float]) -> None:
-    """Claim and commit search trials as ``harness.worker`` does, until none is left."""
+    """Claim and commit search trials as ``harness.work.worker`` does, until none is left."""
     rng = random.Random(os.getpid())
     # What the first asks import is not a trial's; a real worker has it loaded before it starts.
     _search(Scheduler(warm, retries=5), rng)

@@ -19,14 +19,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from harness.core.environment import usable_device
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.data.cache import prepare
 from harness.data.split import make_split
-from harness.environment import usable_device
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.plugins import discover
-from harness.space import Value, defaults
-from harness.spec import TrainSpec
-from harness.store import TrialFolder
+from harness.run.directory import TrialFolder
+from harness.space.parameters import Value, defaults
+from harness.spec.sections import TrainSpec
 from harness.train import determinism
 from harness.train.checkpoint import changing_tensors, snapshot
 from harness.train.job import Control, Interrupted, TrialJob

@@ -34,18 +34,18 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.overhead import machine
-from harness.backbones import check_backbone, set_training_mode
-from harness.conformance import OneBatch, random_network
-from harness.costs import optimizer_bytes
-from harness.environment import usable_device
-from harness.errors import RequestError, one_line, run_command
+from harness.core.environment import usable_device
+from harness.core.errors import RequestError, one_line, run_command
 from harness.launch.pool import worker_environment
 from harness.method import Method
+from harness.networks.backbones import check_backbone, set_training_mode
+from harness.networks.costs import optimizer_bytes
 from harness.plugins import discover
-from harness.space import Value, defaults
-from harness.space_forms import override
-from harness.train.few_places import use_products
-from harness.train.folding import FoldedNorms
+from harness.proof.conformance import OneBatch, random_network
+from harness.space.parameters import Value, defaults
+from harness.spec.space_forms import override
+from harness.train.speed.few_places import use_products
+from harness.train.speed.folding import FoldedNorms
 from harness.train.step import StepContext, build_optimizer, set_learning_rates
 
 Row = dict[str, Any]

@@ -27,23 +27,23 @@ import numpy as np
 import torch
 
 from benchmarks.bare_loop import Logits, bare_training
+from harness.core.lease import keep_alive
 from harness.data.cache import default_cache_root, default_data_root
 from harness.data.split import indices
-from harness.lease import keep_alive
-from harness.metrics import evaluate
+from harness.metrics.table import evaluate
 from harness.plugins import discover
-from harness.run_task import trial_log
-from harness.scheduler import Scheduler
-from harness.space import Choice, Fixed, Space, Value
-from harness.spec_loading import load_mapping
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Planner, Roots, Study
-from harness.tasks import Task
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.space.parameters import Choice, Fixed, Space, Value
+from harness.studies.loading import load_mapping
+from harness.studies.study import Planner, Roots, Study
 from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
-from harness.worker_report import write_report
+from harness.work.report import write_report
+from harness.work.run_task import trial_log
+from harness.work.scheduler import Scheduler
+from harness.work.tasks import Task
 
 Row = dict[str, Any]
 P = ParamSpec("P")

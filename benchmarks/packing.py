@@ -27,8 +27,8 @@ from rich.table import Table
 from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.trainings import Case, Trial, training_job
-from harness.environment import usable_device
-from harness.errors import RequestError, run_command
+from harness.core.environment import usable_device
+from harness.core.errors import RequestError, run_command
 
 Row = dict[str, Any]
 

@@ -23,8 +23,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED
-from harness.store import RunDirectory
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED
+from harness.run.directory import RunDirectory
 
 DIGITS = {"small": {"dataset": "digits", "classes": [7, 8, 9]}}
 TEACHER = {

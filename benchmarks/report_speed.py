@@ -29,9 +29,9 @@ import numpy as np
 import polars as pl
 
 from analysis.runs.frames import METRICS
-from harness.files import encode_json
-from harness.metrics import evaluate
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.core.files import encode_json
+from harness.metrics.table import evaluate
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 
 METHODS = tuple(f"method_{number}" for number in range(10))
 DATASETS = tuple(f"dataset_{number:02d}" for number in range(12))

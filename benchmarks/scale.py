@@ -8,7 +8,7 @@ drawn) at 1,000 and 10,000 trials. At each size a fresh process measures, with e
 - resume: the sweep's look for damaged files, and the scheduler's finding that nothing is left;
 - ask: the next slot of one study, from a fresh scheduler.
 
-The first look finds no index of results (``harness.result_index``): status and resume, each by itself in a fresh
+The first look finds no index of results (``harness.run.index``): status and resume, each by itself in a fresh
 process. What it leaves behind is what every later look finds. The same is measured where every file operation below the
 run directory takes 2 ms longer, as on a cluster's file system (``slow_files.c``, preloaded; needs a C compiler). The
 wall clock counts, the system's cache is warm. The limits hold for every look but the first one at slow files.
@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report_speed import plain_write
+from harness.core.files import encode_json
+from harness.core.identity import configuration_hash, differences
 from harness.data.cache import default_data_root
-from harness.files import encode_json
-from harness.identity import configuration_hash, differences
-from harness.reporting import results_state
-from harness.space import Value
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Planner, Roots, Study
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.space.parameters import Value
+from harness.status.report import results_state
+from harness.studies.study import Planner, Roots, Study
 
 SIZES = (1_000, 10_000)
 METHODS, DATASETS, SEEDS = 10, 4, 10
@@ -66,7 +66,7 @@ def specification(trials: int) -> dict[str, Any]:
 def studies_of(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
     """The specification of a run and its studies."""
     from harness.plugins import discover
-    from harness.spec import SweepSpec
+    from harness.spec.sections import SweepSpec
 
     spec = SweepSpec.model_validate(run.spec())
     return spec, Planner(spec, discover(), run, roots).studies()
@@ -74,7 +74,7 @@ def studies_of(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
 
 def make(folder: Path, trials: int, roots: Roots) -> None:
     """Write a finished run."""
-    from harness.spec import SweepSpec
+    from harness.spec.sections import SweepSpec
 
     run = RunDirectory(folder)
     run.create()
@@ -106,7 +106,7 @@ def _finish(study: Study, rng: random.Random) -> None:
 
 
 def _drawn(study: Study, rng: random.Random) -> dict[str, Value]:
-    from harness.space import Float, defaults, searched
+    from harness.space.parameters import Float, defaults, searched
 
     varied = searched(study.space)
     drawn = {name: p.low * (p.high / p.low) ** rng.random() for name, p in varied.items() if isinstance(p, Float)}
@@ -147,11 +147,11 @@ def _write(
 
 def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, float]:
     """Seconds of the plan and of each of some steps, in this process, with everything imported."""
-    from harness.console import Console
-    from harness.planning import mend
-    from harness.result_index import ResultIndex
-    from harness.run_status import StatusReader
-    from harness.scheduler import Scheduler
+    from harness.core.console import Console
+    from harness.run.index import ResultIndex
+    from harness.status.status import StatusReader
+    from harness.studies.prepare import mend
+    from harness.work.scheduler import Scheduler
 
     started = time.perf_counter()
     spec, studies = studies_of(run, roots)

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.search_table import METRIC, RATES, RATIOS, TABLE
-from harness.errors import EXIT_DONE, run_command
+from harness.core.errors import EXIT_DONE, run_command
 from harness.search import Asked, make_engine
 from harness.search.rungs import Judge
-from harness.space import Int, Space
-from harness.spec_search import SearchSpec
+from harness.space.parameters import Int, Space
+from harness.spec.search import SearchSpec
 
 SPACE: Space = {"lr": Int(3, 0, len(RATES) - 1), "head_lr_ratio": Int(5, 0, len(RATIOS) - 1)}
 """Places in the table's grid; neighbours are alike."""

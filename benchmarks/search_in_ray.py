@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.seeds import derive_seed
+from harness.core.seeds import derive_seed
 
 Curve = Sequence[float]
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from harness.errors import EXIT_DONE, RequestError, run_command
-from harness.store import RunDirectory
+from harness.core.errors import EXIT_DONE, RequestError, run_command
+from harness.run.directory import RunDirectory
 
 TABLE = Path(__file__).parent / "results" / "search_curves.csv"
 METRIC = "auc"

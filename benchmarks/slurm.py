@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.startup import PLUGIN
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.data.cache import default_cache_root, default_data_root
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.plugins import discover
-from harness.spec_loading import load_mapping
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Planner, Roots
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.studies.loading import load_mapping
+from harness.studies.study import Planner, Roots
 from slurm.cluster import LittleCluster, obstacle
 from slurm.cluster.processes import wait_until
 
@@ -48,10 +48,10 @@ def plain(run_dir: str) -> None:
     """What a user of submitit alone would submit: the trainings in a loop, without claims, leases or logs."""
     import torch
 
-    from harness.space import defaults
+    from harness.space.parameters import defaults
     from harness.train.job import Control, TrialJob
     from harness.train.run import run_trial
-    from harness.worker import load_studies
+    from harness.work.worker import load_studies
 
     torch.set_num_threads(1)
     _, studies = load_studies(RunDirectory(Path(run_dir)), Roots(default_data_root(), default_cache_root()))
@@ -84,9 +84,9 @@ def submit(side: str, run_dir: Path) -> None:
         executor.update_parameters(time=MINUTES, cpus_per_task=1)
         executor.submit(plain, str(run_dir))
     else:
-        from harness.launch.profile import Profile
-        from harness.launch.slurm_files import SlurmFiles
-        from harness.launch.slurm_submit import job_name, top_up
+        from harness.launch.slurm.files import SlurmFiles
+        from harness.launch.slurm.profile import Profile
+        from harness.launch.slurm.submit import job_name, top_up
 
         run = RunDirectory(run_dir)
         profile = Profile(time=MINUTES, cpus=1, grace=10, device="cpu")

@@ -27,7 +27,7 @@ import yaml
 from benchmarks.overhead import machine
 from harness.data.cache import default_cache_root, default_data_root
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 PLUGIN = '''"""Of the benchmark."""
 
@@ -35,7 +35,7 @@ import time
 from pathlib import Path
 
 from harness.method import Method, optimiser_space
-from harness.space import Float
+from harness.space.parameters import Float
 
 
 class Stamped(Method):
@@ -61,7 +61,7 @@ import sys
 from harness.launch import local, starting
 local.begin_loading = lambda launch: None
 local.starter = lambda environment, loading: starting.ProcessStarter(environment)
-from harness.sweep import main
+from harness.sweep.__main__ import main
 sys.exit(main())
 """
 """The sweep command with workers that load everything themselves."""

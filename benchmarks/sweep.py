@@ -37,10 +37,10 @@ import yaml
 from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.sweep_rivals import LR, RANK, SCALE, Plan
+from harness.core.errors import RequestError, run_command
+from harness.core.identity import differences
 from harness.data.cache import default_data_root
-from harness.errors import RequestError, run_command
-from harness.identity import differences
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 METHODS = ("full_finetune", "lora_c", "bn_affine", "linear_probe")
 ARCHIVE = "brain-tumor-mri-dataset.zip"

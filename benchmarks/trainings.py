@@ -20,11 +20,11 @@ from torchvision.transforms import v2
 
 from benchmarks.image_sources import Sources
 from benchmarks.methods import chosen
-from harness.backbones import IMAGENET, set_training_mode
 from harness.data.cache import prepare
 from harness.data.split import Split
-from harness.spec import TrainSpec
-from harness.store import TrialFolder
+from harness.networks.backbones import IMAGENET, set_training_mode
+from harness.run.directory import TrialFolder
+from harness.spec.sections import TrainSpec
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 

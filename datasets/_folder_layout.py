@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from harness.core.errors import DataError
 from harness.dataset import OfficialSplit
-from harness.errors import DataError
 
 from ._folder_entries import Entry
 

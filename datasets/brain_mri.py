@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.core.errors import DataError, suggestion
+from harness.data.zip_members import Member, left_out, list_images
 from harness.dataset import Augmentation, Dataset, Download, KaggleFile, OfficialSplit, Record
-from harness.errors import DataError, suggestion
-from harness.zip_members import Member, left_out, list_images
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
 HANDLE = "masoudnickparvar/brain-tumor-mri-dataset"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-from harness.errors import EXIT_DONE, RequestError, run_command, shortened, suggestion
+from harness.core.errors import EXIT_DONE, RequestError, run_command, shortened, suggestion
 
 COMMANDS = {
-    "sweep": ("harness.sweep", "run a sweep, or go on with it"),
+    "sweep": ("harness.sweep.__main__", "run a sweep, or go on with it"),
     "trial": ("harness.trial", "run one trial here and now, for debugging"),
     "plan": ("harness.plan.__main__", "say what a sweep costs and what it can show, before it runs"),
     "data": ("harness.data.__main__", "prepare a dataset, look at it, audit its split"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
-    "check-methods": ("harness.check_methods", "run what every method promises, your own included"),
-    "methods-pages": ("harness.methods_pages", "write a page for each method"),
-    "chaos": ("harness.chaos.__main__", "disturb a sweep at random and compare with an undisturbed run"),
-    "replay": ("harness.replay", "ask every search slot again and compare"),
+    "check-methods": ("harness.proof.check_methods", "run what every method promises, your own included"),
+    "methods-pages": ("harness.proof.methods_pages", "write a page for each method"),
+    "chaos": ("harness.proof.chaos.__main__", "disturb a sweep at random and compare with an undisturbed run"),
+    "replay": ("harness.proof.replay", "ask every search slot again and compare"),
     "report": ("analysis.report", "write the report of a run directory again"),
 }
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from harness.errors import DataError
-from harness.zip_checks import DAMAGE, implausible, is_damage, reason
+from harness.core.errors import DataError
+from harness.core.zip_checks import DAMAGE, implausible, is_damage, reason
 
 OfficialSplit = Literal["train", "val", "test"]
 

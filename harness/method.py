@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from harness.space import Fixed, Float, Parameter, Space, Value
+from harness.space.parameters import Fixed, Float, Parameter, Space, Value
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from harness.backbones import Model
+    from harness.networks.backbones import Model
     from harness.train.step import StepContext
 
 Hyperparameters = Mapping[str, Value]

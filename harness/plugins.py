@@ -21,11 +21,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
-from harness.arguments import parse, user_path
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
+from harness.core.identity import code_hash
+from harness.core.infrastructure import PLUGIN_PACKAGE
 from harness.dataset import Dataset
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
-from harness.identity import code_hash
-from harness.infrastructure import PLUGIN_PACKAGE
 from harness.method import Method
 
 GROUP = "gpaf_bench.plugins"
@@ -267,7 +267,7 @@ def _list(folders: Sequence[Path]) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.console import Console
+    from harness.core.console import Console
 
     catalogue = discover(folders)
     table = Table("kind", "name", "summary", "file")

@@ -15,17 +15,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
-from harness.files import TornFileError
-from harness.output import say
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
+from harness.core.files import TornFileError
+from harness.core.output import say
 
 if TYPE_CHECKING:
-    from harness.console import Console
-    from harness.spec import SweepSpec
-    from harness.studies import Study
-    from harness.tasks import Task
+    from harness.core.console import Console
+    from harness.spec.sections import SweepSpec
+    from harness.studies.study import Study
     from harness.train.job import TrialJob
+    from harness.work.tasks import Task
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,8 +73,8 @@ def trial(arguments: argparse.Namespace) -> int:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
-    from harness.console import Console
-    from harness.environment import usable_device
+    from harness.core.console import Console
+    from harness.core.environment import usable_device
 
     console = Console(stderr=True)
     if arguments.seed < 0:
@@ -106,11 +106,11 @@ def _trial(arguments: argparse.Namespace) -> int:
 
 def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, Study]:
     from harness.data.cache import default_cache_root, default_data_root
-    from harness.planning import DecodingBar
     from harness.plugins import discover
-    from harness.spec_loading import check_against, check_backbones, load_mapping
-    from harness.store import RunDirectory
-    from harness.studies import Planner, Roots
+    from harness.run.directory import RunDirectory
+    from harness.studies.loading import check_against, check_backbones, load_mapping
+    from harness.studies.prepare import DecodingBar
+    from harness.studies.study import Planner, Roots
 
     with console.status("loading plugins"):
         catalogue = discover([folder.absolute() for folder in arguments.plugins])
@@ -145,7 +145,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
 
 
 def _name(arguments: argparse.Namespace, study: Study) -> str:
-    from harness.space import defaults
+    from harness.space.parameters import defaults
 
     identity = study.trial_identity(arguments.stage, defaults(study.space), arguments.seed)
     return f"{study.name}-{identity[:10]}"
@@ -154,9 +154,9 @@ def _name(arguments: argparse.Namespace, study: Study) -> str:
 def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: Path, console: Console) -> Task | None:
     import torch
 
-    from harness.space import defaults
-    from harness.store import TrialFolder
-    from harness.tasks import Task
+    from harness.run.directory import TrialFolder
+    from harness.space.parameters import defaults
+    from harness.work.tasks import Task
 
     folder = TrialFolder(path, arguments.stage)
     try:
@@ -213,12 +213,12 @@ def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -
 def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[str, Any] | None:
     import torch
 
-    from harness.environment import usable_device
-    from harness.lease import LeaseLost, keep_alive
-    from harness.run_task import trial_log
-    from harness.spent import STOPPED_BY_ERROR
+    from harness.core.environment import usable_device
+    from harness.core.lease import LeaseLost, keep_alive
+    from harness.run.spent import STOPPED_BY_ERROR
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
+    from harness.work.run_task import trial_log
 
     torch.set_num_threads(int(task.request["threads"]))
     device = usable_device(arguments.device)

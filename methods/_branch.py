@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from harness.backbones import Model
+from harness.networks.backbones import Model
 
 
 class LinearBranch(nn.Module, ABC):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.backbones import set_training_mode
+from harness.networks.backbones import set_training_mode
 from harness.train.step import schedule_factor, set_learning_rates
 
 if TYPE_CHECKING:

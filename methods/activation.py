@@ -10,9 +10,9 @@ from torch import Tensor
 
 from harness.activations.family import ACTIVATIONS, build_activation
 from harness.activations.placement import SCALES, SITES, Placed, chosen_sites, measure_scales, place, scales_from_norms
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 
 class Activation(Method):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup, trainable
-from harness.sites import norm_sites
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.networks.sites import norm_sites
+from harness.space.parameters import Fixed, Float, Space
 
 if TYPE_CHECKING:
     from harness.train.step import StepContext

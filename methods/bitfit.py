@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
-from harness.space import Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Float, Space
 
 
 class BitFit(Method):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
-from harness.sites import norm_sites
-from harness.space import Float, Space
+from harness.networks.backbones import Model
+from harness.networks.sites import norm_sites
+from harness.space.parameters import Float, Space
 
 
 class BnAffine(Method):

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.activation_sites import conv_chains
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space, trainable
-from harness.sites import ConvSite, conv_sites
-from harness.space import Choice, Fixed, Float, Space
+from harness.networks.activation_sites import conv_chains
+from harness.networks.backbones import Model
+from harness.networks.sites import ConvSite, conv_sites
+from harness.space.parameters import Choice, Fixed, Float, Space
 
 
 class ConvAdapter(Method):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.space import Choice, Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Choice, Fixed, Float, Space
 
 from ._branch import LowRank, add_branch, merge_branches
 from ._low_rank import targets

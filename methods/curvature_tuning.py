@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from harness.activations.placement import SITES
-from harness.backbones import Model
 from harness.method import Hyperparameters, ParamGroup, optimiser_space
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from .activation import Activation
 

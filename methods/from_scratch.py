@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.architectures import build_extractor
-from harness.backbones import Model
 from harness.method import Hyperparameters
-from harness.space import Fixed, Float, Space
+from harness.networks.architectures import build_extractor
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from .full_finetune import FullFinetune
 from .linear_probe import LinearProbe

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 
 class FullFinetune(Method):

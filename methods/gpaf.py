@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from harness.activation_sites import ActivationSite
 from harness.activations.base import Base, Execution, Formula, PreservingActivation, mean_deviation
 from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian
 from harness.activations.mixture import M
 from harness.activations.placement import SCALES, SITES, Placed, chosen_sites, measure_scales, place, scales_from_norms
 from harness.activations.window import W3, W4, W5
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.space import Fixed, Float, Space
+from harness.networks.activation_sites import ActivationSite
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 if TYPE_CHECKING:
     from harness.train.step import StepContext

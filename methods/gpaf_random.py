@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import nn
 
 from harness.activations.base import PreservingActivation
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from .gpaf import Gpaf
 

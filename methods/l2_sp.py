@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import Model
 from harness.method import Hyperparameters
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from .full_finetune import FullFinetune
 

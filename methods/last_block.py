@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from ._blocks import blocks
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, ParamGroup
-from harness.space import Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Float, Space
 
 from ._blocks import blocks
 from .full_finetune import FullFinetune

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 if TYPE_CHECKING:
     from harness.train.step import StepContext

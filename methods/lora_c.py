@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.sites import ConvSite, conv_sites
-from harness.space import Choice, Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.networks.sites import ConvSite, conv_sites
+from harness.space.parameters import Choice, Fixed, Float, Space
 
 from ._low_rank import STAGES, targets
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from ._probe_first import finetune_step, probe_step, probe_steps
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Float, Space
 
 from ._blocks import blocks
 from ._direction import optimiser_direction

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.sites import ConvSite, conv_sites
-from harness.space import Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.networks.sites import ConvSite, conv_sites
+from harness.space.parameters import Fixed, Float, Space
 
 from ._branch import Pointwise, add_branch, merge_branches
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
-from harness.space import Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Float, Space
 
 
 class ScaledNorm(nn.Module):

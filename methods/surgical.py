@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.sites import stage_of
-from harness.space import Choice, Fixed, Float, Space
+from harness.networks.backbones import Model
+from harness.networks.sites import stage_of
+from harness.space.parameters import Choice, Fixed, Float, Space
 
 
 class Surgical(Method):

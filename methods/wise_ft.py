@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from harness.backbones import Model
 from harness.method import Hyperparameters
-from harness.space import Fixed, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Fixed, Space
 
 from ._probe_first import probe_steps
 from .lp_ft import LpFt

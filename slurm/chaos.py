@@ -18,12 +18,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import parse, user_path
-from harness.chaos import UNLIMITED_RETRIES, run_undisturbed
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
-from harness.output import complain, say
-from harness.run_comparison import repeated_work, run_differences
-from harness.store import RunDirectory
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.core.output import complain, say
+from harness.proof.chaos import UNLIMITED_RETRIES, run_undisturbed
+from harness.proof.comparison import repeated_work, run_differences
+from harness.run.directory import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
 from slurm.disturbances import KINDS, MINUTES, Chaos
 from slurm.training_watch import TrainingWatch

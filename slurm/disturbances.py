@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from harness.errors import RequestError
-from harness.launch.slurm_files import SlurmFiles
+from harness.core.errors import RequestError
+from harness.core.lease import expire
+from harness.launch.slurm.files import SlurmFiles
 from harness.launch.starting import is_worker
-from harness.lease import expire
-from harness.reporting import report_is_current
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
+from harness.status.report import report_is_current
 from slurm.cluster import LittleCluster
 from slurm.training_watch import Attempt, TrainingWatch, how_it_ended
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from harness.errors import RequestError
-from harness.files import read_json
-from harness.lease import latest_number, lease_files
-from harness.store import RunDirectory, TrialFolder
+from harness.core.errors import RequestError
+from harness.core.files import read_json
+from harness.core.lease import latest_number, lease_files
+from harness.run.directory import RunDirectory, TrialFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from broken_input import Reader
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.core.errors import run_command
 from harness.data.cache import prepare
 from harness.data.split import make_split
-from harness.errors import run_command
 from harness.plugins import Catalogue, discover
-from harness.spec_loading import read_options
-from harness.yaml_source import YamlSource
+from harness.spec.source import YamlSource
+from harness.studies.loading import read_options
 
 Files = dict[str, bytes | None]
 """Path below the data root → content; None is a named pipe."""

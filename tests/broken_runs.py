@@ -26,8 +26,8 @@ from tiny import run_inline, tiny_sweep
 
 STUDY = "lora_c@small"
 COMMANDS = (
-    ("harness.status", "run", "--json"),
-    ("harness.status", "run", "--html", "status.html"),
+    ("harness.status.__main__", "run", "--json"),
+    ("harness.status.__main__", "run", "--html", "status.html"),
     ("harness.doctor.__main__", "run"),
     ("harness.doctor.__main__", "run", "--fix"),
     ("harness.replay", "run"),

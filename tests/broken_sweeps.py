@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from harness import plugins
-from harness.spec import json_schema
-from harness.sweep import main as sweep
+from harness.spec.sections import json_schema
+from harness.sweep.__main__ import main as sweep
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,12 +11,12 @@ from typing import Any
 import made_up_records
 import pytest
 
-from harness import status
-from harness.launch.slurm_files import SlurmFiles
-from harness.lease import Lease
-from harness.run_status import StatusReader
-from harness.spec import SweepSpec
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.core.lease import Lease
+from harness.launch.slurm.files import SlurmFiles
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.spec.sections import SweepSpec
+from harness.status import __main__ as status
+from harness.status.status import StatusReader
 
 EPOCHS = 10
 SECONDS = 100.0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import RequestError
-from harness.spec_loading import load_sweep
+from harness.core.errors import RequestError
+from harness.studies.loading import load_sweep
 
 DESIGN = """\
 name: gpaf_vs_all
@@ -45,7 +45,7 @@ from pydantic import field_validator
 
 from harness.dataset import Dataset, Options
 from harness.method import Method
-from harness.space import Choice, Fixed, Float, Int
+from harness.space.parameters import Choice, Fixed, Float, Int
 
 
 class Probe(Method):

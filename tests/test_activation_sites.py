@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.activation_sites import ActivationSite, conv_chains, expose_activations, replace_activation
-from harness.backbones import Model, build_model, set_training_mode
-from harness.conformance import random_network
-from harness.sites import conv_sites, norm_sites
+from harness.networks.activation_sites import ActivationSite, conv_chains, expose_activations, replace_activation
+from harness.networks.backbones import Model, build_model, set_training_mode
+from harness.networks.sites import conv_sites, norm_sites
+from harness.proof.conformance import random_network
 
 NETWORKS = {
     # name: calls, of them directly after a batch norm, channels of all calls together

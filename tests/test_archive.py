@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from home import Home, one_error
 
-from harness.archive import main as archive
+from harness.export.archive import main as archive
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz"])

@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from harness.backbones import (
+from harness.core.errors import RequestError
+from harness.networks.backbones import (
     IMAGENET,
     Model,
     Normalisation,
@@ -22,8 +23,7 @@ from harness.backbones import (
     save_model,
     set_training_mode,
 )
-from harness.errors import RequestError
-from harness.sites import conv_sites, norm_sites
+from harness.networks.sites import conv_sites, norm_sites
 
 
 def same(first: nn.Module, second: nn.Module) -> bool:
@@ -42,7 +42,7 @@ def refusal(name: str, weights: str | Path | None) -> str:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of downloaded weights, and no network."""
-    from harness.backbones import _extractor
+    from harness.networks.backbones import _extractor
 
     _extractor.cache_clear()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub_home"))

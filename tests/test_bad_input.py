@@ -14,14 +14,14 @@ from home import Home, content, one_error, truncate
 from tiny import ROOT, environment
 
 from analysis.report import main as report
-from harness.code_snapshot import take_snapshot
 from harness.doctor.trial_files import examine
 from harness.plugins import main as plugins
-from harness.run_comparison import run_differences
-from harness.store import RunDirectory
-from harness.sweep import main as sweep
+from harness.proof.comparison import run_differences
+from harness.run.code import take_snapshot
+from harness.run.directory import RunDirectory
+from harness.sweep.__main__ import main as sweep
 from harness.trial import main as trial
-from harness.worker import main as worker
+from harness.work.worker import main as worker
 
 Command = Callable[[list[str]], int]
 

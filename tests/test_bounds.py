@@ -12,12 +12,12 @@ import pytest
 from sweep_texts import BASE, PLUGINS, edited, refusal, write
 from tiny import ROOT
 
-from harness.errors import RequestError
-from harness.intervals import ANY, SHARED, Interval, interval, interval_of
+from harness.core.errors import RequestError
 from harness.plugins import Catalogue, discover
-from harness.spec import SweepSpec, json_schema
-from harness.spec_loading import check_against, load_mapping, load_sweep
-from harness.yaml_source import YamlSource
+from harness.space.intervals import ANY, SHARED, Interval, interval, interval_of
+from harness.spec.sections import SweepSpec, json_schema
+from harness.spec.source import YamlSource
+from harness.studies.loading import check_against, load_mapping, load_sweep
 
 BOMB = "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 10))
 

@@ -10,16 +10,16 @@ import pytest
 from rich.console import Console
 from tiny import run_inline, tiny_sweep
 
-from harness.budget import Budget
-from harness.identity import canonical_hash
-from harness.planning import plan_run
+from harness.core.identity import canonical_hash
 from harness.plugins import discover
-from harness.scheduler import Scheduler
-from harness.spec_loading import load_sweep
-from harness.spent import Spent, spent
-from harness.store import RunDirectory
-from harness.studies import Roots
-from harness.worker import load_studies
+from harness.run.directory import RunDirectory
+from harness.run.spent import Spent, spent
+from harness.studies.loading import load_sweep
+from harness.studies.prepare import plan_run
+from harness.studies.study import Roots
+from harness.work.budget import Budget
+from harness.work.scheduler import Scheduler
+from harness.work.worker import load_studies
 
 SECONDS = 100.0
 

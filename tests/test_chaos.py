@@ -13,16 +13,16 @@ import pytest
 from slow_method import slow_method
 from tiny import environment, tiny_sweep
 
-from harness.chaos.__main__ import _verdict, main
-from harness.chaos.disturbed_run import Tally
-from harness.chaos.fault_layer import obstacle
+from harness.proof.chaos.__main__ import _verdict, main
+from harness.proof.chaos.disturbed_run import Tally
+from harness.proof.chaos.fault_layer import obstacle
 
 FORGETFUL = '''"""A method that keeps state outside the checkpoint."""
 
 import torch
 
 from harness.method import Method, optimiser_space
-from harness.space import Float
+from harness.space.parameters import Float
 
 
 class Forgetful(Method):

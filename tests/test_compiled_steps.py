@@ -19,15 +19,15 @@ from torch import Tensor
 
 from analysis.run_sections import step_sentences
 from analysis.runs.rerun import compare, planned, repeat
-from harness.backbones import Model
-from harness.files import encode_json, read_json
-from harness.run_comparison import trial_differences
-from harness.spec import TrainSpec
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Roots
-from harness.train import compiled, step_choice
+from harness.core.files import encode_json, read_json
+from harness.networks.backbones import Model
+from harness.proof.comparison import trial_differences
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.trial import step_choice_path, step_choice_paths
+from harness.spec.sections import TrainSpec
+from harness.studies.study import Roots
 from harness.train.job import Control
-from harness.trial_folder import step_choice_path, step_choice_paths
+from harness.train.speed import compiled, step_choice
 
 Network = Callable[[Model, Tensor], Tensor]
 

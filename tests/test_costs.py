@@ -11,14 +11,14 @@ import torch
 from jobs import CATALOGUE, Digits, job, run
 from torch import Tensor, nn
 
-from harness.backbones import Model, build_model
-from harness.conformance import random_network
-from harness.costs import Pretrained, cost, multiply_adds, pretrained, storage_bytes, trained_parameters
 from harness.method import Hyperparameters, Method, optimiser_space
-from harness.space import Float, defaults
+from harness.networks.backbones import Model, build_model
+from harness.networks.costs import Pretrained, cost, multiply_adds, pretrained, storage_bytes, trained_parameters
+from harness.proof.conformance import random_network
+from harness.space.parameters import Float, defaults
 
 if TYPE_CHECKING:
-    from harness.space import Value
+    from harness.space.parameters import Value
 
 RESNET50 = 23_508_032
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from analysis.contents import Table
 from analysis.tables.files import comma_separated
-from harness.csv_cells import guarded, unguarded
+from harness.core.csv_cells import guarded, unguarded
 from harness.export.__main__ import main as export
 
 FORMULAS = (

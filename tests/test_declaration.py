@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from tiny import ROOT, run_inline, tiny_sweep
 
-from harness.declaration import Deviation, _code_changes, deviations, locked
-from harness.planning import plan_run
 from harness.plugins import discover
-from harness.spec_loading import load_sweep
-from harness.store import RunDirectory
-from harness.studies import Roots
+from harness.run.directory import RunDirectory
+from harness.studies.declaration import Deviation, _code_changes, deviations, locked
+from harness.studies.loading import load_sweep
+from harness.studies.prepare import plan_run
+from harness.studies.study import Roots
 
 
 def plan(run: RunDirectory, folder: Path, cache: Path, **changes: Any) -> None:

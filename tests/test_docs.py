@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tiny import ROOT, environment
 
-from harness.sweep import main as sweep
+from harness.sweep.__main__ import main as sweep
 from harness.trial import main as trial
 
 GUIDES = ("writing-a-method.md", "writing-a-dataset.md")

@@ -14,12 +14,12 @@ import pytest
 import torch
 from home import Home, content, truncate
 
+from harness.core.lease import EXPIRY_SECONDS, claim
 from harness.doctor import leases
 from harness.doctor.__main__ import main as doctor
-from harness.launch.slurm_files import SlurmFiles
-from harness.lease import EXPIRY_SECONDS, claim
-from harness.run_comparison import run_differences
-from harness.store import RunDirectory, TrialFolder
+from harness.launch.slurm.files import SlurmFiles
+from harness.proof.comparison import run_differences
+from harness.run.directory import RunDirectory, TrialFolder
 
 Fault = Callable[[Path], object]
 

@@ -74,6 +74,6 @@ def test_changes_are_noted_and_secrets_are_not(tmp_path: Path, monkeypatch: pyte
     patch = module.uncommitted_changes()
     assert len(patch) < module.MOST_PATCH_BYTES + 100 and patch.endswith(b"(cut off here: the changes are longer)\n")
     # Code that git does not track, as an installed package inside somebody's repository, has no commit.
-    git(tmp_path, "rm", "--quiet", "--cached", "harness/environment.py")
+    git(tmp_path, "rm", "--quiet", "--cached", "harness/core/environment.py")
     git(tmp_path, "commit", "--quiet", "--message", "without")
     assert module.capture()["commit"] is None and module.uncommitted_changes() is None

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from home import Home, one_error
 
+from harness.core.extras import install
 from harness.export.__main__ import main as export
 from harness.export.addresses import sqlite_address
 from harness.export.trials import trials_of
-from harness.extras import install
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 @pytest.mark.parametrize("target", ["csv", "parquet"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny import environment
 
-from harness.chaos.fault_layer import CALLS, Fault, FaultLayer, obstacle
+from harness.proof.chaos.fault_layer import CALLS, Fault, FaultLayer, obstacle
 
 OBSTACLE = obstacle()
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=f"no layer of faults here: {OBSTACLE}")

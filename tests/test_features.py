@@ -12,15 +12,15 @@ import torch
 from jobs import CPU, Digits, job, run
 from torch import Tensor, nn
 
-from harness.backbones import Model
 from harness.method import Method
-from harness.run_comparison import trial_differences
-from harness.space import Space
-from harness.store import TrialFolder
+from harness.networks.backbones import Model
+from harness.proof.comparison import trial_differences
+from harness.run.directory import TrialFolder
+from harness.space.parameters import Space
 from harness.train.data import TrialData
-from harness.train.features import is_constant
 from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.loop import Training
+from harness.train.speed.features import is_constant
 
 
 def computed(made: TrialJob, path: Path) -> tuple[Any, list[str]]:

@@ -20,18 +20,18 @@ from home import content
 from slow_method import slow_method
 from tiny import environment, run_inline, sweep_command, tiny_sweep
 
-from harness import lease
-from harness.errors import RequestError
-from harness.lease import LeaseLost
-from harness.planning import _refuse_living
+from harness.core import lease
+from harness.core.errors import RequestError
+from harness.core.lease import LeaseLost
 from harness.plugins import discover
-from harness.run_task import run_task
-from harness.scheduler import PlanChanged, Scheduler
-from harness.spec_loading import load_sweep
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Planner, Roots, Study
-from harness.tasks import Task
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.studies.loading import load_sweep
+from harness.studies.prepare import _refuse_living
+from harness.studies.study import Planner, Roots, Study
 from harness.train.checkpoint import write_checkpoint
+from harness.work.run_task import run_task
+from harness.work.scheduler import PlanChanged, Scheduler
+from harness.work.tasks import Task
 
 PREDICTIONS = pl.DataFrame({"case_id": ["a"], "group": ["a"], "label": [0], "logit_0": [1.0], "logit_1": [0.0]})
 WRITES: dict[str, Callable[[TrialFolder], object]] = {

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.backbones import Model, build_model
-from harness.train import few_places
-from harness.train.few_places import use_products
+from harness.networks.backbones import Model, build_model
+from harness.train.speed import few_places
+from harness.train.speed.few_places import use_products
 
 
 def network(conv: nn.Conv2d) -> Model:

@@ -11,11 +11,11 @@ import torch
 from jobs import CPU, Digits, job, run
 from torch import Tensor, nn
 
-from harness.backbones import Model
-from harness.store import TrialFolder
-from harness.train.folding import FoldedNorms
+from harness.networks.backbones import Model
+from harness.run.directory import TrialFolder
 from harness.train.job import Control
 from harness.train.loop import Training
+from harness.train.speed.folding import FoldedNorms
 
 
 # Not GPAF's: its training makes much of a difference in the last bit, wherever it comes from.

@@ -11,13 +11,13 @@ import pytest
 import torch
 from jobs import Digits, job
 
-from harness import run_task as running
-from harness.lease import LeaseLost
-from harness.reading_ahead import each
-from harness.run_task import run_task
-from harness.store import TrialFolder
-from harness.tasks import Task
+from harness.core.lease import LeaseLost
+from harness.core.many_files import each
+from harness.run.directory import TrialFolder
 from harness.train.checkpoint import CheckpointWriter, load_checkpoint
+from harness.work import run_task as running
+from harness.work.run_task import run_task
+from harness.work.tasks import Task
 
 
 def no_thread(*given: Any) -> None:
@@ -91,7 +91,7 @@ def test_without_a_thread_a_checkpoint_is_written_all_the_same(tmp_path: Path, m
 
 @pytest.mark.parametrize("most", [0, 3])
 def test_with_few_threads_or_none_everything_is_looked_at(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.reading_ahead.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("harness.core.many_files.SLOW_SECONDS", 0.0)
     start, started = threading.Thread.start, []
 
     def limited(self: threading.Thread) -> None:

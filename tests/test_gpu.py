@@ -13,8 +13,8 @@ import torch
 from jobs import Digits, job
 from tiny import environment, run_sweep, sweep_command, tiny_sweep
 
-from harness.run_comparison import repeated_work
-from harness.store import RunDirectory, TrialFolder
+from harness.proof.comparison import repeated_work
+from harness.run.directory import RunDirectory, TrialFolder
 from harness.train.job import Control
 from harness.train.loop import Training
 

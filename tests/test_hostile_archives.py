@@ -18,8 +18,8 @@ import pytest
 from home import one_error
 from made_up_runs import make_run
 
-from harness.archive import main as archive
-from harness.store import RunDirectory
+from harness.export.archive import main as archive
+from harness.run.directory import RunDirectory
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 MEGABYTE = 1 << 20
@@ -144,7 +144,7 @@ def bombs(folder: Path) -> list[Path]:
 def test_no_archive_fills_the_memory(tmp_path: Path) -> None:
     """In a process of its own, whose memory ends at 1 GB."""
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom harness.archive import main\n"
+        "import sys, time\nfrom pathlib import Path\nfrom harness.export.archive import main\n"
         "for path in sys.argv[1:]:\n"
         "    begun = time.process_time()\n    assert main(['--verify', path]) in (1, 2), path\n"
         "    assert time.process_time() - begun < 20, path\n"

@@ -13,7 +13,7 @@ import pytest
 from home import Home
 from tiny import environment, run_sweep
 
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 SECRET = "a-secret-outside-of-the-run"
 
@@ -108,7 +108,7 @@ def test_a_sweep_that_resumes_a_strangers_run_runs_its_own_code_alone(home: Home
     (copy,) = (path for path in run.code_folder().iterdir() if path.is_dir())
     for name in ("torch.py", "sitecustomize.py", "harness/json.py", "methods/zz_evil.py"):
         (copy / name).write_text(evil)
-    for name in ("harness/worker.py", "plugins/0/my_probe.py"):
+    for name in ("harness/work/worker.py", "plugins/0/my_probe.py"):
         (copy / name).write_text(evil + (copy / name).read_text())
     (run.path / "sitecustomize.py").write_text(evil)
     for trial in run.trials():
@@ -171,7 +171,7 @@ def test_links_lead_nowhere(name: str, home: Home, tmp_path: Path) -> None:
 
 def test_names_in_files_lead_nowhere(home: Home) -> None:
     run = RunDirectory(home.run)
-    from harness.errors import RequestError
+    from harness.core.errors import RequestError
 
     for name in ("../../x", "/etc", "..", "a/b", "", "a\0b"):
         for ask in (run.study, run.source):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import identity
-from harness.identity import canonical_hash, code_hash, differences
+from harness.core import identity
+from harness.core.identity import canonical_hash, code_hash, differences
 
 # Values that are easily taken for one another, few enough that two mappings often agree.
 LEAVES: st.SearchStrategy[Any] = st.sampled_from(
@@ -154,7 +154,7 @@ def test_the_building_blocks_of_a_method_belong_to_it(tmp_path: Path, monkeypatc
     monkeypatch.setattr(identity, "_HARNESS", package)
     method = tmp_path / "elsewhere" / "method.py"
     method.parent.mkdir()
-    method.write_text("from harness.activations import window\nfrom harness.store import B\n")
+    method.write_text("from harness.activations import window\nfrom harness.run.directory import B\n")
     before = code_hash(method)
     (package / "store.py").write_text("B = 2\n")
     assert code_hash(method) == before

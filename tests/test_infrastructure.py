@@ -13,14 +13,14 @@ import pytest
 import torch
 from tiny import tiny_sweep
 
-from harness import infrastructure
-from harness.files import write_atomic, write_exclusive
-from harness.infrastructure import AMBIGUOUS, LASTING, Patience, is_infrastructure, passes, patiently, persistently
+from harness.core import infrastructure
+from harness.core.files import write_atomic, write_exclusive
+from harness.core.infrastructure import AMBIGUOUS, LASTING, Patience, is_infrastructure, passes, patiently, persistently
 from harness.plugins import discover
-from harness.spec_loading import load_sweep
-from harness.store import RunDirectory
-from harness.studies import Planner, Roots
-from harness.worker import Worker
+from harness.run.directory import RunDirectory
+from harness.studies.loading import load_sweep
+from harness.studies.study import Planner, Roots
+from harness.work.worker import Worker
 
 EVERY = sorted(errno.errorcode)
 PASSING = [number for number in EVERY if number not in LASTING | AMBIGUOUS]
@@ -80,7 +80,7 @@ def test_every_numbered_error_that_the_harness_meets_is_infrastructure(number: i
     def refuse(stream: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    from harness.files import write_atomic_by
+    from harness.core.files import write_atomic_by
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(infrastructure, "PAUSES", ())
@@ -179,7 +179,8 @@ def test_a_plugin_that_opens_a_file_that_is_not_there_has_a_bug(tmp_path: Path, 
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     (plugins / "mine.py").write_text(
-        '"""Mine."""\n\nfrom harness.method import Method, optimiser_space\nfrom harness.space import Float\n\n\n'
+        '"""Mine."""\n\nfrom harness.method import Method, optimiser_space\n'
+        "from harness.space.parameters import Float\n\n\n"
         'class Mine(Method):\n    """Open a file."""\n\n    name = "mine"\n'
         "    space = optimiser_space(Float(1e-3, 1e-4, 1e-1, log=True))\n\n"
         "    def adapt(self, model, hp):\n        open('nowhere.txt')\n"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks.methods import Side, chosen, main, peak_bytes
-from harness.errors import RequestError
-from harness.small_resnet import SmallResNet
+from harness.core.errors import RequestError
+from harness.networks.small_resnet import SmallResNet
 
 
 def side(name: str, batch: int = 4) -> Side:

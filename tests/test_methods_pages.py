@@ -10,11 +10,11 @@ import pytest
 from home import one_error
 from tiny import ROOT, environment, run_inline, tiny_sweep
 
-from harness.backbones import build_model
-from harness.check_methods import main as check_methods
-from harness.methods_pages import INDEX, described, index_row, measured
-from harness.methods_pages import main as methods_pages
+from harness.networks.backbones import build_model
 from harness.plugins import discover
+from harness.proof.check_methods import main as check_methods
+from harness.proof.methods_pages import INDEX, described, index_row, measured
+from harness.proof.methods_pages import main as methods_pages
 
 PAGES = ROOT / "docs" / "methods"
 CATALOGUE = discover()
@@ -23,8 +23,8 @@ PLUGIN = '''
 """Test methods."""
 
 from harness.method import Method, optimiser_space
-from harness.sites import norm_sites
-from harness.space import Choice, Float
+from harness.networks.sites import norm_sites
+from harness.space.parameters import Choice, Float
 
 
 class Kept(Method):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics import METRICS, evaluate, softmax
-from harness.metrics_multi_label import sigmoid
+from harness.metrics.multi_label import sigmoid
+from harness.metrics.table import METRICS, evaluate, softmax
 
 # Ten cases of three classes. The values were computed with scikit-learn from these probabilities, ECE and the
 # Brier score from their definitions.

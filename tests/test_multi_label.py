@@ -21,9 +21,9 @@ from harness.data.cache import prepare
 from harness.data.decoded import DecodedDataset, describe
 from harness.data.split import indices, make_split
 from harness.dataset import ArrayImage, Dataset, Record
-from harness.metrics import evaluate
+from harness.metrics.table import evaluate
 from harness.plugins import discover
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.train.criterion import build_criterion
 
 Array = npt.NDArray[np.int64]

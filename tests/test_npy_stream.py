@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harness.npy_stream
-from harness.errors import DataError
-from harness.npy_stream import NpyStream, RowImage
+import harness.data.npy_stream
+from harness.core.errors import DataError
+from harness.data.npy_stream import NpyStream, RowImage
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (200, 9, 7, 3), dtype=np.uint8)
 
@@ -31,7 +31,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(rows=st.lists(st.integers(0, len(ARRAY) - 1), max_size=60), kept=st.integers(0, 30))
 def test_rows_come_in_any_order_and_however_few_are_kept(archive: Path, rows: list[int], kept: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.npy_stream, "KEPT_ROWS", kept)
+        patch.setattr(harness.data.npy_stream, "KEPT_ROWS", kept)
         stream = NpyStream(archive, "images")
         for row in rows:
             assert np.array_equal(stream.row(row), ARRAY[row])
@@ -55,7 +55,7 @@ def test_ascending_chunks_of_many_threads_are_read_once(archive: Path, monkeypat
         return open_member(self, name, mode)
 
     monkeypatch.setattr(zipfile.ZipFile, "open", count)
-    monkeypatch.setattr(harness.npy_stream, "KEPT_ROWS", 8 * 10)
+    monkeypatch.setattr(harness.data.npy_stream, "KEPT_ROWS", 8 * 10)
     stream = NpyStream(archive, "images")
     with ThreadPoolExecutor(8) as pool:
         chunks = list(pool.map(lambda start: [stream.row(start + i) for i in range(10)], range(0, len(ARRAY), 10)))
@@ -96,7 +96,7 @@ def test_damage_is_told_for_each_row_behind_it_and_the_archive_is_not_read_again
     stream = NpyStream(torn, "images")
     with pytest.raises(DataError, match=r"torn\.npz: images cannot be read from row \d+ on .*; get the file again"):
         stream.row(199)
-    monkeypatch.setattr(harness.npy_stream, "ZipFile", None)
+    monkeypatch.setattr(harness.data.npy_stream, "ZipFile", None)
     with pytest.raises(DataError, match="cannot be read from row"):
         stream.row(198)
 

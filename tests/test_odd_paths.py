@@ -14,11 +14,11 @@ from home import Home
 from tiny import ROOT
 
 from analysis.report import main as report
-from harness import frame_files
-from harness.archive import main as archive
+from harness.core import frame_files
 from harness.doctor.__main__ import main as doctor
 from harness.export.__main__ import main as export
-from harness.store import RunDirectory
+from harness.export.archive import main as archive
+from harness.run.directory import RunDirectory
 
 FEW = ("w[1]", "what?", "e%20f", "%s %(x)d {0} {name}", "it's", "two\nlines", "-rf", "[red]x[/red]")
 MANY = (

@@ -16,13 +16,19 @@ from rich.table import Table
 from tiny import environment
 
 from harness.__main__ import COMMANDS
-from harness.console import Console
-from harness.errors import RequestError, one_line, run_command
-from harness.output import printable, printable_lines
+from harness.core.console import Console
+from harness.core.errors import RequestError, one_line, run_command
+from harness.core.output import printable, printable_lines
 
 MODULES = sorted(
     {module for module, _ in COMMANDS.values()}
-    | {"harness.status", "harness.doctor.__main__", "harness.export.__main__", "harness.archive", "harness.spec"}
+    | {
+        "harness.status",
+        "harness.doctor.__main__",
+        "harness.export.__main__",
+        "harness.archive",
+        "harness.spec",
+    }
     | {"analysis.trace", "analysis.reproduce", "slurm.chaos", "slurm.cluster.__main__"}
 )
 
@@ -206,7 +212,7 @@ def test_a_trials_log_shows_escapes(tmp_path: Path) -> None:
     from types import SimpleNamespace
     from typing import Any, cast
 
-    from harness.run_task import trial_log
+    from harness.work.run_task import trial_log
 
     task = cast("Any", SimpleNamespace(title="t", folder=SimpleNamespace(log_path=tmp_path / "log.txt")))
     with trial_log(task) as log:

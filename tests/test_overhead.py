@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tiny import ROOT, environment
 
 from harness.search import Asked, make_engine
-from harness.space import Choice, Fixed, Float, Int, Space
-from harness.spec_search import SearchSpec
+from harness.space.parameters import Choice, Fixed, Float, Int, Space
+from harness.spec.search import SearchSpec
 
 SPACE: Space = {
     "lr": Float(1e-3, 1e-5, 1e-1, log=True),

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.files import MOST_BYTES, NoPlainFileError
-from harness.frame_files import read_parquet
-from harness.parquet_size import expanded_bytes
+from harness.core.files import MOST_BYTES, NoPlainFileError
+from harness.core.frame_files import read_parquet
+from harness.core.parquet_size import expanded_bytes
 
 
 def content(frame: pl.DataFrame, **options: object) -> bytes:

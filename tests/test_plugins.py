@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from harness import plugins
-from harness.errors import RequestError
-from harness.identity import code_hash
+from harness.core.errors import RequestError
+from harness.core.identity import code_hash
 from harness.plugins import Catalogue, discover, main
 
 

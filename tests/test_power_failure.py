@@ -10,11 +10,11 @@ from tiny import tiny_sweep
 
 from harness.doctor.trial_files import examine
 from harness.plugins import discover
-from harness.scheduler import Scheduler
-from harness.spec_loading import load_sweep
-from harness.store import RunDirectory
-from harness.studies import Planner, Roots, Study
-from harness.tasks import Task
+from harness.run.directory import RunDirectory
+from harness.studies.loading import load_sweep
+from harness.studies.study import Planner, Roots, Study
+from harness.work.scheduler import Scheduler
+from harness.work.tasks import Task
 
 
 @pytest.fixture

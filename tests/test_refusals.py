@@ -11,12 +11,12 @@ from home import Home, content, one_error
 from tiny import run_inline, run_sweep, tiny_sweep
 
 from analysis.reproduce import main as reproduce
-from harness.archive import main as archive
+from harness.core.errors import RequestError
+from harness.core.refusals import leaving_nothing
 from harness.data.__main__ import main as data
-from harness.errors import RequestError
 from harness.export.__main__ import main as export
-from harness.refusals import leaving_nothing
-from harness.sweep import main as sweep
+from harness.export.archive import main as archive
+from harness.sweep.__main__ import main as sweep
 
 METHOD = """
 from harness.method import Method
@@ -84,7 +84,7 @@ def write_images(root: Path) -> None:
 
 
 def write_other_network(path: Path) -> None:
-    from harness.backbones import build_model, save_model
+    from harness.networks.backbones import build_model, save_model
 
     model, _ = build_model("resnet18", None, classes=2, seed=0)
     save_model(model, path, {})

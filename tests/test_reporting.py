@@ -14,11 +14,11 @@ import pytest
 import torch
 from home import Home
 
-from harness.lease import view
-from harness.reporting import refresh_report, report_is_current
-from harness.store import RunDirectory
-from harness.studies import Roots
-from harness.worker import EXIT_STOPPED, Worker, stop_on_signals
+from harness.core.lease import view
+from harness.run.directory import RunDirectory
+from harness.status.report import refresh_report, report_is_current
+from harness.studies.study import Roots
+from harness.work.worker import EXIT_STOPPED, Worker, stop_on_signals
 from slurm.disturbances import ended
 
 

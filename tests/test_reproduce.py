@@ -14,7 +14,7 @@ from home import content, one_error
 from tiny import environment, run_inline, tiny_sweep
 
 from analysis.reproduce import main
-from harness.store import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory, TrialFolder
 
 pytestmark = pytest.mark.slow
 

@@ -18,16 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-import harness.result_index
+import harness.run.index
 from benchmarks import scale
 from harness.doctor.__main__ import main as doctor
-from harness.planning import mend
-from harness.result_index import ResultIndex, entries_of
-from harness.run_files import artefact
-from harness.run_status import StatusReader
-from harness.scheduler import Scheduler
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Roots, Study
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.index import ResultIndex, entries_of
+from harness.run.inventory import artefact
+from harness.status.status import StatusReader
+from harness.studies.prepare import mend
+from harness.studies.study import Roots, Study
+from harness.work.scheduler import Scheduler
 
 TRIALS = 12
 
@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterat
         # Every look may write the index, and knows whatever is older than the tick of the clock.
         limits = (("NEW_ENTRIES", 1), ("NEW_SHARE", 0.0), ("SETTLED_SECONDS", 0.0), ("SLOW_SECONDS", -1.0))
         for name, value in limits:
-            patch.setattr(harness.result_index, name, value)
+            patch.setattr(harness.run.index, name, value)
         scale.make(folder / "run", TRIALS, roots)
         run = RunDirectory(folder / "run")
         shutil.copytree(run.path, folder / "pristine")
@@ -98,8 +98,8 @@ def said(made: Made) -> list[Any]:
 
 def said_without(made: Made, patch: pytest.MonkeyPatch) -> list[Any]:
     with patch.context() as without:
-        without.setattr(harness.result_index, "entries_of", lambda path: {})
-        without.setattr(harness.result_index, "NEW_ENTRIES", 10**9)
+        without.setattr(harness.run.index, "entries_of", lambda path: {})
+        without.setattr(harness.run.index, "NEW_ENTRIES", 10**9)
         return said(made)
 
 
@@ -204,15 +204,15 @@ def test_when_it_is_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None
     trials = made.restore()
     path = made.run.index_path
     time.sleep(0.02)
-    monkeypatch.setattr(harness.result_index, "NEW_SHARE", 0.25)
+    monkeypatch.setattr(harness.run.index, "NEW_SHARE", 0.25)
     for needed, known, expected in ((9, 8, 0), (8, 8, 8), (1, 9, 8), (1, 10, 10), (1, 12, 10)):
-        monkeypatch.setattr(harness.result_index, "NEW_ENTRIES", needed)
+        monkeypatch.setattr(harness.run.index, "NEW_ENTRIES", needed)
         index = ResultIndex(made.run)
         index.contents(trials[:known], time.time())
         index.save()
         assert len(entries_of(path)) == expected, (needed, known)
     path.unlink()
-    monkeypatch.setattr(harness.result_index, "SETTLED_SECONDS", 60.0)
+    monkeypatch.setattr(harness.run.index, "SETTLED_SECONDS", 60.0)
     index = ResultIndex(made.run)
     index.contents(trials, time.time())
     index.save()
@@ -221,7 +221,7 @@ def test_when_it_is_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_none_is_begun_where_files_are_quick(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     made.restore()
-    monkeypatch.setattr(harness.result_index, "SLOW_SECONDS", 60.0)
+    monkeypatch.setattr(harness.run.index, "SLOW_SECONDS", 60.0)
     assert said(made)[2]["complete"] and not made.run.index_path.exists()
 
 
@@ -265,7 +265,7 @@ def wrong_entry(path: Path) -> None:
         .replace(b'"status":"done"', b'"status":"fail"')
         .replace(b'"status": "done"', b'"status": "fail"', 1)
     )
-    path.write_bytes(harness.result_index._header(body) + body)
+    path.write_bytes(harness.run.index._header(body) + body)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import made_up_records
 import pytest
 from home import Home, truncate
 
-from harness.run_comparison import repeated_work, run_differences, trial_differences
-from harness.store import RunDirectory, TrialFolder
+from harness.proof.comparison import repeated_work, run_differences, trial_differences
+from harness.run.directory import RunDirectory, TrialFolder
 
 
 def difference(home: Home, finished: Home) -> str:

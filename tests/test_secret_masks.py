@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny import ROOT
 
-from harness.secret_masks import MASK, masked
+from harness.core.secret_masks import MASK, masked
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SECRETS = {

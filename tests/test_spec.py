@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sweep_texts import BASE, DESIGN, PLUGINS, edited, write
 
+from harness.core.errors import RequestError
 from harness.dataset import Augmentation
-from harness.errors import RequestError
 from harness.plugins import discover
-from harness.spec import AugmentOverrides, BackboneSpec, ConfirmSpec, SourceSpec, SweepSpec, json_schema, main
-from harness.spec_loading import check_against, load_mapping, load_sweep, read_options
-from harness.yaml_source import YamlSource
+from harness.spec.sections import AugmentOverrides, BackboneSpec, ConfirmSpec, SourceSpec, SweepSpec, json_schema, main
+from harness.spec.source import YamlSource
+from harness.studies.loading import check_against, load_mapping, load_sweep, read_options
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sweep_texts import BASE, edited, refusal, write
 
-from harness.spec_loading import load_sweep
+from harness.studies.loading import load_sweep
 
 BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "unknown top key": (BASE + "serach: {}\n", "x.yaml:15: serach: unknown key; did you mean 'search'?"),

@@ -20,13 +20,13 @@ from home import Home, one_error
 from made_up_runs import EPOCHS, SECONDS, begin, choose, facts, finish, make_run, shown, slurm
 from tiny import ROOT, environment
 
-from harness import status
-from harness.device_use import device_use
-from harness.lease import EXPIRY_SECONDS
-from harness.run_overview import Ledger, RunOverview, StudyOverview
-from harness.run_status import StatusReader
-from harness.spent import Spent
-from harness.store import RunDirectory, TrialFolder
+from harness.core.lease import EXPIRY_SECONDS
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.spent import Spent
+from harness.status import __main__ as status
+from harness.status.devices import device_use
+from harness.status.status import StatusReader
+from harness.studies.overview import Ledger, RunOverview, StudyOverview
 
 
 def test_studies_failures_and_running_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +291,8 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_it_loads_neither_torch_nor_plugins(home: Home) -> None:
     code = (
-        "import sys; from harness.status import main, parser; parser(); few = len(sys.modules); main(sys.argv[1:])\n"
+        "import sys; from harness.status.__main__ import main, parser\n"
+        "parser(); few = len(sys.modules); main(sys.argv[1:])\n"
         "heavy = {'torch', 'polars', 'scipy', 'optuna', 'matplotlib', 'submitit', 'harness.plugins', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)), few)"
     )

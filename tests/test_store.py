@@ -15,10 +15,10 @@ from pathlib import Path
 import made_up_records
 import pytest
 
-from harness import lease
-from harness.errors import RequestError
-from harness.files import TornFileError, write_exclusive, write_json
-from harness.store import RunDirectory, TrialFolder
+from harness.core import lease
+from harness.core.errors import RequestError
+from harness.core.files import TornFileError, write_exclusive, write_json
+from harness.run.directory import RunDirectory, TrialFolder
 
 SLOTS = 40
 
@@ -46,7 +46,7 @@ def test_sixteen_processes_claim_each_slot_once(tmp_path: Path) -> None:
 def test_a_killed_owner_is_succeeded_by_exactly_one(tmp_path: Path) -> None:
     trial = TrialFolder(tmp_path / "trial", "search")
     code = (
-        "import sys, time; from pathlib import Path; from harness.store import TrialFolder\n"
+        "import sys, time; from pathlib import Path; from harness.run.directory import TrialFolder\n"
         "assert TrialFolder(Path(sys.argv[1]), 'search').claim(); print('claimed', flush=True); time.sleep(60)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code, str(trial.path)], stdout=subprocess.PIPE, text=True)

@@ -15,18 +15,18 @@ from pathlib import Path
 import pytest
 from tiny import environment, run_inline, run_sweep, sweep_command, tiny_sweep
 
-from harness.replay import main as replay
-from harness.run_comparison import repeated_work, run_differences, trial_differences
-from harness.scheduler import Scheduler
-from harness.store import RunDirectory
-from harness.studies import Roots
+from harness.proof.comparison import repeated_work, run_differences, trial_differences
+from harness.proof.replay import main as replay
+from harness.run.directory import RunDirectory
+from harness.studies.study import Roots
 from harness.trial import main as trial_command
-from harness.worker import load_studies
+from harness.work.scheduler import Scheduler
+from harness.work.worker import load_studies
 
 PLUGIN = '''"""A plugin of the user's own."""
 
 from harness.method import Method, optimiser_space
-from harness.space import Float
+from harness.space.parameters import Float
 
 
 class Mine(Method):

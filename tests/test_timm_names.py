@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import RequestError
-from harness.spec import SweepSpec
-from harness.spec_loading import load_mapping
+from harness.core.errors import RequestError
+from harness.spec.sections import SweepSpec
+from harness.studies.loading import load_mapping
 
 WHOLE = {"name": "timm:resnet50", "weights": "a1_in1k"}
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from jobs import CATALOGUE, job, run
 
-from harness.backbones import Model
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Dataset
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.metrics import evaluate
-from harness.run_comparison import trial_differences
-from harness.store import TrialFolder
+from harness.metrics.table import evaluate
+from harness.networks.backbones import Model
+from harness.proof.comparison import trial_differences
+from harness.run.directory import TrialFolder
 from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.step import build_optimizer, schedule_factor, set_learning_rates
 

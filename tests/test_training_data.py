@@ -13,9 +13,9 @@ import torch
 from jobs import CATALOGUE, Digits, job, run
 from torch import Tensor
 
-from harness.backbones import Normalisation, build_model, save_model
 from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
+from harness.networks.backbones import Normalisation, build_model, save_model
 from harness.train.data import MethodBatches, TrialData
 from harness.train.job import TrialJob
 

@@ -12,17 +12,20 @@ import yaml
 from tiny import ROOT, tiny_sweep
 
 from analysis import reproduce, trace
-from harness import archive, status, sweep, trial
-from harness.arguments import user_path
+from harness import trial
+from harness.core.arguments import user_path
+from harness.core.errors import RequestError
 from harness.data import __main__ as data
 from harness.data.cache import default_cache_root, default_data_root
 from harness.doctor import __main__ as doctor
-from harness.errors import RequestError
 from harness.export import __main__ as export
+from harness.export import archive
 from harness.plan import __main__ as plan
-from harness.spec_loading import load_sweep
+from harness.status import __main__ as status
+from harness.studies.loading import load_sweep
+from harness.sweep import __main__ as sweep
 
-INTERNAL = {"harness/worker.py", "harness/ray/driver.py", "harness/ray/node.py"}
+INTERNAL = {"harness/work/worker.py", "harness/ray/driver.py", "harness/ray/node.py"}
 """What the program itself starts, with absolute paths."""
 
 

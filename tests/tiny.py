@@ -66,13 +66,13 @@ def run_inline(
 
     Without ``report`` nothing is drawn, which takes longer than the sweep: for what nobody looks at.
     """
-    from harness.sweep import main
+    from harness.sweep.__main__ import main
 
     command = [str(file), "--run-dir", str(run), "--launcher", "inline", *extra]
     output, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment(cache)),
-        contextlib.nullcontext() if report else mock.patch("harness.reporting.refresh_report", return_value=""),
+        contextlib.nullcontext() if report else mock.patch("harness.status.report.refresh_report", return_value=""),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
     ):

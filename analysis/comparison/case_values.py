@@ -20,8 +20,8 @@ from analysis.stats.bootstrap import (
 )
 from analysis.stats.estimate import FloatArray
 from analysis.stats.pseudovalues import accuracy_values, auc_values, balanced_accuracy_values
-from harness.metrics import softmax
-from harness.metrics_multi_label import sigmoid
+from harness.metrics.multi_label import sigmoid
+from harness.metrics.table import softmax
 
 PSEUDOVALUE_METRICS = ("accuracy", "balanced_accuracy", "auc")
 """A mean over cases exactly, so that the two-way interval holds."""
@@ -143,7 +143,7 @@ def _by_weights(metrics: Sequence[str], logits: FloatArray, predictions: Predict
 
 
 def _losses(metric: str, logits: FloatArray, labels: npt.NDArray[np.int64]) -> FloatArray:
-    """Shape (seeds, cases), as ``harness.metrics`` defines both metrics."""
+    """Shape (seeds, cases), as ``harness.metrics.table`` defines both metrics."""
     if labels.ndim == 2:
         if metric == "nll":
             return np.asarray(np.logaddexp(0.0, np.where(labels == 1, -logits, logits)).mean(axis=2))

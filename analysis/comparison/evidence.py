@@ -12,7 +12,7 @@ import numpy.typing as npt
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from analysis.stats.multiplicity import Correction, family_size
-from harness.metrics import METRICS
+from harness.metrics.table import METRICS
 
 Family = Literal["vs_control", "all_pairs"]
 
@@ -36,7 +36,7 @@ class Plan:
     looks: tuple[int, ...] = ()
     """Numbers of seeds at which the results were to be looked at; empty where nothing was said."""
     lower_is_better: frozenset[str] = frozenset()
-    """Metrics of an imported table of which less is better; those of ``harness.metrics`` know it themselves."""
+    """Metrics of an imported table of which less is better; those of ``harness.metrics.table`` know it themselves."""
     beforehand: bool = True
     """Whether all this was fixed before there were results; an imported table cannot show it."""
 

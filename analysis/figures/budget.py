@@ -14,7 +14,7 @@ from analysis.figures.drawing import FAINT, SEED, SMALL
 from analysis.figures.importance import slot_scores
 from analysis.stats.budget_curve import BudgetCurve, budget_curve
 from analysis.stats.estimate import FloatArray
-from harness.metrics import METRICS
+from harness.metrics.table import METRICS
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.contents import Figure
 from analysis.tables.run_tables import METRIC_NAMES
-from harness.errors import one_line
+from harness.core.errors import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from analysis.comparison.evidence import Cell, Predictions
 from analysis.imported.predictions import PredictionTable
 from analysis.imported.results import Results, TableTrial
 from analysis.stats.cautions import Caution
-from harness.errors import RequestError, suggestion
-from harness.metrics import METRICS, evaluate
+from harness.core.errors import RequestError, suggestion
+from harness.metrics.table import METRICS, evaluate
 
 TOLERANCE = 1e-6
 """Distance at which a value of the table and that of the predictions still count as the same."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from analysis.imported.file import LARGEST
 from analysis.stats.estimate import FloatArray
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 IntArray = npt.NDArray[np.int64]
 

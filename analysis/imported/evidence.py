@@ -13,8 +13,8 @@ from analysis.imported.predictions import PredictionTable
 from analysis.imported.results import read_results
 from analysis.stats.cautions import Caution
 from analysis.stats.multiplicity import Correction
-from harness.errors import RequestError, suggestion
-from harness.metrics import METRICS
+from harness.core.errors import RequestError, suggestion
+from harness.metrics.table import METRICS
 
 COMPUTED = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "mcc", "nll", "brier", "ece")
 """Compared wherever there are predictions, the first one as the primary metric unless something else is said."""
@@ -36,7 +36,7 @@ def evidence_from_tables(
 ) -> Evidence:
     """What two tables say, checked: nothing is left out of it without a word.
 
-    Where there are predictions, metrics are computed from them by ``harness.metrics.evaluate``.
+    Where there are predictions, metrics are computed from them by ``harness.metrics.table.evaluate``.
 
     Args:
         table: CSV, TSV or parquet of ``method,dataset,seed,metric,value``; None where there are predictions only.
@@ -45,7 +45,7 @@ def evidence_from_tables(
         correction: of the p values.
         margin: difference of the primary metric that counts as practically equal, above 0.
         metric: the primary one; it can be left out where the tables have but one, or where there are only predictions.
-        lower_is_better: metrics of other names than those of ``harness.metrics`` of which less is better.
+        lower_is_better: metrics of other names than those of ``harness.metrics.table`` of which less is better.
         name: of the comparison, by default that of the file.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.imported.text_faults import MOST_COLUMNS, first_lines, header_fault, row_fault
-from harness.errors import RequestError, suggestion
+from harness.core.errors import RequestError, suggestion
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _KINDS = {".csv": "comma-separated", ".tsv": "tab-separated", ".parquet": "parquet"}

@@ -17,7 +17,7 @@ from analysis.imported.file import LONGEST_NAME, ForeignTable, open_table
 from analysis.imported.results import shown
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 KEYS = ("method", "dataset", "seed", "case_id")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.imported.file import LARGEST, LONGEST_NAME, ROW, ForeignTable, open_table
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 COLUMNS = ("method", "dataset", "seed", "metric", "value")
 NAMES = ("method", "dataset", "metric")
@@ -24,7 +24,7 @@ RANGES = {
     "nll": (0.0, float("inf")),
     "brier": (0.0, 2.0),
 }
-"""Of the metrics that ``harness.metrics`` defines; margins and chance levels are in these units."""
+"""Of the metrics that ``harness.metrics.table`` defines; margins and chance levels are in these units."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import RequestError, suggestion
-from harness.store import RunDirectory
+from harness.core.errors import RequestError, suggestion
+from harness.run.directory import RunDirectory
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 

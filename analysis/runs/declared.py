@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from analysis.comparison.evidence import Undeclared
 from analysis.contents import Facts, Section
-from harness.declaration import Change, Locked, locked
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
+from harness.studies.declaration import Change, Locked, locked
 
 
 def undeclared(found: Locked) -> list[Undeclared]:

@@ -17,9 +17,9 @@ from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.predictions import Source, read_predictions
 from analysis.stats.cautions import Caution
-from harness.declaration import ALPHA, Locked, locked
-from harness.errors import RequestError, suggestion
-from harness.store import RunDirectory, TrialFolder
+from harness.core.errors import RequestError, suggestion
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.studies.declaration import ALPHA, Locked, locked
 
 COMPARED_METRICS = tuple(name for name in frames.METRICS if name != "kappa")
 """Every metric that methods are compared by, in this order after the primary one; tables alone show kappa."""

@@ -13,8 +13,8 @@ from polars.datatypes import DataTypeClass
 
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
-from harness.spent import judged
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.spent import judged
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
 """Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""

@@ -13,7 +13,7 @@ import polars as pl
 from analysis.comparison.evidence import Predictions
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
-from harness.trial_folder import ReplacedFileError
+from harness.run.trial import ReplacedFileError
 
 TOLERANCE = 1e-9
 """By how much the accuracy of stored predictions may differ from the recorded one: rounding of one division."""

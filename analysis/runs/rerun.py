@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import RequestError
-from harness.run_comparison import VARYING
+from harness.core.errors import RequestError
+from harness.proof.comparison import VARYING
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
-    from harness.store import RunDirectory, TrialFolder
-    from harness.studies import Roots, Study
+    from harness.run.directory import RunDirectory, TrialFolder
+    from harness.studies.study import Roots, Study
 
 _TRAINING_PARTS = ("protocol", "method", "backbone", "dataset", "train")
 
@@ -28,8 +28,8 @@ def what_changed(run: RunDirectory, study: Study) -> list[str]:
 
     The search space and the settings of the search are not looked at: the configuration is known.
     """
-    from harness.environment import capture
-    from harness.identity import differences
+    from harness.core.environment import capture
+    from harness.core.identity import differences
 
     def training(identity: Mapping[str, Any]) -> dict[str, Any]:
         return {part: identity[part] for part in _TRAINING_PARTS if part in identity}
@@ -186,10 +186,10 @@ def planned(
     Raises:
         RequestError: the sweep names it no more, its plugins or data are not there, or they may not be imported.
     """
-    from harness.code_snapshot import plugin_folders
     from harness.plugins import discover
-    from harness.spec import SweepSpec
-    from harness.studies import Planner
+    from harness.run.code import plugin_folders
+    from harness.spec.sections import SweepSpec
+    from harness.studies.study import Planner
 
     spec = SweepSpec.model_validate(run.spec())
     if method not in spec.methods or dataset not in spec.datasets:

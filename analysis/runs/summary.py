@@ -15,8 +15,8 @@ from analysis.runs import frames
 from analysis.runs.costs import StudyCost, reference_of, relative_step, study_cost
 from analysis.runs.ledger import Spent, ledger
 from analysis.stats.estimate import Estimate, mean_over_seeds
-from harness.errors import RequestError, suggestion
-from harness.store import RunDirectory, StudyFolder
+from harness.core.errors import RequestError, suggestion
+from harness.run.directory import RunDirectory, StudyFolder
 
 LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
 

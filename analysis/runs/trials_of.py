@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 
 _COMMANDS = ("trace", "reproduce")
 

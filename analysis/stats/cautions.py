@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 EXACT_TEST_SEEDS = 6
 PERCENTILE_SEEDS = 20

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from analysis.contents import Marked, Table, Text
 from analysis.tables import latex
-from harness.csv_cells import guarded
-from harness.errors import RequestError, one_line
-from harness.files import write_atomic
+from harness.core.csv_cells import guarded
+from harness.core.errors import RequestError, one_line
+from harness.core.files import write_atomic
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from harness.errors import one_line
+from harness.core.errors import one_line
 
 LONG_WORD = 24
 """Characters from which a word may be broken anywhere: a hash or a path would run off the page."""

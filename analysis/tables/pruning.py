@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, Table, count, number
-from harness.store import RunDirectory, StudyFolder
+from harness.run.directory import RunDirectory, StudyFolder
 
 Decisions = Mapping[int, list[Mapping[str, Any]]]
 """Epoch of a rung → the decisions that were made there."""

@@ -29,7 +29,7 @@ def appendix(
     Args:
         evidence: of the comparison.
         spec: the sweep as resolved; None where there is none.
-        environment: as ``harness.environment`` records it; may be empty.
+        environment: as ``harness.core.environment`` records it; may be empty.
         cards: label → card of each dataset; may be empty.
         studies: of the sweep; may be empty.
     """

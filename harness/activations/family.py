@@ -22,7 +22,7 @@ from harness.activations.pointwise import (
     Swish,
 )
 from harness.activations.splines import PadeUnit, PiecewiseLinearUnit
-from harness.errors import suggestion
+from harness.core.errors import suggestion
 
 
 @dataclass(frozen=True)

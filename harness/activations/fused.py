@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from harness.activations.base import BASES, Base, Execution, Formula, broadcast, widen
 from harness.activations.grid import Grid
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 
 def evaluate(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness.activation_sites import ActivationSite, expose_activations, replace_activation
 from harness.activations.base import PreservingActivation
 from harness.activations.pointwise import ScaledActivation
 from harness.activations.scale import calibrate, scale_from_norm
-from harness.backbones import Model
+from harness.networks.activation_sites import ActivationSite, expose_activations, replace_activation
+from harness.networks.backbones import Model
 
 SITES = ("all", "act1", "act2", "act3", "after_norm", "last_stage", "last_block")
 """Names of selections: all calls; the first, second or third of each block; those that take a batch norm's output

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harness.activations.base import Formula
 from harness.activations.window import REACH, Window
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 if importlib.util.find_spec("triton") is not None:
     triton: Any = importlib.import_module("triton")

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, DataError, RequestError, run_command
-from harness.output import say
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, DataError, RequestError, run_command
+from harness.core.output import say
 
 if TYPE_CHECKING:
-    from harness.console import Console
+    from harness.core.console import Console
     from harness.data.audit import Audit
     from harness.data.decoded import DecodedDataset
     from harness.data.split import Split
@@ -76,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from harness.console import Console
-    from harness.refusals import leaving_nothing
+    from harness.core.console import Console
+    from harness.core.refusals import leaving_nothing
 
     bars = Console(stderr=True)
     # Made first: minutes of decoding should not end at a folder that cannot be written.
@@ -114,8 +114,8 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Pa
 def _find(arguments: argparse.Namespace, bars: Console) -> tuple[Dataset, str]:
     """The dataset with its options, and the hash of its code."""
     from harness.plugins import discover
-    from harness.spec_loading import read_options
-    from harness.yaml_source import YamlSource
+    from harness.spec.source import YamlSource
+    from harness.studies.loading import read_options
 
     given = YamlSource({})
     for assignment in arguments.assignments:

@@ -22,21 +22,21 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from harness.arguments import user_path
+from harness.core.arguments import user_path
+from harness.core.errors import DataError, RequestError
+from harness.core.files import write_atomic
+from harness.core.identity import source_hash
 from harness.data.decode import UnreadableImagesError, check_records, clusters, decode_into
 from harness.data.decoded import DecodedDataset, describe, open_decoded, write_description
 from harness.data.once import build_once
 from harness.data.raw_files import raw_files
 from harness.dataset import Dataset
-from harness.errors import DataError, RequestError
-from harness.files import write_atomic
-from harness.identity import source_hash
 
 _FORMAT = 3
 
 _READING_CODE = (
-    *("harness.data.decode", "harness.data.image_files", "harness.zip_members", "harness.zip_checks"),
-    *("harness.npy_stream", "harness.dataset"),
+    *("harness.data.decode", "harness.data.image_files", "harness.data.zip_members", "harness.core.zip_checks"),
+    *("harness.data.npy_stream", "harness.dataset"),
 )
 """Modules that make pixels, labels and tables of raw files: another version of one may make others."""
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.errors import one_line
 from harness.data.split import Split, exact_counts, indices
 from harness.dataset import Dataset
-from harness.errors import one_line
 
 if TYPE_CHECKING:
     from harness.data.audit import Audit, Pair

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.errors import DataError
 from harness.data.image_files import Memory, decode_image, most_bytes, pillow_prepared, too_large
 from harness.dataset import MOST_PIXELS, Dataset, Record, SizedSource
-from harness.errors import DataError
 
 DECODING_BYTES = 512 << 20
 """Memory that all images which are decoded at once may take; one that needs more is decoded alone."""

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harness.core.errors import RequestError
+from harness.core.files import read_json, write_json
+from harness.core.frame_files import read_ipc
+from harness.core.infrastructure import passes
 from harness.dataset import Record
-from harness.errors import RequestError
-from harness.files import read_json, write_json
-from harness.frame_files import read_ipc
-from harness.infrastructure import passes
 
 _TORN = (ValueError, AttributeError, KeyError, TypeError, EOFError)
 """What files that do not hold what their names promise lead to."""

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import lease as leases
+from harness.core import lease as leases
+from harness.core.errors import DataError
+from harness.core.files import write_atomic
 from harness.data.http_fetch import FetchError, discard, fetch, length
 from harness.data.kaggle import fetch_kaggle
 from harness.dataset import Dataset, Download, KaggleFile
-from harness.errors import DataError
-from harness.files import write_atomic
 
 POLL_SECONDS = 0.5
 """How often a process looks whether another one has finished fetching."""

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.csv_cells import guarded
+from harness.core.csv_cells import guarded
+from harness.core.files import write_atomic, write_json
 from harness.data.card import SIDES, label_text, worst_pairs
 from harness.data.pictures import pair_picture, sample_grid
-from harness.files import write_atomic, write_json
 
 if TYPE_CHECKING:
     from harness.data.audit import Audit, Pair

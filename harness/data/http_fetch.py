@@ -18,8 +18,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from harness.errors import RequestError, one_line
-from harness.files import TornFileError, read_json, write_json
+from harness.core.errors import RequestError, one_line
+from harness.core.files import TornFileError, read_json, write_json
 
 TIMEOUT_SECONDS = 30.0
 """Longest silence of a server before the connection is given up and tried again."""

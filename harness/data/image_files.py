@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.errors import DataError, one_line
 from harness.dataset import MOST_PIXELS
-from harness.errors import DataError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from harness.core.errors import one_line
+from harness.core.extras import install
 from harness.data.http_fetch import FetchError, Tick, check_room
-from harness.errors import one_line
-from harness.extras import install
 
 _BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)

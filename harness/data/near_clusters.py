@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harness.core.errors import RequestError
+from harness.core.identity import source_hash
+from harness.core.infrastructure import passes
 from harness.data.decoded import DecodedDataset
 from harness.data.near_duplicates import PASSES, find_near, take_fingerprints
 from harness.data.once import build_once
-from harness.errors import RequestError
-from harness.identity import source_hash
-from harness.infrastructure import passes
 
 _CODE = ("harness.data.near_clusters", "harness.data.near_duplicates")
 """Modules of which another version may find other pairs."""

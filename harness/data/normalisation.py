@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.backbones import Normalisation
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split, indices
+from harness.networks.backbones import Normalisation
 
 MOST_IMAGES = 4096
 """So many say enough; a large dataset need not be read whole before each training."""

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import lease as leases
-from harness.errors import RequestError
+from harness.core import lease as leases
+from harness.core.errors import RequestError
 
 POLL_SECONDS = 0.5
 """How often a process looks whether another one has finished building."""

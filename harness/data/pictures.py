@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from harness.core.errors import one_line
 from harness.data.card import MOST_CLASSES, MOST_PAIRS, borne_classes
 from harness.data.split import Split, indices
-from harness.errors import one_line
 
 if TYPE_CHECKING:
     from harness.data.audit import Pair

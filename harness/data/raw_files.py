@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.errors import DataError
+from harness.core.files import parse_json, write_atomic, write_json
+from harness.core.lease import hold
 from harness.dataset import Dataset
-from harness.errors import DataError
-from harness.files import parse_json, write_atomic, write_json
-from harness.lease import hold
 
 _FOLDER = ".content"
 _THREADS = 8

@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.errors import RequestError, suggestion
 from harness.data.decoded import DecodedDataset
 from harness.data.pack import assign
 from harness.data.strata import strata
-from harness.errors import RequestError, suggestion
 
 SplitKind = Literal["grouped", "random", "official"]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.errors import RequestError
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Indices, Split, divide_near, indices
 from harness.data.strata import strata
-from harness.errors import RequestError
 
 
 def keep_training(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from analysis.cards import audit_section, class_counts, facts, leak_sentences
 from analysis.contents import Table
-from harness.console import Console
+from harness.core.console import Console
 
 _WIDE = 2000
 

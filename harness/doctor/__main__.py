@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
-from harness.output import say
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
+from harness.core.output import say
 
 if TYPE_CHECKING:
-    from harness.console import Console
+    from harness.core.console import Console
     from harness.doctor.finding import Finding
-    from harness.store import RunDirectory
+    from harness.run.directory import RunDirectory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from harness.console import Console
-    from harness.store import RunDirectory
+    from harness.core.console import Console
+    from harness.run.directory import RunDirectory
 
     console = Console(stderr=True)
     run = RunDirectory(arguments.run)
@@ -80,8 +80,8 @@ def _examined(run: RunDirectory, console: Console, arguments: argparse.Namespace
 
 
 def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> list[Finding]:
+    from harness.core.lease import hold
     from harness.doctor.mending import mend
-    from harness.lease import hold
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)

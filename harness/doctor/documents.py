@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import records, run_files
+from harness.core.file_checks import is_png
+from harness.core.identity import configuration_hash
+from harness.core.many_files import each
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, read
-from harness.file_checks import is_png
-from harness.identity import configuration_hash
-from harness.reading_ahead import each
-from harness.run_files import Document
-from harness.store import RunDirectory, StudyFolder
+from harness.run import inventory as run_files
+from harness.run import records
+from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.inventory import Document
 
 REWRITTEN = "the sweep command writes it again"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness import run_files
+from harness.core.errors import RequestError
+from harness.core.lease import server_now
+from harness.core.many_files import each
 from harness.doctor import documents, folders, index, jobs, leases, studies, trial_files
 from harness.doctor.finding import Finding
-from harness.errors import RequestError
-from harness.lease import server_now
-from harness.reading_ahead import each
-from harness.result_index import ResultIndex
-from harness.run_links import refuse_links
-from harness.store import RunDirectory, TrialFolder
+from harness.run import inventory as run_files
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.index import ResultIndex
+from harness.run.links import refuse_links
 
 
 def damage(run: RunDirectory) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.store import TrialFolder
+from harness.run.directory import TrialFolder
 
 By = Literal["fix", "sweep", "user", "nobody"]
 """Who mends it: ``--fix``; the sweep command by itself; the user; nobody, because nothing depends on it."""

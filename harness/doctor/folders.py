@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from harness.core.lease import server_now
 from harness.doctor.finding import Finding
-from harness.lease import server_now
 
 LEFT_SECONDS = 600.0
 """A temporary file this old has no writer any more."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS
-from harness.result_index import disagreeing, fault_of
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
+from harness.run.index import disagreeing, fault_of
 
 REMEDY = "--fix sets it aside; it only saves time, and is made again"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.core.lease import server_now
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
-from harness.launch.slurm_commands import QueuedJob, SlurmError, queue
-from harness.launch.slurm_files import SlurmFiles
-from harness.launch.worker_states import QUEUE_SECONDS, WorkerReader
-from harness.lease import server_now
-from harness.store import RunDirectory
+from harness.launch.slurm.commands import QueuedJob, SlurmError, queue
+from harness.launch.slurm.files import SlurmFiles
+from harness.run.directory import RunDirectory
+from harness.status.workers import QUEUE_SECONDS, WorkerReader
 
 _EXPLAINED = {
     "lost": "Slurm no longer knows it; its trials are free as soon as their leases expire",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import one_line
-from harness.files import parse_json, read_with_status
-from harness.json_form import Form
+from harness.core.errors import one_line
+from harness.core.files import parse_json, read_with_status
+from harness.core.json_form import Form
 
 WORDS = {
     "missing": "is missing",

@@ -6,9 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.doctor.finding import Finding
-from harness.doctor.json_files import WORDS, read
-from harness.lease import (
+from harness.core.lease import (
     EXPIRY_SECONDS,
     RECORD,
     RENEW_SECONDS,
@@ -19,8 +17,10 @@ from harness.lease import (
     server_now,
     view,
 )
-from harness.progress import duration
-from harness.store import TrialFolder
+from harness.doctor.finding import Finding
+from harness.doctor.json_files import WORDS, read
+from harness.launch.display import duration
+from harness.run.directory import TrialFolder
 
 CLOCK_SECONDS = 60.0
 """Clocks that are less apart than this do no harm."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
 
-from harness import lease as leases
+from harness.core import lease as leases
 from harness.doctor.finding import Finding, relative
-from harness.store import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory, TrialFolder
 
 
 class _InUse(Exception):

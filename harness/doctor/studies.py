@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import records
+from harness.core.errors import RequestError, one_line
+from harness.core.identity import differences, trial_identity
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
 from harness.doctor.trial_files import AGAIN
-from harness.errors import RequestError, one_line
-from harness.identity import differences, trial_identity
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.run import records
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 
 if TYPE_CHECKING:
-    from harness.spec import SweepSpec
+    from harness.spec.sections import SweepSpec
 
 STALE = "undo the change, or give the sweep command with --stale rerun, which keeps the old study"
 
@@ -66,7 +66,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
     """
     from pydantic import ValidationError
 
-    from harness.spec import SweepSpec
+    from harness.spec.sections import SweepSpec
 
     found = read(run.spec_path, records.SWEEP)
     if found.fault is not None:
@@ -107,8 +107,8 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
 
 def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, Any] | None]:
     from harness.plugins import discover
-    from harness.space_forms import override
-    from harness.studies import settings_identity
+    from harness.spec.space_forms import override
+    from harness.studies.study import settings_identity
 
     catalogue = discover(folders)
 
@@ -121,10 +121,10 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, 
 
 
 def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, Any] | None]:
+    from harness.doctor.plugin_code import method_code
     from harness.method import Method
-    from harness.plugin_code import method_code
     from harness.plugins import Plugin, builtin_folders
-    from harness.studies import settings_identity
+    from harness.studies.study import settings_identity
 
     places = [*builtin_folders(), *folders]
 

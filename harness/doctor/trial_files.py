@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import records
+from harness.core.errors import one_line
+from harness.core.file_checks import is_checkpoint, is_parquet, is_safetensors
+from harness.core.files import is_too_much
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, judged
-from harness.errors import one_line
-from harness.file_checks import is_checkpoint, is_parquet, is_safetensors
-from harness.files import is_too_much
-from harness.store import TrialFolder
-from harness.trial_folder import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
+from harness.run import records
+from harness.run.directory import TrialFolder
+from harness.run.trial import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
 
 _ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, RequestError, run_command
+from harness.core.extras import install
+from harness.core.refusals import leaving_nothing
 from harness.export import targets
-from harness.extras import install
-from harness.refusals import leaving_nothing
 
 if TYPE_CHECKING:
-    from harness.store import RunDirectory
-from harness.output import say
+    from harness.run.directory import RunDirectory
+from harness.core.output import say
 
 EPILOG = """
 csv, parquet    one row a trial
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from harness.run_links import refuse_links
-    from harness.store import RunDirectory
+    from harness.run.directory import RunDirectory
+    from harness.run.links import refuse_links
 
     run, destination = RunDirectory(arguments.run), arguments.destination.absolute()
     run.require()

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 def table(run: RunDirectory) -> pl.DataFrame:

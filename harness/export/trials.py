@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.progress import track
 
-from harness.console import Console
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.core.console import Console
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.core.visible_gpus import VARIABLE, devices_of
 from harness.launch.loading import Loading
 from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool, unique_name, worker_environment
 from harness.launch.starting import ProcessStarter, can_be_forked, starter
-from harness.launch.visible_gpus import VARIABLE, devices_of
-from harness.spec import LaunchSpec
-from harness.store import RunDirectory
-from harness.studies import Roots
+from harness.run.directory import RunDirectory
+from harness.spec.sections import LaunchSpec
+from harness.studies.study import Roots
 
 MOST_ON_CPU = 8
 

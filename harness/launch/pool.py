@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import EXIT_BAD_REQUEST, RequestError
+from harness.core.errors import EXIT_BAD_REQUEST, RequestError
+from harness.core.lease import record_death
 from harness.launch.bounded import DEATH_SECONDS
-from harness.launch.deaths import OutOfMemoryCounter, describe_death
 from harness.launch.packing import Packing
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter, uninterrupted
-from harness.lease import record_death
-from harness.store import RunDirectory
-from harness.worker_report import EXIT_CROWDED, EXIT_STOPPED, WorkerReport, read_report
+from harness.run.directory import RunDirectory
+from harness.work.deaths import OutOfMemoryCounter, describe_death
+from harness.work.report import EXIT_CROWDED, EXIT_STOPPED, WorkerReport, read_report
 
 if TYPE_CHECKING:
-    from harness.studies import Roots
+    from harness.studies.study import Roots
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 60.0

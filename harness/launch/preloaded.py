@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-MODULES = ("harness.worker", "harness.train.run", "harness.scheduler")
+MODULES = ("harness.work.worker", "harness.train.run", "harness.work.scheduler")
 """What a worker loads of ours before its first step, whatever it trains; packages were loaded before."""
 
 READY = b"ready\n"
@@ -46,7 +46,7 @@ def main() -> int:
     arguments = _serve(requests, answers)
     if arguments is None:
         return 0
-    from harness.worker import main as work
+    from harness.work.worker import main as work
 
     return work(arguments)
 

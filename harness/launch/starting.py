@@ -81,7 +81,7 @@ class ProcessStarter:
     """
 
     def __init__(
-        self, environment: Mapping[str, str], module: str = "harness.worker", prefix: Sequence[str] = ()
+        self, environment: Mapping[str, str], module: str = "harness.work.worker", prefix: Sequence[str] = ()
     ) -> None:
         self._environment, self._module, self.prefix = environment, module, prefix
 
@@ -305,5 +305,5 @@ def _adopt_descendants(wanted: bool) -> bool:
 def is_worker(process: psutil.Process) -> bool:
     """Whether a process is a worker, however it was started; False where it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return process.name() == WORKER_NAME or "harness.worker" in process.cmdline()
+        return process.name() == WORKER_NAME or "harness.work.worker" in process.cmdline()
     return False

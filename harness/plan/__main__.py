@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.arguments import add_sweep_arguments, parse, user_path
-from harness.errors import EXIT_DONE, RequestError, run_command
+from harness.core.arguments import add_sweep_arguments, parse, user_path
+from harness.core.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
-    from harness.console import Console
+    from harness.core.console import Console
     from harness.plan.detectable import Spread
     from harness.plan.document import Plan
     from harness.plugins import Catalogue
-    from harness.spec import SweepSpec
-    from harness.studies import Roots
+    from harness.spec.sections import SweepSpec
+    from harness.studies.study import Roots
 
 DESCRIPTION = (
     "Say what a sweep will cost (trials, device-hours, disk) and what it can show (the smallest differences that its "
@@ -92,11 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def plan(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from harness.console import Console
+    from harness.core.console import Console
     from harness.plan.page import page
     from harness.plugins import discover
-    from harness.preview import spaces_table
-    from harness.spec_loading import check_against, check_backbones, load_sweep
+    from harness.studies.loading import check_against, check_backbones, load_sweep
+    from harness.studies.preview import spaces_table
 
     console = Console(stderr=True)
     loaded = load_sweep(arguments.file, arguments.assignments)
@@ -133,9 +133,9 @@ def planned(
     from harness.plan.document import Means, make_plan
     from harness.plan.earlier import earlier_times, given_times
     from harness.plan.shapes import study_shapes
-    from harness.planning import DecodingBar
-    from harness.store import RunDirectory
-    from harness.studies import Planner, Roots
+    from harness.run.directory import RunDirectory
+    from harness.studies.prepare import DecodingBar
+    from harness.studies.study import Planner, Roots
 
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
@@ -202,7 +202,7 @@ def _piloted(
 
     from harness.plan.detectable import DISAGREEMENT
     from harness.plan.pilot import pilot
-    from harness.store import RunDirectory
+    from harness.run.directory import RunDirectory
 
     with tempfile.TemporaryDirectory(prefix=".pilot-", dir=folder) as place, console.status("pilot") as status:
         run, share = RunDirectory(Path(place) / "run"), arguments.disagree or DISAGREEMENT
@@ -216,7 +216,7 @@ def _piloted(
 def _jobs(spec: SweepSpec) -> int:
     """Trials at the same time on a cluster: jobs times trials on each."""
     from harness.launch.packing import least
-    from harness.launch.slurm_submit import MOST_WORKERS
+    from harness.launch.slurm.submit import MOST_WORKERS
 
     jobs = MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers
     return jobs * least(spec.launch.trials_per_device)

@@ -11,11 +11,11 @@ from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import family_size
 from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
 from analysis.stats.twoway import Components
-from harness.declaration import ALPHA
-from harness.spec import ConfirmSpec
+from harness.spec.sections import ConfirmSpec
+from harness.studies.declaration import ALPHA
 
 if TYPE_CHECKING:
-    from harness.store import RunDirectory
+    from harness.run.directory import RunDirectory
 
 SEED_SD, DISAGREEMENT = 0.01, 0.1
 """What is assumed where nothing is known: the standard deviation of a score over seeds, and on which share of the cases

@@ -12,7 +12,7 @@ import polars as pl
 from harness.data.split import indices
 from harness.plan.parts import Measured
 from harness.plan.shapes import StudyShape
-from harness.studies import PreparedDataset, Source, Study
+from harness.studies.study import PreparedDataset, Source, Study
 
 LEASE_AND_LOG = 900
 """Bytes of a trial's lease and log."""
@@ -112,7 +112,7 @@ def predictions_bytes(dataset: PreparedDataset) -> int:
 
 def _model_bytes(source: Source) -> int:
     """Bytes of the tensors of a network; its head is of no account."""
-    from harness.backbones import build_model
+    from harness.networks.backbones import build_model
 
     model, _ = build_model(source.backbone, None, classes=2, seed=0)
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

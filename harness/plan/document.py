@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from analysis.stats.cautions import few_cases
-from harness.code_snapshot import snapshot_size
 from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
 from harness.plan.shapes import StudyShape, test_cases
-from harness.spec import SweepSpec
-from harness.studies import Study
+from harness.run.code import snapshot_size
+from harness.spec.sections import SweepSpec
+from harness.studies.study import Study
 
 VERSION = 1
 BUSY = 0.8

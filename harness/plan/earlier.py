@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
-from harness.store import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory, TrialFolder
 
 
 def earlier_times(path: Path, shapes: Sequence[StudyShape]) -> dict[str, Measured]:
@@ -43,7 +43,7 @@ def given_times(given: Mapping[str, float], shapes: Sequence[StudyShape]) -> dic
     known = {shape.name for shape in shapes} | {shape.method for shape in shapes}
     for name in given:
         if name not in known:
-            from harness.errors import suggestion
+            from harness.core.errors import suggestion
 
             raise RequestError(f"--seconds-per-step {name}: no method or study has this name{suggestion(name, known)}")
     found = {}

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.launch.display import duration
 from harness.plan.document import Plan
 from harness.plan.parts import Span
-from harness.progress import duration
 
 MOST_STUDIES = 30
 """Studies that are listed one by one."""

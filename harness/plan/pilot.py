@@ -14,18 +14,18 @@ from statistics import median, stdev
 import torch
 
 from analysis.stats.twoway import Components
-from harness.environment import usable_device
+from harness.core.environment import usable_device
+from harness.core.visible_gpus import take_device
 from harness.launch.local import available_devices
-from harness.launch.visible_gpus import take_device
 from harness.plan.detectable import AS_CASE_MEANS, Spread
 from harness.plugins import Catalogue
-from harness.run_task import run_task
-from harness.scheduler import Scheduler
-from harness.space import defaults
-from harness.spec import SweepSpec
-from harness.store import RunDirectory
-from harness.studies import Planner, Roots
-from harness.tasks import Proposal
+from harness.run.directory import RunDirectory
+from harness.space.parameters import defaults
+from harness.spec.sections import SweepSpec
+from harness.studies.study import Planner, Roots
+from harness.work.run_task import run_task
+from harness.work.scheduler import Scheduler
+from harness.work.tasks import Proposal
 
 
 def pilot(

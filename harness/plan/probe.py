@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.backbones import Model, build_model, save_model
+from harness.core.seeds import derive_seed
 from harness.data.split import indices
 from harness.method import Method
+from harness.networks.backbones import Model, build_model, save_model
 from harness.plan.parts import Parts
 from harness.plan.shapes import few, shape_of, source_name
+from harness.run.directory import RunDirectory, TrialFolder
 from harness.search import make_engine
-from harness.seeds import derive_seed
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Planner, PreparedDataset, Roots, Source, Study
+from harness.studies.study import Planner, PreparedDataset, Roots, Source, Study
 from harness.train.job import Control, TrialJob
 from harness.train.loop import PREPARE_BATCHES
 from harness.train.run import run_trial
@@ -292,10 +292,10 @@ def _parts(
 
 def main() -> int:
     """Measure what is asked for on standard input, an answer a line; ended by the end of the input."""
-    from harness.environment import usable_device
-    from harness.launch.visible_gpus import take_device
+    from harness.core.environment import usable_device
+    from harness.core.visible_gpus import take_device
     from harness.plugins import discover
-    from harness.spec import SweepSpec
+    from harness.spec.sections import SweepSpec
 
     asked = json.loads(sys.stdin.readline())
     torch.set_num_threads(asked["threads"])

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.launch.local import places
 from harness.launch.packing import least
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
-from harness.spec import SweepSpec
-from harness.studies import Roots
+from harness.spec.sections import SweepSpec
+from harness.studies.study import Roots
 
 CONFIGURATIONS = 3
 """So many of a study's slots are measured, from slot 0 on: some configurations are slower than others."""

@@ -12,9 +12,9 @@ from harness.data.strata import strata
 from harness.data.subset import meta_split
 from harness.method import Hyperparameters, Method
 from harness.search import make_engine
-from harness.space import defaults
-from harness.spec import TrainSpec
-from harness.studies import PreparedDataset, Source, Study
+from harness.space.parameters import defaults
+from harness.spec.sections import TrainSpec
+from harness.studies.study import PreparedDataset, Source, Study
 
 
 @dataclass(frozen=True, slots=True)

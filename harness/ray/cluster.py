@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.launch.bounded import end_killed
 from harness.launch.pool import unique_name
 from harness.ray.node import END_SECONDS, LOOPBACK, MARK, NodeRecord, ray_environment, records, write_token

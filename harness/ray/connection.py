@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
-from harness.errors import RequestError, one_line
+from harness.core.errors import RequestError, one_line
 from harness.ray.tuning import prepare_tune
 
 JOIN_SECONDS = 120.0

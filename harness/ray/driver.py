@@ -1,7 +1,7 @@
 """Hands the slots of a run's studies out by Ray Tune, one study after the other: ``python -m harness.ray.driver``.
 
-Started by ``harness.launch.ray``. Each study is claimed, so that several drivers may work at a time. A driver that was
-killed is succeeded by one that goes on from the folders: nothing of Tune's own state is read back.
+Started by ``harness.ray.launcher``. Each study is claimed, so that several drivers may work at a time. A driver that
+was killed is succeeded by one that goes on from the folders: nothing of Tune's own state is read back.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import parse
-from harness.errors import EXIT_DONE, run_command
-from harness.lease import Lease, claim, keep_alive
-from harness.scheduler import Scheduler
-from harness.store import RunDirectory
-from harness.studies import Roots
-from harness.study_state import StudyState
-from harness.worker import load_studies, stop_event, stop_on_signals
-from harness.worker_report import EXIT_STOPPED
+from harness.core.arguments import parse
+from harness.core.errors import EXIT_DONE, run_command
+from harness.core.lease import Lease, claim, keep_alive
+from harness.run.directory import RunDirectory
+from harness.studies.state import StudyState
+from harness.studies.study import Roots
+from harness.work.report import EXIT_STOPPED
+from harness.work.scheduler import Scheduler
+from harness.work.worker import load_studies, stop_event, stop_on_signals
 
 WAIT_SECONDS = 1.0
 

@@ -14,13 +14,13 @@ import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from harness.files import write_json
+from harness.core.files import write_json
+from harness.core.seeds import derive_seed
 from harness.ray.searcher import SCORE, curve_scores, slot_of
 from harness.ray.trainable import Place, decision_file
 from harness.ray.unsaved import Unsaved
 from harness.search.rungs import Decision, Judge
-from harness.seeds import derive_seed
-from harness.study_state import StudyState
+from harness.studies.state import StudyState
 
 
 class Halving(Unsaved, AsyncHyperBandScheduler):

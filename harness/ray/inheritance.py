@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.files import read_json, write_json
-from harness.space import Value
-from harness.store import TrialFolder
-from harness.tasks import Task
+from harness.core.files import read_json, write_json
+from harness.run.directory import TrialFolder
+from harness.space.parameters import Value
 from harness.train.checkpoint import load_checkpoint, write_checkpoint
+from harness.work.tasks import Task
 
 
 def give(trial: TrialFolder, slot: int, folder: Path) -> None:

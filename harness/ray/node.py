@@ -24,12 +24,12 @@ from typing import Any
 
 import psutil
 
-from harness import processes
-from harness.arguments import parse
-from harness.errors import EXIT_DONE, RequestError, one_line, run_command
-from harness.files import TornFileError, read_json, write_json
+from harness.core import processes
+from harness.core.arguments import parse
+from harness.core.errors import EXIT_DONE, RequestError, one_line, run_command
+from harness.core.files import TornFileError, read_json, write_json
+from harness.core.lease import host_identity, process_lives
 from harness.launch.bounded import end_killed
-from harness.lease import host_identity, process_lives
 
 MARK = "GPAF_BENCH_RAY_NODE"
 """The environment variable that all processes of a node bear; its value, the node's alone, is in the folder's name."""
@@ -289,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(parser, argv)
 
     def command() -> int:
-        from harness.worker import stop_event
+        from harness.work.worker import stop_event
 
         stop = stop_event(arguments.parent)
         plan = NodePlan(

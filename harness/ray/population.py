@@ -14,12 +14,12 @@ import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
 
-from harness.conditions import with_defaults
+from harness.core.seeds import derive_seed
 from harness.ray.searcher import SCORE, curve_scores, slot_of
 from harness.ray.unsaved import Unsaved
-from harness.seeds import derive_seed
-from harness.space import Float, Value
-from harness.study_state import StudyState
+from harness.space.conditions import with_defaults
+from harness.space.parameters import Float, Value
+from harness.studies.state import StudyState
 
 INTERVALS = 8
 """So many times at most a slot may change on the way."""

@@ -12,15 +12,15 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from harness.conditions import with_defaults
+from harness.core.seeds import derive_seed
 from harness.ray.unsaved import Unsaved
 from harness.search import Asked
 from harness.search.mirror import distributions, outcome
-from harness.seeds import derive_seed
-from harness.space import defaults, searched
-from harness.study_results import epoch_score
-from harness.study_state import StudyState
-from harness.tasks import Proposal
+from harness.search.slots import epoch_score
+from harness.space.conditions import with_defaults
+from harness.space.parameters import defaults, searched
+from harness.studies.state import StudyState
+from harness.work.tasks import Proposal
 
 SCORE = "score"
 EPOCH_NUMBER = "training_iteration"

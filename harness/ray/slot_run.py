@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.files import read_json
-from harness.lease import keep_alive
-from harness.run_task import run_task
+from harness.core.files import read_json
+from harness.core.lease import keep_alive
+from harness.run.directory import TrialFolder
 from harness.search.rungs import Decision
-from harness.store import TrialFolder
-from harness.study_results import slot_score
-from harness.tasks import Task
+from harness.search.slots import slot_score
+from harness.work.run_task import run_task
+from harness.work.tasks import Task
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +84,7 @@ class SeedRun:
             check: called now and then meanwhile; may raise ``Left``.
 
         Raises:
-            RequestError, OSError: as ``harness.run_task.run_task``.
+            RequestError, OSError: as ``harness.work.run_task.run_task``.
             Left: the trial is no longer this process's.
         """
         self._go.release()

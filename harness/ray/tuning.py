@@ -12,16 +12,16 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
+from harness.core.seeds import derive_seed
 from harness.ray.halving import Halving
 from harness.ray.population import Population
 from harness.ray.searcher import SlotSearcher
 from harness.ray.trainable import Place, SlotTrainable, configuration
 from harness.ray.unsaved import Unsaved
-from harness.scheduler import Scheduler
-from harness.seeds import derive_seed
-from harness.study_state import StudyState
-from harness.tasks import Proposal
+from harness.studies.state import StudyState
+from harness.work.scheduler import Scheduler
+from harness.work.tasks import Proposal
 
 
 class Watch(Unsaved, tune.Stopper):

@@ -1,6 +1,6 @@
 """The hyperparameter search: engines that give each slot of a study its configuration.
 
-Each ask is a function of recorded history, so every ask can be replayed (``harness.replay``).
+Each ask is a function of recorded history, so every ask can be replayed (``harness.proof.replay``).
 """
 
 from __future__ import annotations

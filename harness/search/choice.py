@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from harness.search.engine import Asked
 from harness.search.surrogate import expected_scores
-from harness.space import Space
-from harness.spec_search import Rule, SearchSpec
+from harness.space.parameters import Space
+from harness.spec.search import Rule, SearchSpec
 
 MOST_COMPARED = 100
 """With more slots no model is fitted merely to tell what it would have chosen: that takes the cube of their number."""

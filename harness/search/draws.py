@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-from harness.conditions import broken, with_defaults
-from harness.errors import RequestError
-from harness.seeds import derive_seed
-from harness.space import Choice, Float, Int, Space, Value, defaults, searched
+from harness.core.errors import RequestError
+from harness.core.seeds import derive_seed
+from harness.space.conditions import broken, with_defaults
+from harness.space.parameters import Choice, Float, Int, Space, Value, defaults, searched
 
 ATTEMPTS = 10_000
 

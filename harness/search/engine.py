@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.space import Space, Value, searched
-from harness.spec_search import SearchSpec
+from harness.space.parameters import Space, Value, searched
+from harness.spec.search import SearchSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.conditions import broken
-from harness.errors import RequestError
+from harness.core.errors import RequestError
+from harness.core.seeds import derive_seed
 from harness.search.draws import random_configuration
 from harness.search.engine import Asked, Engine
-from harness.seeds import derive_seed
-from harness.space import Choice, Float, Int, Space, Value, defaults, searched, wanted
-from harness.spec_search import SearchSpec
+from harness.space.conditions import broken
+from harness.space.parameters import Choice, Float, Int, Space, Value, defaults, searched, wanted
+from harness.spec.search import SearchSpec
 
 if TYPE_CHECKING:
     from cmaes import CMAwM

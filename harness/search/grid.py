@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.conditions import broken, with_defaults
-from harness.errors import RequestError
+from harness.core.errors import RequestError
+from harness.core.seeds import derive_seed
 from harness.search.engine import Asked, Engine
-from harness.seeds import derive_seed
-from harness.space import Choice, Float, Space, Value, defaults, searched
-from harness.spec_search import SearchSpec
+from harness.space.conditions import broken, with_defaults
+from harness.space.parameters import Choice, Float, Space, Value, defaults, searched
+from harness.spec.search import SearchSpec
 
 MOST_POINTS = 10_000
 """As many as a study may have slots."""

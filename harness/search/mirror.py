@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.conditions import counts, parents_first
 from harness.search.engine import Asked
-from harness.space import Choice, Float, Int, Space, Value, defaults, searched, wanted
+from harness.space.conditions import counts, parents_first
+from harness.space.parameters import Choice, Float, Int, Space, Value, defaults, searched, wanted
 
 if TYPE_CHECKING:
     import optuna

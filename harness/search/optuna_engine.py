@@ -13,14 +13,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.conditions import broken, with_defaults
-from harness.errors import RequestError
+from harness.core.errors import RequestError
+from harness.core.seeds import derive_seed
 from harness.search.draws import random_configuration
 from harness.search.engine import Asked, Engine
 from harness.search.mirror import Mirror, distributions, new_study
-from harness.seeds import derive_seed
-from harness.space import Space, Value, defaults, searched, wanted
-from harness.spec_search import SearchSpec
+from harness.space.conditions import broken, with_defaults
+from harness.space.parameters import Space, Value, defaults, searched, wanted
+from harness.spec.search import SearchSpec
 
 if TYPE_CHECKING:
     import optuna

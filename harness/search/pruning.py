@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.search.engine import Asked
-from harness.spec_search import SearchSpec
+from harness.spec.search import SearchSpec
 
 if TYPE_CHECKING:
     import optuna

@@ -6,13 +6,13 @@ import importlib.util
 from collections.abc import Sequence
 from typing import ClassVar
 
-from harness.conditions import constrained
-from harness.errors import RequestError
-from harness.extras import install
+from harness.core.errors import RequestError
+from harness.core.extras import install
 from harness.search.engine import Asked, Engine
 from harness.search.optuna_engine import OptunaEngine
-from harness.space import Space, Value
-from harness.spec_search import SearchSpec
+from harness.space.conditions import constrained
+from harness.space.parameters import Space, Value
+from harness.spec.search import SearchSpec
 
 
 class RayEngine(Engine):

@@ -2,7 +2,7 @@
 
 What a decision depends on is fixed before the trial begins: the curves of the slots up to ``n - concurrency``, which
 are finished then, and the trial's own. It is the same for any number of workers and after any interruption, and
-``harness.replay`` makes it again from the folders. With several tuning seeds the first one decides for the slot.
+``harness.proof.replay`` makes it again from the folders. With several tuning seeds the first one decides for the slot.
 
 Methods learn at different speeds, and a rung that comes too early favours what starts fast. The study's first slots,
 its anchors, are trained to the end and show how well the ranks at each rung agree with the final ones. Where they agree
@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.search.engine import Asked
 from harness.search.pruning import Pruning
-from harness.spec_search import LEAST_ANCHORS, SearchSpec
+from harness.spec.search import LEAST_ANCHORS, SearchSpec
 
 LEAST_AGREEMENT = 0.4
 """Kendall's tau between the anchors' ranks at a rung and at the end, from which on the rung may decide; and its mean

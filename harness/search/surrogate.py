@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.search.engine import Asked
-from harness.space import Choice, Float, Int, Space, Value, searched
+from harness.space.parameters import Choice, Float, Int, Space, Value, searched
 
 LEAST_SLOTS = 5
 """With fewer scores nothing is modelled."""

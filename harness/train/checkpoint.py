@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from harness.backbones import Model
-from harness.files import Fence, TornFileError, open_stream, write_atomic_by
+from harness.core.files import Fence, TornFileError, open_stream, write_atomic_by
+from harness.networks.backbones import Model
 
 FORMAT = 1
 
@@ -96,7 +96,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], fence: Fence | None = None) -> None:
-    """Replace a checkpoint, atomically; ``fence`` as for ``harness.files.write_atomic``."""
+    """Replace a checkpoint, atomically; ``fence`` as for ``harness.core.files.write_atomic``."""
     write_atomic_by(path, lambda stream: _save({"format": FORMAT, **state}, stream), fence)
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.backbones import Normalisation
+from harness.core.seeds import derive_seed
 from harness.data.augment import augment, upload
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split, indices
 from harness.data.strata import strata
 from harness.data.subset import meta_split
 from harness.dataset import Augmentation
-from harness.seeds import derive_seed
+from harness.networks.backbones import Normalisation
 
 # Of the free device memory, so much may be taken by images: the rest is for activations.
 RESIDENT_SHARE = 0.25

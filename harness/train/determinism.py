@@ -18,14 +18,14 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from harness.errors import one_line
-from harness.store import TrialFolder
-from harness.train.graph import EAGER_STEPS
+from harness.core.errors import one_line
+from harness.run.directory import TrialFolder
+from harness.run.trial import determinism_path
 from harness.train.job import Control, Interrupted, TrialJob, out_of_memory
 from harness.train.loop import Training
-from harness.train.recorded_choice import device_kind, file_name, free_memory, recorded
-from harness.train.timed_steps import TimedSteps
-from harness.trial_folder import determinism_path
+from harness.train.speed.graph import EAGER_STEPS
+from harness.train.speed.recorded_choice import device_kind, file_name, free_memory, recorded
+from harness.train.speed.timed_steps import TimedSteps
 
 _settings: Any = importlib.import_module("torch.utils.deterministic")
 

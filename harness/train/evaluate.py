@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.backbones import Model
+from harness.networks.backbones import Model
 from harness.train.data import Side, TrialData
 
 

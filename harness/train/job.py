@@ -14,9 +14,9 @@ from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method
-from harness.metrics import METRICS
+from harness.metrics.table import METRICS
 from harness.search.rungs import Decision
-from harness.spec import TrainSpec
+from harness.spec.sections import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import Model, build_model, set_training_mode
+from harness.core.seeds import derive_seed
 from harness.data.normalisation import training_normalisation
 from harness.method import Hyperparameters, Method
-from harness.metrics import evaluate
-from harness.seeds import derive_seed
-from harness.store import TrialFolder
+from harness.metrics.table import evaluate
+from harness.networks.backbones import Model, build_model, set_training_mode
+from harness.run.directory import TrialFolder
 from harness.train.checkpoint import (
     CheckpointWriter,
     changing_tensors,
@@ -27,16 +27,16 @@ from harness.train.checkpoint import (
     restore,
     snapshot,
 )
-from harness.train.compiled import compile_network
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
-from harness.train.features import Features, is_constant
-from harness.train.few_places import use_products
-from harness.train.folding import FoldedNorms
-from harness.train.graph import GraphedStep, is_capturable, records_steps
 from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
 from harness.train.progress import Progress, in_force
+from harness.train.speed.compiled import compile_network
+from harness.train.speed.features import Features, is_constant
+from harness.train.speed.few_places import use_products
+from harness.train.speed.folding import FoldedNorms
+from harness.train.speed.graph import GraphedStep, is_capturable, records_steps
 from harness.train.step import (
     StepContext,
     autocast_dtype,

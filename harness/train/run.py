@@ -14,17 +14,17 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from harness.backbones import save_model
-from harness.costs import cost, pretrained
-from harness.environment import accelerator
-from harness.errors import DataError, RequestError, one_line
-from harness.infrastructure import is_infrastructure
-from harness.lease import LeaseLost
-from harness.store import TrialFolder
+from harness.core.environment import accelerator
+from harness.core.errors import DataError, RequestError, one_line
+from harness.core.infrastructure import is_infrastructure
+from harness.core.lease import LeaseLost
+from harness.networks.backbones import save_model
+from harness.networks.costs import cost, pretrained
+from harness.run.directory import TrialFolder
 from harness.train import determinism
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
 from harness.train.loop import Training
-from harness.train.step_choice import settled
+from harness.train.speed.step_choice import settled
 
 
 def run_trial(

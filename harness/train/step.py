@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import Model
+from harness.core.seeds import derive_seed
 from harness.method import ParamGroup
-from harness.seeds import derive_seed
-from harness.spec import TrainSpec
+from harness.networks.backbones import Model
+from harness.spec.sections import TrainSpec
 
 if TYPE_CHECKING:
-    from harness.train.compiled import CompiledNetwork
+    from harness.train.speed.compiled import CompiledNetwork
 
 
 class TrainingBatches(Protocol):

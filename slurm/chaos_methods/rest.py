@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from harness.backbones import Model
 from harness.method import Hyperparameters, Method, ParamGroup
-from harness.space import Float, Space
+from harness.networks.backbones import Model
+from harness.space.parameters import Float, Space
 
 if TYPE_CHECKING:
     from harness.train.step import StepContext

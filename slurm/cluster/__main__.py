@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from harness.arguments import parse, user_path
-from harness.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
-from harness.output import say
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
+from harness.core.output import say
 from slurm.cluster.cluster import LittleCluster
 from slurm.cluster.namespaces import inner_environment
 from slurm.cluster.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.errors import RequestError, one_line, suggestion
+from harness.core.errors import RequestError, one_line, suggestion
 from slurm.cluster import daemons, jobs, namespaces
 from slurm.cluster.folder import is_foreign, made_folder, remove_folder, usable_root
 from slurm.cluster.launcher import Launcher

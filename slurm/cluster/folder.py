@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from slurm.cluster.settings import LONGEST_ROOT, Layout, Settings
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/+-]+")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from harness.errors import RequestError, one_line, suggestion
+from harness.core.errors import RequestError, one_line, suggestion
 
 FINAL = frozenset(["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"])
 """States that a job does not leave. NODE_FAIL and PREEMPTED are not among them: a requeue follows."""

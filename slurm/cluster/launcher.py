@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import RequestError, one_line
-from harness.output import complain
+from harness.core.errors import RequestError, one_line
+from harness.core.output import complain
 from slurm.cluster import daemons, namespaces
 from slurm.cluster.configuration import write_configuration
 from slurm.cluster.daemons import Daemon

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from harness.launch.slurm_variables import SLURM_PREFIXES
+from harness.launch.slurm.variables import SLURM_PREFIXES
 from slurm.cluster.configuration import CGROUPS, CONTROLLERS, LOGIN, has_cgroups
 from slurm.cluster.processes import ProcessId, running, wait_until
 from slurm.cluster.requirements import program

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 POLL_SECONDS = 0.02
 

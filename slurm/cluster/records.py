@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from slurm.cluster.processes import ProcessId, find
 from slurm.cluster.settings import Layout, Settings
 

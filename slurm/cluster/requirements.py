@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from harness.errors import RequestError, one_line
+from harness.core.errors import RequestError, one_line
 
 PROGRAMS = {
     "munged": "munge",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 LONGEST_ROOT = 68
 """Characters: the sockets of job steps lie up to 37 characters deeper, and a socket's path may have 107."""

@@ -21,7 +21,7 @@ from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian, laplacian
 from harness.activations.mixture import M
 from harness.activations.window import W3, W4, W5
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 FORMULAS = {"w3": W3, "w4": W4, "w5": W5, "h": H, "m": M}
 EXTREMES = (0.0, -0.0, 1e-30, -1e-30, 5e-45, 1e30, -1e30, 3e38, -3e38)

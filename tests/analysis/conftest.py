@@ -14,9 +14,9 @@ import pytest
 
 from analysis.report import ReportPaths, write_report
 from analysis.runs.frames import METRICS
-from harness.metrics import evaluate
-from harness.space import Choice, Fixed, Float, to_json
-from harness.store import RunDirectory, StudyFolder, TrialFolder
+from harness.metrics.table import evaluate
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.space.parameters import Choice, Fixed, Float, to_json
 
 SPACE = to_json({"lr": Float(1e-3, 1e-4, 1e-2, log=True), "rank": Choice(4, (1, 2, 4, 8)), "optimizer": Fixed("adamw")})
 KNOWN_SEEDS = {1000: 0.812, 1001: 0.825, 1002: 0.809, 1003: 0.834, 1004: 0.818}

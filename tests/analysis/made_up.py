@@ -14,7 +14,7 @@ from analysis.runs.frames import METRICS
 from analysis.tables import checks, comparisons
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
-from harness.metrics import evaluate
+from harness.metrics.table import evaluate
 
 CLASSES = ("nevus", "melanoma", "keratosis")
 

@@ -26,7 +26,7 @@ from analysis.figures import search as search_figures
 from analysis.figures.importance import FEWEST_TRIALS, importances, of_settings, slot_scores
 from analysis.figures.ranks import cliques, critical_difference
 from analysis.stats.cautions import Refused
-from harness.metrics import evaluate
+from harness.metrics.table import evaluate
 from tests.analysis.made_up import made_up
 
 LEVELS = {"plain": 1.5, "much_better": 2.6, "the_same_again": 1.5, "much_worse": 0.6}

@@ -13,9 +13,9 @@ from analysis.runs import frames
 from analysis.runs.evidence import evidence_of
 from analysis.runs.summary import summarise
 from analysis.tables import run_tables as tables
-from harness.files import TornFileError
-from harness.spec_search import Metric
-from harness.store import TrialFolder
+from harness.core.files import TornFileError
+from harness.run.directory import TrialFolder
+from harness.spec.search import Metric
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

@@ -17,7 +17,7 @@ from analysis.tables import latex
 from analysis.tables.files import comma_separated, markdown, write_tables
 from analysis.tables.latex_layout import LONG_TEXT
 from analysis.tables.latex_text import escape
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from tests.analysis.made_up import every_table, made_up
 
 pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -253,7 +253,7 @@ def test_a_wrong_request_is_one_line_and_code_2(
 def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
     program = (
         "import sys; from pathlib import Path; from analysis.report import write_report; "
-        "from harness.store import RunDirectory; write_report(RunDirectory(Path(sys.argv[1]))); "
+        "from harness.run.directory import RunDirectory; write_report(RunDirectory(Path(sys.argv[1]))); "
         "print(*sorted(sys.modules))"
     )
     loaded = subprocess.run(
@@ -264,7 +264,7 @@ def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
         cwd=ROOT,
     ).stdout.split()
 
-    assert {"matplotlib", "polars", "harness.store"} <= set(loaded)
+    assert {"matplotlib", "polars", "harness.run.directory"} <= set(loaded)
     assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
     ours = {name for name in loaded if name.startswith("harness.")}
     files = {"store", "trial_folder", "errors", "files", "file_checks", "lease", "reading_ahead", "spent", "processes"}

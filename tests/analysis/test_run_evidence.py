@@ -16,11 +16,11 @@ from analysis.comparison_sections import prediction_section
 from analysis.contents import settled
 from analysis.figures.predictions import reduced
 from analysis.runs.evidence import evidence_of
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from tests.analysis.made_up import logits
 
 if TYPE_CHECKING:
-    from harness.store import StudyFolder, TrialFolder
+    from harness.run.directory import StudyFolder, TrialFolder
     from tests.analysis.conftest import RunBuilder
 
 Build = Callable[..., "RunBuilder"]

@@ -8,7 +8,7 @@ import pytest
 from analysis.runs.ledger import Spent
 from analysis.runs.summary import Study, Summary, optimism, summarise
 from analysis.words.flags import flags
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

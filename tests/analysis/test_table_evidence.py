@@ -19,7 +19,7 @@ from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Evidence
 from analysis.imported.evidence import evidence_from_tables
 from analysis.stats.cautions import Caution
-from harness.metrics import evaluate
+from harness.metrics.table import evaluate
 
 SEEDS = range(1000, 1006)
 LEVELS = {"lora": 1.5, "gpaf": 1.9, "control": 1.6}

@@ -12,7 +12,7 @@ from written_tables import Rows, prediction_rows, refused, result_rows, write
 
 from analysis.comparison.evidence import Evidence
 from analysis.imported.evidence import evidence_from_tables
-from harness.errors import RequestError, one_line
+from harness.core.errors import RequestError, one_line
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from analysis.comparison.evidence import Evidence
-from harness.errors import RequestError, one_line
+from harness.core.errors import RequestError, one_line
 
 Rows = list[dict[str, Any]]
 

@@ -16,11 +16,11 @@ import polars as pl
 import pytest
 
 import harness.data.cache
+from harness.core.errors import DataError, RequestError
+from harness.core.identity import source_hash
 from harness.data.cache import default_cache_root, default_data_root, is_decoded, prepare
 from harness.data.decoded import DecodedDataset
 from harness.dataset import ArrayImage, Dataset, Record
-from harness.errors import DataError, RequestError
-from harness.identity import source_hash
 
 
 class Stored(Dataset):
@@ -147,7 +147,7 @@ def test_other_reading_code_decodes_anew(roots: tuple[Path, Path], monkeypatch: 
         monkeypatch.setattr(harness.data.cache, "_reading_code", lambda change=change: change)
         assert not is_decoded(Stored(), "c", 8, *roots)
     modules = harness.data.cache._READING_CODE
-    assert {"harness.data.decode", "harness.data.image_files", "harness.zip_members"} <= set(modules)
+    assert {"harness.data.decode", "harness.data.image_files", "harness.data.zip_members"} <= set(modules)
     assert source_hash(modules) != source_hash(modules[1:])
 
 

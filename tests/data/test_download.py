@@ -20,10 +20,10 @@ import pytest
 from file_server import CONTENT, Site
 from tiny import ROOT
 
+from harness.core.errors import DataError, RequestError
 from harness.data import http_fetch
 from harness.data.download import download
 from harness.dataset import Dataset, Download, KaggleFile, Record, RemoteFile
-from harness.errors import DataError, RequestError
 
 MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
 

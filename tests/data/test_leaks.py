@@ -11,12 +11,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from published import decoded
 
+from harness.core.errors import RequestError
 from harness.data.decode import clusters
 from harness.data.decoded import DecodedDataset, describe
 from harness.data.leaks import Leaks, find_leaks
 from harness.data.split import make_split
 from harness.dataset import ArrayImage, Record
-from harness.errors import RequestError
 
 BLACK = ArrayImage(np.zeros((1, 1), dtype=np.uint8))
 

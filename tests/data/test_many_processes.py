@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tiny import ROOT
 
-from harness.lease import view
+from harness.core.lease import view
 
 PROCESSES = 16
 IMAGES = 200

@@ -9,11 +9,11 @@ import pytest
 from published import decoded
 from test_audit import dataset, scenes
 
+from harness.core.errors import RequestError
 from harness.data import near_clusters
 from harness.data.audit import audit
 from harness.data.near_clusters import join_near_duplicates
 from harness.data.split import exact_counts, make_split
-from harness.errors import RequestError
 
 
 def test_copies_share_a_cluster_and_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.core.errors import RequestError
 from harness.data.decoded import COLUMNS, DecodedDataset
 from harness.data.split import Split, SplitKind, exact_counts, indices, make_split
-from harness.errors import RequestError
 
 
 def dataset(

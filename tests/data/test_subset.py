@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_split import dataset, lesions
 
+from harness.core.errors import RequestError
 from harness.data.split import indices, make_split
 from harness.data.strata import strata
 from harness.data.subset import keep_training, meta_split
-from harness.errors import RequestError
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.core.errors import DataError
 from harness.data.cache import prepare
 from harness.data.decoded import DecodedDataset
 from harness.data.split import SplitKind, indices, make_split
 from harness.dataset import Dataset
-from harness.errors import DataError
 from harness.plugins import Catalogue, Plugin, discover
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from home import one_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import DataError
+from harness.core.errors import DataError
+from harness.data.zip_members import list_members, read_table
 from harness.trial import main as trial
-from harness.zip_members import list_members, read_table
 
 BRAIN = "brain-tumor-mri-dataset.zip"
 INPUT, TRUTH, LESIONS = (

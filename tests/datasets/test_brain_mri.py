@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from archives import crossing, dataset, decoded, largest_deviation, picture, real, write_zip
 
+from harness.core.errors import DataError
 from harness.data.decoded import DecodedDataset
 from harness.dataset import KaggleFile
-from harness.errors import DataError
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
 

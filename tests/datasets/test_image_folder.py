@@ -12,10 +12,10 @@ import pytest
 from archives import dataset, decoded, encoded, picture, write_folder, write_zip
 from PIL import Image
 
+from harness.core.errors import DataError, RequestError
 from harness.data.decoded import DecodedDataset
-from harness.errors import DataError, RequestError
 from harness.plugins import discover
-from harness.spec_loading import read_options
+from harness.studies.loading import read_options
 
 SIDES = ("Training", "val", "TEST")
 

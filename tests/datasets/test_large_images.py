@@ -20,12 +20,12 @@ from archives import dataset, encoded, picture, refused, write_folder, write_zip
 from PIL import Image
 from tiny import ROOT
 
+from harness.core.errors import DataError
 from harness.data.decode import decode_into
 from harness.data.image_files import Memory, decode_image
+from harness.data.npy_stream import NpyStream
+from harness.data.zip_members import list_members, read_table
 from harness.dataset import FileImage, Record, ZipImage
-from harness.errors import DataError
-from harness.npy_stream import NpyStream
-from harness.zip_members import list_members, read_table
 
 
 def blank_png(width: int, height: int, content: bool = True) -> bytes:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.core.errors import DataError
 from harness.data.cache import prepare
 from harness.data.decoded import DecodedDataset
 from harness.data.split import indices, make_split
 from harness.dataset import Dataset, RemoteFile
-from harness.errors import DataError
 from harness.plugins import discover
 
 REPOSITORY = Path(__file__).parents[2]

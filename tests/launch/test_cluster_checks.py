@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from submitit.slurm.slurm import _make_sbatch_string
 
-from harness.errors import RequestError
-from harness.launch.cluster_checks import check_cluster, limits
-from harness.launch.cluster_facts import Call, nodes, partitions
-from harness.launch.profile import Profile, sbatch_parameters
-from harness.launch.slurm_commands import SlurmError, SlurmSilent, call
+from harness.core.errors import RequestError
+from harness.launch.slurm.checks import check_cluster, limits
+from harness.launch.slurm.commands import SlurmError, SlurmSilent, call
+from harness.launch.slurm.facts import Call, nodes, partitions
+from harness.launch.slurm.profile import Profile, sbatch_parameters
 from slurm.cluster import LittleCluster, Settings, obstacle
 
 OBSTACLE = obstacle()
@@ -276,7 +276,7 @@ def test_links_and_variables_are_followed(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_a_file_system_in_memory_is_a_note(small_disk: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
-    monkeypatch.setattr("harness.launch.shared_folders._LOCAL", ())
+    monkeypatch.setattr("harness.launch.slurm.shared_folders._LOCAL", ())
     disk = small_disk("size=64k")
     assert notes(disk.parent / "run") == []
     assert "it lies in this machine's memory (tmpfs)" in notes(disk / "not" / "yet")[0]

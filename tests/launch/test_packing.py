@@ -12,10 +12,10 @@ from home import Home
 
 from harness.launch.packing import CONTEXT_BYTES, Packing, fitting, most_workers
 from harness.launch.pool import WorkerPool
-from harness.store import RunDirectory
-from harness.studies import Roots
-from harness.worker import Worker
-from harness.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
+from harness.run.directory import RunDirectory
+from harness.studies.study import Roots
+from harness.work.report import EXIT_CROWDED, EXIT_STOPPED, write_report
+from harness.work.worker import Worker
 
 GB = 1 << 30
 
@@ -136,7 +136,7 @@ from pathlib import Path
 import torch
 
 from harness.method import Method, optimiser_space
-from harness.space import Float
+from harness.space.parameters import Float
 
 
 class Greedy(Method):

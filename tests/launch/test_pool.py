@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.launch.pool import WorkerPool
 from harness.launch.starting import WorkerProcess
-from harness.store import RunDirectory
-from harness.studies import Roots
+from harness.run.directory import RunDirectory
+from harness.studies.study import Roots
 
 
 class InterruptedStarter:

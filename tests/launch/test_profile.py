@@ -17,10 +17,10 @@ from submitit import SlurmExecutor
 from submitit.slurm.slurm import _make_sbatch_string
 from tiny import ROOT, tiny_sweep
 
-from harness.errors import RequestError
-from harness.launch.profile import Profile, load_profile, python_command, sbatch_parameters, setup_lines
-from harness.launch.profile_values import mebibytes, minutes, shown_duration
-from harness.sweep import main
+from harness.core.errors import RequestError
+from harness.launch.slurm.profile import Profile, load_profile, python_command, sbatch_parameters, setup_lines
+from harness.launch.slurm.values import mebibytes, minutes, shown_duration
+from harness.sweep.__main__ import main
 from slurm.cluster import LittleCluster, Settings, obstacle
 
 OBSTACLE = obstacle()

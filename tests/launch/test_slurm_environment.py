@@ -10,11 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.launch.bounded import Finished, run_bounded
-from harness.launch.cluster_facts import limits, nodes, partitions
-from harness.launch.profile import Profile
-from harness.launch.slurm_commands import (
+from harness.launch.slurm.commands import (
     SlurmError,
     SlurmSilent,
     accounting,
@@ -24,7 +22,7 @@ from harness.launch.slurm_commands import (
     queue,
     run_program,
 )
-from harness.launch.slurm_environment import (
+from harness.launch.slurm.environment import (
     chosen_cluster,
     outer_environment,
     outside_of_a_job,
@@ -32,7 +30,9 @@ from harness.launch.slurm_environment import (
     use_cluster,
     with_defaults,
 )
-from harness.launch.slurm_submit import bounded_submission
+from harness.launch.slurm.facts import limits, nodes, partitions
+from harness.launch.slurm.profile import Profile
+from harness.launch.slurm.submit import bounded_submission
 
 HOSTILE = {
     **{"SQUEUE_PARTITION": "short", "SQUEUE_USERS": "nobody", "SQUEUE_STATES": "PD", "SQUEUE_FORMAT": "%u"},
@@ -109,7 +109,7 @@ def test_commands_that_obey_the_variables_see_every_job(programs: Path) -> None:
 
 def test_a_command_that_prints_without_end_is_ended(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(programs, "scancel", 'while :; do echo "Cancel job_id=7? [y/n] Cancel job_id=7? [y/n]"; done')
-    monkeypatch.setattr("harness.launch.slurm_commands.run_bounded", _with_at_most(1 << 20))
+    monkeypatch.setattr("harness.launch.slurm.commands.run_bounded", _with_at_most(1 << 20))
     with pytest.raises(SlurmError, match=r"^scancel: printed more than 64 MB and was ended; see `type -a scancel`$"):
         call("scancel", "7", timeout=20)
 
@@ -156,7 +156,7 @@ def test_sbatch_that_hangs_ends_the_submission(programs: Path, monkeypatch: pyte
     from submitit.core import utils
 
     fake(programs, "sbatch", "sleep 600")
-    monkeypatch.setattr("harness.launch.slurm_submit.SUBMIT_SECONDS", 1.0)
+    monkeypatch.setattr("harness.launch.slurm.submit.SUBMIT_SECONDS", 1.0)
     before = utils.CommandFunction
     with pytest.raises(SlurmSilent, match="sbatch: no answer"), bounded_submission():
         utils.CommandFunction(["sbatch", "file"], verbose=False)()

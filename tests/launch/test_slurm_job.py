@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from harness.launch.pool import WorkerPool
-from harness.launch.profile import Profile
-from harness.launch.slurm_files import SlurmFiles
-from harness.launch.slurm_job import LEAVE_SECONDS, SlurmJob
-from harness.store import RunDirectory
+from harness.launch.slurm.files import SlurmFiles
+from harness.launch.slurm.job import LEAVE_SECONDS, SlurmJob
+from harness.launch.slurm.profile import Profile
+from harness.run.directory import RunDirectory
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ import pytest
 from jobs import Digits, job, run
 from tiny import ROOT
 
+from harness.core.lease import view
 from harness.data import node_disk
-from harness.launch import staging
-from harness.lease import view
+from harness.launch.slurm.launcher import staging
 
 PROCESSES = 8
 SMALL, LARGE = 12, 16
@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from harness.data.cache import prepare
 from harness.dataset import ArrayImage, Dataset, Record
-from harness.launch.staging import stage
+from harness.launch.slurm.staging import stage
 
 base, scratch, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 IMAGES = 5000

@@ -17,15 +17,15 @@ import pytest
 from home import Home
 from tiny import environment
 
-from harness import sweep
-from harness.errors import EXIT_BAD_REQUEST
+from harness.core.errors import EXIT_BAD_REQUEST
+from harness.core.lease import claim
 from harness.launch.loading import SCRIPT, Loading
 from harness.launch.local import begin_loading
 from harness.launch.pool import worker_environment
 from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter, uninterrupted
-from harness.lease import claim
-from harness.spec import LaunchSpec
-from harness.worker_report import EXIT_STOPPED, read_report
+from harness.spec.sections import LaunchSpec
+from harness.sweep import __main__ as sweep
+from harness.work.report import EXIT_STOPPED, read_report
 from slurm.cluster.processes import wait_until
 
 

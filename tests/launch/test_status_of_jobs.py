@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from made_up_runs import begin, facts, finish, make_run, shown, slurm
 
-from harness.launch.slurm_files import STALE_SECONDS
-from harness.run_status import StatusReader
+from harness.launch.slurm.files import STALE_SECONDS
+from harness.status.status import StatusReader
 
 
 def commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> Path:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
+from harness.core.visible_gpus import devices_of, take_device
 from harness.launch import local
-from harness.launch.profile import Profile
-from harness.launch.slurm_files import SlurmFiles
-from harness.launch.slurm_job import SlurmJob
-from harness.launch.visible_gpus import devices_of, take_device
-from harness.store import RunDirectory
+from harness.launch.slurm.files import SlurmFiles
+from harness.launch.slurm.job import SlurmJob
+from harness.launch.slurm.profile import Profile
+from harness.run.directory import RunDirectory
 
 MIG = ["MIG-11111111-0000-0000-0000-000000000000", "MIG-22222222-0000-0000-0000-000000000000"]
 

@@ -15,12 +15,12 @@ from test_training import run_in_pieces
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.architectures import build_extractor
-from harness.backbones import Model, build_model, set_training_mode
-from harness.conformance import random_network
 from harness.method import Method
-from harness.run_comparison import trial_differences
-from harness.space import defaults
+from harness.networks.architectures import build_extractor
+from harness.networks.backbones import Model, build_model, set_training_mode
+from harness.proof.comparison import trial_differences
+from harness.proof.conformance import random_network
+from harness.space.parameters import defaults
 from harness.train.step import StepContext, build_optimizer, schedule_factor
 
 CPU = torch.device("cpu")

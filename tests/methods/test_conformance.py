@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import Model, build_model
-from harness.conformance import random_network, violations
 from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
+from harness.networks.backbones import Model, build_model
 from harness.plugins import discover
-from harness.space import Float, Space, defaults
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import Float, Space, defaults
 
 CATALOGUE = discover()
 NETWORKS = [("resnet20", 32), pytest.param("resnet18", 48, marks=pytest.mark.large)]

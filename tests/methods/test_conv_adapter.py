@@ -12,11 +12,11 @@ from jobs import CATALOGUE, Digits, job, run
 from test_training import run_in_pieces
 from torch import Tensor, nn
 
-from harness.backbones import Model, build_model
-from harness.conformance import random_network, violations
 from harness.method import Method
-from harness.run_comparison import trial_differences
-from harness.space import defaults
+from harness.networks.backbones import Model, build_model
+from harness.proof.comparison import trial_differences
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import defaults
 
 ConvAdapter = CATALOGUE.methods["conv_adapter"].cls
 DEFAULTS = defaults(ConvAdapter.space)

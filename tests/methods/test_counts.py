@@ -9,9 +9,9 @@ import pytest
 from jobs import CATALOGUE
 from torch import nn
 
-from harness.backbones import Model, build_model
-from harness.sites import ConvSite, conv_sites, norm_sites, stage_of
-from harness.space import defaults
+from harness.networks.backbones import Model, build_model
+from harness.networks.sites import ConvSite, conv_sites, norm_sites, stage_of
+from harness.space.parameters import defaults
 
 BACKBONE = 23_508_032
 

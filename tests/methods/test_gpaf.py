@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.activation_sites import expose_activations
 from harness.activations.base import PreservingActivation, mean_deviation
 from harness.activations.family import ACTIVATIONS
 from harness.activations.scale import calibrate
-from harness.backbones import Model, build_model
-from harness.conformance import random_network, violations
 from harness.method import Method
+from harness.networks.activation_sites import expose_activations
+from harness.networks.backbones import Model, build_model
 from harness.plugins import discover
-from harness.space import defaults
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import defaults
 
 CATALOGUE = discover()
 GPAF, ACTIVATION = CATALOGUE.methods["gpaf"].cls, CATALOGUE.methods["activation"].cls

@@ -14,10 +14,10 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from harness.backbones import Model
-from harness.conformance import random_network, violations
-from harness.run_comparison import trial_differences
-from harness.space import defaults
+from harness.networks.backbones import Model
+from harness.proof.comparison import trial_differences
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import defaults
 from harness.train.criterion import build_criterion
 from harness.train.step import StepContext, build_optimizer
 

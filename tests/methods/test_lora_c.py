@@ -10,13 +10,13 @@ import torch
 import yaml
 from torch import nn
 
-from harness.backbones import Model, build_model
-from harness.conformance import random_network, violations
 from harness.method import Method
+from harness.networks.backbones import Model, build_model
+from harness.networks.sites import conv_sites
 from harness.plugins import discover
-from harness.sites import conv_sites
-from harness.space import defaults
-from harness.space_forms import override
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import defaults
+from harness.spec.space_forms import override
 
 LoraC = discover().methods["lora_c"].cls
 DEFAULTS = defaults(LoraC.space)

@@ -14,10 +14,10 @@ from jobs import CATALOGUE, Digits, job, run
 from test_training import run_in_pieces
 from torch import Tensor, nn
 
-from harness.backbones import Model, build_model, set_training_mode
-from harness.conformance import random_network, violations
-from harness.run_comparison import trial_differences
-from harness.space import defaults
+from harness.networks.backbones import Model, build_model, set_training_mode
+from harness.proof.comparison import trial_differences
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import defaults
 from harness.train.step import StepContext, build_optimizer
 
 MetaLR = CATALOGUE.methods["metalr"].cls

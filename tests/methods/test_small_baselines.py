@@ -12,10 +12,10 @@ from jobs import CATALOGUE
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.backbones import Model, build_model
-from harness.conformance import random_network, violations
 from harness.method import Method
-from harness.space import defaults
+from harness.networks.backbones import Model, build_model
+from harness.proof.conformance import random_network, violations
+from harness.space.parameters import defaults
 
 
 def adapted(name: str, model: Model, **hp: Any) -> tuple[Method, Model]:

@@ -17,15 +17,15 @@ import pytest
 from tiny import environment, run_inline, tiny_sweep
 
 from analysis.stats.twoway import two_way
-from harness.code_snapshot import take_snapshot
 from harness.plan import __main__ as command
 from harness.plan.detectable import Spread, assumed, detectable, family
 from harness.plan.document import _of_machine
 from harness.plan.parts import Measured, Parts, Span, Stops, study_seconds, wall_seconds
 from harness.plan.probe import processor_time
 from harness.plan.shapes import Shape, StudyShape
-from harness.spec import ConfirmSpec
-from harness.store import RunDirectory
+from harness.run.code import take_snapshot
+from harness.run.directory import RunDirectory
+from harness.spec.sections import ConfirmSpec
 
 METHODS = ["linear_probe", {"lora_c": {"rank": 2}}]
 
@@ -121,7 +121,7 @@ def test_a_probe_measures_every_study(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_dry_run_is_quick_and_shows_the_plan(
     ran: tuple[Path, RunDirectory], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.sweep import main
+    from harness.sweep.__main__ import main
 
     assert main([str(ran[0]), "--dry-run"]) == 0
     shown = capsys.readouterr().out

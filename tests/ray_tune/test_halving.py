@@ -16,10 +16,10 @@ pytest.importorskip("ray", reason="the engine ray needs the extra of that name")
 from ray.tune.schedulers import TrialScheduler
 
 from benchmarks.overhead import planned
-from harness.files import read_json
+from harness.core.files import read_json
 from harness.ray.halving import Halving
 from harness.ray.trainable import Place, decision_file
-from harness.study_state import StudyState
+from harness.studies.state import StudyState
 
 EPOCHS, SLOTS = 9, 12
 

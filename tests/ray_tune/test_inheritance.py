@@ -12,9 +12,9 @@ import pytest
 from jobs import job, run
 
 from harness.ray.inheritance import give, inherit
-from harness.store import TrialFolder
-from harness.tasks import Task
+from harness.run.directory import TrialFolder
 from harness.train.job import Control, Interrupted
+from harness.work.tasks import Task
 
 if TYPE_CHECKING:
     from jobs import Digits

@@ -12,9 +12,9 @@ pytest.importorskip("ray", reason="the engine ray needs the extra of that name")
 
 from tiny import ROOT, environment, sweep_command, tiny_sweep
 
+from harness.proof.comparison import repeated_work
 from harness.ray.node import records
-from harness.run_comparison import repeated_work
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
 
 OBSTACLE = obstacle()

@@ -22,7 +22,7 @@ from home import one_error
 from tiny import ROOT, environment, run_inline, run_sweep, sweep_command, tiny_sweep
 
 from harness.ray.node import marked, records
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 def population(folder: Path, **changes: Any) -> Path:
@@ -125,8 +125,8 @@ def test_two_nodes_share_a_search(tmp_path: Path, shared_cache: Path) -> None:
         launch={"kind": "local", "workers": 1, "threads": 1},
     )
     program = (
-        "import sys; from unittest import mock; from harness.sweep import main\n"
-        "with mock.patch('harness.launch.ray.nodes_of_allocation', return_value=([['env']], '127.0.0.2')):\n"
+        "import sys; from unittest import mock; from harness.sweep.__main__ import main\n"
+        "with mock.patch('harness.ray.launcher.nodes_of_allocation', return_value=([['env']], '127.0.0.2')):\n"
         "    sys.exit(main(sys.argv[1:]))"
     )
     arguments = [str(file), "--run-dir", str(tmp_path / "run")]

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import pytest
 from tiny import run_inline, run_sweep, tiny_sweep
 
-from harness.conditions import check_configuration
-from harness.replay import Replayed, replay
+from harness.proof.replay import Replayed, replay
+from harness.run.directory import RunDirectory, StudyFolder
 from harness.search import engine_class
-from harness.space import defaults, from_json
-from harness.spec_search import SearchSpec
-from harness.store import RunDirectory, StudyFolder
+from harness.space.conditions import check_configuration
+from harness.space.parameters import defaults, from_json
+from harness.spec.search import SearchSpec
 
 
 class EngineConformance:

@@ -10,11 +10,11 @@ import torch
 from tiny import tiny_sweep
 
 from harness.plugins import discover
-from harness.run_task import run_task
-from harness.scheduler import Scheduler
-from harness.spec_loading import load_sweep
-from harness.store import RunDirectory
-from harness.studies import Planner, Roots, Study
+from harness.run.directory import RunDirectory
+from harness.studies.loading import load_sweep
+from harness.studies.study import Planner, Roots, Study
+from harness.work.run_task import run_task
+from harness.work.scheduler import Scheduler
 
 CPU = torch.device("cpu")
 

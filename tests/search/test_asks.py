@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.search import Asked, best_slots, choose, make_engine
-from harness.space import Choice, Fixed, Float, Int, Space, Value, defaults
-from harness.spec_search import SearchSpec
+from harness.space.parameters import Choice, Fixed, Float, Int, Space, Value, defaults
+from harness.spec.search import SearchSpec
 
 SPACE: Space = {
     "lr": Float(1e-3, 1e-5, 1e-1, log=True),

@@ -14,14 +14,14 @@ from analysis.runs.trials_of import panels
 from analysis.tables.choices import choices
 from harness.plan.shapes import study_shapes
 from harness.plugins import discover
-from harness.replay import Replayed, replay
-from harness.run_comparison import run_differences
-from harness.run_reading import RunReader
+from harness.proof.comparison import run_differences
+from harness.proof.replay import Replayed, replay
+from harness.run.directory import RunDirectory
 from harness.search import Asked, best_slots, choose
-from harness.spec_loading import load_sweep
-from harness.spec_search import SearchSpec
-from harness.store import RunDirectory
-from harness.studies import Planner, Roots
+from harness.spec.search import SearchSpec
+from harness.studies.loading import load_sweep
+from harness.studies.reading import RunReader
+from harness.studies.study import Planner, Roots
 
 METRIC = "balanced_accuracy"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from test_asks import ask, spec
 
-from harness.conditions import broken, check_configuration, counts
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.search import Asked, make_engine
-from harness.space import Choice, Fixed, Float, Int, Space, defaults, from_json, searched, to_json
-from harness.space_forms import override
+from harness.space.conditions import broken, check_configuration, counts
+from harness.space.parameters import Choice, Fixed, Float, Int, Space, defaults, from_json, searched, to_json
+from harness.spec.space_forms import override
 
 SPACE: Space = {
     "lr": Float(1e-3, 1e-5, 1e-1, log=True, at_most="head_lr"),

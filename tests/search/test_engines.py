@@ -15,14 +15,14 @@ from tiny import tiny_sweep
 
 import harness.search.engine as engines
 from harness.plugins import discover
-from harness.run_task import run_task
-from harness.scheduler import Scheduler
+from harness.run.directory import RunDirectory
 from harness.search import Asked, Engine
-from harness.space import Value, defaults
-from harness.spec_loading import load_sweep
-from harness.store import RunDirectory
-from harness.studies import Planner, Roots
-from harness.tasks import Proposal
+from harness.space.parameters import Value, defaults
+from harness.studies.loading import load_sweep
+from harness.studies.study import Planner, Roots
+from harness.work.run_task import run_task
+from harness.work.scheduler import Scheduler
+from harness.work.tasks import Proposal
 
 
 class TestOptuna(EngineConformance):

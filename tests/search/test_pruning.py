@@ -16,13 +16,13 @@ import pytest
 from pruned_study import planned, search_through
 from tiny import environment, tiny_sweep
 
-from harness.replay import replay
-from harness.run_comparison import repeated_work, run_differences
+from harness.proof.comparison import repeated_work, run_differences
+from harness.proof.replay import replay
+from harness.run.directory import RunDirectory, TrialFolder
 from harness.search import Asked
 from harness.search.rungs import LEAST_AGREEMENT, Judge, agreement, rung_epochs
-from harness.spec_search import SearchSpec
-from harness.store import RunDirectory, TrialFolder
-from harness.studies import Study
+from harness.spec.search import SearchSpec
+from harness.studies.study import Study
 
 PRUNERS = ("median", "percentile", "asha", "hyperband", "patience")
 SEARCH = {"trials": 10, "metric": "nll", "reduction": 2, "percentile": 50.0, "patience": 1}

@@ -14,10 +14,10 @@ from tiny import run_inline, tiny_sweep
 from analysis.runs.summary import summarise
 from analysis.tables.ledger import ledger
 from analysis.words.flags import flags
-from harness.replay import Replayed, replay
-from harness.run_comparison import run_differences
-from harness.run_reading import RunReader
-from harness.store import RunDirectory
+from harness.proof.comparison import run_differences
+from harness.proof.replay import Replayed, replay
+from harness.run.directory import RunDirectory
+from harness.studies.reading import RunReader
 
 SPACE = {"head_lr": {"log": [0.001, 1.0], "default": 0.1}, "weight_decay": 0.0}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tiny import ROOT
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from slurm.cluster import LittleCluster, Settings, configuration, obstacle, requirements
 from slurm.cluster.__main__ import main
 from slurm.cluster.processes import find, wait_until

@@ -15,10 +15,10 @@ import pytest
 from slow_method import slow_method
 from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
 
-from harness.launch.slurm_files import SlurmFiles
+from harness.launch.slurm.files import SlurmFiles
 from harness.launch.starting import is_worker
-from harness.run_comparison import repeated_work, run_differences
-from harness.store import RunDirectory, TrialFolder
+from harness.proof.comparison import repeated_work, run_differences
+from harness.run.directory import RunDirectory, TrialFolder
 from slurm.cluster import LittleCluster, Settings, obstacle
 from slurm.cluster.processes import wait_until
 

@@ -15,8 +15,8 @@ from test_slurm_launcher import Site, one_long_trial, only_trial, wait_for_epoch
 from tiny import environment, run_inline
 
 from harness.launch.starting import is_worker
-from harness.run_comparison import repeated_work, run_differences
-from harness.store import RunDirectory
+from harness.proof.comparison import repeated_work, run_differences
+from harness.run.directory import RunDirectory
 from slurm.cluster import LittleCluster, Settings, obstacle
 from slurm.cluster.processes import wait_until
 

@@ -15,13 +15,13 @@ import pytest
 from stand_in import Settings, StandIn
 from tiny import environment, run_inline, sweep_command, tiny_sweep
 
-from harness.launch.profile import Profile
-from harness.launch.slurm_commands import SlurmError
-from harness.launch.slurm_files import SlurmFiles
-from harness.launch.slurm_job import run_worker
-from harness.launch.slurm_submit import top_up
-from harness.run_comparison import repeated_work, run_differences
-from harness.store import RunDirectory
+from harness.launch.slurm.commands import SlurmError
+from harness.launch.slurm.files import SlurmFiles
+from harness.launch.slurm.job import run_worker
+from harness.launch.slurm.profile import Profile
+from harness.launch.slurm.submit import top_up
+from harness.proof.comparison import repeated_work, run_differences
+from harness.run.directory import RunDirectory
 from slurm.cluster.processes import wait_until
 
 
@@ -119,7 +119,7 @@ def test_a_copy_to_scratch_ends_when_the_job_is_told_to(tmp_path: Path, monkeypa
         os.kill(os.getpid(), signal.SIGUSR2)
         time.sleep(60)
 
-    monkeypatch.setattr("harness.launch.staging.stage", copy_for_long)
+    monkeypatch.setattr("harness.launch.slurm.staging.stage", copy_for_long)
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGUSR2, signal.SIGTERM)}
     try:
         assert run_worker(str(tmp_path / "run"), 0) == "stopped"
@@ -151,7 +151,7 @@ def test_a_job_whose_requeue_is_accepted_submits_no_other(
     monkeypatch.setenv("SLURM_JOB_ID", number)
     # Nothing that it submits is started.
     files = planned(tmp_path, scratch=str(tmp_path), partition="nope")
-    monkeypatch.setattr("harness.launch.staging.stage", lambda *_: os.kill(os.getpid(), signal.SIGUSR2))
+    monkeypatch.setattr("harness.launch.slurm.staging.stage", lambda *_: os.kill(os.getpid(), signal.SIGUSR2))
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGUSR2, signal.SIGTERM)}
     try:
         outcome = run_worker(str(tmp_path / "run"), 0)

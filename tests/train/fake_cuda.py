@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from harness.train import capture
+from harness.train.speed import capture
 from harness.train.step import StepContext
 
 

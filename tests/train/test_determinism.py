@@ -14,16 +14,16 @@ from tiny import run_inline, tiny_sweep
 
 from analysis.run_sections import kernel_sentences
 from analysis.words.exactness import exactness_sentences
-from harness.errors import RequestError
-from harness.files import read_json
-from harness.identity import canonical_hash
-from harness.run_comparison import trial_differences
-from harness.spec import TrainSpec
-from harness.spec_loading import load_mapping
-from harness.store import RunDirectory, TrialFolder
+from harness.core.errors import RequestError
+from harness.core.files import read_json
+from harness.core.identity import canonical_hash
+from harness.proof.comparison import trial_differences
+from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.trial import determinism_paths
+from harness.spec.sections import TrainSpec
+from harness.studies.loading import load_mapping
 from harness.train import determinism
 from harness.train.job import Control
-from harness.trial_folder import determinism_paths
 
 GPU = torch.device("cuda:1")
 
@@ -122,7 +122,7 @@ def test_a_measurement_decides_once_for_all_trials_of_a_study(
     monkeypatch.setattr(determinism, "measure", measure)
     monkeypatch.setattr(determinism, "wanted", wanted)
     monkeypatch.setattr(determinism, "device_kind", lambda device: "NVIDIA H100")
-    monkeypatch.setattr("harness.train.recorded_choice.free_memory", lambda device: None)
+    monkeypatch.setattr("harness.train.speed.recorded_choice.free_memory", lambda device: None)
     changes: dict[str, Any] = {
         "methods": ["bn_affine"],
         "train": {"epochs": 1, "batch_size": 64, "image_size": 8},

@@ -12,11 +12,11 @@ from fake_cuda import FakeCuda, FakeStream
 from jobs import CPU, Digits, job
 from torch import Tensor
 
-from harness.store import TrialFolder
-from harness.train.graph import EAGER_STEPS, GraphedStep
+from harness.run.directory import TrialFolder
 from harness.train.job import Control
 from harness.train.loop import Training
 from harness.train.run import cause_of
+from harness.train.speed.graph import EAGER_STEPS, GraphedStep
 from harness.train.step import build_optimizer
 
 STEPS = EAGER_STEPS + 3

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
-from harness.csv_cells import guarded
+from harness.core.csv_cells import guarded
 from harness.export.table import table
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 def export(run: RunDirectory, destination: Path) -> str:
-    """Write the table; says where and how many rows. ``harness.csv_cells.unguarded`` gives text back as it was."""
+    """Write the table; says where and how many rows. ``harness.core.csv_cells.unguarded`` gives text back as it was."""
     frame = table(run)
     # Labels and messages are somebody's text; a spreadsheet would run what looks like a formula.
     text = [pl.col(pl.String).map_elements(guarded, return_dtype=pl.String)]

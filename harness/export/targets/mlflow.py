@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RequestError
+from harness.core.errors import RequestError
 from harness.export.addresses import sqlite_address
 from harness.export.trials import ExportedTrial, all_trials
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 UPDATES = True
 """The destination may exist."""

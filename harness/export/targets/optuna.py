@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.progress import track
 
-from harness.console import Console
+from harness.core.console import Console
 from harness.export.addresses import sqlite_address
 from harness.export.trials import ExportedTrial, trials_of
-from harness.metrics import METRICS
-from harness.space import Choice, Float, Int, Parameter, from_json, searched
-from harness.store import RunDirectory, StudyFolder
+from harness.metrics.table import METRICS
+from harness.run.directory import RunDirectory, StudyFolder
+from harness.space.parameters import Choice, Float, Int, Parameter, from_json, searched
 
 if TYPE_CHECKING:
     import optuna

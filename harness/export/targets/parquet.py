@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.export.table import table
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 def export(run: RunDirectory, destination: Path) -> str:

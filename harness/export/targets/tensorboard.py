@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from harness.export.trials import ExportedTrial, all_trials
-from harness.store import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 def export(run: RunDirectory, destination: Path) -> str:

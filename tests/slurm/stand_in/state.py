@@ -168,7 +168,7 @@ def changing(folder: Path) -> Iterator[State]:
 def _save(state: State) -> None:
     values = asdict(state)
     values.pop("folder")
-    # No fsync, unlike harness.files: it need not survive a power failure, and each command would wait for the disk.
+    # No fsync, unlike harness.core.files: it need not survive a power failure, and each command would wait for it.
     new = state.folder / "state.json.new"
     new.write_text(json.dumps(values))
     new.replace(state.folder / "state.json")

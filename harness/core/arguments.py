@@ -1,0 +1,57 @@
+"""The arguments that commands share, and the one door for paths that a user writes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.core.errors import EXIT_BAD_REQUEST, one_line
+from harness.core.output import complain, finish, prepare
+
+
+def user_path(text: str) -> Path:
+    """A path as a user writes it, in an option, a variable or a file: ``~`` and ``~NAME`` are home folders.
+
+    A shell expands neither behind ``=`` nor in a file. Of a name that nobody here has, the path stays as it is, as in
+    a shell; ``./~`` is a folder of that name.
+    """
+    # ``Path("./~")`` forgets how it was written, and ``Path.expanduser`` raises for a home that nobody has.
+    return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of a command line.
+
+    Raises:
+        SystemExit: help was asked for, or something is wrong, which takes one line on standard error.
+    """
+    prepare()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parser.parse_args(argv)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else EXIT_BAD_REQUEST
+        usage, marked, problem = said.getvalue().rpartition(": error: ")
+        if marked:
+            command = usage.rpartition("\n")[2]
+            complain(f"error: {one_line(problem)}; {command} --help says what there is")
+        raise SystemExit(finish(code)) from None
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add FILE, ``--set``, ``--data-root`` and ``--run-dir``: ``file``, ``assignments``, ``data_root``, ``run_dir``."""
+    parser.add_argument("file", type=user_path, metavar="FILE", help="sweep file (YAML)")
+    parser.add_argument(
+        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
+        help="override a key of the file, e.g. train.epochs=2; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data-root", type=user_path, metavar="DIR",
+        help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
+    )  # fmt: skip
+    parser.add_argument("--run-dir", type=user_path, metavar="DIR", help="run directory (default: runs/NAME)")

@@ -1,0 +1,1 @@
+"""Scores of predictions: one table of metrics, and how each is computed."""

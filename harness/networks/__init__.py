@@ -1,0 +1,1 @@
+"""Pretrained networks, and the places in them that methods change."""

@@ -1,0 +1,1 @@
+"""Commands that prove something of a run, of a method or of the harness itself."""

@@ -1,0 +1,125 @@
+"""Make every ask and decision of a run again, from what it was conditioned on: ``python -m harness.replay RUN``.
+
+One that comes out differently means that the history was edited, or that another version of Optuna now answers
+differently to the same history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.core.arguments import parse, user_path
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
+from harness.core.output import say
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.links import refuse_links
+from harness.search import Asked, Engine, make_engine
+from harness.search.rungs import Judge
+from harness.search.slots import finished_slot
+from harness.search.warm_start import recorded
+from harness.space.parameters import Value, from_json
+from harness.spec.search import SearchSpec
+
+
+@dataclass
+class Replayed:
+    """What came of asking a study again."""
+
+    asks: int = 0
+    """Slots asked so far; a driver's asks cannot be made again."""
+    different: list[int] = field(default_factory=list)
+    """Slots whose recorded configuration does not follow from the history."""
+    decisions: int = 0
+    """Decisions at rungs so far; a driver's depend on the order in which results came in."""
+    contradicted: list[tuple[int, int]] = field(default_factory=list)
+    """(slot, epoch) of decisions that do not follow from the curves."""
+
+
+def replay(study: StudyFolder) -> Replayed:
+    """Make the asks and decisions of a study again.
+
+    Raises:
+        RequestError: a file of the study is not readable.
+    """
+    description = study.description()
+    search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
+    epochs = int(description["identity"]["train"]["epochs"])
+    prior = recorded(study)
+    known = () if prior is None else prior.observations
+    engine = make_engine(from_json(description["space"]), search, study.name, known)
+    found, history = Replayed(), list[Asked]()
+    for slot in range(description["search_slots"]):
+        trials = [study.search_trial(slot, seed) for seed in description["search_seeds"]]
+        if not trials[0].has_request():
+            break
+        asked = trials[0].request()["hyperparameters"]
+        if not engine.driven:
+            found.asks += 1
+            if not _asks(engine, slot, history, asked):
+                found.different.append(slot)
+        finished_before = [history[n] for n in engine.before(slot)]
+        for decision in () if engine.driven else trials[0].decisions():
+            found.decisions += 1
+            judge = Judge(search, study.name, slot, finished_before)
+            if _decide_again(judge, trials[0], decision, epochs, search) != decision:
+                found.contradicted.append((slot, decision["epoch"]))
+        if trials[0].finished and trials[0].result()["status"] == "pruned":
+            trials = trials[:1]
+        finished = all(trial.finished for trial in trials)
+        history.append(
+            finished_slot(slot, trials, [trial.result() for trial in trials], search)
+            if finished
+            else Asked(slot, asked)
+        )
+    return found
+
+
+def _asks(engine: Engine, slot: int, history: Sequence[Asked], recorded: Mapping[str, Value]) -> bool:
+    try:
+        return engine.ask(slot, history) == recorded
+    except ValueError:  # the history holds a value that is not in the search space
+        return False
+
+
+def _decide_again(
+    judge: Judge, trial: TrialFolder, decision: Mapping[str, Any], epochs: int, search: SearchSpec
+) -> dict[str, Any] | None:
+    curve = trial.curve()[: decision["epoch"]]
+    if len(curve) < decision["epoch"]:
+        return None
+    sign = -1 if search.minimised else 1
+    made = judge(epochs, curve[-1]["step"], [sign * line["val"][search.metric] for line in curve])
+    return None if made is None else {**made.to_json(), "seconds": decision["seconds"]}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 0 when all come out the same, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Make every ask and decision again.")
+    parser.add_argument("run", type=user_path, help="the run directory")
+    arguments = parse(parser, argv)
+
+    def command() -> int:
+        run = RunDirectory(arguments.run)
+        run.require()
+        refuse_links(run)
+        asks, decisions, wrong = 0, 0, 0
+        for study in run.studies():
+            found = replay(study)
+            asks, decisions = asks + found.asks, decisions + found.decisions
+            wrong += len(found.different) + len(found.contradicted)
+            for slot in found.different:
+                say(f"{study.name}: slot {slot}: the recorded configuration does not follow from its history")
+            for slot, epoch in found.contradicted:
+                say(f"{study.name}: slot {slot}: the decision after epoch {epoch} does not follow from the curves")
+        say(f"{asks} asks and {decisions} decisions replayed, {wrong} differ")
+        return EXIT_SOME_FAILED if wrong else EXIT_DONE
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

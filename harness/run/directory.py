@@ -1,0 +1,452 @@
+"""The run directory: everything that a sweep has produced, and its only state.
+
+    RUN/spec.json                                  the resolved sweep file
+    RUN/plan.json                                  the token of the plan that workers may follow now
+    RUN/environment.json                           commit, versions, machine; written once
+    RUN/declaration.json                           what was declared at the first launch; written once
+    RUN/amendments/0001.json                       what a later launch declared instead, and when
+    RUN/results.index                              results of finished trials once more, in one file; only saves time
+    RUN/exhausted.json                             that the budget was used up, and which
+    RUN/environment.patch                          what differs from the commit, in files that git tracks
+    RUN/splits/DATASET.json                        case ids of each side
+    RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
+    RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
+    RUN/studies/METHOD@DATASET/prior.json          what an earlier run had found, where the search began from that
+    RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
+    RUN/studies/METHOD@DATASET/again/0003-s1/      a trial: slot 3, one of the best, on a further tuning seed
+    RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
+    RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
+    RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
+    RUN/sources/HASH/                              a backbone that was trained here first
+    RUN/code/HASH/                                 the code of a launch, which its workers import
+    RUN/code/current                               the name of the last launch's, for Slurm jobs that begin
+    RUN/workers/                                   what workers printed
+    RUN/ray/                                       who drives the search engine ``ray``, and what it has running
+    RUN/stale/METHOD@DATASET.1/                    a study that was set aside
+    RUN/set_aside/                                 damaged files, under the paths that they had, with a number
+    RUN/report/                                    what ``analysis`` made of it
+
+This module alone knows these names; those inside a trial's folder are known to ``harness.run.trial``.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.core.errors import RequestError
+from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
+from harness.core.many_files import each
+from harness.run import records
+from harness.run.trial import Stage, TrialFolder
+
+__all__ = ["PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
+
+AGAIN = "-again"
+"""End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """The search of one method on one dataset, and its confirmation."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """``METHOD@DATASET``, both as labelled in the sweep file."""
+        return self.path.name
+
+    @property
+    def description_path(self) -> Path:
+        """Where it lies what the study is."""
+        return self.path / "study.json"
+
+    @property
+    def chosen_path(self) -> Path:
+        """Where the configuration lies that the search chose."""
+        return self.path / "chosen.json"
+
+    @property
+    def prior_path(self) -> Path:
+        """Where it lies what an earlier run had found."""
+        return self.path / "prior.json"
+
+    def write_prior(self, prior: Mapping[str, Any]) -> None:
+        """Record what an earlier run had found."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        update_json(self.prior_path, dict(prior))
+
+    def prior(self) -> dict[str, Any] | None:
+        """What an earlier run had found; None where the search began from nothing.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        return records.PRIOR.read(self.prior_path) if self.prior_path.exists() else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the study was begun."""
+        return self.description_path.exists()
+
+    def describe(self, description: Mapping[str, Any]) -> None:
+        """Record what the study is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        update_json(self.description_path, dict(description))
+
+    def description(self) -> dict[str, Any]:
+        """What the study is: label, method, dataset, search space, identity.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        return records.STUDY.read(self.description_path)
+
+    def search_trial(self, slot: int, seed: int) -> TrialFolder:
+        """The folder of a search trial, whether it exists or not."""
+        return TrialFolder(inside(self.path / "search", search_name(slot, seed)), "search")
+
+    def reevaluation(self, slot: int, seed: int) -> TrialFolder:
+        """The folder of a trial that trains one of the best slots on a further tuning seed."""
+        return TrialFolder(inside(self.path / "again", search_name(slot, seed)), "search")
+
+    def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
+        """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
+        return TrialFolder(inside(self.path / "confirm", f"{configuration}-s{seed}"), "confirm")
+
+    def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
+        """The folder of a confirm trial's repetition: the same training once more, from scratch."""
+        return TrialFolder(inside(self.path / "confirm", f"{configuration}-s{seed}{AGAIN}"), "confirm")
+
+    def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
+        """Every trial folder of a stage that exists, by name; repetitions are not among them."""
+        return [TrialFolder(path, stage) for path in _folders(self.path / stage) if not path.name.endswith(AGAIN)]
+
+    def repeats(self) -> list[TrialFolder]:
+        """Every repetition of a confirm trial that exists, by name; their stage is "confirm"."""
+        return [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm") if path.name.endswith(AGAIN)]
+
+    def reevaluations(self) -> list[TrialFolder]:
+        """Every trial of one of the best slots on a further tuning seed that exists; their stage is "search"."""
+        return [TrialFolder(path, "search") for path in _folders(self.path / "again")]
+
+    def every_trial(self) -> Iterator[TrialFolder]:
+        """Every trial folder that exists: search before re-evaluations before confirm before its repetitions."""
+        yield from self.trials("search")
+        yield from self.reevaluations()
+        confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
+        yield from sorted(confirm, key=lambda trial: trial.name.endswith(AGAIN))
+
+    def choose(self, choice: Mapping[str, Any]) -> None:
+        """Record the configuration that the search chose."""
+        update_json(self.chosen_path, dict(choice))
+
+    def chosen(self) -> dict[str, Any] | None:
+        """The configuration that the search chose; None while the search goes on.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        return records.CHOICE.read(self.chosen_path) if self.chosen_path.exists() else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanToken:
+    """What tells one plan of a run from every other one, an earlier one of the same content too."""
+
+    token: str
+    changing: bool = False
+    """Whether somebody changes the plan at this moment, so that nothing may be claimed."""
+
+
+class RunDirectory:
+    """Everything that a sweep has produced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            RequestError: something else stands there, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RequestError(f"{self.path}: not a folder; choose another with --run-dir") from error
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise RequestError(f"{self.path}: cannot be read and written; change its permissions or use --run-dir")
+        # A sweep that was killed, or met a full disk, at its beginning may go on.
+        if not self.begun() and next(self.path.iterdir(), None) is not None:
+            raise RequestError(f"{self.path}: holds other files and no run; choose an empty folder with --run-dir")
+
+    @property
+    def spec_path(self) -> Path:
+        """Where the resolved sweep specification lies."""
+        return self.path / "spec.json"
+
+    def begun(self) -> bool:
+        """Whether a sweep was begun here, even if it was killed, or lost its specification, since."""
+        # The lock is made first of all.
+        return self.exists() or (self.path / "studies").exists() or (self.path / "lock").is_dir()
+
+    def exists(self) -> bool:
+        """Whether a sweep was begun here."""
+        return self.spec_path.exists()
+
+    def require(self) -> None:
+        """Raise RequestError unless a sweep was begun here."""
+        if not self.exists():
+            raise RequestError(f"{self.path}: no run directory (it has no spec.json); give the folder of a sweep")
+
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
+        """Replace the resolved sweep specification."""
+        update_json(self.spec_path, dict(spec))
+
+    def spec(self) -> dict[str, Any]:
+        """The resolved sweep specification."""
+        self.require()
+        return records.SWEEP.read(self.spec_path)
+
+    def plan(self) -> PlanToken | None:
+        """The plan that counts now; None in runs from before plans had a token.
+
+        Raises:
+            TornFileError: the file is not readable.
+        """
+        try:
+            return PlanToken(**records.PLAN.read(self._plan_path))
+        except FileNotFoundError:
+            return None
+
+    def withdraw_plan(self) -> None:
+        """Let no worker keep a trial that it claims from now on; the caller holds the run's lock.
+
+        A worker claims first and looks at the plan afterwards; whoever changes the plan withdraws it first and looks
+        for claims afterwards. Thus at least one of the two sees the other.
+        """
+        before = self.plan()
+        write_json(self._plan_path, asdict(PlanToken("" if before is None else before.token, changing=True)))
+
+    def restore_plan(self) -> None:
+        """Let the plan that was withdrawn count again, because nothing has changed."""
+        before = self.plan()
+        assert before is not None
+        if before.token:
+            write_json(self._plan_path, asdict(PlanToken(before.token)))
+        else:
+            self._plan_path.unlink()
+
+    def publish_plan(self) -> None:
+        """Let a new plan count: studies and specification are as workers may follow them."""
+        write_json(self._plan_path, asdict(PlanToken(secrets.token_hex(16))))
+
+    @property
+    def _plan_path(self) -> Path:
+        return self.path / "plan.json"
+
+    def write_environment(self, environment: Mapping[str, Any], patch: bytes | None = None) -> None:
+        """Record the environment of the first launch, and what its code differs in from the commit."""
+        first = write_exclusive(self.path / "environment.json", encode_json(dict(environment)))
+        if first and patch is not None:
+            update(self.path / "environment.patch", patch)
+
+    def environment(self) -> dict[str, Any]:
+        """The environment of the first launch."""
+        return records.ENVIRONMENT.read(self.path / "environment.json")
+
+    def declare(self, declaration: Mapping[str, Any]) -> None:
+        """Lock what is declared; nothing happens where something is."""
+        write_exclusive(self.path / "declaration.json", encode_json(dict(declaration)))
+
+    def declaration(self) -> dict[str, Any] | None:
+        """What was declared at the first launch; None in runs from before that was recorded."""
+        path = self.path / "declaration.json"
+        return records.DECLARATION.read(path) if path.exists() else None
+
+    def amend(self, amendment: Mapping[str, Any]) -> None:
+        """Record that a launch declared something else than the one before; the caller holds the run's lock."""
+        folder = self.path / "amendments"
+        folder.mkdir(exist_ok=True)
+        write_exclusive(folder / f"{len(self.amendment_paths()) + 1:04d}.json", encode_json(dict(amendment)))
+
+    def amendments(self) -> list[dict[str, Any]]:
+        """Everything that was declared after the first launch, oldest first."""
+        return [records.DECLARATION.read(path) for path in self.amendment_paths()]
+
+    def amendment_paths(self) -> list[Path]:
+        """Where what was declared later lies, oldest first."""
+        return sorted((self.path / "amendments").glob("[0-9][0-9][0-9][0-9].json"))
+
+    @property
+    def index_path(self) -> Path:
+        """Where results of finished trials are kept together (``harness.run.index``)."""
+        return self.path / "results.index"
+
+    def write_exhausted(self, facts: Mapping[str, Any]) -> None:
+        """Record that the budget is used up (``cap``, ``used``: device-seconds)."""
+        update_json(self.path / "exhausted.json", dict(facts))
+
+    def exhausted(self) -> dict[str, Any] | None:
+        """The last record of a budget that was used up; None where there is none."""
+        path = self.path / "exhausted.json"
+        return records.EXHAUSTED.read(path) if path.exists() else None
+
+    def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
+        """Record the case ids of each side of a dataset's split."""
+        self._write(f"splits/{dataset}.json", split)
+
+    def split(self, dataset: str) -> dict[str, Any]:
+        """The case ids of each side."""
+        return records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
+
+    def write_card(self, dataset: str, card: Mapping[str, Any], picture: bytes | None = None) -> None:
+        """Record facts about a dataset, and a picture of it (PNG), for the report."""
+        self._write(f"cards/{dataset}.json", card)
+        if picture is not None:
+            update(self.path / "cards" / f"{dataset}.png", picture)
+
+    def card_picture(self, dataset: str) -> bytes | None:
+        """The picture of a dataset (PNG); None where there is none."""
+        path = self.path / "cards" / f"{dataset}.png"
+        return read_with_status(path)[1] if path.exists() else None
+
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """Facts about each dataset, by label."""
+        return {path.stem: records.CARD.read(path) for path in sorted((self.path / "cards").glob("*.json"))}
+
+    def study(self, name: str) -> StudyFolder:
+        """The folder of a study, whether it exists or not."""
+        return StudyFolder(inside(self.path / "studies", name))
+
+    def studies(self) -> list[StudyFolder]:
+        """Every study that was ever begun here, by name."""
+        folders = self.study_folders()
+        return [study for study, there in zip(folders, each(lambda study: study.exists, folders), strict=True) if there]
+
+    def study_folders(self) -> list[StudyFolder]:
+        """Every folder of a study, those too that lost their description."""
+        return [StudyFolder(path) for path in _folders(self.path / "studies")]
+
+    def source(self, identity: str) -> TrialFolder:
+        """The folder of a backbone that is trained here first."""
+        return TrialFolder(inside(self.path / "sources", identity), "source")
+
+    def sources(self) -> list[TrialFolder]:
+        """Every backbone that was trained here."""
+        return [TrialFolder(path, "source") for path in _folders(self.path / "sources")]
+
+    def trials(
+        self, described: bool = True, listed: Mapping[str, Sequence[TrialFolder]] | None = None
+    ) -> Iterator[TrialFolder]:
+        """Every trial folder: sources, then studies by name, search before confirm before its repetitions.
+
+        Args:
+            described: leave out studies that lost their description.
+            listed: those of studies that were listed a moment ago, by the study's name.
+        """
+        yield from self.sources()
+        known, studies = listed or {}, self.studies() if described else self.study_folders()
+        for trials in each(lambda study: known.get(study.name) or list(study.every_trial()), studies):
+            yield from trials
+
+    def studies_set_aside(self) -> list[StudyFolder]:
+        """Every study that was set aside, by the name of its folder, which ends with a number."""
+        return [StudyFolder(path) for path in _folders(self.path / "stale")]
+
+    def trials_set_aside(self) -> Iterator[TrialFolder]:
+        """Every trial of a study that was set aside."""
+        for study in self.studies_set_aside():
+            yield from study.every_trial()
+
+    def set_study_aside(self, study: StudyFolder) -> Path:
+        """Move a stale study out of the way, losing nothing; returns its new place."""
+        folder = self.path / "stale"
+        folder.mkdir(exist_ok=True)
+        number = sum(1 for _ in folder.glob(f"{study.name}.*")) + 1
+        target = folder / f"{study.name}.{number}"
+        study.path.rename(target)
+        return target
+
+    def set_aside(self, path: Path, copied: bool = False) -> Path:
+        """Move, or copy, a file of the run to where it no longer counts, losing nothing; returns its new place."""
+        target = self.path / "set_aside" / path.relative_to(self.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = sum(1 for _ in target.parent.glob(f"{glob.escape(target.name)}.*")) + 1
+        place = target.with_name(f"{target.name}.{number}")
+        return Path(shutil.copy2(path, place)) if copied else path.rename(place)
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.path / "report"
+
+    @property
+    def workers(self) -> Path:
+        """The folder of what workers print, and of what they are at; ``worker_log`` makes it."""
+        return self.path / "workers"
+
+    def worker_log(self, name: str) -> Path:
+        """Where what a worker prints is kept."""
+        self.workers.mkdir(exist_ok=True)
+        return self.workers / f"{name}.log"
+
+    def code_folder(self) -> Path:
+        """The folder of copies of the code, made if it is not there."""
+        # The lock shows that the folder is a run's, even if the launch ends here.
+        folder = self.lock_folder.with_name("code")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def set_current_code(self, name: str) -> None:
+        """Record which copy of the code jobs import that begin from now on."""
+        update(self.code_folder() / "current", f"{name}\n".encode())
+
+    def engine_folder(self, study: str = "") -> Path:
+        """A folder for what drives an engine: the processes of the run, or the driver of one study."""
+        folder = self.path / "ray" / study
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def report_page(self) -> Path:
+        """The page of the report."""
+        return self.report / "report.html"
+
+    @property
+    def report_state(self) -> Path:
+        """The file that says which results the report shows; written when all else of it is."""
+        return self.report / "state"
+
+    @property
+    def lock_folder(self) -> Path:
+        """The folder whose lease serialises changes of the run's specification and of its report."""
+        folder = self.path / "lock"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _write(self, relative: str, value: Mapping[str, Any]) -> None:
+        path = self.path / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        update_json(path, dict(value))
+
+
+def search_name(slot: int, seed: int) -> str:
+    """The name of a search trial's folder."""
+    return f"{slot:04d}-s{seed}"
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        with os.scandir(parent) as entries:
+            return [parent / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,367 @@
+"""A trial's folder: what to run, who runs it, how far it is, what came out.
+
+It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
+``decisions.jsonl`` (a line a rung of the search), ``schedule.jsonl`` (where hyperparameters changed on the way: a line
+a change), ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means
+finished), ``log.txt`` and, where it was asked for, ``model.safetensors``. Beside the trials of a study,
+``steps/DEVICE/choice.json`` says whether they are compiled on a kind of device. This module alone knows these names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.core import lease as leases
+from harness.core.files import (
+    Fence,
+    TornFileError,
+    encode_json,
+    is_too_much,
+    open_stream,
+    parse_json,
+    read_with_status,
+    write_atomic,
+    write_exclusive,
+)
+from harness.core.json_form import Form
+from harness.run import records
+from harness.run.spent import STOPPED_BY_ERROR, Spent, recorded, spent
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Stage = Literal["source", "search", "confirm"]
+
+REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
+RESULT = "result.json"
+PREDICTIONS, MODEL = "predictions.parquet", "model.safetensors"
+SEALED = (CURVE, PREDICTIONS, MODEL)
+"""Files of which a result holds the digests."""
+
+
+class ReplacedFileError(TornFileError):
+    """A file beside a result is not the one that the result was made with."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFolder:
+    """One training: what to run, how far it is, what came out.
+
+    Attributes:
+        path: of the folder.
+        stage: of the trial.
+        fence: asked right before each write; ``held`` gives it.
+    """
+
+    path: Path
+    stage: Stage
+    fence: Fence | None = field(default=None, compare=False, repr=False)
+
+    def held(self, lease: leases.Lease) -> TrialFolder:
+        """The same folder for the owner of ``lease``: each of its writes raises LeaseLost once that is lost."""
+        return replace(self, fence=lease.check)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, unique within stage and study."""
+        return self.path.name
+
+    def create(self) -> None:
+        """Make the folder; harmless when it exists."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, **facts: Any) -> leases.Lease | None:
+        """Claim the trial for this process; None when it is finished or a living process runs it."""
+        self.create()
+        if self.finished:
+            return None
+        lease = leases.claim(self.path, **facts)
+        if lease is None:
+            return None
+        # Its last owner may have finished between the two looks.
+        with leases.given_back(lease, STOPPED_BY_ERROR):
+            finished = self.finished
+        if finished:
+            lease.release("already finished")
+            return None
+        return lease
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is in."""
+        return self.result_path.exists()
+
+    @property
+    def claimed(self) -> bool:
+        """Whether any process ever claimed it."""
+        return self.path.is_dir() and leases.latest_number(self.path) > 0
+
+    def lease(self) -> leases.LeaseView | None:
+        """Its current lease; None when nobody claimed it."""
+        return leases.view(self.path) if self.path.is_dir() else None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every attempt, oldest first."""
+        return leases.history(self.path) if self.path.is_dir() else []
+
+    def write_request(self, request: Mapping[str, Any]) -> None:
+        """Record what is to run, once; a later attempt runs the same.
+
+        After a power failure it may be gone as long as nothing else was written here: then the trial was not begun.
+        """
+        write_exclusive(self.request_path, encode_json(dict(request)), sync_name=False, fence=self.fence)
+
+    @property
+    def request_path(self) -> Path:
+        """Path of ``trial.json``."""
+        return self.path / REQUEST
+
+    def request(self) -> dict[str, Any]:
+        """What is to run.
+
+        Raises:
+            TornFileError: the file is not readable.
+            FileNotFoundError: nothing was asked yet.
+        """
+        return records.REQUEST.read(self.request_path)
+
+    def has_request(self) -> bool:
+        """Whether ``trial.json`` exists."""
+        return self.request_path.exists()
+
+    def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the curve: one JSON object a line, one line an epoch."""
+        write_atomic(self.curve_path, _lines(lines), self.fence)
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The epochs so far; empty before the first ends."""
+        return self._read_lines(CURVE, records.CURVE)
+
+    def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the decisions of the search: one JSON object a line, one line a rung."""
+        write_atomic(self.decisions_path, _lines(decisions), self.fence)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
+        return self._read_lines(DECISIONS, records.DECISION)
+
+    def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
+        write_atomic(self.schedule_path, _lines(changes), self.fence)
+
+    def schedule(self) -> list[dict[str, Any]]:
+        """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
+        return self._read_lines(SCHEDULE, records.SCHEDULE)
+
+    def _read_lines(self, name: str, form: Form) -> list[dict[str, Any]]:
+        """The JSON objects of a file, a line each; empty where there is no such file.
+
+        Raises:
+            TornFileError: a line holds none.
+        """
+        content = self.content(name) or b""
+        lines = [] if is_too_much(content) else [form.parse(line) for line in content.splitlines()]
+        found = [line for line in lines if line is not None]
+        if len(found) < len(lines) or (content and not lines):
+            raise TornFileError(self.path / name)
+        return found
+
+    @property
+    def decisions_path(self) -> Path:
+        """Where the decisions of the search lie."""
+        return self.path / DECISIONS
+
+    @property
+    def schedule_path(self) -> Path:
+        """Where the changes of hyperparameters on the way lie."""
+        return self.path / SCHEDULE
+
+    @property
+    def curve_path(self) -> Path:
+        """Where the curve lies."""
+        return self.path / CURVE
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the checkpoint lies while the trial runs."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def result_path(self) -> Path:
+        """Where the result lies."""
+        return self.path / RESULT
+
+    @property
+    def log_path(self) -> Path:
+        """Where the trial's log lies."""
+        return self.path / "log.txt"
+
+    @property
+    def model_path(self) -> Path:
+        """Where a saved model lies (safetensors)."""
+        return self.path / MODEL
+
+    def write_predictions(self, frame: pl.DataFrame) -> None:
+        """Write the test predictions: ``case_id``, ``group`` (str), ``label`` (int64), ``logit_0`` … (float64).
+
+        With several labels an image: ``label_0`` … (int64, 0 or 1) in place of ``label``.
+        """
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        write_atomic(self.predictions_path, buffer.getvalue(), self.fence)
+
+    @property
+    def predictions_path(self) -> Path:
+        """Where the test predictions lie."""
+        return self.path / PREDICTIONS
+
+    def predictions(self, as_sealed: bool = True) -> pl.DataFrame:
+        """The test predictions of a confirm trial.
+
+        Args:
+            as_sealed: refuse those that the trial's result was not made with.
+
+        Raises:
+            FileNotFoundError: the trial opened no test split.
+            ReplacedFileError: they are not those that the trial's result was made with.
+        """
+        from harness.core.frame_files import parse_parquet
+
+        _, content = read_with_status(self.predictions_path)
+        if as_sealed:
+            self.check_sealed(PREDICTIONS, content)
+        return parse_parquet(content)
+
+    def check_sealed(self, name: str, content: bytes) -> None:
+        """Raise ReplacedFileError where a file of a finished trial holds other content than its result was made with.
+
+        Results from before digests were recorded, and those that cannot be read, accuse nothing.
+        """
+        result = parse_json(self.content(RESULT) or b"") or {}
+        sealed = (result.get("files") or {}).get(name)
+        if sealed is not None and sealed != digest(content):
+            raise ReplacedFileError(self.path / name)
+
+    def finish(self, result: Mapping[str, Any]) -> bool:
+        """Commit the result; False when another process did so before.
+
+        It gets what all attempts cost under ``spent``, and under ``files`` the SHA-256 of what lies beside it.
+        """
+        history = self.attempts()
+        if history and not history[-1].get("released"):
+            # The lease of the attempt that ends now was renewed up to ten seconds ago.
+            history[-1]["last_seen"] = max(time.time(), history[-1]["last_seen"])
+        whole = {**result, "files": self.digests(), "spent": asdict(spent(history, finished=True))}
+        first = write_exclusive(self.result_path, encode_json(whole), fence=self.fence)
+        self.checkpoint_path.unlink(missing_ok=True)
+        return first
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256, in hexadecimal, of the files that a result rests on (``SEALED``), by name, as they are now."""
+        found = {}
+        for name in SEALED:
+            try:
+                with open_stream(self.path / name) as stream:
+                    found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except FileNotFoundError:
+                continue
+        return found
+
+    def result(self) -> dict[str, Any]:
+        """What came out.
+
+        Raises:
+            TornFileError: the file is not readable.
+            FileNotFoundError: the trial is not finished.
+        """
+        return self.result_in(self.read_result()[1])
+
+    def result_in(self, content: bytes) -> dict[str, Any]:
+        """What came out, as the file of the result holds it.
+
+        Raises:
+            TornFileError: it is no result.
+        """
+        result = records.RESULT.parse(content)
+        if result is None:
+            raise TornFileError(self.result_path)
+        return result
+
+    def result_status(self) -> os.stat_result:
+        """Times, size and number of the file of the result.
+
+        Raises:
+            FileNotFoundError: the trial is not finished.
+        """
+        # Ten thousand paths put together by ``pathlib`` take as long as the answers.
+        return os.stat(f"{self.path}/{RESULT}")  # noqa: PTH116
+
+    def read_result(self) -> tuple[os.stat_result, bytes]:
+        """The file of the result: its status before it was read, and what it holds.
+
+        Raises:
+            FileNotFoundError: the trial is not finished.
+        """
+        return read_with_status(f"{self.path}/{RESULT}")
+
+    def content(self, name: str) -> bytes | None:
+        """What the file of this name holds; None where there is none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            return read_with_status(f"{self.path}/{name}")[1]
+        except FileNotFoundError:
+            return None
+
+    def spent(self) -> Spent:
+        """What the attempts so far cost; of a finished trial as its result says, without looking at leases.
+
+        Raises:
+            TornFileError: the result is not readable.
+        """
+        if not self.finished:
+            return spent(self.attempts(), finished=False)
+        return recorded(self.result()) or spent(self.attempts(), finished=True)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file, by name."""
+        return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal, as a result holds it of the files beside it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def step_choice_path(study: Path, device: str) -> Path:
+    """Where a study has it whether steps are compiled on a kind of device, beside the leases of who measured."""
+    return study / "steps" / device / "choice.json"
+
+
+def step_choice_paths(study: Path) -> list[Path]:
+    """What a study has of these, by kind of device."""
+    return sorted((study / "steps").glob("*/choice.json"))
+
+
+def determinism_path(study: Path, device: str) -> Path:
+    """Where a study has it whether deterministic kernels are taken on a kind of GPU, beside the measurers' leases."""
+    return study / "kernels" / device / "choice.json"
+
+
+def determinism_paths(study: Path) -> list[Path]:
+    """What a study has of these, by kind of device."""
+    return sorted((study / "kernels").glob("*/choice.json"))
+
+
+def _lines(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries).encode()

@@ -1,0 +1,1 @@
+"""Search spaces: typed hyperparameters, and the conditions between them."""

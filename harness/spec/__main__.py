@@ -1,0 +1,6 @@
+"""The door ``python -m harness.spec --schema``."""
+
+from harness.spec.sections import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

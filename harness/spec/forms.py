@@ -1,0 +1,179 @@
+"""The parts that the sweep file's sections are made of, and its short forms of listing methods and datasets.
+
+``[a, {b: {x: 1}}]`` and ``{a: null, b: {x: 1}}`` both mean the labels ``a`` and ``b``, each a plugin of that
+name unless the reserved key ``method`` or ``dataset`` names another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+from harness.core.errors import shortened
+
+LARGEST_SEED = 2**53 - 1
+"""Above it, what reads JSON elsewhere rounds whole numbers."""
+MOST_SEEDS = 1000
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class Section(BaseModel):
+    """A part of the sweep file: unknown keys are errors, values are not converted, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DatasetEntry(BaseModel, extra="allow"):
+    """A dataset as a file writes it: every other key is an option of the plugin."""
+
+    dataset: str = Field(default_factory=str, description="Name of the dataset plugin; the label by default.")
+
+
+class BackboneEntry(BaseModel, extra="allow"):
+    """The keys in which a method's backbone differs from the sweep's."""
+
+
+class MethodEntry(BaseModel, extra="allow"):
+    """A method as a file writes it: every other key is a hyperparameter, a value or a search range."""
+
+    method: str = Field(default_factory=str, description="Name of the method plugin; the label by default.")
+    backbone: BackboneEntry | None = Field(None, description="Keys that replace those of the sweep's backbone.")
+
+
+DatasetListing: TypeAlias = list[str | dict[str, DatasetEntry | None]] | dict[str, DatasetEntry | None]
+MethodListing: TypeAlias = list[str | dict[str, MethodEntry | None]] | dict[str, MethodEntry | None]
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    # As digits, a whole number of thousands of them is an error of its own.
+    many = isinstance(value, int) and abs(value) >= 10**100
+    return "a number of many digits" if many else shortened(repr(value))
+
+
+def fault(keys: Sequence[str | int], message: str) -> PydanticCustomError:
+    """An error of our own, at ``keys`` below the place that is being checked."""
+    return PydanticCustomError("fault", "{message}", {"keys": list(keys), "message": message})
+
+
+def by_kind(kinds: Mapping[Any, str], expected: str) -> Discriminator:
+    """Choose the branch of a union by the kind of the value, so that an error speaks of that branch alone."""
+
+    def tag(value: Any) -> str | None:
+        return next((name for kind, name in kinds.items() if isinstance(value, kind)), None)
+
+    return Discriminator(tag, "wrong_kind", f"expected {expected}")
+
+
+def distinct(seeds: list[int]) -> list[int]:
+    """Refuse a seed that is listed twice."""
+    seen: set[int] = set()
+    for index, seed in enumerate(seeds):
+        if seed in seen:
+            raise fault([index], f"seed {seed} is listed twice; remove one")
+        seen.add(seed)
+    return seeds
+
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS), AfterValidator(distinct)]
+
+
+class OverridesOf:
+    """Marks a mapping that holds some of a model's keys, each checked as the model does; stored as given."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Check as the model, keep the keys that were given."""
+        return core_schema.no_info_after_validator_function(
+            lambda checked: checked.model_dump(exclude_unset=True),
+            handler.generate_schema(self.model),
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+        )
+
+
+def entries(given: Any, spell_out: Callable[[str, Any], Any]) -> Any:
+    """Labels with their spelled-out entries.
+
+    Raises:
+        PydanticCustomError: neither list nor mapping; an item is neither a name nor a one-key mapping, or a label comes
+            twice.
+    """
+    if isinstance(given, Mapping):
+        return {label: spell_out(label, entry) for label, entry in given.items()}
+    if not isinstance(given, list):
+        example = f"write [{shortened(given)}]" if isinstance(given, str) and given else "such as [a, b]"
+        raise fault([], f"expected a list of names, got {shown(given)}; {example}")
+    listed: dict[str, Any] = {}
+    for index, item in enumerate(given):
+        if isinstance(item, Mapping) and len(item) == 1:
+            label, entry = next(iter(item.items()))
+        elif isinstance(item, str):
+            label, entry = item, None
+        else:
+            raise fault([index], "expected a name, or one name with its settings, such as `lora_c: {rank: 4}`")
+        if label in listed:
+            again = f"label one of them anew, such as `{label}_2`, and name the plugin in its settings"
+            raise fault([index], f"{label!r} is listed twice; {again}")
+        listed[label] = spell_out(label, entry)
+    return listed
+
+
+def dataset_entry(label: str | None, entry: Any) -> Any:
+    """``{dataset, options}`` from a file's entry; without a label the key ``dataset`` is required."""
+    return _spelled_out(label, entry, "dataset", "options", ())
+
+
+def method_entry(label: str, entry: Any, backbone: Mapping[str, Any] | None) -> Any:
+    """``{method, backbone, hyperparameters}`` from a file's entry, its backbone merged over the sweep's."""
+    spelled = _spelled_out(label, entry, "method", "hyperparameters", ("backbone",))
+    if not isinstance(spelled, dict) or not isinstance(spelled.get("backbone"), Mapping):
+        return spelled
+    own = as_we_spell_it(spelled["backbone"])
+    return {**spelled, "backbone": None if backbone is None else {**backbone, **own}}
+
+
+def as_we_spell_it(backbone: Any) -> Any:
+    """A backbone as a file has it: ``timm:resnet50.a1_in1k`` is the network ``timm:resnet50`` with those weights."""
+    if not isinstance(backbone, Mapping) or not str(backbone.get("name")).startswith("timm:"):
+        return backbone
+    whole = str(backbone["name"])
+    name, _, weights = whole.partition(".")
+    # A repository's name is refused as a whole, later on.
+    if not weights or "/" in name:
+        return backbone
+    if backbone.get("weights", weights) != weights:
+        raise fault(["weights"], f"the name {whole} says {weights}; leave weights out, or write {name}")
+    return {**backbone, "name": name, "weights": weights}
+
+
+def _spelled_out(label: str | None, entry: Any, plugin: str, rest: str, reserved: tuple[str, ...]) -> Any:
+    if entry is None:
+        entry = {}
+    if not isinstance(entry, Mapping):
+        return entry
+    named = {} if label is None else {plugin: label}
+    if isinstance(entry.get(rest), Mapping):
+        return {**named, **entry}
+    own = {key: value for key, value in entry.items() if key in (plugin, *reserved)}
+    return {**named, **own, rest: {key: value for key, value in entry.items() if key not in own}}

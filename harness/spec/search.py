@@ -1,0 +1,129 @@
+"""The section of the sweep file that says how hyperparameters are tuned."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.spec.forms import Name, Section, Seeds, fault
+
+MINIMISED = frozenset({"nll", "brier", "ece"})
+"""The metrics of which less is better."""
+
+MOST_EPOCHS = 100_000
+MOST_SLOTS = 10_000
+
+LEAST_ANCHORS = 4
+"""Fewer anchors with a score do not tell how well ranks agree."""
+
+OWN_PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patience")
+RAY_PRUNERS = ("none", "asha", "hyperband", "pbt")
+RAY_SAMPLERS = ("tpe", "random")
+LEARNERS = ("tpe", "gp")
+"""Samplers that can begin from what an earlier search has found."""
+
+Rule = Literal["best", "top_k", "surrogate_mean"]
+Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
+
+
+class SearchSpec(Section):
+    """How hyperparameters are tuned, with the same budget for every method."""
+
+    engine: Literal["optuna", "ray"] = Field(
+        "optuna", description="Who hands slots out: this program with Optuna's samplers, or Ray Tune."
+    )
+    sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "qmc"] = Field(
+        "tpe", description="How configurations are proposed."
+    )
+    pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience", "pbt"] = Field(
+        "none",
+        description="How unpromising trials are ended at a rung, before their last epoch. pbt, with the engine ray "
+        "alone: they go on from a better one's state, with other hyperparameters.",
+    )
+    first_rung: int = Field(1, ge=1, le=MOST_EPOCHS, description="Epochs before the first rung.")
+    reduction: int = Field(
+        3, ge=2, le=1000, description="asha, hyperband: one in so many goes on, to a rung so many times as far."
+    )
+    percentile: float = Field(25.0, ge=0.1, le=99.9, description="percentile: the best so many percent go on.")
+    patience: int = Field(
+        3, ge=1, le=MOST_EPOCHS, description="patience: rungs without a better score before a trial ends."
+    )
+    anchors: int = Field(
+        5,
+        ge=0,
+        le=MOST_SLOTS,
+        description="First slots that train to the end, to see whether early ranks agree with the final ones; a rung "
+        "where they do not decides nothing. 0: every rung decides.",
+    )
+    trials: int = Field(
+        30, ge=1, le=MOST_SLOTS, description="Configurations (slots) a study; slot 0 is the method's default."
+    )
+    seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
+    metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
+    startup: int = Field(
+        10, ge=1, le=MOST_SLOTS, description="Configurations proposed at random before tpe or gp models the history."
+    )
+    concurrency: int = Field(
+        4,
+        ge=1,
+        le=MOST_SLOTS,
+        description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
+    )
+
+    warm_start: Name | None = Field(
+        None,
+        description="Run directory of an earlier sweep, relative to the sweep file or to the current folder: what its "
+        "searches have found is told to tpe or gp beforehand.",
+    )
+    choose: Rule = Field(
+        "best",
+        description="Which slot is confirmed: that with the best score; of the best ones, after each was trained once "
+        "more on a further tuning seed, that with the best mean; or that of which a model of all scores expects most.",
+    )
+    top: int = Field(5, ge=2, le=MOST_SLOTS, description="top_k: so many of the best slots are trained once more.")
+
+    @field_validator("anchors")
+    @classmethod
+    def _enough_anchors(cls, anchors: int) -> int:
+        if 0 < anchors < LEAST_ANCHORS:
+            raise fault([], f"{anchors} do not tell how well ranks agree; take at least {LEAST_ANCHORS}, or 0")
+        return anchors
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> SearchSpec:
+        known = RAY_PRUNERS if self.engine == "ray" else OWN_PRUNERS
+        if self.pruner not in known:
+            raise fault(["pruner"], f"the engine {self.engine} has no {self.pruner}; known: {', '.join(known)}")
+        if self.engine == "ray" and self.sampler not in RAY_SAMPLERS:
+            raise fault(["sampler"], f"the engine ray has no {self.sampler}; known: {', '.join(RAY_SAMPLERS)}")
+        if self.warm_start is not None and (self.sampler not in LEARNERS or self.pruner == "pbt"):
+            what = "population-based training" if self.pruner == "pbt" else f"the sampler {self.sampler}"
+            raise fault(["warm_start"], f"{what} learns nothing from earlier trials; take {' or '.join(LEARNERS)}")
+        if self.pruner == "pbt" and len(self.seeds) > 1:
+            raise fault(["seeds"], "population-based training tunes on one seed; give one")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
+        return self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"})
+
+    def declared(self) -> dict[str, Any]:
+        """All of it that counts, for the declaration that is locked at the first launch."""
+        idle = {"top": self.choose != "top_k", "warm_start": self.warm_start is None}
+        return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
+
+    @property
+    def further_seed(self) -> int | None:
+        """The tuning seed on which the best slots are trained once more; None where none is."""
+        return max(self.seeds) + 1 if self.choose == "top_k" else None
+
+    @property
+    def tuning_seeds(self) -> list[int]:
+        """Every seed on which something may be tuned, so that it cannot confirm."""
+        return [*self.seeds, *([] if self.further_seed is None else [self.further_seed])]
+
+    @property
+    def minimised(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.metric in MINIMISED

@@ -1,0 +1,413 @@
+"""The sweep file as typed sections; ``python -m harness.spec --schema`` prints its JSON Schema for editors.
+
+Every section can be left out but ``name``, ``backbone``, ``datasets`` and ``methods``. The models take the
+forms that a file may use (lists of names, short mappings) and the spelled-out one that ``model_dump`` writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from harness.core.arguments import parse
+from harness.core.errors import run_command
+from harness.spec.budget import BudgetSpec, Hypothesis
+from harness.spec.forms import (
+    MOST_SEEDS,
+    DatasetEntry,
+    DatasetListing,
+    MethodListing,
+    Name,
+    OverridesOf,
+    Section,
+    Seed,
+    Seeds,
+    as_we_spell_it,
+    by_kind,
+    dataset_entry,
+    entries,
+    fault,
+    method_entry,
+)
+from harness.spec.search import MOST_EPOCHS, SearchSpec
+
+FIRST_CONFIRM_SEED = 1000
+MOST_LABELS = 100
+MOST_TRIALS = 1_000_000
+"""Of a sweep; a run directory has a folder for each."""
+
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
+
+
+def ascending(looks: list[int]) -> list[int]:
+    """Refuse a number that does not come after the one before it."""
+    for index in range(1, len(looks)):
+        if looks[index] <= looks[index - 1]:
+            raise fault([index], f"{looks[index]} comes after {looks[index - 1]}; list each once, in ascending order")
+    return looks
+
+
+Looks = Annotated[
+    list[Annotated[int, Field(ge=2, le=MOST_SEEDS)]], Field(min_length=1, max_length=100), AfterValidator(ascending)
+]
+CountOrAuto = Annotated[
+    Annotated[int, Field(ge=1, le=1000), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
+    by_kind({int: "<count>", str: "<auto>"}, "a whole number or auto"),
+]
+
+
+class AugmentOverrides(Section):
+    """The fields of ``harness.dataset.Augmentation``; the rest stays as the dataset has it."""
+
+    flip_horizontal: bool = Field(True, description="Mirror left and right.")
+    flip_vertical: bool = Field(False, description="Mirror top and bottom.")
+    rotate: float = Field(10.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
+    zoom: float = Field(0.1, ge=0, lt=1, description="Largest relative change of size either way.")
+    shift: float = Field(0.05, ge=0, lt=1, description="Largest shift either way, as a fraction of the side.")
+    brightness: float = Field(0.1, ge=0, le=1, description="Largest additive change, as a fraction of full scale.")
+    contrast: float = Field(0.1, ge=0, lt=1, description="Largest relative change of contrast either way.")
+
+
+class TrainSpec(Section):
+    """How every trial trains."""
+
+    epochs: int = Field(30, ge=1, le=MOST_EPOCHS, description="Passes over the training data.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images a training step.")
+    eval_batch_size: int = Field(256, ge=1, le=65_536, description="Images a forward pass in evaluation.")
+    image_size: int = Field(224, ge=8, le=1024, description="Side of the square images, in pixels.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Arithmetic of the forward and backward pass; auto takes what the device does well.",
+    )
+    warmup: float = Field(0.05, ge=0, le=0.5, description="Fraction of the steps in which the learning rate rises.")
+    patience: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = Field(
+        None,
+        description="Epochs without a better validation score before training stops; null never stops early.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced weights the loss of each class by its inverse frequency."
+    )
+    sampling: Literal["natural", "balanced"] = Field(
+        "natural", description="balanced draws each class equally often, with replacement; natural each image once."
+    )
+    fraction: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(
+        None, description="Share of each class's training images to use, for low-data studies; null uses all."
+    )
+    per_class: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        None, description="At most so many training images of each class; null sets no limit."
+    )
+    label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
+    clip_norm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
+        None, description="Largest gradient norm; null clips none."
+    )
+    features: Literal["once", "each_step"] = Field(
+        "once",
+        description="Where only the head trains. once: the features of each image are computed once for all trials, "
+        "without augmentation; each_step: anew at each step, of augmented images.",
+    )
+    step: Literal["auto", "plain", "compiled", "measured"] = Field(
+        "auto",
+        description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; plain: never; "
+        "compiled: as auto, the network compiled, too; measured: auto or compiled, measured once for each study and "
+        "kind of device, and recorded.",
+    )
+    deterministic: Annotated[
+        Annotated[bool, Tag("<switch>")] | Annotated[Literal["auto"], Tag("<auto>")],
+        by_kind({bool: "<switch>", str: "<auto>"}, "auto, true or false"),
+    ] = Field(
+        "auto",
+        description="Deterministic kernels on a GPU: auto takes them where they cost less than a tenth of the time, "
+        "measured once for each study and kind of device, and recorded; true always; false never. On a CPU nothing "
+        "changes.",
+    )
+    augment: Annotated[
+        Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
+        by_kind({bool: "<switch>", Mapping: "<overrides>"}, "true, false or a mapping of augmentation settings"),
+    ] = Field(True, description="true: the dataset's own augmentation; false: none; a mapping changes parts of it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_name(cls, given: Any) -> Any:
+        """``graphs: auto`` and ``off`` are what ``step`` now calls ``auto`` and ``plain``."""
+        if not isinstance(given, Mapping) or given.get("graphs") not in ("auto", "off"):
+            return given
+        rest = {key: value for key, value in given.items() if key != "graphs"}
+        return {"step": {"auto": "auto", "off": "plain"}[given["graphs"]], **rest}
+
+    def identity(self) -> dict[str, Any]:
+        """What it says of a trial's result, as plain data; ``deterministic: auto`` is what a sweep always was."""
+        # Left out, so that results from before there was the key stay what they are.
+        skipped = {"deterministic"} if self.deterministic == "auto" else None
+        return self.model_dump(mode="json", exclude=skipped)
+
+    def merged(self, overrides: Mapping[str, Any]) -> TrainSpec:
+        """This section with some keys replaced, checked again."""
+        return TrainSpec.model_validate({**self.model_dump(), **overrides})
+
+
+class DatasetSpec(Section):
+    """One dataset: the plugin's name and its options."""
+
+    dataset: Name = Field(description="Name of the dataset plugin.", examples=["pathmnist"])
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the plugin.")
+
+
+class SourceSpec(Section):
+    """A backbone that is trained inside this run first, from random weights, on another dataset."""
+
+    method: Name = Field(description="Name of the method plugin that trains it.", examples=["full_finetune"])
+    dataset: Annotated[
+        DatasetSpec,
+        BeforeValidator(
+            lambda given: {"dataset": given} if isinstance(given, str) else dataset_entry(None, given),
+            json_schema_input_type=str | DatasetEntry,
+        ),
+    ] = Field(description="A dataset's name, or its options with the key `dataset`.", examples=["pathmnist"])
+    train: Annotated[dict[str, Any], OverridesOf(TrainSpec)] = Field(
+        default_factory=dict, description="Keys of the sweep's `train` section that differ for this training."
+    )
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of the method's hyperparameters; the rest takes its default.",
+    )
+    seed: Seed = Field(0, description="Seed of this training.")
+
+
+class BackboneSpec(Section):
+    """The network that every method starts from."""
+
+    name: Name = Field(
+        description="A torchvision model, `resnet20`, `timm:NAME`, or `timm:NAME.WEIGHTS` as timm writes it.",
+        examples=["resnet50"],
+    )
+    weights: (
+        Annotated[
+            Annotated[Name, Tag("<name>")] | Annotated[SourceSpec, Tag("<source>")],
+            by_kind({str: "<name>", (Mapping, SourceSpec): "<source>"}, "a name, a mapping or null"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="A weights enum member, a .safetensors file, a training to do first, or null for random.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _timms_own_spelling(cls, given: Any) -> Any:
+        return as_we_spell_it(given)
+
+
+class MethodSpec(Section):
+    """One method: the plugin's name and what of its search space this sweep changes."""
+
+    method: Name = Field(description="Name of the method plugin.", examples=["lora_c"])
+    backbone: BackboneSpec | None = Field(None, description="Its own backbone, where it is not the sweep's.")
+    hyperparameters: dict[str, Any] = Field(default_factory=dict, description="Values or search ranges by name.")
+
+
+class SplitSpec(Section):
+    """How each dataset is divided into 64 % training, 16 % validation and 20 % test."""
+
+    kind: Literal["grouped", "random", "official"] = Field(
+        "grouped",
+        description="grouped keeps a patient, lesion or duplicate on one side; official is the publisher's.",
+    )
+    seed: Seed = Field(0, description="Seed of the division.")
+    near_duplicates: bool = Field(
+        False, description="Keep mirrored, re-encoded and brightened copies on one side of a grouped split, too."
+    )
+    allow_leakage: Reason | None = Field(
+        None,
+        description="Why images or patients may stand on two sides, in a sentence that the report repeats; "
+        "without one such a split is refused.",
+    )
+
+
+class ConfirmSpec(Section):
+    """How the chosen configurations are confirmed on the test split, with fresh seeds."""
+
+    seeds: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_SEEDS), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
+        by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
+    ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
+    repeat: bool = Field(
+        True,
+        description="Train the first seed of each study once more, to see what the same training changes by itself.",
+    )
+    control: Label | None = Field(None, description="Label of the method that all others are compared with.")
+    family: Literal["vs_control", "all_pairs"] | None = Field(
+        None,
+        description="The comparisons that claims are made about and that are corrected for; "
+        "null, never stored: vs_control where a control is named, else all_pairs.",
+    )
+    correction: Literal["holm", "bonferroni", "none"] = Field(
+        "holm", description="Correction of the p-values for the number of comparisons."
+    )
+    margin: float = Field(
+        0.01, ge=1e-6, le=100, description="Difference of the metric that counts as practically equal."
+    )
+    looks: Looks | None = Field(
+        None,
+        description="Numbers of seeds at which the results will be looked at; null: once, when all seeds are done.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _declare_family(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("family") is not None:
+            return given
+        return {**given, "family": "all_pairs" if given.get("control") is None else "vs_control"}
+
+    def seed_list(self, tuning: Sequence[int]) -> tuple[int, ...]:
+        """The seeds to confirm on, none of which is among the tuning seeds."""
+        if not isinstance(self.seeds, int):
+            return tuple(self.seeds)
+        candidates, taken = range(FIRST_CONFIRM_SEED, FIRST_CONFIRM_SEED + self.seeds + len(tuning)), set(tuning)
+        return tuple(seed for seed in candidates if seed not in taken)[: self.seeds]
+
+
+class LaunchSpec(Section):
+    """What starts the workers."""
+
+    kind: Literal["local", "slurm", "inline"] = Field(
+        "local",
+        description="local: processes on this machine; slurm: jobs of a cluster; inline: in the sweep's own process, "
+        "one trial after the other.",
+    )
+    profile: Name | None = Field(
+        None, description="File that describes the cluster, relative to the sweep file or to the current folder."
+    )
+    workers: CountOrAuto = Field(
+        "auto",
+        description="Number of workers, on Slurm of jobs; auto takes one a device, fits the cores, or at most 16 jobs.",
+    )
+    threads: CountOrAuto = Field("auto", description="CPU threads a worker; auto divides the cores evenly.")
+    trials_per_device: CountOrAuto = Field(
+        1, description="Workers that share one accelerator; auto takes as many as fit by what trials were seen to take."
+    )
+    retries: int = Field(5, ge=0, le=1000, description="New attempts at a trial after a failure of the infrastructure.")
+
+
+class SweepSpec(Section):
+    """Methods × datasets, how they are tuned, which seeds confirm them, where they run."""
+
+    name: Label = Field(description="Name of the sweep and of its run directory.", examples=["my_sweep"])
+    plugins: list[Name] = Field(
+        default=[], max_length=MOST_LABELS, description="More folders with plugins, relative to the sweep file."
+    )
+    backbone: BackboneSpec = Field(
+        description="The network that every method starts from.",
+        examples=[{"name": "resnet50", "weights": "IMAGENET1K_V2"}],
+    )
+    datasets: dict[Label, DatasetSpec] = Field(
+        min_length=1, max_length=MOST_LABELS, description="Names, or labels with options.", examples=[["pathmnist"]]
+    )
+    methods: dict[Label, MethodSpec] = Field(
+        min_length=1,
+        max_length=MOST_LABELS,
+        description="Names, or labels with hyperparameters.",
+        examples=[["linear_probe", "lora_c"]],
+    )
+    train: TrainSpec = Field(default_factory=TrainSpec, description="How every trial trains.")
+    split: SplitSpec = Field(default_factory=SplitSpec, description="How each dataset is divided.")
+    search: SearchSpec = Field(default_factory=SearchSpec, description="How hyperparameters are tuned.")
+    confirm: ConfirmSpec = Field(default_factory=ConfirmSpec, description="How the chosen ones are confirmed.")
+    launch: LaunchSpec = Field(default_factory=LaunchSpec, description="What starts the workers.")
+    budget: BudgetSpec = Field(default_factory=BudgetSpec, description="What the run may cost.")
+    hypotheses: list[Hypothesis] = Field(
+        default=[],
+        max_length=100,
+        description="What the sweep is to show, a sentence each; locked with the plan at the first launch.",
+    )
+
+    @field_validator("datasets", mode="before", json_schema_input_type=DatasetListing)
+    @classmethod
+    def _datasets(cls, given: Any) -> Any:
+        return entries(given, dataset_entry)
+
+    @field_validator("methods", mode="before", json_schema_input_type=MethodListing)
+    @classmethod
+    def _methods(cls, given: Any, info: ValidationInfo) -> Any:
+        # The sweep's own backbone is absent here when it is wrong; its error is then the one to report.
+        common = info.data.get("backbone")
+        return entries(given, lambda label, entry: method_entry(label, entry, common and common.model_dump()))
+
+    @model_validator(mode="after")
+    def _agree(self) -> SweepSpec:
+        chosen = [] if isinstance(self.confirm.seeds, int) else self.confirm.seeds
+        for index, seed in enumerate(chosen):
+            if seed in self.search.tuning_seeds:
+                where = "search.seeds" if seed in self.search.seeds else "the re-evaluation of search.choose: top_k"
+                raise fault(["confirm", "seeds", index], f"seed {seed} tunes in {where}; take fresh ones")
+        if self.train.sampling == self.train.class_weights == "balanced":
+            raise fault(["train", "sampling"], "balanced corrects a second time what class_weights has; choose one")
+        if self.trials > MOST_TRIALS:
+            raise fault(
+                ["search", "trials"],
+                f"{self.trials:,} trials of all methods and datasets; at most {MOST_TRIALS:,} fit into a run",
+            )
+        if self.search.engine == "ray" and self.launch.kind != "local":
+            remedy = "take local; inside of a Slurm allocation that uses all of its nodes (docs/ray.md)"
+            raise fault(["launch", "kind"], f"the engine ray starts processes of its own; {remedy}")
+        if self.confirm.family == "vs_control" and self.confirm.control is None:
+            raise fault(
+                ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"
+            )
+        return self
+
+    @property
+    def trials(self) -> int:
+        """The trials of all studies together, at most: a small space has fewer slots."""
+        seeds = self.confirm.seeds if isinstance(self.confirm.seeds, int) else len(self.confirm.seeds)
+        again = self.search.top if self.search.choose == "top_k" else 0
+        study = self.search.trials * len(self.search.seeds) + again + seeds + self.confirm.repeat
+        return len(self.methods) * len(self.datasets) * study
+
+    def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:
+        """Every backbone to train first, with the keys under which the file has it."""
+        backbones: list[tuple[tuple[str, ...], BackboneSpec]] = [(("backbone",), self.backbone)]
+        backbones += [
+            (("methods", label, "backbone"), method.backbone)
+            for label, method in self.methods.items()
+            if method.backbone is not None and method.backbone.weights != self.backbone.weights
+        ]
+        return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the sweep file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SweepSpec.model_json_schema()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the JSON Schema."""
+    parser = argparse.ArgumentParser(prog="python -m harness.spec", description="The form of a sweep file.")
+    parser.add_argument("--schema", action="store_true", required=True, help="print its JSON Schema")
+    parse(parser, arguments)
+    return run_command(_print_schema)
+
+
+def _print_schema() -> int:
+    # JSON has escapes of its own for what the reader of the output cannot show.
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=plain))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

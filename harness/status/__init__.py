@@ -1,0 +1,1 @@
+"""How a run stands: ``python -m harness.status RUN``."""

@@ -1,0 +1,98 @@
+"""Keeps a run's report in step with its results: written once for each state of them, by whoever gets there first."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from harness.core.files import read_with_status, write_atomic
+from harness.core.identity import canonical_hash
+from harness.core.lease import hold
+from harness.core.many_files import each
+from harness.run.directory import RunDirectory
+from harness.run.index import ResultIndex
+from harness.run.inventory import card_pictures, documents
+from harness.studies.reading import Seen
+
+NOTHING = Seen({}, {})
+
+
+def refresh_report(run: RunDirectory) -> Path:
+    """Write the report unless it already shows the present results; returns the page's path."""
+    from analysis.report import write_report
+
+    while True:
+        with hold(run.lock_folder) as lease:
+            if report_is_current(run):
+                break
+            state = results_state(run)
+            write_report(run)
+            if lease.held:
+                write_atomic(run.report_state, state.encode())
+                break
+            # It slept so long that another one took over; what that one wrote may be newer, and is now overwritten.
+            run.report_state.unlink(missing_ok=True)
+    return run.report_page
+
+
+def report_is_current(run: RunDirectory, seen: Seen = NOTHING) -> bool:
+    """Whether the report is written to its end and shows the present results.
+
+    Args:
+        run: the run directory.
+        seen: what need not be looked at again.
+    """
+    try:
+        shown = read_with_status(run.report_state)[1].decode(errors="replace")
+    except FileNotFoundError:
+        return False
+    return run.report_page.exists() and shown == results_state(run, seen)
+
+
+def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
+    """Changes with the content of all that a report of the run shows, and with the program that shows it.
+
+    Args:
+        run: the run directory.
+        seen: what need not be looked at again.
+    """
+    trials = [*run.trials(listed=seen.listed), *run.trials_set_aside()]
+    # Not by ``relative_to``, which would take longer than all the rest.
+    start = len(str(run.path)) + 1
+    paths = [str(trial.path) for trial in trials]
+    unknown = [trial for trial, path in zip(trials, paths, strict=True) if path not in seen.digests]
+    index = ResultIndex(run) if unknown else None
+    contents = index.contents_seen(unknown) if index is not None else []
+    found = {
+        str(trial.path): None if content is None or index is None else index.digest(trial, content)
+        for trial, content in zip(unknown, contents, strict=True)
+    }
+    results = {path[start:]: seen.digests.get(path) or found[path] for path in paths}
+    read = [document.path for document in documents(run)] + card_pictures(run)
+    return canonical_hash(
+        {
+            "results": results,
+            "documents": dict(zip((str(path)[start:] for path in read), each(_digest, read), strict=True)),
+            "program": _program(),
+        }
+    )
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(read_with_status(path)[1]).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+@functools.cache
+def _program() -> str:
+    """What shows the results, by its content: the time stamps of a copy may be those of another version."""
+    import analysis
+
+    folder = Path(analysis.__file__).parent
+    sources = sorted(path for path in folder.rglob("*.*") if "__pycache__" not in path.parts)
+    return canonical_hash(
+        [[path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()] for path in sources]
+    )

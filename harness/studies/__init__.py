@@ -1,0 +1,1 @@
+"""Studies: what a sweep consists of, and how each of them stands."""

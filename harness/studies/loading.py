@@ -1,0 +1,228 @@
+"""From a sweep file to a checked specification; what is wrong takes one line with file and line number."""
+
+from __future__ import annotations
+
+import copy
+import json
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import ValidationError
+
+from harness.core.arguments import user_path
+from harness.core.errors import RequestError, suggestion
+from harness.dataset import Dataset, Options
+from harness.search import make_engine
+from harness.space.parameters import Parameter, Space
+from harness.spec.messages import explain, validated
+from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
+from harness.spec.source import YamlSource
+from harness.spec.space_forms import override
+
+if TYPE_CHECKING:
+    from harness.plugins import Catalogue
+
+Place: TypeAlias = Callable[..., str]
+"""Says where a value was written: ``place("train", "epochs")`` gives ``x.yaml:3: train.epochs``."""
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """A specification and where each part of it was written."""
+
+    spec: SweepSpec
+    source: YamlSource
+
+    def place(self, *keys: str | int) -> str:
+        """Where a value stands, as ``sweeps/x.yaml:12: train.epochs`` or ``--set train.epochs``."""
+        return self.source.place(keys)
+
+
+def load_sweep(path: Path, assignments: Sequence[str] = ()) -> LoadedSweep:
+    """Read a sweep file and apply ``a.b=value`` assignments in their order.
+
+    Plugin folders and ``.safetensors`` files are taken relative to the sweep file's folder and made absolute.
+
+    Raises:
+        RequestError: the file, an assignment, a key or a value is wrong, or a path leads nowhere.
+    """
+    return _load(YamlSource.read(path), path.parent, assignments)
+
+
+def load_mapping(data: Mapping[str, Any], assignments: Sequence[str] = ()) -> LoadedSweep:
+    """The same for a sweep that is given as plain data; relative paths start at the current folder.
+
+    Raises:
+        RequestError: as for ``load_sweep``, with keys for places.
+    """
+    return _load(YamlSource(copy.deepcopy(dict(data))), Path(), assignments)
+
+
+def _load(source: YamlSource, folder: Path, assignments: Sequence[str]) -> LoadedSweep:
+    for assignment in assignments:
+        source.set(assignment)
+    _check_texts(source.data, source, ())
+    spec = validated(SweepSpec, source)
+    return LoadedSweep(_with_absolute_paths(spec, folder, source), source)
+
+
+def _check_texts(data: Any, source: YamlSource, keys: tuple[str | int, ...]) -> None:
+    """Refuse control characters: no name, path or sentence has one, and they would reach terminals and file names."""
+    below = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in below:
+        for text in (key, value):
+            for sign in text if isinstance(text, str) and not text.isprintable() else "":
+                if unicodedata.category(sign) == "Cc" and sign not in "\n\r\t":
+                    raise RequestError(f"{source.place((*keys, key))}: holds the control character {sign!r}; remove it")
+        _check_texts(value, source, (*keys, key))
+
+
+def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
+    """Check every name, option and hyperparameter of a specification against the plugins.
+
+    Args:
+        spec: as loaded.
+        catalogue: the plugins found.
+        place: says where a value was written, such as ``LoadedSweep.place``.
+
+    Raises:
+        RequestError: an unknown or broken plugin, or an option or hyperparameter that it does not take.
+    """
+    for label, dataset in spec.datasets.items():
+        _check_dataset(dataset, catalogue, place, ("datasets", label), label)
+    for label, method in spec.methods.items():
+        keys = ("methods", label)
+        named = place(*keys) if method.method == label else place(*keys, "method")
+        space = catalogue.method(method.method, named).cls.space
+        varied = read_space(space, method.hyperparameters, lambda *below, at=keys: place(*at, *below))
+        _at_its_place(partial(make_engine, varied, spec.search, label), place, ())
+    for way, source in spec.sources():
+        space = catalogue.method(source.method, place(*way, "method")).cls.space
+        inside = (*way, "hyperparameters")
+        for name, value in source.hyperparameters.items():
+            if isinstance(value, Mapping | list):
+                raise RequestError(f"{place(*inside, name)}: this training is not searched; give one value")
+        read_space(space, source.hyperparameters, lambda *below, at=inside: place(*at, *below))
+        _check_dataset(source.dataset, catalogue, place, (*way, "dataset"), None)
+    # Last: where a method is misspelt, its plugin tells so, and the control may be right.
+    control = spec.confirm.control
+    if control is not None and control not in spec.methods:
+        known = suggestion(control, spec.methods)
+        raise RequestError(f"{place('confirm', 'control')}: no method has the label {control!r}{known}")
+
+
+def check_backbones(spec: SweepSpec, place: Place) -> None:
+    """Check the names of all networks and published weights; imports torch, downloads nothing.
+
+    Args:
+        spec: as loaded.
+        place: says where a value was written, such as ``LoadedSweep.place``.
+
+    Raises:
+        RequestError: there is no such network, or no such weights of it.
+    """
+    from harness.networks.backbones import check_backbone
+
+    backbones: list[tuple[tuple[str, ...], BackboneSpec]] = [((), spec.backbone)]
+    backbones += [(("methods", label), m.backbone) for label, m in spec.methods.items() if m.backbone is not None]
+    for way, backbone in backbones:
+        weights = backbone.weights if isinstance(backbone.weights, str) else None
+        _at_its_place(partial(check_backbone, backbone.name, weights), place, way)
+
+
+def _at_its_place(check: Callable[[], object], place: Place, way: tuple[str, ...]) -> None:
+    """Run a check whose message begins with dotted keys, and say where in the file these stand."""
+    try:
+        check()
+    except RequestError as error:
+        dotted, _, text = str(error).partition(": ")
+        raise RequestError(f"{place(*way, *dotted.split('.'))}: {text}") from error
+
+
+def read_space(space: Space, given: Mapping[str, Any], place: Place) -> dict[str, Parameter]:
+    """A method's search space with a sweep's hyperparameters applied; ``place`` is relative to these.
+
+    Raises:
+        RequestError: an unknown hyperparameter, or a value or range that it does not take.
+    """
+    result = dict(space)
+    for name, entry in given.items():
+        # One at a time, so that each message has the line of its own entry.
+        prefix = place(name).removesuffix(f".{name}")
+        result[name] = override(space, {name: entry}, prefix)[name]
+    return result
+
+
+def read_options(dataset: type[Dataset], options: Mapping[str, Any], place: Place) -> Options:
+    """A dataset's options as its class declares them; ``place`` is relative to these.
+
+    Read as JSON is, so that a list in the file fits a tuple in the class.
+
+    Raises:
+        RequestError: an unknown option or a value that it does not take.
+    """
+    try:
+        return dataset.Options.model_validate_json(json.dumps(dict(options)))
+    except ValidationError as error:
+        keys, text = explain(dataset.Options, error)
+        raise RequestError(f"{place(*keys)}: {text}") from error
+
+
+def _check_dataset(
+    spec: DatasetSpec, catalogue: Catalogue, place: Place, keys: tuple[str, ...], label: str | None
+) -> None:
+    named = place(*keys) if spec.dataset == label else place(*keys, "dataset")
+    cls = catalogue.dataset(spec.dataset, named).cls
+    read_options(cls, spec.options, lambda *below: place(*keys, *below))
+
+
+def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> SweepSpec:
+    plugins = []
+    for index, given in enumerate(spec.plugins):
+        found = (folder / user_path(given)).resolve()
+        if not found.is_dir():
+            raise RequestError(f"{source.place(('plugins', index))}: no such folder: {found}")
+        plugins.append(str(found))
+    methods = {
+        label: method
+        if method.backbone is None
+        else method.model_copy(
+            update={"backbone": _with_absolute_weights(method.backbone, folder, source, ("methods", label))}
+        )
+        for label, method in spec.methods.items()
+    }
+    backbone = _with_absolute_weights(spec.backbone, folder, source, ())
+    launch = spec.launch.model_copy(update={"profile": _absolute_profile(spec.launch.profile, folder, source)})
+    search = spec.search
+    if search.warm_start is not None:
+        places = [(base / user_path(search.warm_start)).resolve() for base in (folder, Path())]
+        # Whether it is there is looked at when the run is planned: afterwards it is not needed any more.
+        search = search.model_copy(update={"warm_start": str(next((p for p in places if p.is_dir()), places[0]))})
+    parts = {"plugins": plugins, "backbone": backbone, "methods": methods, "launch": launch, "search": search}
+    return spec.model_copy(update=parts)
+
+
+def _absolute_profile(given: str | None, folder: Path, source: YamlSource) -> str | None:
+    if given is None:
+        return None
+    places = [(base / user_path(given)).resolve() for base in (folder, Path())]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise RequestError(f"{source.place(('launch', 'profile'))}: no such file: {places[0]}")
+    return str(found)
+
+
+def _with_absolute_weights(
+    backbone: BackboneSpec, folder: Path, source: YamlSource, keys: tuple[str, ...]
+) -> BackboneSpec:
+    weights = backbone.weights
+    if not isinstance(weights, str) or not weights.endswith(".safetensors"):
+        return backbone
+    found = (folder / user_path(weights)).resolve()
+    if not found.is_file():
+        raise RequestError(f"{source.place((*keys, 'backbone', 'weights'))}: no such file: {found}")
+    return backbone.model_copy(update={"weights": str(found)})

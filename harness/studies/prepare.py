@@ -1,0 +1,334 @@
+"""Bring a run directory and a sweep file together: what is new, what goes on, what is stale, what is damaged."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from harness.core.console import Console
+from harness.core.errors import RequestError, one_line
+from harness.core.files import TornFileError, encode_json
+from harness.core.identity import differences
+from harness.core.lease import Lease, hold
+from harness.core.many_files import each
+from harness.data.pictures import sample_grid
+from harness.doctor import mending
+from harness.doctor.examination import damage, new_damage
+from harness.doctor.finding import Finding
+from harness.networks.backbones import Model, build_model
+from harness.plugins import Catalogue
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.index import ResultIndex
+from harness.space.parameters import defaults
+from harness.spec.sections import SweepSpec
+from harness.studies.declaration import declaration, declare
+from harness.studies.study import Planner, Roots, Study
+from harness.train.checkpoint import DamagedCheckpointError
+
+
+def plan_run(
+    run: RunDirectory,
+    spec: SweepSpec,
+    catalogue: Catalogue,
+    roots: Roots,
+    console: Console,
+    rerun_stale: bool,
+    repair: bool,
+    retry_failed: bool = False,
+    index: ResultIndex | None = None,
+) -> list[Study]:
+    """Prepare the data, and record the specification and its studies in the run directory.
+
+    Args:
+        rerun_stale: set studies aside whose identity changed, instead of stopping.
+        repair: set damaged files aside, instead of stopping.
+        retry_failed: set studies aside of which every trial failed.
+        index: of the run's results, if it was read before.
+
+    Raises:
+        RequestError: stale studies, damaged files, a budget below what already ran, data that do not fit, or workers
+            that still run a study that is to be set aside.
+    """
+    index = index or ResultIndex(run)
+    with DecodingBar(console) as bar:
+        planner = Planner(spec, catalogue, run, roots, bar.update)
+        studies = planner.studies()
+    with console.status("loading pretrained weights"):
+        _check_networks(studies, console)
+    with hold(run.lock_folder) as lock, _Change(run, lock) as change:
+        if repair:
+            change.begin()
+        mend(run, repair, console, index)
+        failed = _all_failed(run) if retry_failed else []
+        stale = _stale(studies, {folder.name for folder in failed})
+        if not rerun_stale:
+            _refuse_stale(run, stale, console)
+        _check_budget(studies, {folder.name for folder in (*failed, *stale)})
+        if failed or stale or _is_new(run, spec, studies):
+            change.begin()
+        reasons = {folder.path: "failed" for folder in failed} | {folder.path: "stale" for folder in stale}
+        _refuse_living(run, [*failed, *stale])
+        for folder in (*failed, *stale):
+            index.forget(folder)
+            change.makes_it()
+            _print(console, f"set aside as {reasons[folder.path]}: {run.set_study_aside(folder)}")
+        change.makes_it()
+        for prepared in {study.dataset.label: study.dataset for study in studies}.values():
+            run.write_split(prepared.label, prepared.split.to_json())
+            run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
+        for study in studies:
+            if study.prior is not None:
+                study.folder.write_prior(study.prior.to_json())
+            study.folder.describe(study.description())
+        declare(run, declaration(spec, studies))
+        run.write_spec(spec.model_dump(mode="json"))
+    _name_leftovers(run, studies, console)
+    return studies
+
+
+def _check_networks(studies: Sequence[Study], console: Console) -> None:
+    """Download weights that are not there yet, and let each method act on its network with its default settings.
+
+    Once and here, so that workers find the weights and a mistake shows before the launch.
+    """
+    # A network that this run trains first does not exist yet; what a method asks of it does not depend on its values.
+    starts = {study.label: (study.backbone, None if study.source else study.weights) for study in studies}
+    for start in sorted(set(starts.values()), key=str):
+        model, _ = build_model(*start, classes=2, seed=0)
+        first = {study.label: study for study in studies if starts[study.label] == start}
+        for label, study in first.items():
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    note = _adapt(study, model)
+            except (ValueError, RequestError) as error:
+                raise RequestError(f"methods.{label}: cannot act on {study.backbone}: {error}") from error
+            except Exception as error:  # noqa: BLE001  (a bug in one method is its trials' failure, not the sweep's end)
+                reason = f"note: {label}: a bug shows on {study.backbone}: {type(error).__name__}: {error}"
+                _print(console, one_line(reason))
+                continue
+            if note is not None:
+                _print(console, f"note: {label}: {note}")
+
+
+def _adapt(study: Study, model: Model) -> str | None:
+    """Let a study's method act on a copy of its network; what is odd about what then trains, if anything is.
+
+    Raises:
+        ValueError, RequestError: it cannot act on this network, or nothing would train.
+    """
+    method, hp, changed = study.method.cls(), defaults(study.space), copy.deepcopy(model)
+    promised = method.expected_trainable(model, hp)
+    method.adapt(changed, hp)
+    trained = {id(parameter) for group in method.param_groups(changed, hp) for parameter in group.params}
+    if not trained:
+        raise ValueError("it trains nothing, not even the head; leave requires_grad on what is to train")
+    below = any(id(parameter) in trained for parameter in changed.backbone.parameters())
+    if below or promised == 0:
+        return None
+    return f"nothing below the head trains on {study.backbone}; if this is meant, let expected_trainable return 0"
+
+
+def mend(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:
+    """Look for damaged files; set them aside with ``repair``, as ``harness.doctor`` does.
+
+    Args:
+        run: the run directory.
+        repair: read everything, and set aside what is damaged.
+        console: told what was set aside.
+        index: of the run's results; without ``repair`` it tells what need not be read again, and learns what was.
+
+    Raises:
+        TornFileError: a file is damaged and ``repair`` is off, or a living worker has its trial.
+    """
+    left: Iterable[Finding] = new_damage(run, index)
+    if repair:
+        left = mending.mend(run, damage(run), lambda line: _print(console, line))
+    for finding in left:
+        raise DamagedCheckpointError(finding.place) if finding.place.suffix == ".pt" else TornFileError(finding.place)
+    index.save()
+
+
+class _Change:
+    """A change of what workers follow: withdrawn while it is made, and published, or taken back where nothing was done.
+
+    A process that dies meanwhile leaves a plan that nobody follows; the next sweep command makes the change.
+
+    Args:
+        run: the run directory.
+        lock: the lease of its lock, which another process has taken over if this one slept for too long.
+    """
+
+    def __init__(self, run: RunDirectory, lock: Lease) -> None:
+        self._run, self._lock, self._begun, self._made = run, lock, False, False
+
+    def __enter__(self) -> _Change:
+        return self
+
+    def begin(self) -> None:
+        """From here on workers keep no trial that they claim."""
+        self._check()
+        if not self._begun:
+            self._run.withdraw_plan()
+            self._begun = True
+
+    def makes_it(self) -> None:
+        """From here on something is changed."""
+        self._check()
+        self._made = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._begun or not self._lock.held:
+            return
+        if kind is None:
+            self._run.publish_plan()
+        elif not self._made:
+            self._run.restore_plan()
+
+    def _check(self) -> None:
+        if not self._lock.held:
+            raise RequestError(
+                f"{self._run.path}: another process has planned this run while this one slept; "
+                "run the same command again"
+            )
+
+
+def _is_new(run: RunDirectory, spec: SweepSpec, studies: Sequence[Study]) -> bool:
+    """Whether workers would follow something else than now."""
+    plan = run.plan()
+    if plan is None or plan.changing:
+        return True
+    wanted = {run.spec_path: spec.model_dump(mode="json")}
+    wanted |= {study.folder.description_path: study.description() for study in studies}
+    return any(not path.exists() or path.read_bytes() != encode_json(value) for path, value in wanted.items())
+
+
+def _stale(studies: Sequence[Study], without: Collection[str]) -> dict[StudyFolder, list[str]]:
+    """What has changed in each study that is not what it was planned as; those ``without`` are set aside anyway."""
+    found = {}
+    for study in studies:
+        if study.name in without:
+            continue
+        if study.folder.exists:
+            changed = differences(study.folder.description()["identity"], study.identity)
+        else:
+            changed = _undescribed(study)
+        if changed:
+            found[study.folder] = changed
+    return found
+
+
+def _refuse_stale(run: RunDirectory, stale: Mapping[StudyFolder, list[str]], console: Console) -> None:
+    if not stale:
+        return
+    for folder, changed in stale.items():
+        _print(console, f"stale: {folder.name}: {'; '.join(changed)}")
+    raise RequestError(
+        f"{run.path}: {len(stale)} stale {'study' if len(stale) == 1 else 'studies'} (listed above); "
+        "undo the change, use another --run-dir, or run them again with --stale rerun (the old ones are kept)"
+    )
+
+
+def _refuse_living(run: RunDirectory, folders: Sequence[StudyFolder]) -> None:
+    """Raise RequestError where a living worker has a trial of one of these studies, or the backbone that it needs."""
+    trials = [(folder, trial) for folder in folders for trial in (*_source_of(run, folder), *folder.every_trial())]
+    leases = each(lambda pair: None if pair[1].finished else pair[1].lease(), trials)
+    living = [(folder, view) for (folder, _), view in zip(trials, leases, strict=True) if view and not view.dead]
+    if not living:
+        return
+    owners = list(dict.fromkeys(_owner(view.content) for _, view in living))
+    shown = ", ".join(owners[:3]) + (f" and {len(owners) - 3} more" if len(owners) > 3 else "")
+    jobs = any("slurm_job" in view.content for _, view in living)
+    end = "the same command with --cancel" if jobs else "Ctrl-C in the terminal of their sweep, or kill those processes"
+    raise RequestError(
+        f"{run.path}: {living[0][0].name} cannot be set aside while {len(living)} of its trials "
+        f"{'run' if len(living) > 1 else 'runs'} ({shown}); end them first ({end}), then run the same command again"
+    )
+
+
+def _source_of(run: RunDirectory, folder: StudyFolder) -> list[TrialFolder]:
+    """The backbone that the run trains first for a study; none where it trains none, or the description is lost."""
+    weights = folder.description()["backbone"]["weights"] if folder.exists else None
+    return [run.source(weights["source"][:16])] if isinstance(weights, Mapping) else []
+
+
+def _owner(lease: Mapping[str, Any]) -> str:
+    job = lease.get("slurm_job")
+    return f"process {lease.get('pid', '?')} on {lease.get('hostname', '?')}" + (f", job {job}" if job else "")
+
+
+def _all_failed(run: RunDirectory) -> list[StudyFolder]:
+    """Studies of which every finished trial has failed.
+
+    Single trials are not run again: later asks were conditioned on their failure.
+    """
+    found = []
+    for folder in run.studies():
+        finished = [trial for trial in folder.trials("search") if trial.finished]
+        if finished and all(trial.result()["status"] == "failed" for trial in finished):
+            found.append(folder)
+    return found
+
+
+def _undescribed(study: Study) -> list[str]:
+    """What is wrong with a study that lost its description: trials that were made in another way than now."""
+    trials = list(study.folder.every_trial())
+    requests = [(trial.stage, trial.request()) for trial in trials if trial.has_request()]
+    others = sum(
+        study.trial_identity(stage, asked["hyperparameters"], asked["seed"], asked.get("schedule", ()))
+        != asked.get("identity")
+        for stage, asked in requests
+    )
+    return [f"{others} of its trials ran with other code, data or settings"] if others else []
+
+
+def _check_budget(studies: Sequence[Study], without: Collection[str]) -> None:
+    """Raise RequestError where a study got more slots before; those ``without`` begin anew."""
+    for study in studies:
+        if (
+            study.name not in without
+            and study.folder.exists
+            and study.slots < (before := study.folder.description()["search_slots"])
+        ):
+            raise RequestError(
+                f"search.trials: {study.slots} is below the {before} slots that {study.name} was given before; "
+                "a budget can only grow, or use another --run-dir"
+            )
+
+
+def _name_leftovers(run: RunDirectory, studies: Sequence[Study], console: Console) -> None:
+    current = {study.name for study in studies}
+    for folder in run.studies():
+        if folder.name not in current:
+            _print(console, f"note: {folder.name} is not in the sweep file any more; its results stay in the report")
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+class DecodingBar:
+    """A progress bar for each dataset that is decoded; nothing is shown for those that were decoded before."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=console,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> DecodingBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, label: str, done: int, total: int) -> None:
+        """Show how many images of a dataset are decoded."""
+        if label not in self._tasks:
+            self._tasks[label] = self._progress.add_task(label, total=total)
+        self._progress.update(self._tasks[label], completed=done, total=total)

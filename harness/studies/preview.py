@@ -1,0 +1,76 @@
+"""What a sweep would run: studies, slots, trials, search spaces."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from harness.core.console import Console
+from harness.plugins import Catalogue
+from harness.search import make_engine
+from harness.space.conditions import condition_in_words
+from harness.space.parameters import Choice, Fixed, Parameter
+from harness.spec.sections import SweepSpec
+from harness.spec.space_forms import override
+
+
+def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
+    """Print a row for each study and the number of trials, from the sweep file alone."""
+    console = Console()
+    table = spaces_table(spec, catalogue)
+    console.print(table)
+    each = len(spec.confirm.seed_list(spec.search.tuning_seeds)) + spec.confirm.repeat
+    total = sum(_search_trials(spec, slots) + each for slots in _slots(spec, catalogue))
+    # Counted as the plan counts, which is printed above.
+    first = {source.model_dump_json(): source for _, source in spec.sources()}.values()
+    epochs = max([spec.train.epochs, *(spec.train.merged(source.train).epochs for source in first)])
+    backbones = f", {len(first)} of them for backbones that are trained first" if first else ""
+    console.print(f"{total + len(first)} trials of at most {epochs} epochs{backbones}; nothing was started")
+
+
+def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
+    """A row for each study: its trials by stage, and what is searched."""
+    confirm, repeats = len(spec.confirm.seed_list(spec.search.tuning_seeds)), int(spec.confirm.repeat)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("study", overflow="fold")
+    for column in ("slots", "search", "confirm", "again"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("searched", overflow="fold")
+    slots = iter(_slots(spec, catalogue))
+    for dataset in spec.datasets:
+        for label in spec.methods:
+            space = _space(spec, catalogue, label)
+            searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))
+            number = next(slots)
+            trials = (number, _search_trials(spec, number), confirm, repeats)
+            table.add_row(f"{label}@{dataset}", *map(str, trials), searched or "nothing")
+    return table
+
+
+def _search_trials(spec: SweepSpec, slots: int) -> int:
+    """Trials of the search of one study, those of the best slots on a further seed included."""
+    again = 0 if spec.search.further_seed is None else min(spec.search.top, slots)
+    return slots * len(spec.search.seeds) + again
+
+
+def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:
+    return [
+        make_engine(_space(spec, catalogue, label), spec.search, f"{label}@{dataset}").slots
+        for dataset in spec.datasets
+        for label in spec.methods
+    ]
+
+
+def _space(spec: SweepSpec, catalogue: Catalogue, label: str) -> dict[str, Parameter]:
+    entry = spec.methods[label]
+    plugin = catalogue.method(entry.method, f"methods.{label}")
+    return override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+
+
+def _domain(parameter: Parameter) -> str:
+    if isinstance(parameter, Fixed):
+        return repr(parameter.default)
+    if isinstance(parameter, Choice):
+        domain = "{" + ", ".join(map(str, parameter.choices)) + "}"
+    else:
+        domain = f"[{parameter.low:g}, {parameter.high:g}]{' log' if parameter.log else ''}"
+    return domain + condition_in_words(parameter)

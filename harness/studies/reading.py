@@ -1,0 +1,317 @@
+"""How a run stands, read from its files alone: no plugin, no dataset and no network is loaded.
+
+What was once seen finished is not read again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from harness.core.files import TornFileError
+from harness.core.lease import server_now
+from harness.core.many_files import each
+from harness.run.directory import PlanToken, RunDirectory, StudyFolder, TrialFolder, search_name
+from harness.run.index import ResultIndex
+from harness.studies.choice_reading import is_present, reevaluations
+from harness.studies.halt import halt_reason
+from harness.studies.overview import RunOverview, StudyOverview
+from harness.studies.trials import Finished, Tally, Trials
+
+
+class StudyReader:
+    """Reads how one study stands, again and again.
+
+    Args:
+        folder: of the study.
+        repeat: whether the training of the first confirm seed is run a second time.
+        read: results of the study that were read before, by the path of the trial's folder.
+    """
+
+    def __init__(self, folder: StudyFolder, repeat: bool, read: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.folder, self._repeat = folder, repeat
+        self._place = folder.path.stat().st_ino if read else None
+        self._trials = Trials(folder.name, read)
+        self._description: dict[str, Any] | None = None
+        self.listed: list[TrialFolder] = []
+
+    def read(self, now: float) -> StudyOverview | None:
+        """How the study stands; None while it is being planned or set aside.
+
+        Args:
+            now: the clock that leases are stamped with, as ``clock`` reads it.
+
+        Raises:
+            TornFileError: the description of the study is not readable.
+        """
+        try:
+            trials = self._known_trials()
+            # Listing ten thousand folders takes its time, so what was listed to be read ahead is not listed again.
+            description, self._description = self._description or self._listed_anew(), None
+        except FileNotFoundError:
+            return None
+        trials.damaged = []
+        slots, seeds = int(description["search_slots"]), description["search_seeds"]
+        identity = description["identity"]
+        metric, epochs = str(identity["search"]["metric"]), int(identity["train"]["epochs"])
+        existing = {trial.name: trial for trial in self.listed if trial.stage == "search"}
+        wanted = [[search_name(slot, seed) for seed in seeds] for slot in range(slots)]
+        results = [
+            [trials.result(existing[name], metric) if name in existing else None for name in slot] for slot in wanted
+        ]
+        # Where the first seed was pruned, the slot has no other trials.
+        pruned = [slot[0] is not None and slot[0].pruned for slot in results]
+        results = [slot[:1] if ended else slot for slot, ended in zip(results, pruned, strict=True)]
+        wanted = [slot[:1] if ended else slot for slot, ended in zip(wanted, pruned, strict=True)]
+        searched = all(result is not None for slot in results for result in slot)
+        scored = {number: score for number, slot in enumerate(results) if (score := _mean_score(slot)) is not None}
+        present = [existing[name] for slot in wanted for name in slot if name in existing]
+        again = reevaluations(self.folder, description, metric, scored, searched)
+        present += [trial for trial in again if trial.path.is_dir()]
+        chooses = searched and all(trials.result(trial, metric) is not None for trial in again)
+        confirm, total = self._confirm(description, metric, chooses, bool(scored))
+        tally = trials.tally([*present, *confirm], metric, epochs, now)
+        slots_begun = sum(any(name in existing for name in slot) for slot in wanted)
+        counted = {str(trial.path) for trial in (*present, *confirm)}
+        # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
+        others = trials.tally((t for t in self.listed if str(t.path) not in counted), metric, epochs, now)
+        total += sum(map(len, wanted)) + len(again)
+        weights = description["backbone"]["weights"]
+        return StudyOverview(
+            name=self.folder.name,
+            total=total,
+            done=tally.done,
+            pruned=tally.pruned,
+            interrupted=tally.interrupted,
+            metric=metric,
+            best=_best(list(scored.values()), metric),
+            complete=tally.done + len(tally.failures) == total,
+            running=tuple(tally.running),
+            failures=tuple(tally.failures),
+            seconds=tuple(tally.seconds),
+            spans=(*tally.spans, *others.spans),
+            damaged=tuple(dict.fromkeys(trials.damaged)),
+            source=weights["source"] if isinstance(weights, Mapping) else None,
+            ledger=tally.ledger(others, slots, slots_begun, (description.get("prior") or {}).get("observations", 0)),
+        )
+
+    def digests(self) -> dict[str, str]:
+        """The digest of each result that was read, by the folder of the trial."""
+        return self._trials.digests()
+
+    def _known_trials(self) -> Trials:
+        """What is known of the study's trials."""
+        place = self.folder.path.stat().st_ino
+        if place != self._place:
+            # Another folder has taken the place of one that was set aside.
+            self._place, self._trials = place, Trials(self.folder.name)
+        return self._trials
+
+    def ahead(self) -> list[tuple[Trials, TrialFolder, str]]:
+        """The trials whose results ``read`` would have to read one by one, with the metric that counts."""
+        try:
+            known, description = self._known_trials(), self._listed_anew()
+        except (FileNotFoundError, TornFileError):  # ``read`` says so
+            return []
+        self._description = description
+        metric = str(description["identity"]["search"]["metric"])
+        return [(known, trial, metric) for trial in known.unread(self.listed)]
+
+    def _listed_anew(self) -> dict[str, Any]:
+        self.listed = []
+        description = self.folder.description()
+        self.listed = list(self.folder.every_trial())
+        return description
+
+    def _confirm(
+        self, description: Mapping[str, Any], metric: str, chooses: bool, any_score: bool
+    ) -> tuple[list[TrialFolder], int]:
+        """Confirm trials that have begun, and how many there will be; ``chooses``: whether the choice can be made."""
+        if chooses and not any_score:
+            return [], 0
+        seeds = description["confirm_seeds"]
+        chosen = self._chosen() if chooses else None
+        # A search that has grown, or goes by another rule, chooses anew; until then nobody knows what is confirmed.
+        if chosen is None or not is_present(chosen, description):
+            return [], len(seeds) + self._repeat
+        name = str(chosen["configuration"])
+        trials = [self.folder.confirm_trial(name, seed) for seed in seeds]
+        first = self._trials.result(trials[0], metric)
+        repeats = self._repeat and (first is None or first.failure is None)
+        if repeats and first is not None:
+            trials.append(self.folder.repeat_trial(name, seeds[0]))
+        return trials, len(seeds) + repeats
+
+    def _chosen(self) -> dict[str, Any] | None:
+        try:
+            return self.folder.chosen()
+        except TornFileError as error:
+            self._trials.damaged.append(str(error.path))
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What whoever has just read a run need not look at again."""
+
+    listed: Mapping[str, Sequence[TrialFolder]]
+    """Trials that have begun, by the name of the study."""
+    digests: Mapping[str, str]
+    """Of the results that were there, by the folder of the trial (``trial_folder.digest``)."""
+
+
+class RunReader:
+    """Reads how a run stands, again and again.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._studies: dict[tuple[str, bool], StudyReader] = {}
+        self._sources: dict[str, Trials] = {}
+        self._elsewhere: dict[Path, float] = {}
+        self._index: ResultIndex | None = None
+        self._plan: PlanToken | None = None
+
+    def read(self, now: float) -> RunOverview:
+        """How the run stands.
+
+        Args:
+            now: the clock that leases are stamped with, as ``clock`` reads it.
+
+        Raises:
+            RequestError: no sweep was begun there, or what says what it is cannot be read.
+        """
+        plan = self._run.plan()
+        if plan != self._plan:
+            # Trials may have been set aside, after which others take their places.
+            self._studies, self._sources, self._elsewhere, self._plan = {}, {}, {}, plan
+        spec = self._run.spec()
+        repeat = bool(spec["confirm"]["repeat"])
+        labels = [(label, f"{label}@{dataset}") for dataset in spec["datasets"] for label in spec["methods"]]
+        names = [name for _, name in labels]
+        readers = [
+            self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
+        ]
+        self._read_ahead(readers, now)
+        studies = [study for study in each(lambda reader: reader.read(now), readers) if study is not None]
+        identities = dict.fromkeys(study.source for study in studies if study.source is not None)
+        sources = {identity: self._source(identity, spec, now) for identity in identities}
+        hopeless = {identity for identity, source in sources.items() if source.failures}
+        blocked = tuple(study.name for study in studies if study.source in hopeless)
+        finished = [study.complete or study.name in blocked for study in studies]
+        complete = len(studies) == len(names) and all(finished)
+        cap = (spec.get("budget") or {}).get("device_hours")
+        ended = self._run.exhausted()
+        used_up = cap is not None and ended is not None and ended["cap"] == 3600.0 * cap and not complete
+        leftovers = [study for study in self._run.studies() if study.name not in set(names)]
+        halted = _halted(studies, {name: label for label, name in labels})
+        return RunOverview(
+            name=str(spec["name"]),
+            studies=tuple(studies),
+            sources=tuple(sources.values()),
+            blocked=blocked,
+            leftovers=tuple(study.name for study in leftovers),
+            complete=complete or halted is not None,
+            cap=None if cap is None else 3600.0 * cap,
+            spent_outside=self._outside(leftovers),
+            exhausted=used_up and not any(part.running for part in (*studies, *sources.values())),
+            halted=halted,
+        )
+
+    def seen(self) -> Seen:
+        """What the last ``read`` has seen."""
+        digests = {path: digest for reader in self._studies.values() for path, digest in reader.digests().items()}
+        return Seen({reader.folder.name: reader.listed for reader in self._studies.values()}, digests)
+
+    def _read_ahead(self, readers: Sequence[StudyReader], now: float) -> None:
+        """All studies at once: the trials of one are too few to keep a slow file server busy."""
+        if self._index is None:
+            self._index = ResultIndex(self._run)
+        waiting = [one for found in each(StudyReader.ahead, readers) for one in found]
+        contents = self._index.contents([trial for _, trial, _ in waiting], now)
+        found = [(*one, content) for one, content in zip(waiting, contents, strict=True) if content is not None]
+        # Old results do not say what they cost, so that leases have to be read.
+        index = self._index
+        each(lambda one: one[0].take(one[1], one[3], one[2], index.digest(one[1], one[3])), found)
+        self._index.save()
+
+    def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:
+        folder = self._run.source(identity[:16])
+        asked = folder.request() if folder.has_request() else {}
+        name = f"backbone {asked['method']} on {asked['dataset']}" if asked else f"backbone {folder.name}"
+        metric = str(spec["search"]["metric"])
+        trials = self._sources.setdefault(identity, Trials(name))
+        trials.damaged = []
+        tally = trials.tally([folder], metric, _source_epochs(spec), now)
+        result = trials.result(folder, metric)
+        return StudyOverview(
+            name=name,
+            total=1,
+            done=tally.done,
+            interrupted=tally.interrupted,
+            metric=metric,
+            best=None if result is None else result.score,
+            complete=result is not None,
+            running=tuple(tally.running),
+            failures=tuple(tally.failures),
+            seconds=tuple(tally.seconds),
+            spans=tuple(tally.spans),
+            damaged=tuple(dict.fromkeys(trials.damaged)),
+            ledger=tally.ledger(Tally(), 1, tally.begun),
+        )
+
+    def _outside(self, leftovers: Sequence[StudyFolder]) -> float:
+        """Device-seconds of trials that no study of the sweep file counts any more."""
+        trials = [trial for study in leftovers for trial in study.every_trial()]
+        for trial in (*trials, *self._run.trials_set_aside()):
+            if trial.path not in self._elsewhere:
+                # They change no more, but for one that was running when its study was taken out.
+                self._elsewhere[trial.path] = trial.spent().seconds if trial.claimed else 0.0
+        return sum(self._elsewhere.values())
+
+
+def clock(folder: Path) -> float:
+    """The clock that files in a folder are stamped with; this machine's own where nothing can be written there."""
+    try:
+        return server_now(folder)
+    except OSError:
+        return time.time()
+
+
+def _halted(studies: Sequence[StudyOverview], labels: Mapping[str, str]) -> str | None:
+    """Why it makes no sense to go on with these studies; ``labels`` are those of their methods, by their names."""
+    if any(study.done for study in studies):
+        return None
+    failed: dict[str, list[tuple[str, str]]] = {label: [] for label in labels.values()}
+    for study in studies:
+        failed[labels[study.name]] += [(failure.cause, failure.message) for failure in study.failures]
+    return halt_reason(failed)
+
+
+def _mean_score(results: Sequence[Finished | None]) -> float | None:
+    """Validation score of a slot; None before every seed has one."""
+    scores = [result.score for result in results if result is not None and result.score is not None]
+    return fmean(scores) if len(scores) == len(results) else None
+
+
+def _best(scores: Sequence[float], metric: str) -> float | None:
+    if not scores:
+        return None
+    from harness.metrics.table import METRICS
+
+    return max(scores) if METRICS[metric] else min(scores)
+
+
+def _source_epochs(spec: Mapping[str, Any]) -> int | None:
+    """Epochs of the backbones that are trained first, as far as they agree."""
+    backbones = [spec["backbone"], *(entry["backbone"] for entry in spec["methods"].values() if entry["backbone"])]
+    given = [backbone["weights"] for backbone in backbones if isinstance(backbone["weights"], Mapping)]
+    epochs = {int(weights["train"].get("epochs", spec["train"]["epochs"])) for weights in given}
+    return epochs.pop() if len(epochs) == 1 else None

@@ -1,0 +1,342 @@
+"""From a sweep specification to its studies: what there is to do, and the identity of each part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from harness.core.errors import RequestError
+from harness.core.identity import canonical_hash, trial_identity
+from harness.data.cache import is_decoded, prepare
+from harness.data.card import make_card
+from harness.data.decoded import DecodedDataset
+from harness.data.leaks import Leaks, find_leaks
+from harness.data.near_clusters import are_joined, join_near_duplicates
+from harness.data.split import Split, make_split
+from harness.data.subset import keep_training
+from harness.dataset import Dataset
+from harness.method import Method
+from harness.plugins import Catalogue, Plugin
+from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.search import Asked, Engine, make_engine
+from harness.search.warm_start import Prior, prior_of
+from harness.space.parameters import Parameter, Value, defaults, to_json
+from harness.spec.search import SearchSpec
+from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
+from harness.spec.space_forms import override
+from harness.studies.loading import read_options
+
+Schedule: TypeAlias = Sequence[Mapping[str, Any]]
+"""Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
+
+PROTOCOL = 7
+"""Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where raw archives and decoded arrays lie on this machine."""
+
+    data: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A decoded dataset with its split."""
+
+    label: str
+    dataset: Dataset
+    data: DecodedDataset
+    split: Split
+    leaks: Leaks
+    cache: Path
+    """Folder in which it is, with what else is computed once for all trials."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that a dataset can change in a trial: content, sides, augmentation, order of classes."""
+        return {
+            "name": self.dataset.name,
+            "fingerprint": self.data.fingerprint,
+            "split": self.split.digest,
+            "augmentation": asdict(self.dataset.augmentation),
+            "ordinal": self.dataset.ordinal,
+        }
+
+
+@dataclass(frozen=True)
+class Source:
+    """A backbone that is trained here first, on another dataset."""
+
+    method: type[Method]
+    hyperparameters: dict[str, Value]
+    backbone: str
+    dataset: PreparedDataset
+    train: TrainSpec
+    metric: str
+    seed: int
+    identity: str
+    folder: TrialFolder
+
+
+@dataclass(frozen=True)
+class Study:
+    """The search of one method on one dataset, and its confirmation."""
+
+    label: str
+    method: Plugin[Method]
+    space: dict[str, Parameter]
+    backbone: str
+    weights: str | None
+    """Name of a weights enum member or path of a file; None for random weights or those of ``source``."""
+    source: Source | None
+    dataset: PreparedDataset
+    train: TrainSpec
+    search: SearchSpec
+    slots: int
+    confirm_seeds: tuple[int, ...]
+    repeat: bool
+    """Whether the training of the first confirm seed is run a second time."""
+    identity: dict[str, Any]
+    folder: StudyFolder
+    prior: Prior | None = None
+    """What an earlier run had found, where the search begins from that."""
+
+    @property
+    def name(self) -> str:
+        """``METHOD@DATASET``."""
+        return self.folder.name
+
+    @property
+    def reevaluations(self) -> int:
+        """How many of the best slots are trained once more before one is chosen, if as many have a score."""
+        return 0 if self.search.further_seed is None else min(self.search.top, self.slots)
+
+    def engine(self) -> Engine:
+        """A new engine that asks this study's slots."""
+        return make_engine(self.space, self.search, self.name, self.known_before)
+
+    @property
+    def known_before(self) -> Sequence[Asked]:
+        """Slots of an earlier run that the sampler knows from the beginning."""
+        return () if self.prior is None else self.prior.observations
+
+    def trial_identity(
+        self, stage: str, hyperparameters: Mapping[str, Value], seed: int, schedule: Schedule = ()
+    ) -> str:
+        """Hash of everything that determines the result of one trial."""
+        return trial_identity(self.identity, stage, hyperparameters, seed, schedule)
+
+    def description(self) -> dict[str, Any]:
+        """The content of ``study.json``."""
+        weights: Any = self.weights if self.source is None else {"source": self.source.identity}
+        return {
+            "label": self.label,
+            "method": self.method.name,
+            "summary": self.method.summary,
+            "dataset": self.dataset.label,
+            "dataset_name": self.dataset.dataset.name,
+            "space": to_json(self.space),
+            "backbone": {"name": self.backbone, "weights": weights},
+            "search_slots": self.slots,
+            "search_seeds": list(self.search.seeds),
+            "choose": self.search.choose,
+            "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
+            "confirm_seeds": list(self.confirm_seeds),
+            **({} if self.prior is None else {"prior": self.prior.facts()}),
+            "identity": self.identity,
+        }
+
+
+def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The parts of a study's identity that need no data: protocol, code, search space and settings."""
+    return {
+        "protocol": PROTOCOL,
+        "method": {"name": plugin.name, "code": plugin.code},
+        "space": to_json(space),
+        "train": spec.train.identity(),
+        "search": spec.search.identity(),
+    }
+
+
+class Planner:
+    """Builds the studies of a specification, opening each dataset once."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        catalogue: Catalogue,
+        run: RunDirectory,
+        roots: Roots,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self._spec, self._catalogue, self._run, self._roots = spec, catalogue, run, roots
+        self._progress = progress
+        self._decoded: dict[str, DecodedDataset] = {}
+        self._sources: dict[str, Source] = {}
+        self._file_hashes: dict[str, str] = {}
+
+    def studies(self) -> list[Study]:
+        """All studies, in the order of the sweep file: dataset by dataset, method by method.
+
+        Raises:
+            RequestError: something named in the specification is missing or does not fit.
+        """
+        spec = self._spec
+        prepared = {label: self._prepare(label, entry, spec.train) for label, entry in spec.datasets.items()}
+        for label, dataset in prepared.items():
+            # A backbone that is trained here first opens no test side, so its own data may leak.
+            if dataset.leaks.any and spec.split.allow_leakage is None:
+                raise RequestError(
+                    f"datasets.{label}: the {spec.split.kind} split leaks: {dataset.leaks.sentence()}; write `split: "
+                    '{kind: grouped}`, or say in `split.allow_leakage: "..."` why this may be'
+                )
+        return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
+
+    def undecoded(self) -> list[str]:
+        """Datasets of the specification that ``studies`` would have to decode or look through first, by label."""
+        spec, roots = self._spec, self._roots
+        wanted = [(label, entry, spec.train) for label, entry in spec.datasets.items()]
+        wanted += [
+            (given.dataset.dataset, given.dataset, spec.train.merged(given.train)) for _, given in spec.sources()
+        ]
+        missing = []
+        for label, entry, train in wanted:
+            dataset, code = self._plugin(label, entry)
+            known = is_decoded(dataset, code, train.image_size, roots.data, roots.cache)
+            if known and spec.split.near_duplicates:
+                known = are_joined(prepare(dataset, code, train.image_size, roots.data, roots.cache), roots.cache)
+            missing += [] if known else [label]
+        return list(dict.fromkeys(missing))
+
+    def card(self, prepared: PreparedDataset) -> dict[str, Any]:
+        """Facts about a dataset for the report."""
+        reason = self._spec.split.allow_leakage
+        return make_card(prepared.dataset, prepared.data, prepared.split, prepared.leaks, allow_leakage=reason)
+
+    def _study(self, label: str, dataset: PreparedDataset) -> Study:
+        spec = self._spec
+        entry = spec.methods[label]
+        place = f"methods.{label}"
+        plugin = self._catalogue.method(entry.method, place)
+        space = override(plugin.cls.space, entry.hyperparameters, place)
+        backbone = entry.backbone or spec.backbone
+        source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
+        weights = backbone.weights if isinstance(backbone.weights, str) else None
+        folder = self._run.study(f"{label}@{dataset.label}")
+        search = spec.search
+        identity = {
+            **settings_identity(spec, plugin, space),
+            "backbone": {
+                "name": backbone.name,
+                "weights": source.identity if source else self._weights(weights),
+            },
+            "dataset": dataset.identity(),
+        }
+        prior = prior_of(folder, search, space, identity)
+        if prior is not None:
+            identity["prior"] = prior.identity
+        return Study(
+            label=label,
+            method=plugin,
+            space=space,
+            backbone=backbone.name,
+            weights=weights,
+            source=source,
+            dataset=dataset,
+            train=spec.train,
+            search=search,
+            slots=make_engine(space, search, folder.name).slots,
+            confirm_seeds=spec.confirm.seed_list(search.tuning_seeds),
+            repeat=spec.confirm.repeat,
+            identity=identity,
+            folder=folder,
+            prior=prior,
+        )
+
+    def _source(self, backbone: BackboneSpec) -> Source:
+        given = backbone.weights
+        assert isinstance(given, SourceSpec)
+        key = canonical_hash(backbone.model_dump(mode="json"))
+        if key not in self._sources:
+            train = self._spec.train.merged(given.train)
+            plugin = self._catalogue.method(given.method, "backbone.weights.method")
+            hyperparameters = defaults(
+                override(plugin.cls.space, given.hyperparameters, "backbone.weights.hyperparameters")
+            )
+            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train)
+            identity = canonical_hash(
+                {
+                    "protocol": PROTOCOL,
+                    "method": {"name": plugin.name, "code": plugin.code},
+                    "backbone": backbone.name,
+                    "dataset": dataset.identity(),
+                    "train": train.identity(),
+                    "metric": self._spec.search.metric,
+                    "hyperparameters": hyperparameters,
+                    "seed": given.seed,
+                }
+            )
+            self._sources[key] = Source(
+                method=plugin.cls,
+                hyperparameters=hyperparameters,
+                backbone=backbone.name,
+                dataset=dataset,
+                train=train,
+                metric=self._spec.search.metric,
+                seed=given.seed,
+                identity=identity,
+                folder=self._run.source(identity[:16]),
+            )
+        return self._sources[key]
+
+    def _prepare(self, label: str, entry: DatasetSpec, train: TrainSpec) -> PreparedDataset:
+        place, size = f"datasets.{label}", train.image_size
+        dataset, code = self._plugin(label, entry)
+        options = dataset.options.model_dump(mode="json")
+        key = canonical_hash({"name": dataset.name, "options": options, "size": size})
+        report = self._progress
+        if key not in self._decoded:
+            self._decoded[key] = prepare(
+                dataset,
+                code,
+                size,
+                self._roots.data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(label, done, total),
+            )
+        data = self._decoded[key]
+        if self._spec.split.near_duplicates:
+            data = join_near_duplicates(
+                data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(f"{label}: near-duplicates", done, total),
+            )
+        try:
+            whole = make_split(data, self._spec.split.kind, self._spec.split.seed)
+            split = keep_training(whole, data, train.fraction, train.per_class)
+        except RequestError as error:
+            raise RequestError(f"{place}: {error}") from error
+        return PreparedDataset(label, dataset, data, split, find_leaks(data, split), self._roots.cache)
+
+    def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
+        """A dataset with its options, and the hash of its code."""
+        place = f"datasets.{label}"
+        plugin = self._catalogue.dataset(entry.dataset, place)
+        options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
+        return plugin.cls(options), plugin.code
+
+    def _weights(self, weights: str | None) -> str | None:
+        if weights is None or not weights.endswith(".safetensors"):
+            return weights
+        if weights not in self._file_hashes:
+            import hashlib
+
+            try:
+                with Path(weights).open("rb") as stream:
+                    self._file_hashes[weights] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise RequestError(f"backbone.weights: {weights}: {error.strerror}") from error
+        return self._file_hashes[weights]

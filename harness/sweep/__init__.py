@@ -1,0 +1,1 @@
+"""Run a sweep: ``python -m harness.sweep FILE``."""

@@ -1,0 +1,1 @@
+"""Workers: what is left to do, who does it, and what became of it."""

@@ -1,0 +1,104 @@
+"""Running a claimed trial: its lease is kept alive, its log written, and the claim given back however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from harness.core.lease import LeaseLost, given_back, keep_alive
+from harness.core.output import printable_lines
+from harness.run.code import own_snapshot
+from harness.run.spent import STOPPED_BY_ERROR
+from harness.work.tasks import Task
+
+if TYPE_CHECKING:
+    import torch
+
+
+def run_task(
+    task: Task,
+    device: torch.device,
+    stop: threading.Event,
+    resident: torch.Tensor | None = None,
+    checkpoint_each_epoch: bool = False,
+    shares_device: bool = False,
+) -> dict[str, Any] | None:
+    """Run a claimed trial to its end and commit its result.
+
+    Args:
+        stop: asks for a checkpoint and an orderly end.
+        resident: the dataset's images already on the device, if they are.
+        checkpoint_each_epoch: whether the checkpoint is on the disk before the task's judge is asked.
+        shares_device: whether a lack of memory may be others' fault.
+
+    Returns:
+        What is in ``result.json``; None when it was interrupted, or another worker has taken it over.
+
+    Raises:
+        OutOfRoom: memory ran out on a shared device; the trial stays to be done.
+        RequestError, OSError: as ``harness.train.run.run_trial``; the trial stays to be done.
+    """
+    import torch
+
+    from harness.train.job import Control, Interrupted, OutOfRoom
+    from harness.train.run import run_trial
+
+    with given_back(task.lease, STOPPED_BY_ERROR):
+        task.lease.note(device=str(device), code=own_snapshot())
+    # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
+    torch.set_num_threads(int(task.request["threads"]))
+    with contextlib.ExitStack() as stack:
+        with given_back(task.lease, STOPPED_BY_ERROR):
+            log = stack.enter_context(trial_log(task))
+            stack.enter_context(keep_alive(task.lease))
+        log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
+        control = Control(
+            stop=stop,
+            log=log.info,
+            judge=task.judge,
+            shares_device=shares_device,
+            checkpoint_each_epoch=checkpoint_each_epoch,
+        )
+        try:
+            result = run_trial(task.job, task.request, task.folder, device, control, resident)
+        except Interrupted:
+            task.lease.release("interrupted")
+            log.info("interrupted; checkpoint written")
+            return None
+        except OutOfRoom as error:
+            task.lease.release("out of memory beside others")
+            log.info("%s; given back, because the device is shared", error)
+            raise
+        except LeaseLost:
+            log.info("another worker has taken this trial over")
+            return None
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
+                task.lease.release(STOPPED_BY_ERROR)
+            raise
+        task.lease.release("finished")
+        log.info("%s %s", result["status"], result["message"] or "")
+        return result
+
+
+class _Shown(logging.Formatter):
+    """Control characters, of a plugin's message for instance, as their escapes: a terminal that shows the log obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+@contextlib.contextmanager
+def trial_log(task: Task) -> Iterator[logging.Logger]:
+    """A logger that writes into the trial's ``log.txt``."""
+    logger = logging.Logger(task.title)
+    handler = logging.FileHandler(task.folder.log_path, encoding="utf-8")
+    handler.setFormatter(_Shown("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        handler.close()

@@ -1,0 +1,437 @@
+"""What is left to do in a run directory, and claiming the next piece of it.
+
+Nobody hands out work: every worker looks at the folders, in the same order, and claims what is free. What was once
+seen finished is not read again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.core.errors import RequestError
+from harness.core.lease import Lease, given_back
+from harness.core.many_files import each
+from harness.run.directory import PlanToken, RunDirectory, TrialFolder
+from harness.run.index import ResultIndex
+from harness.run.spent import STOPPED_BY_ERROR
+from harness.space.conditions import check_configuration
+from harness.studies.halt import halt_reason
+from harness.studies.state import StudyState, read_begun
+from harness.studies.study import Schedule, Source, Study
+from harness.train.job import TrialJob
+from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
+from harness.work.budget import Budget
+from harness.work.tasks import Candidate, Proposal, Task
+
+if TYPE_CHECKING:
+    from harness.spec.sections import SweepSpec
+
+
+class PlanChanged(RequestError):
+    """The run is planned anew, or was: what this process knows of its studies may not hold any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was planned anew while this process ran; run the same command again")
+
+
+class Scheduler:
+    """Finds and claims the next trial of a list of studies.
+
+    Args:
+        studies: all of the sweep.
+        retries: how often a trial that kills its worker is begun again.
+        threads: of the processor, for a trial.
+        budget: the cap of the run, if it has one.
+        index: of the run's results, which says what was read before; not kept.
+        follows: whether the plan that the studies are of is the run's still.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        retries: int,
+        threads: int = 1,
+        budget: Budget | None = None,
+        index: ResultIndex | None = None,
+        follows: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.states = [StudyState(study) for study in studies]
+        self._retries, self._threads, self._budget, self._follows = retries, threads, budget, follows
+        self._sources: dict[Path, str] = {}
+        read_begun(self.states, index)
+        each(StudyState.chosen, self.states)
+
+    @classmethod
+    def of(
+        cls,
+        run: RunDirectory,
+        spec: SweepSpec,
+        studies: Sequence[Study],
+        threads: int = 1,
+        index: ResultIndex | None = None,
+        plan: PlanToken | None = None,
+    ) -> Scheduler:
+        """The scheduler of a run, as its specification has it; reads the index of its results if none is given.
+
+        Args:
+            run: the run directory.
+            spec: its specification.
+            studies: all of the sweep.
+            threads: of the processor, for a trial.
+            index: of the run's results.
+            plan: what ``run.plan`` gave before ``spec`` and ``studies`` were read; nothing is claimed under another.
+        """
+        budget = Budget.of(run, spec)
+        return cls(studies, spec.launch.retries, threads, budget, index or ResultIndex(run), lambda: run.plan() == plan)
+
+    def complete(self) -> bool:
+        """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
+        if self.halted() is not None or self.exhausted() is not None:
+            return True
+        return all(self._blocked(state.study) or state.complete() for state in self.states)
+
+    def claim_next(self, seconds_left: float = math.inf) -> Task | None:
+        """Claim a trial; None when everything left is done by others, waits for others, or nothing is left.
+
+        Args:
+            seconds_left: how long this worker may still run; none is claimed that could neither end nor be
+                interrupted by then.
+
+        Raises:
+            PlanChanged: the run is planned anew.
+        """
+        if seconds_left <= 0 or self.halted() is not None:
+            return None
+        for source in self._open_sources():
+            if not self._affords("source", ""):
+                return None
+            task = self._claim_source(source)
+            if task is not None:
+                return task
+        for state in self._in_turn():
+            if self._ready(state.study) and state.fits(seconds_left):
+                for candidate in self._candidates(state):
+                    if not self._affords(candidate.begins, state.study.name):
+                        break
+                    task = self._claim(state, candidate)
+                    if task is not None:
+                        return task
+        return None
+
+    def claim_slot(self, study: str, slot: int, seed: int, proposal: Proposal) -> Task | None:
+        """Claim a search trial for the driver of an engine; None when it is finished, somebody runs it, or the budget
+        does not allow it (``exhausted`` tells when that will not change).
+
+        What the slot was once asked to run it runs again: then the recorded configuration counts, not the proposal.
+
+        Args:
+            study: name of the study.
+            slot: the slot, from 0 on; slot 0 must run the default configuration.
+            seed: one of ``search.seeds``.
+            proposal: what to run.
+
+        Raises:
+            PlanChanged: the run is planned anew.
+            ValueError: there is no such study, slot or seed, or the configuration is not of the study's space.
+        """
+        state = self.state(study)
+        if slot not in range(state.study.slots) or seed not in state.study.search.seeds:
+            raise ValueError(f"{study}: no search trial of slot {slot} with seed {seed}")
+        check_configuration(state.study.space, proposal.hyperparameters)
+        if not self._affords("search", study):
+            return None
+        already = state.asked(slot)
+        if already is not None:
+            proposal = replace(proposal, hyperparameters=already.hyperparameters)
+        folder = state.study.folder.search_trial(slot, seed)
+        return self._claim(state, Candidate("search", slot, seed, folder, proposal=proposal))
+
+    def state(self, study: str) -> StudyState:
+        """A study by its name; raises ValueError where there is none."""
+        found = next((state for state in self.states if state.study.name == study), None)
+        if found is None:
+            raise ValueError(f"{study}: no such study")
+        return found
+
+    def open_sources(self) -> bool:
+        """Whether a backbone is still to be trained."""
+        return self.halted() is None and next(self._open_sources(), None) is not None
+
+    def to_be_driven(self) -> list[StudyState]:
+        """The studies that a driver has to search now."""
+        left = self.states if self.halted() is None else []
+        return [state for state in left if self._driven(state) and self._affords("search", state.study.name)]
+
+    def _driven(self, state: StudyState) -> bool:
+        return state.engine.driven and self._ready(state.study) and not state.searched()
+
+    def claimable(self, most: int = 64) -> int:
+        """How many trials could be claimed now; counted up to ``most``."""
+        if self._budget is not None and not self._anything_affordable():
+            return 0
+        free = (
+            folder
+            for folder in self._free()
+            if not folder.finished and ((lease := folder.lease()) is None or lease.dead)
+        )
+        return sum(1 for _ in islice(free, most))
+
+    def halted(self) -> str | None:
+        """Why it makes no sense to go on: the first trials of every method have failed alike; else None."""
+        failed: dict[str, list[tuple[str, str]]] = {state.study.label: [] for state in self.states}
+        for state in self.states:
+            for result in state.results.values():
+                if result["status"] != "failed":
+                    return None
+                failed[state.study.label].append((str(result["cause"]), str(result["message"])))
+        return halt_reason(failed)
+
+    def exhausted(self) -> str | None:
+        """That the budget ends the run, in words; None while there is enough, or while anything is running."""
+        if self._budget is None or self._budget.account(self.states).running or self._anything_affordable():
+            return None
+        if all(self._blocked(state.study) or state.complete() for state in self.states):
+            return None
+        self._budget.note(self.states)
+        used, cap = self._budget.account(self.states).spent / 3600, self._budget.cap / 3600
+        left = sum(state.total() - len(state.finished()) for state in self.states if not self._blocked(state.study))
+        return (
+            f"budget exhausted: {used:.3g} of {cap:.3g} device-hours are used, and what is left of them is not enough "
+            f"for the next of {left} trials"
+        )
+
+    def _affords(self, stage: Literal["source", "search", "confirm"], study: str) -> bool:
+        if self._budget is None:
+            return True
+        return self._budget.affords([s for s in self.states if not self._blocked(s.study)], stage, study)
+
+    def _anything_affordable(self) -> bool:
+        if any(True for _ in self._open_sources()) and self._affords("source", ""):
+            return True
+        for state in self.states:
+            if self._ready(state.study):
+                candidate = next(self._candidates(state), None)
+                if candidate is not None and self._affords(candidate.begins, state.study.name):
+                    return True
+                if self._driven(state) and self._affords("search", state.study.name):
+                    return True
+        return False
+
+    def _in_turn(self) -> list[StudyState]:
+        """The studies in the order in which they are offered.
+
+        Where a budget may end the run, dataset after dataset, and on each all methods alike: slot after slot, then
+        seed after seed, so that what came about before the end can be compared.
+        """
+        if self._budget is None:
+            return self.states
+        places = {label: place for place, label in enumerate(dict.fromkeys(s.study.dataset.label for s in self.states))}
+        return sorted(self.states, key=lambda s: (places[s.study.dataset.label], s.searched(), s.begun()))
+
+    def failed_sources(self) -> list[str]:
+        """Messages of backbones that could not be trained; their studies cannot start."""
+        failed = {}
+        for state in self.states:
+            source = state.study.source
+            if source is not None and source.folder.finished:
+                result = source.folder.result()
+                if result["status"] != "done":
+                    failed[source.identity] = f"{source.folder.path}: {result['cause']}: {result['message']}"
+        return list(failed.values())
+
+    def _open_sources(self) -> Iterator[Source]:
+        seen = set()
+        for state in self.states:
+            source = state.study.source
+            if source is not None and source.identity not in seen and not self._source_done(source):
+                seen.add(source.identity)
+                yield source
+
+    def _source_done(self, source: Source) -> bool:
+        if source.folder.path not in self._sources and source.folder.finished:
+            self._sources[source.folder.path] = source.folder.result()["status"]
+        return source.folder.path in self._sources
+
+    def _ready(self, study: Study) -> bool:
+        source = study.source
+        return source is None or (self._source_done(source) and self._sources[source.folder.path] == "done")
+
+    def _blocked(self, study: Study) -> bool:
+        return study.source is not None and self._source_done(study.source) and not self._ready(study)
+
+    def _candidates(self, state: StudyState) -> Iterator[Candidate]:
+        for slot in state.slots_to_claim():
+            if state.slot_finished(slot):
+                continue
+            # An ask needs the hyperparameters of all slots before it.
+            if slot > 0 and state.asked(slot - 1) is None:
+                return
+            for seed, folder in state.open_trials(slot):
+                yield Candidate("search", slot, seed, folder)
+        for slot, seed, folder in state.reevaluations():
+            if state.result(folder) is None:
+                yield Candidate("search", slot, seed, folder, reevaluates=True)
+        confirm = state.confirm_folders()
+        for seed, folder in confirm:
+            if state.result(folder) is None:
+                yield Candidate("confirm", None, seed, folder)
+        repeat = state.repeat_folder()
+        if repeat is not None and state.result(repeat) is None:
+            seed, first = confirm[0]
+            yield Candidate("confirm", None, seed, repeat, repeats=first)
+
+    def _free(self) -> Iterator[TrialFolder]:
+        """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""
+        for source in self._open_sources():
+            yield source.folder
+        for state in self.states:
+            if not self._ready(state.study):
+                continue
+            for slot in state.slots_to_claim():
+                yield from (folder for _, folder in state.open_trials(slot))
+            yield from state.after_search()
+            repeat = state.repeat_folder()
+            if repeat is not None:
+                yield repeat
+
+    def _claim(self, state: StudyState, candidate: Candidate) -> Task | None:
+        study = state.study
+        lease = self._lease(candidate.folder)
+        if lease is None:
+            return None
+        folder = candidate.folder.held(lease)
+        with given_back(lease, STOPPED_BY_ERROR):
+            if not folder.has_request():
+                folder.write_request(self._request(state, candidate))
+            request = folder.request()
+            _check_request(study, folder, request)
+        job = TrialJob(
+            stage=candidate.stage,
+            method=study.method.cls,
+            hyperparameters=request["hyperparameters"],
+            backbone=study.backbone,
+            weights=study.weights if study.source is None else study.source.folder.model_path,
+            dataset=study.dataset.dataset,
+            data=study.dataset.data,
+            split=study.dataset.split,
+            train=study.train,
+            metric=study.search.metric,
+            seed=candidate.seed,
+            cache=study.dataset.cache,
+            schedule=tuple(request.get("schedule", ())),
+            study=study.folder.path,
+        )
+        judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
+        task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
+        return None if self._given_up(task) else task
+
+    def _request(self, state: StudyState, candidate: Candidate) -> dict[str, Any]:
+        if candidate.repeats is not None:
+            return {**candidate.repeats.request(), "repeat": True}
+        study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
+        conditioned: Sequence[int] = ()
+        schedule: Schedule = ()
+        if candidate.reevaluates:
+            assert slot is not None
+            hyperparameters, schedule = state.as_trained(slot)
+            conditioned = range(study.slots)
+        elif candidate.proposal is not None:
+            hyperparameters = dict(candidate.proposal.hyperparameters)
+            conditioned = candidate.proposal.conditioned_on
+        elif stage == "search":
+            assert slot is not None
+            hyperparameters = state.ask(slot)
+            conditioned = state.engine.conditioning(slot)
+        else:
+            chosen = state.chosen()
+            assert chosen is not None
+            hyperparameters, schedule = chosen, state.schedule()
+        return {
+            "stage": stage,
+            "study": study.name,
+            "slot": slot,
+            "seed": seed,
+            "hyperparameters": hyperparameters,
+            "conditioned_on": list(conditioned),
+            "threads": self._threads,
+            "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
+            **({"schedule": list(schedule)} if schedule else {}),
+        }
+
+    def _claim_source(self, source: Source) -> Task | None:
+        lease = self._lease(source.folder)
+        if lease is None:
+            return None
+        folder = source.folder.held(lease)
+        request: dict[str, Any] = {
+            "stage": "source",
+            "slot": None,
+            "seed": source.seed,
+            "method": source.method.name,
+            "dataset": source.dataset.dataset.name,
+            "hyperparameters": source.hyperparameters,
+            "conditioned_on": [],
+            "threads": self._threads,
+            "identity": source.identity,
+        }
+        with given_back(lease, STOPPED_BY_ERROR):
+            folder.write_request(request)
+        job = TrialJob(
+            stage="source",
+            method=source.method,
+            hyperparameters=source.hyperparameters,
+            backbone=source.backbone,
+            weights=None,
+            dataset=source.dataset.dataset,
+            data=source.dataset.data,
+            split=source.dataset.split,
+            train=source.train,
+            metric=source.metric,
+            seed=source.seed,
+            save_model=True,
+            cache=source.dataset.cache,
+        )
+        task = Task(folder, lease, request, job, f"source {source.dataset.dataset.name}")
+        return None if self._given_up(task) else task
+
+    def _lease(self, folder: TrialFolder) -> Lease | None:
+        progress = progress_token(folder)
+        lease = None if must_wait(folder, progress) else folder.claim(progress=progress)
+        # After the claim: ``RunDirectory.withdraw_plan`` says why.
+        if lease is None:
+            return None
+        with given_back(lease, STOPPED_BY_ERROR):
+            follows = self._follows()
+        if not follows:
+            lease.release("the run is planned anew")
+            raise PlanChanged
+        return lease
+
+    def _given_up(self, task: Task) -> bool:
+        """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
+        if task.lease.number == 1:
+            return False
+        with given_back(task.lease, STOPPED_BY_ERROR):
+            deaths = deaths_in_a_row(task.folder.attempts()[:-1], task.lease.content["progress"])
+        verdict = give_up(deaths, self._retries)
+        if verdict is None:
+            return False
+        request = {key: task.request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")}
+        task.folder.finish({**request, "status": "failed", "cause": verdict.cause, "message": verdict.message})
+        task.lease.release("given up")
+        return True
+
+
+def _check_request(study: Study, folder: TrialFolder, request: Mapping[str, Any]) -> None:
+    """Raise RequestError where a trial was once asked for with other code, data or settings than its study has now."""
+    schedule = request.get("schedule", ())
+    if study.trial_identity(folder.stage, request["hyperparameters"], request["seed"], schedule) != request["identity"]:
+        raise RequestError(
+            f"{folder.request_path}: it asks for other code, data or settings than its study has now; "
+            "run `python -m harness.doctor RUN --fix`, which sets it aside"
+        )
