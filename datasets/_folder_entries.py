@@ -6,9 +6,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.core.errors import DataError
-from harness.data.zip_members import HIDDEN, is_hidden, is_image, left_out, list_members, unshowable
-from harness.dataset import FileImage, ImageSource
+from harness.api import (
+    HIDDEN,
+    DataError,
+    FileImage,
+    ImageSource,
+    is_hidden,
+    is_image,
+    left_out,
+    list_members,
+    unshowable,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from harness.core.errors import DataError
-from harness.dataset import OfficialSplit
+from harness.api import DataError, OfficialSplit
 
 from ._folder_entries import Entry
 

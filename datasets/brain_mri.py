@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.core.errors import DataError, suggestion
-from harness.data.zip_members import Member, left_out, list_images
-from harness.dataset import Augmentation, Dataset, Download, KaggleFile, OfficialSplit, Record
+from harness.api import (
+    Augmentation,
+    DataError,
+    Dataset,
+    Download,
+    KaggleFile,
+    Member,
+    OfficialSplit,
+    Record,
+    left_out,
+    list_images,
+    suggestion,
+)
 
 ARCHIVE = "brain-tumor-mri-dataset.zip"
 HANDLE = "masoudnickparvar/brain-tumor-mri-dataset"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import field_validator
 
-from harness.dataset import ArrayImage, Augmentation, Dataset, Options, Record
+from harness.api import ArrayImage, Augmentation, Dataset, Options, Record
 
 DIGITS = 10
 

@@ -11,9 +11,19 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from harness.core.errors import DataError, suggestion
-from harness.data.zip_members import HIDDEN, IMAGE_SUFFIXES, count_left_out, is_hidden
-from harness.dataset import MOST_PIXELS, Augmentation, Dataset, Options, Record
+from harness.api import (
+    HIDDEN,
+    IMAGE_SUFFIXES,
+    MOST_PIXELS,
+    Augmentation,
+    DataError,
+    Dataset,
+    Options,
+    Record,
+    count_left_out,
+    is_hidden,
+    suggestion,
+)
 
 from ._folder_entries import Entry, list_entries
 from ._folder_layout import SIDES, check_classes, check_companions, matches

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from harness.core.errors import DataError
-from harness.data.zip_members import Member, left_out, list_images, read_table
-from harness.dataset import Augmentation, Dataset, Download, Record, RemoteFile
+from harness.api import (
+    Augmentation,
+    DataError,
+    Dataset,
+    Download,
+    Member,
+    Record,
+    RemoteFile,
+    left_out,
+    list_images,
+    read_table,
+)
 
 IMAGES = "ISIC2018_Task3_Training_Input.zip"
 LABELS = "ISIC2018_Task3_Training_GroundTruth.zip"

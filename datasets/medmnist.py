@@ -17,11 +17,23 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.errors import DataError, RequestError
-from harness.core.zip_checks import DAMAGE, is_damage, reason
-from harness.data.npy_stream import NpyStream, RowImage, array_names
-from harness.dataset import Augmentation, Dataset, Download, OfficialSplit, Record, RemoteFile
-from harness.dataset import Options as DatasetOptions
+from harness.api import (
+    DAMAGE,
+    Augmentation,
+    DataError,
+    Dataset,
+    Download,
+    NpyStream,
+    OfficialSplit,
+    Record,
+    RemoteFile,
+    RequestError,
+    RowImage,
+    array_names,
+    is_damage,
+    reason,
+)
+from harness.api import Options as DatasetOptions
 
 SOURCE = "https://zenodo.org/records/10519652"
 CITATION = f"J. Yang et al., MedMNIST v2, Scientific Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8; {SOURCE}"

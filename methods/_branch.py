@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from harness.networks.backbones import Model
+from harness.api import Model
 
 
 class LinearBranch(nn.Module, ABC):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from harness.networks.backbones import Model
-from harness.networks.sites import ConvSite, conv_sites
+from harness.api import ConvSite, Model, conv_sites
 
 STAGES = {
     "stage1": (1,), "stage2": (2,), "stage3": (3,), "stage4": (4,), "stage3-4": (3, 4),

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.networks.backbones import set_training_mode
-from harness.train.step import schedule_factor, set_learning_rates
+from harness.api import schedule_factor, set_learning_rates, set_training_mode
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 
 def probe_steps(fraction: float, total: int) -> int:

@@ -8,11 +8,24 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from harness.activations.family import ACTIVATIONS, build_activation
-from harness.activations.placement import SCALES, SITES, Placed, chosen_sites, measure_scales, place, scales_from_norms
-from harness.method import Hyperparameters, Method, optimiser_space
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import (
+    ACTIVATIONS,
+    SCALES,
+    SITES,
+    Fixed,
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    Placed,
+    Space,
+    build_activation,
+    chosen_sites,
+    measure_scales,
+    optimiser_space,
+    place,
+    scales_from_norms,
+)
 
 
 class Activation(Method):

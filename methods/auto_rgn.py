@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from harness.method import Hyperparameters, Method, ParamGroup, trainable
-from harness.networks.backbones import Model
-from harness.networks.sites import norm_sites
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space, norm_sites, trainable
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 _BATCHES = 5
 

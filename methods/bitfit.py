@@ -6,9 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
-from harness.networks.backbones import Model
-from harness.space.parameters import Float, Space
+from harness.api import Float, Hyperparameters, Method, Model, ParamGroup, Space, optimiser_space
 
 
 class BitFit(Method):

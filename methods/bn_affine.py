@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
-from harness.networks.backbones import Model
-from harness.networks.sites import norm_sites
-from harness.space.parameters import Float, Space
+from harness.api import Float, Hyperparameters, Method, Model, ParamGroup, Space, norm_sites, optimiser_space
 
 
 class BnAffine(Method):

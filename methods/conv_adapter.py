@@ -7,11 +7,21 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space, trainable
-from harness.networks.activation_sites import conv_chains
-from harness.networks.backbones import Model
-from harness.networks.sites import ConvSite, conv_sites
-from harness.space.parameters import Choice, Fixed, Float, Space
+from harness.api import (
+    Choice,
+    ConvSite,
+    Fixed,
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    ParamGroup,
+    Space,
+    conv_chains,
+    conv_sites,
+    optimiser_space,
+    trainable,
+)
 
 
 class ConvAdapter(Method):

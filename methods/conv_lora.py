@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.method import Hyperparameters, Method, optimiser_space
-from harness.networks.backbones import Model
-from harness.space.parameters import Choice, Fixed, Float, Space
+from harness.api import Choice, Fixed, Float, Hyperparameters, Method, Model, Space, optimiser_space
 
 from ._branch import LowRank, add_branch, merge_branches
 from ._low_rank import targets

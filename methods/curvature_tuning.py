@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.activations.placement import SITES
-from harness.method import Hyperparameters, ParamGroup, optimiser_space
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import SITES, Fixed, Float, Hyperparameters, Model, ParamGroup, Space, optimiser_space
 
 from .activation import Activation
 

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.method import Hyperparameters
-from harness.networks.architectures import build_extractor
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Model, Space, build_extractor
 
 from .full_finetune import FullFinetune
 from .linear_probe import LinearProbe

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.method import Hyperparameters, Method, ParamGroup
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space
 
 
 class FullFinetune(Method):

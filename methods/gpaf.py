@@ -8,19 +8,37 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from harness.activations.base import Base, Execution, Formula, PreservingActivation, mean_deviation
-from harness.activations.hinge import H
-from harness.activations.laplacian import WithLaplacian
-from harness.activations.mixture import M
-from harness.activations.placement import SCALES, SITES, Placed, chosen_sites, measure_scales, place, scales_from_norms
-from harness.activations.window import W3, W4, W5
-from harness.method import Hyperparameters, Method, optimiser_space
-from harness.networks.activation_sites import ActivationSite
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import (
+    SCALES,
+    SITES,
+    W3,
+    W4,
+    W5,
+    ActivationSite,
+    Base,
+    Execution,
+    Fixed,
+    Float,
+    Formula,
+    H,
+    Hyperparameters,
+    M,
+    Method,
+    Model,
+    Placed,
+    PreservingActivation,
+    Space,
+    WithLaplacian,
+    chosen_sites,
+    mean_deviation,
+    measure_scales,
+    optimiser_space,
+    place,
+    scales_from_norms,
+)
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 _FORMULAS: dict[str, Formula] = {"w3": W3, "w4": W4, "w5": W5, "h": H, "m": M}
 

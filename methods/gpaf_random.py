@@ -6,10 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.activations.base import PreservingActivation
-from harness.method import Hyperparameters, Method
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, PreservingActivation, Space
 
 from .gpaf import Gpaf
 

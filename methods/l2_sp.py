@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.method import Hyperparameters
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Model, Space
 
 from .full_finetune import FullFinetune
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 
 class L2Sp(FullFinetune):

@@ -6,9 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.method import Hyperparameters, Method, ParamGroup
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space
 
 from ._blocks import blocks
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.method import Hyperparameters, ParamGroup
-from harness.networks.backbones import Model
-from harness.space.parameters import Float, Space
+from harness.api import Float, Hyperparameters, Model, ParamGroup, Space
 
 from ._blocks import blocks
 from .full_finetune import FullFinetune

@@ -10,12 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from harness.method import Hyperparameters, Method
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, Space
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 _BATCH = 256
 """Images a forward pass takes while features are gathered."""

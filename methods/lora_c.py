@@ -9,10 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from harness.method import Hyperparameters, Method, optimiser_space
-from harness.networks.backbones import Model
-from harness.networks.sites import ConvSite, conv_sites
-from harness.space.parameters import Choice, Fixed, Float, Space
+from harness.api import (
+    Choice,
+    ConvSite,
+    Fixed,
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    Space,
+    conv_sites,
+    optimiser_space,
+)
 
 from ._low_rank import STAGES, targets
 

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
-from harness.method import Hyperparameters, Method, ParamGroup
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space
 
 from ._probe_first import finetune_step, probe_step, probe_steps
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 
 class LpFt(Method):

@@ -13,15 +13,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from harness.method import Hyperparameters, Method, ParamGroup
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space
 
 from ._blocks import blocks
 from ._direction import optimiser_direction
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 _OFFICIAL_LOWEST = 1e-6
 

@@ -6,10 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.method import Hyperparameters, Method, optimiser_space
-from harness.networks.backbones import Model
-from harness.networks.sites import ConvSite, conv_sites
-from harness.space.parameters import Fixed, Float, Space
+from harness.api import ConvSite, Fixed, Float, Hyperparameters, Method, Model, Space, conv_sites, optimiser_space
 
 from ._branch import Pointwise, add_branch, merge_branches
 

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
-from harness.networks.backbones import Model
-from harness.space.parameters import Float, Space
+from harness.api import Float, Hyperparameters, Method, Model, ParamGroup, Space, optimiser_space
 
 
 class ScaledNorm(nn.Module):

@@ -6,10 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.method import Hyperparameters, Method, ParamGroup
-from harness.networks.backbones import Model
-from harness.networks.sites import stage_of
-from harness.space.parameters import Choice, Fixed, Float, Space
+from harness.api import Choice, Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space, stage_of
 
 
 class Surgical(Method):

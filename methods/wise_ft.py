@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from harness.method import Hyperparameters
-from harness.networks.backbones import Model
-from harness.space.parameters import Fixed, Space
+from harness.api import Fixed, Hyperparameters, Model, Space
 
 from ._probe_first import probe_steps
 from .lp_ft import LpFt
 
 if TYPE_CHECKING:
-    from harness.train.step import StepContext
+    from harness.api import StepContext
 
 
 class WiseFt(LpFt):

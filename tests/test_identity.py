@@ -150,13 +150,37 @@ def test_the_building_blocks_of_a_method_belong_to_it(tmp_path: Path, monkeypatc
     (package / "activations" / "__init__.py").write_text("")
     (package / "activations" / "base.py").write_text("A = 1\n")
     (package / "activations" / "window.py").write_text("from harness.activations.base import A\n")
-    (package / "store.py").write_text("B = 1\n")
+    (package / "run").mkdir()
+    (package / "run" / "directory.py").write_text("B = 1\n")
     monkeypatch.setattr(identity, "_HARNESS", package)
     method = tmp_path / "elsewhere" / "method.py"
     method.parent.mkdir()
     method.write_text("from harness.activations import window\nfrom harness.run.directory import B\n")
     before = code_hash(method)
-    (package / "store.py").write_text("B = 2\n")
+    (package / "run" / "directory.py").write_text("B = 2\n")
     assert code_hash(method) == before
     (package / "activations" / "base.py").write_text("A = 2\n")
     assert code_hash(method) != before
+
+
+def test_what_is_imported_by_its_public_name_belongs_to_the_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "harness"
+    for name in ("activations/window.py", "networks/sites.py", "method.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("A = 1\n")
+    monkeypatch.setattr(identity, "_HARNESS", package)
+    method = tmp_path / "method.py"
+    method.write_text("from harness.api import W4, Method, conv_sites\n")
+    hashes = [code_hash(method)]
+    for name in ("activations/window.py", "networks/sites.py", "method.py"):
+        (package / name).write_text("A = 2\n")
+        hashes.append(code_hash(method))
+    assert len(set(hashes)) == 3 and hashes[2] == hashes[3]
+
+
+def test_moving_a_module_of_the_harness_changes_no_code(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("from harness.method import Method\n")
+    (tmp_path / "b.py").write_text("from harness.contracts.method import Method\n")
+    assert code_hash(tmp_path / "a.py") == code_hash(tmp_path / "b.py")

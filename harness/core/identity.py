@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.files import read_with_status
+from harness.core.public_names import PLACES
 
 _LONG_HASH = re.compile(r"[0-9a-f]{32,}")
 
@@ -80,8 +81,8 @@ def code_hash(path: Path) -> str:
     """SHA-256, in hexadecimal, of a module's syntax and of all that it imports, transitively, as far as it counts.
 
     What counts is what it imports relatively, and ``BUILDING_BLOCKS``. The rest of the harness is covered by the
-    protocol version, other packages by the recorded environment. Comments, blank lines, formatting, docstrings
-    and the name and place of the file change nothing.
+    protocol version, other packages by the recorded environment. Comments, blank lines, formatting, docstrings,
+    the name and place of the file, and the places of the harness's modules change nothing.
 
     Raises:
         SyntaxError: a file is not Python.
@@ -99,14 +100,12 @@ def code_hash(path: Path) -> str:
         waiting.extend(candidate.resolve() for candidate in candidates if candidate.is_file())
     own = modules.pop(start)
     # A helper counts under the name by which it is imported: that from the folder of the first file, or its own.
-    helpers = {
-        "/" + path.relative_to(_HARNESS.parent).as_posix()
-        if path.is_relative_to(_HARNESS)
-        else _relative_name(path, start.parent): shape
+    helpers = sorted(
+        (f"/{path.name}" if path.is_relative_to(_HARNESS) else _relative_name(path, start.parent), shape)
         for path, shape in modules.items()
-    }
+    )
     # The canonical form of [own, helpers], put together from those of the modules.
-    shapes = ",".join(f"{_canonical(name)}:{helpers[name]}" for name in sorted(helpers))
+    shapes = ",".join(f"{_canonical(name)}:{shape}" for name, shape in helpers)
     return hashlib.sha256(f"[{own},{{{shapes}}}]".encode()).hexdigest()
 
 
@@ -175,6 +174,8 @@ def _shape(node: Any) -> Any:
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and str(node.module).partition(".")[0] == _HARNESS.name:
+        fields["module"] = _HARNESS.name  # wherever in it the names are
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(node):
         fields["body"] = fields["body"][1:]
     kept = [[name, _shape(value)] for name, value in fields.items() if value is not None and value != []]
@@ -205,7 +206,9 @@ def _building_blocks(tree: ast.Module) -> Iterator[Path]:
     """Files of ``BUILDING_BLOCKS`` that a module's imports by full names may mean."""
     for node in ast.walk(tree):
         names = []
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "harness.api":
+            names = [PLACES[alias.name] for alias in node.names if alias.name in PLACES]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

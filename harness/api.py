@@ -1,0 +1,105 @@
+"""What a plugin imports: the public names of the harness.
+
+Everything else in this package may change with any version; these names stay, and a method or dataset that uses no
+others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md`` and
+``docs/writing-a-dataset.md`` show them in use, and the built-in plugins import nothing else.
+
+A name is loaded when it is asked for first, so that a dataset does not load what only methods need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from harness.core.public_names import PLACES
+
+if TYPE_CHECKING:
+    from harness.activations.base import Base as Base
+    from harness.activations.base import Execution as Execution
+    from harness.activations.base import Formula as Formula
+    from harness.activations.base import PreservingActivation as PreservingActivation
+    from harness.activations.base import mean_deviation as mean_deviation
+    from harness.activations.family import ACTIVATIONS as ACTIVATIONS
+    from harness.activations.family import build_activation as build_activation
+    from harness.activations.hinge import H as H
+    from harness.activations.laplacian import WithLaplacian as WithLaplacian
+    from harness.activations.mixture import M as M
+    from harness.activations.placement import SCALES as SCALES
+    from harness.activations.placement import SITES as SITES
+    from harness.activations.placement import Placed as Placed
+    from harness.activations.placement import chosen_sites as chosen_sites
+    from harness.activations.placement import measure_scales as measure_scales
+    from harness.activations.placement import place as place
+    from harness.activations.placement import scales_from_norms as scales_from_norms
+    from harness.activations.window import W3 as W3
+    from harness.activations.window import W4 as W4
+    from harness.activations.window import W5 as W5
+    from harness.core.errors import DataError as DataError
+    from harness.core.errors import RequestError as RequestError
+    from harness.core.errors import suggestion as suggestion
+    from harness.core.zip_checks import DAMAGE as DAMAGE
+    from harness.core.zip_checks import is_damage as is_damage
+    from harness.core.zip_checks import reason as reason
+    from harness.data.npy_stream import NpyStream as NpyStream
+    from harness.data.npy_stream import RowImage as RowImage
+    from harness.data.npy_stream import array_names as array_names
+    from harness.data.zip_members import HIDDEN as HIDDEN
+    from harness.data.zip_members import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+    from harness.data.zip_members import Member as Member
+    from harness.data.zip_members import count_left_out as count_left_out
+    from harness.data.zip_members import is_hidden as is_hidden
+    from harness.data.zip_members import is_image as is_image
+    from harness.data.zip_members import left_out as left_out
+    from harness.data.zip_members import list_images as list_images
+    from harness.data.zip_members import list_members as list_members
+    from harness.data.zip_members import read_table as read_table
+    from harness.data.zip_members import unshowable as unshowable
+    from harness.dataset import MOST_PIXELS as MOST_PIXELS
+    from harness.dataset import ArrayImage as ArrayImage
+    from harness.dataset import Augmentation as Augmentation
+    from harness.dataset import Dataset as Dataset
+    from harness.dataset import Download as Download
+    from harness.dataset import FileImage as FileImage
+    from harness.dataset import ImageSource as ImageSource
+    from harness.dataset import KaggleFile as KaggleFile
+    from harness.dataset import OfficialSplit as OfficialSplit
+    from harness.dataset import Options as Options
+    from harness.dataset import Record as Record
+    from harness.dataset import RemoteFile as RemoteFile
+    from harness.method import Hyperparameters as Hyperparameters
+    from harness.method import Method as Method
+    from harness.method import ParamGroup as ParamGroup
+    from harness.method import optimiser_space as optimiser_space
+    from harness.method import trainable as trainable
+    from harness.networks.activation_sites import ActivationSite as ActivationSite
+    from harness.networks.activation_sites import conv_chains as conv_chains
+    from harness.networks.architectures import build_extractor as build_extractor
+    from harness.networks.backbones import Model as Model
+    from harness.networks.backbones import set_training_mode as set_training_mode
+    from harness.networks.sites import ConvSite as ConvSite
+    from harness.networks.sites import conv_sites as conv_sites
+    from harness.networks.sites import norm_sites as norm_sites
+    from harness.networks.sites import stage_of as stage_of
+    from harness.space.parameters import Choice as Choice
+    from harness.space.parameters import Fixed as Fixed
+    from harness.space.parameters import Float as Float
+    from harness.space.parameters import Int as Int
+    from harness.space.parameters import Parameter as Parameter
+    from harness.space.parameters import Space as Space
+    from harness.space.parameters import Value as Value
+    from harness.train.step import StepContext as StepContext
+    from harness.train.step import schedule_factor as schedule_factor
+    from harness.train.step import set_learning_rates as set_learning_rates
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(PLACES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(PLACES)
