@@ -220,8 +220,8 @@ def test_a_checkpoint_or_a_cache_that_cannot_be_read_now_is_not_called_damaged(
 
     whole = load_checkpoint(path)
     assert whole is not None and whole["tensors"]["x"][-1] == 999
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, *given: _Failing(opened(self, *given)))
+    opened = os.fdopen
+    monkeypatch.setattr(os, "fdopen", lambda *given: _Failing(opened(*given)))
     with pytest.raises(OSError) as caught:
         load_checkpoint(path)
     assert caught.value.errno == errno.EIO

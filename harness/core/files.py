@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.core.errors import RequestError
-from harness.core.infrastructure import persistently
+from harness.core.infrastructure import passes, persistently
 
 Fence = Callable[[], None]
 """Raises where the writer no longer owns what it writes to."""
@@ -140,24 +140,32 @@ def read_with_status(path: str | Path, most: int = MOST_BYTES) -> tuple[os.stat_
         NoPlainFileError: it is not a plain file, or longer than ``most``.
         OSError: it cannot be read.
     """
+    try:
+        return _read_with_status(path, most)
+    except OSError as error:
+        if not passes(error):
+            raise
     return persistently(lambda: _read_with_status(path, most))
 
 
 def _read_with_status(path: str | Path, most: int) -> tuple[os.stat_result, bytes]:
     # By descriptor, in half the time of a stream, which asks for the place and the kind of the file too.
-    descriptor = open_plain(path)
+    descriptor, status = _opened(path)
     try:
-        status = os.fstat(descriptor)
-        if status.st_size > most:
-            raise NoPlainFileError(path, f"{status.st_size / 1e6:.0f} MB long, more than any such file holds")
-        # One more byte than there are: nothing to read after these is how the end shows.
-        parts, wanted = [], status.st_size + 1
-        while wanted > 0 and (more := os.read(descriptor, wanted)):
+        size = status.st_size
+        if size > most:
+            raise NoPlainFileError(path, f"{size / 1e6:.0f} MB long, more than any such file holds")
+        # One more byte than there are: nothing after these is how the end shows.
+        content = os.read(descriptor, size + 1)
+        if len(content) == size:
+            return status, content
+        # It grows, or its size is not known beforehand.
+        parts = [content]
+        while more := os.read(descriptor, 1 << 16):
             parts.append(more)
-            wanted = max(wanted - len(more), 0) or (1 << 16)
             if sum(map(len, parts)) > most:
                 raise NoPlainFileError(path, "longer than any such file, and still growing")
-        return status, parts[0] if len(parts) == 1 else b"".join(parts)
+        return status, b"".join(parts)
     finally:
         os.close(descriptor)
 
@@ -169,16 +177,11 @@ def open_stream(path: str | Path) -> BufferedReader:
         NoPlainFileError: it is a link, a pipe, a device or a folder.
         OSError: it cannot be opened.
     """
-    return os.fdopen(open_plain(path), "rb")
+    return os.fdopen(_opened(path)[0], "rb")
 
 
-def open_plain(path: str | Path) -> int:
-    """A descriptor of a file to read, which the caller closes.
-
-    Raises:
-        NoPlainFileError: it is a link, a pipe, a device or a folder.
-        OSError: it cannot be opened.
-    """
+def _opened(path: str | Path) -> tuple[int, os.stat_result]:
+    """A descriptor of a plain file, which the caller closes, and its status."""
     try:
         # Without waiting for whoever may write into a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -186,10 +189,11 @@ def open_plain(path: str | Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise NoPlainFileError(path) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NoPlainFileError(path)
-    return descriptor
+    return descriptor, status
 
 
 def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:

@@ -46,12 +46,13 @@ def judged(content: bytes | None, form: Form) -> Judgement:
     """The same of what the file holds; None where it is missing."""
     if content is None:
         return Judgement("missing", {}, WORDS["missing"])
+    # The way of nearly all files: in one go.
+    whole = form.parse(content)
+    if whole is not None:
+        return Judgement(None, whole)
     if not content.strip():
         return Judgement("empty", {}, WORDS["empty"])
     value = parse_json(content)
     if value is None:
         return Judgement("torn", {}, WORDS["torn"])
-    other = form.fault(value)
-    if other is not None:
-        return Judgement("other version", value, f"{WORDS['other version']} ({one_line(other)})")
-    return Judgement(None, value)
+    return Judgement("other version", value, f"{WORDS['other version']} ({one_line(form.fault(value) or '')})")

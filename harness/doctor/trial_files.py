@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import one_line
 from harness.core.file_checks import is_checkpoint, is_parquet, is_safetensors
 from harness.core.files import is_too_much
 from harness.doctor.finding import Finding
@@ -45,8 +44,7 @@ def examine_beside(trial: TrialFolder, result: bytes | None, thorough: bool) -> 
 
 def _faults(trial: TrialFolder, content: bytes | None, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
     asked, result = judged(trial.content(REQUEST), records.REQUEST), judged(content, records.RESULT)
-    begun = trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()
-    if asked.fault == "missing" and not begun:
+    if asked.fault == "missing" and not (trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()):
         return
     if asked.fault is not None:
         yield trial.request_path, (asked.fault, asked.what)
@@ -65,25 +63,24 @@ def _faults(trial: TrialFolder, content: bytes | None, thorough: bool) -> Iterat
 
 def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
     """The curve; of a trial that is done it ends at the step at which the training did."""
-    from pydantic_core import from_json
-
     content = trial.content(CURVE)
     if content is None:
         if result is not None:
             yield trial.curve_path, ("missing", WORDS["missing"])
         return
     path = trial.curve_path
-    try:
-        if is_too_much(content):
-            raise ValueError
-        lines: list[Any] = [from_json(line) for line in content.splitlines()]
-    except ValueError:
+    if is_too_much(content):
         yield path, ("torn", WORDS["torn"])
         return
+    lines = []
+    for line in content.splitlines():
+        found = judged(line or b"null", records.CURVE)
+        if found.fault is not None:
+            yield path, (found.fault, found.what)
+            return
+        lines.append(found.value)
     if not lines and (finished or content):
         yield path, ("empty", WORDS["empty"])
-    elif other := next(filter(None, map(records.CURVE.fault, lines)), None):
-        yield path, ("other version", f"{WORDS['other version']} ({one_line(other)})")
     elif result is not None and (result.get("files") or {}).get(CURVE, digest(content)) != digest(content):
         yield path, REPLACED
     elif result is not None and lines[-1]["step"] != result["steps"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 
-from harness.core.json_form import Form, Law, Length, Within
+from harness.core.json_form import Form, Law, Length, Told, Within
 from harness.space.parameters import from_json
 
 MOST_CLASSES = 10_000
@@ -23,8 +23,8 @@ Stage: TypeAlias = Literal["source", "search", "confirm"]
 Configuration: TypeAlias = dict[str, Setting]
 Score: TypeAlias = float | None
 """Null, or not a number in older runs, where it is not defined."""
-Scores: TypeAlias = dict[str, Score | list[Score] | list[list[Score]]]
-"""Metric → value: a number, one a class, or a confusion matrix."""
+Scores: TypeAlias = dict[str, Score | list[Any]]
+"""Metric → value: a number, or a list of what is counted class by class, which nobody reads back."""
 
 
 def _no_space(value: Any) -> str | None:
@@ -195,10 +195,7 @@ class _Spent(TypedDict):
     lost_seconds: Number
 
 
-class TrialResult(TypedDict):
-    """``result.json``: what a training came to."""
-
-    status: Literal["done", "failed", "pruned"]
+class _Result(TypedDict):
     stage: Stage
     slot: Count | None
     seed: Seed
@@ -206,28 +203,56 @@ class TrialResult(TypedDict):
     identity: str
     cause: NotRequired[str | None]
     message: NotRequired[str | None]
-    metrics: NotRequired[dict[Literal["val", "test"], Scores]]
     best_epoch: NotRequired[Count]
-    epochs: NotRequired[Count]
-    steps: NotRequired[Count]
     parameters: NotRequired[_Parameters]
     on_features: NotRequired[bool]
     cost: NotRequired[dict[str, Number | None]]
     compiled: NotRequired[bool]
     schedule: NotRequired[list[ScheduleLine]]
-    time: NotRequired[_Time]
     memory: NotRequired[_Memory]
     device: NotRequired[_Device]
     files: NotRequired[dict[str, str]]
     spent: NotRequired[_Spent]
 
 
-def _lacking(result: Mapping[str, Any]) -> str | None:
-    needed = () if result["status"] == "failed" else ("metrics", "epochs", "steps", "time")
-    lacking = next((name for name in needed if name not in result), None)
-    if lacking is None and needed and "val" not in result["metrics"]:
-        lacking = "metrics.val"
-    return lacking and f"{lacking}: field required"
+class _Metrics(TypedDict):
+    val: Scores
+    test: NotRequired[Scores]
+
+
+class TrainedResult(_Result):
+    """``result.json`` of a training that came to scores, at its end or where the search pruned it."""
+
+    status: Literal["done", "pruned"]
+    metrics: _Metrics
+    epochs: Count
+    steps: Count
+    time: _Time
+
+
+class FailedResult(_Result):
+    """``result.json`` of a trial that failed for good."""
+
+    status: Literal["failed"]
+    metrics: NotRequired[dict[str, Scores]]
+    epochs: NotRequired[Count]
+    steps: NotRequired[Count]
+    time: NotRequired[_Time]
+
+
+TrialResult: TypeAlias = Annotated[TrainedResult | FailedResult, Told("status")]
+
+
+class TrialOutcome(TypedDict):
+    """Of ``result.json`` what says how a run stands."""
+
+    status: Literal["done", "pruned", "failed"]
+    cause: NotRequired[str | None]
+    message: NotRequired[str | None]
+    metrics: NotRequired[dict[str, dict[str, Any]]]
+    steps: NotRequired[Count]
+    time: NotRequired[_Time]
+    spent: NotRequired[_Spent]
 
 
 class CurveLine(TypedDict):
@@ -457,7 +482,8 @@ STUDY = Form(StudyRecord)
 PRIOR = Form(PriorRecord)
 CHOICE = Form(ChoiceRecord)
 REQUEST = Form(TrialRequest)
-RESULT = Form(Annotated[TrialResult, Law(_lacking)])
+RESULT = Form(TrialResult)
+OUTCOME = Form(TrialOutcome, rest=False)
 CURVE = Form(CurveLine)
 DECISION = Form(DecisionLine)
 SCHEDULE = Form(ScheduleLine)

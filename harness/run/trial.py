@@ -295,6 +295,17 @@ class TrialFolder:
             raise TornFileError(self.result_path)
         return result
 
+    def outcome_in(self, content: bytes) -> dict[str, Any]:
+        """How the trial came out, as the file of the result holds it: a part of ``result_in``, in half the time.
+
+        Raises:
+            TornFileError: it is no result.
+        """
+        outcome = records.OUTCOME.parse(content)
+        if outcome is None:
+            raise TornFileError(self.result_path)
+        return outcome
+
     def result_status(self) -> os.stat_result:
         """Times, size and number of the file of the result.
 

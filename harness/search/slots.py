@@ -28,7 +28,7 @@ def finished_slot(
     if search.pruner != "none" and results[0]["status"] != "failed":
         try:
             curve = tuple(sign_of(search.metric) * line["val"][search.metric] for line in trials[0].curve())
-        except ValueError as error:
+        except (KeyError, TypeError) as error:
             raise TornFileError(trials[0].curve_path) from error
     pruned = results[0]["status"] == "pruned"
     return Asked(slot, results[0]["hyperparameters"], slot_score(results, search.metric), pruned, curve)
@@ -51,7 +51,7 @@ def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float |
 
     None when a seed has no result yet, failed, or has no defined score.
     """
-    values = [r["metrics"]["val"][metric] for r in results if r is not None and r["status"] == "done"]
+    values = [r["metrics"]["val"].get(metric) for r in results if r is not None and r["status"] == "done"]
     if len(values) < len(results) or any(value is None for value in values):
         return None
     return sign_of(metric) * fmean(values)

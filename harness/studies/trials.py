@@ -88,7 +88,7 @@ class Trials:
                     found = self._remembered(trial, self._read[key], metric, None)
                 else:
                     _, content = trial.read_result()
-                    found = self._remembered(trial, trial.result_in(content), metric, digest_of(content))
+                    found = self._remembered(trial, trial.outcome_in(content), metric, digest_of(content))
             except FileNotFoundError:
                 return None
             except TornFileError as error:
@@ -100,7 +100,7 @@ class Trials:
     def take(self, trial: TrialFolder, content: bytes, metric: str, digest: str) -> None:
         """Read the result of a trial from what its file holds; ``result`` says so where it is not readable."""
         with suppress(TornFileError):
-            self._finished[str(trial.path)] = self._remembered(trial, trial.result_in(content), metric, digest)
+            self._finished[str(trial.path)] = self._remembered(trial, trial.outcome_in(content), metric, digest)
 
     def digests(self) -> dict[str, str]:
         """The digest of each result that was read here, by the path of the trial's folder."""
@@ -156,7 +156,8 @@ class Trials:
         used = recorded(result) or spent(trial.attempts(), finished=True)
         failure = score = None
         if result["status"] == "done":
-            score = result["metrics"]["val"].get(metric)
+            found = result.get("metrics", {}).get("val", {}).get(metric)
+            score = float(found) if isinstance(found, int | float) else None
         elif result["status"] == "failed":
             title = f"{self._study} {trial.stage} {trial.name}"
             failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
