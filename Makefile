@@ -1,6 +1,6 @@
 # make demo    set up, run the demo sweep, say where its report is
 # make test    set up, run all tests
-# make check   set up, ruff and mypy
+# make check   set up, ruff, mypy, import contracts, house rules, spelling
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -18,6 +18,9 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tests/house_rules.py
+	$(BIN)/codespell
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.comparison.claims import Claim, claims
@@ -42,6 +43,8 @@ from analysis.stats.cautions import Caution, Refused
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ExactTest
 from analysis.stats.twoway import TwoWay
+from harness.core.arguments import parse
+from harness.core.errors import EXIT_DONE, run_command
 
 
 def comparison_records(analysis: Analysis) -> dict[str, Any]:
@@ -299,5 +302,18 @@ def _flags(cautions: Iterable[Caution]) -> list[Flag]:
     return [Flag(code=one.code, sentence=one.sentence) for one in dict.fromkeys(cautions)]
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the JSON Schema."""
+    parse(argparse.ArgumentParser(prog="python -m analysis.comparison_results", description=__doc__), arguments)
+    return run_command(_print_schema)
+
+
+def _print_schema() -> int:
+    # JSON has escapes of its own for what the reader of the output cannot show.
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(json.dumps(schema(), indent=2, ensure_ascii=plain))
+    return EXIT_DONE
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(schema(), indent=2, ensure_ascii=False) + "\n")
+    sys.exit(main())

@@ -24,10 +24,11 @@ from torch import nn
 
 from benchmarks.overhead import machine
 from benchmarks.trainings import wait
-from harness.activations.base import Execution, PreservingActivation
+from harness.activations.base import PreservingActivation
+from harness.activations.formulas import Execution
 from harness.activations.window import W4
-from harness.core.environment import usable_device
 from harness.core.errors import RequestError, one_line, run_command
+from harness.train.device import usable_device
 
 Row = dict[str, Any]
 

@@ -42,7 +42,7 @@ from harness.data.cache import default_data_root, prepare
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import ArrayImage, Augmentation
-from harness.networks.backbones import Normalisation
+from harness.networks.normalisation import Normalisation
 from harness.train.data import TrialData
 
 Row = dict[str, Any]

@@ -19,7 +19,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness.core.environment import usable_device
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.data.cache import prepare
 from harness.data.split import make_split
@@ -29,6 +28,7 @@ from harness.space.parameters import Value, defaults
 from harness.spec.sections import TrainSpec
 from harness.train import determinism
 from harness.train.checkpoint import changing_tensors, snapshot
+from harness.train.device import usable_device
 from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.loop import Training
 

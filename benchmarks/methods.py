@@ -34,7 +34,6 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.overhead import machine
-from harness.core.environment import usable_device
 from harness.core.errors import RequestError, one_line, run_command
 from harness.launch.pool import worker_environment
 from harness.method import Method
@@ -44,6 +43,7 @@ from harness.plugins import discover
 from harness.proof.conformance import OneBatch, random_network
 from harness.space.parameters import Value, defaults
 from harness.spec.space_forms import override
+from harness.train.device import usable_device
 from harness.train.speed.few_places import use_products
 from harness.train.speed.folding import FoldedNorms
 from harness.train.step import StepContext, build_optimizer, set_learning_rates

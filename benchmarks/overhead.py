@@ -40,10 +40,10 @@ from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
-from harness.work.report import write_report
 from harness.work.run_task import trial_log
 from harness.work.scheduler import Scheduler
 from harness.work.tasks import Task
+from harness.work.worker_report import write_report
 
 Row = dict[str, Any]
 P = ParamSpec("P")

@@ -27,8 +27,8 @@ from rich.table import Table
 from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.trainings import Case, Trial, training_job
-from harness.core.environment import usable_device
 from harness.core.errors import RequestError, run_command
+from harness.train.device import usable_device
 
 Row = dict[str, Any]
 

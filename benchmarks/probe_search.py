@@ -26,10 +26,10 @@ import torch
 from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.trainings import Case, Script, training_job
-from harness.core.environment import usable_device
 from harness.data.cache import default_data_root
 from harness.data.split import make_split
 from harness.run.directory import TrialFolder
+from harness.train.device import usable_device
 from harness.train.job import Control, TrialJob
 from harness.train.run import run_trial
 

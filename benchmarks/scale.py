@@ -36,8 +36,8 @@ from harness.core.identity import configuration_hash, differences
 from harness.data.cache import default_data_root
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.space.parameters import Value
-from harness.status.report import results_state
 from harness.studies.study import Planner, Roots, Study
+from harness.work.reporting import results_state
 
 SIZES = (1_000, 10_000)
 METHODS, DATASETS, SEEDS = 10, 4, 10
@@ -150,7 +150,7 @@ def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, 
     from harness.core.console import Console
     from harness.run.index import ResultIndex
     from harness.status.status import StatusReader
-    from harness.studies.prepare import mend
+    from harness.sweep.prepare import mend
     from harness.work.scheduler import Scheduler
 
     started = time.perf_counter()

@@ -39,9 +39,9 @@ from rich.table import Table
 from benchmarks.image_sources import lay_out
 from benchmarks.overhead import machine
 from benchmarks.trainings import COMPILED, Case, Ceiling, Lightning, Script, Side, Trial
-from harness.core.environment import usable_device
 from harness.core.errors import RequestError, one_line, run_command
 from harness.data.cache import default_data_root
+from harness.train.device import usable_device
 
 Row = dict[str, Any]
 

@@ -22,7 +22,8 @@ from benchmarks.image_sources import Sources
 from benchmarks.methods import chosen
 from harness.data.cache import prepare
 from harness.data.split import Split
-from harness.networks.backbones import IMAGENET, set_training_mode
+from harness.networks.backbones import set_training_mode
+from harness.networks.normalisation import IMAGENET
 from harness.run.directory import TrialFolder
 from harness.spec.sections import TrainSpec
 from harness.train.job import Control, TrialJob

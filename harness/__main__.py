@@ -8,17 +8,26 @@ import sys
 from harness.core.errors import EXIT_DONE, RequestError, run_command, shortened, suggestion
 
 COMMANDS = {
-    "sweep": ("harness.sweep.__main__", "run a sweep, or go on with it"),
-    "trial": ("harness.trial", "run one trial here and now, for debugging"),
-    "plan": ("harness.plan.__main__", "say what a sweep costs and what it can show, before it runs"),
-    "data": ("harness.data.__main__", "prepare a dataset, look at it, audit its split"),
+    "sweep": ("harness.sweep.__main__", "run a sweep, or resume it"),
+    "trial": ("harness.trial", "run one trial in this process, for debugging"),
+    "plan": ("harness.plan.__main__", "what a sweep costs and what it can show, before it runs"),
+    "status": ("harness.status.__main__", "how a run stands"),
+    "doctor": ("harness.doctor.__main__", "what is wrong with a run directory, and fix it"),
+    "data": ("harness.data.__main__", "prepare a dataset, show its card, audit its split"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
-    "check-methods": ("harness.proof.check_methods", "run what every method promises, your own included"),
-    "methods-pages": ("harness.proof.methods_pages", "write a page for each method"),
-    "chaos": ("harness.proof.chaos.__main__", "disturb a sweep at random and compare with an undisturbed run"),
-    "replay": ("harness.proof.replay", "ask every search slot again and compare"),
-    "report": ("analysis.report", "write the report of a run directory again"),
+    "spec": ("harness.spec.__main__", "the JSON Schema of sweep files"),
+    "export": ("harness.export.__main__", "a run in the formats of other tools"),
+    "archive": ("harness.archive", "a run as one file that can be verified"),
+    "chaos": ("harness.chaos", "disturb a sweep at random and compare it with an undisturbed run"),
+    "replay": ("harness.replay", "make every ask and decision of a search again and compare"),
+    "check-methods": ("harness.check_methods", "check what every method promises, your own included"),
+    "methods-pages": ("harness.methods_pages", "write a page for each method"),
+    "report": ("analysis.report", "write the report of a run directory, or of tables of results"),
+    "results-schema": ("analysis.comparison_results", "the JSON Schema of results.json"),
+    "trace": ("analysis.trace", "the trials behind a number"),
+    "reproduce": ("analysis.reproduce", "run the trials behind a number again and compare"),
 }
+"""Name → its module, and one line about it: what this command, the README's list and the tests go by."""
 
 
 def main() -> int:

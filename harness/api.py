@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from harness.core.public_names import PLACES
 
 if TYPE_CHECKING:
-    from harness.activations.base import Base as Base
-    from harness.activations.base import Execution as Execution
-    from harness.activations.base import Formula as Formula
     from harness.activations.base import PreservingActivation as PreservingActivation
     from harness.activations.base import mean_deviation as mean_deviation
     from harness.activations.family import ACTIVATIONS as ACTIVATIONS
     from harness.activations.family import build_activation as build_activation
+    from harness.activations.formulas import Base as Base
+    from harness.activations.formulas import Execution as Execution
+    from harness.activations.formulas import Formula as Formula
     from harness.activations.hinge import H as H
     from harness.activations.laplacian import WithLaplacian as WithLaplacian
     from harness.activations.mixture import M as M

@@ -74,7 +74,7 @@ def trial(arguments: argparse.Namespace) -> int:
 
 def _trial(arguments: argparse.Namespace) -> int:
     from harness.core.console import Console
-    from harness.core.environment import usable_device
+    from harness.train.device import usable_device
 
     console = Console(stderr=True)
     if arguments.seed < 0:
@@ -106,10 +106,10 @@ def _trial(arguments: argparse.Namespace) -> int:
 
 def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, Study]:
     from harness.data.cache import default_cache_root, default_data_root
+    from harness.data.decoding_bar import DecodingBar
     from harness.plugins import discover
     from harness.run.directory import RunDirectory
     from harness.studies.loading import check_against, check_backbones, load_mapping
-    from harness.studies.prepare import DecodingBar
     from harness.studies.study import Planner, Roots
 
     with console.status("loading plugins"):
@@ -213,9 +213,9 @@ def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -
 def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[str, Any] | None:
     import torch
 
-    from harness.core.environment import usable_device
     from harness.core.lease import LeaseLost, keep_alive
     from harness.run.spent import STOPPED_BY_ERROR
+    from harness.train.device import usable_device
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
     from harness.work.run_task import trial_log

@@ -15,7 +15,7 @@ from harness.core.lease import expire
 from harness.launch.slurm.files import SlurmFiles
 from harness.launch.starting import is_worker
 from harness.run.directory import RunDirectory
-from harness.status.report import report_is_current
+from harness.work.reporting import report_is_current
 from slurm.cluster import LittleCluster
 from slurm.training_watch import Attempt, TrainingWatch, how_it_ended
 

@@ -14,15 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness.core.errors import RequestError
-from harness.networks.backbones import (
-    IMAGENET,
-    Model,
-    Normalisation,
-    build_model,
-    check_backbone,
-    save_model,
-    set_training_mode,
-)
+from harness.networks.backbones import Model, build_model, check_backbone, save_model, set_training_mode
+from harness.networks.normalisation import IMAGENET, Normalisation
 from harness.networks.sites import conv_sites, norm_sites
 
 

@@ -15,8 +15,8 @@ from harness.plugins import discover
 from harness.run.directory import RunDirectory
 from harness.run.spent import Spent, spent
 from harness.studies.loading import load_sweep
-from harness.studies.prepare import plan_run
 from harness.studies.study import Roots
+from harness.sweep.prepare import plan_run
 from harness.work.budget import Budget
 from harness.work.scheduler import Scheduler
 from harness.work.worker import load_studies

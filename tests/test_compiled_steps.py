@@ -18,10 +18,10 @@ from tiny import run_inline, tiny_sweep
 from torch import Tensor
 
 from analysis.run_sections import step_sentences
-from analysis.runs.rerun import compare, planned, repeat
 from harness.core.files import encode_json, read_json
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
+from harness.proof.rerun import compare, planned, repeat
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.trial import step_choice_path, step_choice_paths
 from harness.spec.sections import TrainSpec

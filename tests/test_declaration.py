@@ -14,8 +14,8 @@ from harness.plugins import discover
 from harness.run.directory import RunDirectory
 from harness.studies.declaration import Deviation, _code_changes, deviations, locked
 from harness.studies.loading import load_sweep
-from harness.studies.prepare import plan_run
 from harness.studies.study import Roots
+from harness.sweep.prepare import plan_run
 
 
 def plan(run: RunDirectory, folder: Path, cache: Path, **changes: Any) -> None:

@@ -16,9 +16,9 @@ from tiny import ROOT
 from harness import trial
 from harness.activations import triton_kernels
 from harness.activations.window import W4
-from harness.core.environment import usable_device
 from harness.core.errors import RequestError
 from harness.run.directory import RunDirectory
+from harness.train.device import usable_device
 from harness.work import worker
 
 QUIET = {"is_available", "device_count", "_is_compiled", "is_initialized"}
@@ -115,7 +115,7 @@ def test_every_device_from_outside_comes_through_that_door() -> None:
             named = isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.device"
             if named and not all(isinstance(word, ast.Constant) for word in node.args):
                 outside.append(path.relative_to(ROOT).as_posix())
-    assert set(outside) == {"harness/core/environment.py"}
+    assert set(outside) == {"harness/train/device.py"}
 
 
 def test_triton_launches_on_the_tensors_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,14 +43,14 @@ def test_changes_are_noted_and_secrets_are_not(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv(name, "tok-in-env")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     module = repository(tmp_path)
-    assert module.uncommitted_changes() is None and module.capture()["dirty"] is False
+    assert module.uncommitted_changes() is None and module.capture({"gpus": []})["dirty"] is False
 
     # A file that git does not know counts where it can change what runs.
     (tmp_path / "demo.zip").write_bytes(b"archive")
-    assert module.capture()["dirty"] is False
+    assert module.capture({"gpus": []})["dirty"] is False
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "mine.py").write_text("RATE = 1\n")
-    assert module.capture()["dirty"] is True
+    assert module.capture({"gpus": []})["dirty"] is True
     (tmp_path / "methods" / "mine.py").unlink()
 
     (tmp_path / "method.py").write_text(
@@ -62,7 +62,7 @@ def test_changes_are_noted_and_secrets_are_not(tmp_path: Path, monkeypatch: pyte
     for name, secret in ((".env", "T=tok-in-file"), ("id.pem", "-----BEGIN KEY"), ("my_tokens.txt", "tok-in-file")):
         (tmp_path / name).write_text(secret + "\n")
     patch = module.uncommitted_changes().decode()
-    found = module.capture()
+    found = module.capture({"gpus": []})
     assert found["dirty"] is True and found["commit"] == git(tmp_path, "rev-parse", "HEAD")
     assert found["slurm"]["slurm_job_id"] == "77"
     assert "-RATE = 1\n+RATE = 2\n" in patch and 'API_KEY = "***"' in patch and "me:***@example.org" in patch
@@ -76,4 +76,4 @@ def test_changes_are_noted_and_secrets_are_not(tmp_path: Path, monkeypatch: pyte
     # Code that git does not track, as an installed package inside somebody's repository, has no commit.
     git(tmp_path, "rm", "--quiet", "--cached", "harness/core/environment.py")
     git(tmp_path, "commit", "--quiet", "--message", "without")
-    assert module.capture()["commit"] is None and module.uncommitted_changes() is None
+    assert module.capture({"gpus": []})["commit"] is None and module.uncommitted_changes() is None

@@ -26,8 +26,8 @@ from harness.core.lease import LeaseLost
 from harness.plugins import discover
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.studies.loading import load_sweep
-from harness.studies.prepare import _refuse_living
 from harness.studies.study import Planner, Roots, Study
+from harness.sweep.prepare import _refuse_living
 from harness.train.checkpoint import write_checkpoint
 from harness.work.run_task import run_task
 from harness.work.scheduler import PlanChanged, Scheduler

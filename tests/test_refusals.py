@@ -10,12 +10,12 @@ import pytest
 from home import Home, content, one_error
 from tiny import run_inline, run_sweep, tiny_sweep
 
-from analysis.reproduce import main as reproduce
 from harness.core.errors import RequestError
 from harness.core.refusals import leaving_nothing
 from harness.data.__main__ import main as data
 from harness.export.__main__ import main as export
 from harness.export.archive import main as archive
+from harness.proof.reproduce import main as reproduce
 from harness.sweep.__main__ import main as sweep
 
 METHOD = """

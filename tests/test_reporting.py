@@ -16,8 +16,8 @@ from home import Home
 
 from harness.core.lease import view
 from harness.run.directory import RunDirectory
-from harness.status.report import refresh_report, report_is_current
 from harness.studies.study import Roots
+from harness.work.reporting import refresh_report, report_is_current
 from harness.work.worker import EXIT_STOPPED, Worker, stop_on_signals
 from slurm.disturbances import ended
 

@@ -13,7 +13,7 @@ import pytest
 from home import content, one_error
 from tiny import environment, run_inline, tiny_sweep
 
-from analysis.reproduce import main
+from harness.proof.reproduce import main
 from harness.run.directory import RunDirectory, TrialFolder
 
 pytestmark = pytest.mark.slow

@@ -25,8 +25,8 @@ from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.index import ResultIndex, entries_of
 from harness.run.inventory import artefact
 from harness.status.status import StatusReader
-from harness.studies.prepare import mend
 from harness.studies.study import Roots, Study
+from harness.sweep.prepare import mend
 from harness.work.scheduler import Scheduler
 
 TRIALS = 12

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 from sweep_texts import BASE, DESIGN, PLUGINS, edited, write
 
 from harness.core.errors import RequestError
+from harness.data.options import read_options
 from harness.dataset import Augmentation
 from harness.plugins import discover
 from harness.spec.sections import AugmentOverrides, BackboneSpec, ConfirmSpec, SourceSpec, SweepSpec, json_schema, main
 from harness.spec.source import YamlSource
-from harness.studies.loading import check_against, load_mapping, load_sweep, read_options
+from harness.studies.loading import check_against, load_mapping, load_sweep
 
 DOCS = Path(__file__).parents[1] / "docs"
 

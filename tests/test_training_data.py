@@ -15,7 +15,8 @@ from torch import Tensor
 
 from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
-from harness.networks.backbones import Normalisation, build_model, save_model
+from harness.networks.backbones import build_model, save_model
+from harness.networks.normalisation import Normalisation
 from harness.train.data import MethodBatches, TrialData
 from harness.train.job import TrialJob
 

@@ -72,7 +72,7 @@ def run_inline(
     output, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment(cache)),
-        contextlib.nullcontext() if report else mock.patch("harness.status.report.refresh_report", return_value=""),
+        contextlib.nullcontext() if report else mock.patch("harness.work.reporting.refresh_report", return_value=""),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.activations.base import broadcast, widen
+from harness.activations.formulas import broadcast, widen
 from harness.activations.laplacian import laplacian
 from harness.activations.pointwise import ChannelActivation
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from harness.activations.base import BASES, Base, Execution, Formula, broadcast, widen
+from harness.activations.formulas import BASES, Base, Execution, Formula, broadcast, widen
 from harness.activations.grid import Grid
 from harness.core.errors import RequestError
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, widen
+from harness.activations.formulas import Rows, widen
 
 _PART = {"cpu": 1 << 16}
 """Elements that a part has for each thread, on a GPU 2**26: what is needed at a time stays in a core's own cache."""

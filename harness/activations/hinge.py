@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, Total, negative_part, positive_part, where_negative
+from harness.activations.base import negative_part, positive_part, where_negative
+from harness.activations.formulas import Rows, Total
 
 KNOTS = (-1.0, 0.0, 1.0)
 """Where the slope may change, in standard deviations from the mean."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.activations.base import broadcast, widen
+from harness.activations.formulas import broadcast, widen
 
 
 class WithLaplacian(nn.Module):

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, Total, negative_part, where_negative
+from harness.activations.base import negative_part, where_negative
+from harness.activations.formulas import Rows, Total
 
 _SHUT = 700.0
 """Where σ(-u) is 0 in float32 and 1e-304 in float64."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.activations.base import broadcast, widen
+from harness.activations.formulas import broadcast, widen
 
 
 class ChannelActivation(nn.Module, ABC):

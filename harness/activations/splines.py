@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.activations.base import broadcast
+from harness.activations.formulas import broadcast
 from harness.activations.pointwise import ScaledActivation
 
 _NUMERATOR = (0.03391, 0.5, 1.66936, 1.98823, 0.93997, 0.15062)

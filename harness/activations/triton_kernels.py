@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from harness.activations.base import Formula
+from harness.activations.formulas import Formula
 from harness.activations.window import REACH, Window
 from harness.core.errors import RequestError
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.activations.base import Rows, Total, negative_part, positive_part, where_negative
+from harness.activations.base import negative_part, positive_part, where_negative
+from harness.activations.formulas import Rows, Total
 
 REACH = 8.0
 """|x / scale| at which the window ends; its height there is 1e-14. Clipping before squaring keeps all finite."""

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from harness.core.errors import RequestError, one_line
-
-if TYPE_CHECKING:
-    import torch
+from typing import Any
 
 PACKAGES = (
     "gpaf-bench",
@@ -28,10 +23,6 @@ PACKAGES = (
     "timm",
     "submitit",
 )
-
-CUBLAS_WORKSPACES = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-"""Workspaces of a fixed size for each stream, as NVIDIA's manual of cuBLAS asks for where results are to repeat."""
-
 MOST_PATCH_BYTES = 1 << 20
 SECRETS = ("*.env", ".env*", "*.pem", "*.key", "*secret*", "*credential*", "*password*", "*token*", ".netrc", "*.npmrc")
 """Files whose changes are left out, wherever they lie."""
@@ -41,8 +32,12 @@ CODE = ("harness", "analysis", "methods", "datasets")
 """Where a file that git does not know can change what a run does."""
 
 
-def capture() -> dict[str, Any]:
-    """The present environment as plain data."""
+def capture(accelerators: Mapping[str, Any]) -> dict[str, Any]:
+    """The present environment as plain data.
+
+    Args:
+        accelerators: ``gpus``, their names, and versions, as ``harness.train.device.accelerators`` tells them.
+    """
     import psutil
 
     commit, dirty = _commit(_PACKAGE)
@@ -57,11 +52,11 @@ def capture() -> dict[str, Any]:
             "cpu": _cpu(),
             "cores": os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
-            "gpus": _gpus(),
+            "gpus": accelerators["gpus"],
         },
         "slurm": _slurm(),
         "installed": dict(sorted((found.name, found.version) for found in distributions())),
-        **accelerator(),
+        **{name: version for name, version in accelerators.items() if name != "gpus"},
     }
 
 
@@ -82,53 +77,8 @@ def uncommitted_changes() -> bytes | None:
 
     content = f"{patch}\n".encode()
     rest = b"\n(cut off here: the changes are longer)\n" if len(content) > MOST_PATCH_BYTES else b""
-    kept, _ = masked(content[:MOST_PATCH_BYTES].decode(errors="replace"), "environment.patch")
+    kept, _ = masked(content[:MOST_PATCH_BYTES].decode(errors="replace"), "changes")
     return kept.encode() + rest
-
-
-def accelerator() -> dict[str, str]:
-    """Versions of CUDA and of the driver, as far as there are any."""
-    import torch
-
-    found = {}
-    if torch.version.cuda is not None:
-        found["cuda"] = str(torch.version.cuda)
-    driver = Path("/proc/driver/nvidia/version")
-    if driver.exists() and (version := re.search(r"\b\d+\.\d+(\.\d+)?\b", driver.read_text())):
-        found["driver"] = version.group()
-    return found
-
-
-def usable_device(name: str | None = None) -> torch.device:
-    """The device of that name, tried out; a GPU is this process's current one from here on.
-
-    Every process that trains takes its device here, before anything else of CUDA: what names no device (streams,
-    recordings, kernels of triton, pinned memory) would otherwise go to the first GPU, or hold memory there.
-
-    Args:
-        name: cpu, cuda or cuda:N; None for the first GPU, or the CPU where there is none.
-
-    Raises:
-        RequestError: there is no such device, or it cannot be used here.
-    """
-    import torch
-
-    if name is None:
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if device.type == "cuda":
-            device = torch.device("cuda", device.index or 0)
-            # Read when cuBLAS starts; without it no sum of it is deterministic.
-            os.environ.setdefault(*CUBLAS_WORKSPACES)
-            torch.cuda.set_device(device)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, AttributeError) as error:
-        count = torch.cuda.device_count()
-        known = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
-        reason = one_line(str(error)).partition(". ")[0][:60]
-        raise RequestError(f"--device {name}: cannot be used here ({reason}); known: {known}") from error
-    return device
 
 
 def _version(name: str) -> str | None:
@@ -174,9 +124,3 @@ def _slurm() -> dict[str, str]:
     """The Slurm job in which the sweep command was given; these variables alone, because others may hold secrets."""
     names = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_JOB_PARTITION", "SLURMD_NODENAME")
     return {name.lower(): os.environ[name] for name in names if name in os.environ}
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -113,7 +113,7 @@ class Lease:
     @property
     def path(self) -> Path:
         """The file that stands for this claim."""
-        return self.folder / f"lease.{self.number:04d}"
+        return lease_path(self.folder, self.number)
 
     def _make(self) -> bool:
         """Make the file of this claim; tell whether it is this claim's."""
@@ -219,7 +219,7 @@ def view(folder: Path) -> LeaseView | None:
     number = latest_number(folder)
     if number == 0:
         return None
-    path = folder / f"lease.{number:04d}"
+    path = lease_path(folder, number)
     try:
         content = RECORD.read(path)
     except TornFileError:
@@ -248,9 +248,14 @@ def latest_number(folder: Path) -> int:
     return max(_numbers(folder), default=0)
 
 
+def lease_path(folder: Path, number: int) -> Path:
+    """The file of a folder's lease of this number."""
+    return folder / f"lease.{number:04d}"
+
+
 def lease_files(folder: Path) -> dict[int, Path]:
     """The files of all leases of a folder, by number, oldest first."""
-    return {number: folder / f"lease.{number:04d}" for number in sorted(_numbers(folder))}
+    return {number: lease_path(folder, number) for number in sorted(_numbers(folder))}
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -32,9 +32,9 @@ PLACES = {
     "ActivationSite": "harness.networks.activation_sites",
     "conv_chains": "harness.networks.activation_sites",
     # Activations.
-    "Base": "harness.activations.base",
-    "Execution": "harness.activations.base",
-    "Formula": "harness.activations.base",
+    "Base": "harness.activations.formulas",
+    "Execution": "harness.activations.formulas",
+    "Formula": "harness.activations.formulas",
     "PreservingActivation": "harness.activations.base",
     "mean_deviation": "harness.activations.base",
     "ACTIVATIONS": "harness.activations.family",

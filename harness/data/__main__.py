@@ -113,9 +113,9 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Pa
 
 def _find(arguments: argparse.Namespace, bars: Console) -> tuple[Dataset, str]:
     """The dataset with its options, and the hash of its code."""
+    from harness.data.options import read_options
     from harness.plugins import discover
     from harness.spec.source import YamlSource
-    from harness.studies.loading import read_options
 
     given = YamlSource({})
     for assignment in arguments.assignments:

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split, indices
-from harness.networks.backbones import Normalisation
+from harness.networks.normalisation import Normalisation
 
 MOST_IMAGES = 4096
 """So many say enough; a large dataset need not be read whole before each training."""

@@ -13,6 +13,7 @@ from harness.core.lease import (
     LeaseView,
     expire,
     lease_files,
+    lease_path,
     record_loss,
     server_now,
     view,
@@ -50,11 +51,11 @@ def examine(folder: Path, trial: TrialFolder | None = None) -> Iterator[Finding]
             alive = number == latest and current is not None and current.age < EXPIRY_SECONDS
             yield _unreadable(path, fault, alive)
     for number in sorted(set(range(1, latest)) - files.keys()):
-        yield _lost(folder / f"lease.{number:04d}")
+        yield _lost(lease_path(folder, number))
     if not files and trial is not None and (trial.finished or trial.curve_path.exists()):
-        yield _lost(folder / "lease.0001")
+        yield _lost(lease_path(folder, 1))
     if current is not None:
-        yield from _state(folder / f"lease.{latest:04d}", current, trial)
+        yield from _state(lease_path(folder, latest), current, trial)
 
 
 def _state(path: Path, current: LeaseView, trial: TrialFolder | None) -> Iterator[Finding]:

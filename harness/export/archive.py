@@ -146,13 +146,14 @@ def _without_secrets(files: Mapping[str, Path]) -> tuple[dict[str, bytes], list[
     but not those after an edit, so that most files come again and again.
     """
     from harness.core.secret_masks import masked
+    from harness.run.directory import PATCH
 
     found: dict[str, bytes] = {}
     lines: list[str] = []
     known: dict[tuple[str, bytes], tuple[str, list[int]]] = {}
     for name, path in files.items():
         parts = PurePosixPath(name).parts
-        if name != "environment.patch" and not (parts[0] == "code" and parts[2:3] not in (("harness",), ("analysis",))):
+        if name != PATCH and not (parts[0] == "code" and parts[2:3] not in (("harness",), ("analysis",))):
             continue
         with _opened(path, None) as stream:
             content = stream.read(PIECE)

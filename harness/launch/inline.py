@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from harness.core.visible_gpus import take_device
-from harness.launch.local import available_devices
+from harness.launch.this_machine import available_devices
 from harness.run.directory import RunDirectory
 from harness.spec.sections import LaunchSpec
 from harness.studies.study import Roots
@@ -22,7 +22,7 @@ class InlineWorker:
     def __init__(self, run: RunDirectory, launch: LaunchSpec, roots: Roots) -> None:
         import torch
 
-        from harness.core.environment import usable_device
+        from harness.train.device import usable_device
 
         threads = torch.get_num_threads() if launch.threads == "auto" else launch.threads
         self._stop = threading.Event()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.work.report import WorkerReport
+from harness.work.worker_report import WorkerReport
 
 MOST = 8
 """Workers of one GPU; more gained little where it was measured (docs/performance.md)."""

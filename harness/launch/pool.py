@@ -23,7 +23,7 @@ from harness.launch.packing import Packing
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter, uninterrupted
 from harness.run.directory import RunDirectory
 from harness.work.deaths import OutOfMemoryCounter, describe_death
-from harness.work.report import EXIT_CROWDED, EXIT_STOPPED, WorkerReport, read_report
+from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, WorkerReport, read_report
 
 if TYPE_CHECKING:
     from harness.studies.study import Roots

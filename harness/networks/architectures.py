@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.core.errors import RequestError, is_close, one_line, shortened, suggestion
 from harness.core.extras import install
-from harness.networks.backbones import IMAGENET, TIMM, Normalisation
+from harness.networks.normalisation import IMAGENET, TIMM, Normalisation
 from harness.networks.small_resnet import SmallResNet
 
 SMALL = "resnet20"

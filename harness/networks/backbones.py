@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -16,20 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.core.files import Fence, write_atomic
 from harness.core.seeds import derive_seed
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """Per-channel mean and standard deviation of images scaled to [0, 1]."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-TIMM = "timm:"
-"""What the name of a network from timm begins with."""
-
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+from harness.networks.normalisation import IMAGENET, TIMM, Normalisation
 
 
 class Model(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harness.core.errors import RequestError
 from harness.networks.architectures import READ_FILES, normalisation_of
-from harness.networks.backbones import Normalisation
+from harness.networks.normalisation import Normalisation
 
 _PREFIX = "backbone."
 

@@ -128,13 +128,13 @@ def planned(
         RequestError: an option is wrong, or something that the sweep names is missing.
     """
     from harness.data.cache import default_cache_root, default_data_root
-    from harness.launch.local import places
+    from harness.data.decoding_bar import DecodingBar
+    from harness.launch.this_machine import places
     from harness.plan.detectable import DISAGREEMENT, SEED_SD, assumed, spreads_of
     from harness.plan.document import Means, make_plan
     from harness.plan.earlier import earlier_times, given_times
     from harness.plan.shapes import study_shapes
     from harness.run.directory import RunDirectory
-    from harness.studies.prepare import DecodingBar
     from harness.studies.study import Planner, Roots
 
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())

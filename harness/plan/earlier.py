@@ -12,6 +12,7 @@ from harness.core.errors import RequestError
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.trial import CURVE, REQUEST, RESULT
 
 
 def earlier_times(path: Path, shapes: Sequence[StudyShape]) -> dict[str, Measured]:
@@ -80,7 +81,7 @@ def _measured(
     run: RunDirectory, done: Sequence[tuple[TrialFolder, dict[str, Any]]], description: Mapping[str, Any]
 ) -> Measured:
     sizes = [trial.sizes() for trial, _ in done]
-    curves = [(own["curve.jsonl"], result["epochs"]) for own, (_, result) in zip(sizes, done, strict=True)]
+    curves = [(own[CURVE], result["epochs"]) for own, (_, result) in zip(sizes, done, strict=True)]
     images = len(run.split(str(description["dataset"]))["train"])
     return Measured(
         parts=tuple(_parts(trial, result, images) for trial, result in done),
@@ -88,7 +89,7 @@ def _measured(
         peak_bytes=max(result["memory"]["peak_bytes"] for _, result in done),
         checkpoint_bytes=None,
         epoch_bytes=fmean(size / max(1, epochs) for size, epochs in curves),
-        result_bytes=round(fmean(own["trial.json"] + own["result.json"] for own in sizes)),
+        result_bytes=round(fmean(own[REQUEST] + own[RESULT] for own in sizes)),
     )
 
 

@@ -14,15 +14,15 @@ from statistics import median, stdev
 import torch
 
 from analysis.stats.twoway import Components
-from harness.core.environment import usable_device
 from harness.core.visible_gpus import take_device
-from harness.launch.local import available_devices
+from harness.launch.this_machine import available_devices
 from harness.plan.detectable import AS_CASE_MEANS, Spread
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
 from harness.space.parameters import defaults
 from harness.spec.sections import SweepSpec
 from harness.studies.study import Planner, Roots
+from harness.train.device import usable_device
 from harness.work.run_task import run_task
 from harness.work.scheduler import Scheduler
 from harness.work.tasks import Proposal

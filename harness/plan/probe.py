@@ -234,7 +234,7 @@ class Prober:
             "running": ran / (ran + max(0.0, waited)) if ran > 0 else 1.0,
             "peak_bytes": result["memory"]["peak_bytes"],
             "checkpoint_bytes": watch.checkpoint_bytes,
-            "epoch_bytes": (folder.path / "curve.jsonl").stat().st_size / max(1, len(folder.curve())),
+            "epoch_bytes": folder.curve_path.stat().st_size / max(1, len(folder.curve())),
             "result_bytes": size,
         }
 
@@ -292,10 +292,10 @@ def _parts(
 
 def main() -> int:
     """Measure what is asked for on standard input, an answer a line; ended by the end of the input."""
-    from harness.core.environment import usable_device
     from harness.core.visible_gpus import take_device
     from harness.plugins import discover
     from harness.spec.sections import SweepSpec
+    from harness.train.device import usable_device
 
     asked = json.loads(sys.stdin.readline())
     torch.set_num_threads(asked["threads"])

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import RequestError
-from harness.launch.local import places
 from harness.launch.packing import least
+from harness.launch.this_machine import places
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.spec.sections import SweepSpec

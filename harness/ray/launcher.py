@@ -14,11 +14,11 @@ from pathlib import Path
 
 from harness.core.errors import RequestError
 from harness.core.lease import claim, keep_alive
-from harness.launch.local import local_workers
 from harness.launch.packing import least
 from harness.launch.pool import WorkerPool, unique_name, worker_environment
 from harness.launch.slurm.commands import call
 from harness.launch.starting import ProcessStarter
+from harness.launch.this_machine import local_workers
 from harness.ray.cluster import RayCluster
 from harness.ray.node import LOOPBACK, NodeRecord
 from harness.run.directory import RunDirectory

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from ray import tune
 
-from harness.core.environment import usable_device
 from harness.core.errors import RequestError, one_line
 from harness.ray.inheritance import give, inherit
 from harness.ray.slot_run import POLL_SECONDS, Left, SeedRun, SlotRun
 from harness.run.directory import RunDirectory
 from harness.studies.study import Roots
 from harness.train.data import resident_images
+from harness.train.device import usable_device
 from harness.work.scheduler import Scheduler
 from harness.work.tasks import Proposal, Task
 from harness.work.worker import load_studies

@@ -48,6 +48,7 @@ from harness.run.trial import Stage, TrialFolder
 
 __all__ = ["PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
 
+PATCH = "environment.patch"
 AGAIN = "-again"
 """End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
 
@@ -257,7 +258,7 @@ class RunDirectory:
         """Record the environment of the first launch, and what its code differs in from the commit."""
         first = write_exclusive(self.path / "environment.json", encode_json(dict(environment)))
         if first and patch is not None:
-            update(self.path / "environment.patch", patch)
+            update(self.path / PATCH, patch)
 
     def environment(self) -> dict[str, Any]:
         """The environment of the first launch."""
@@ -265,11 +266,16 @@ class RunDirectory:
 
     def declare(self, declaration: Mapping[str, Any]) -> None:
         """Lock what is declared; nothing happens where something is."""
-        write_exclusive(self.path / "declaration.json", encode_json(dict(declaration)))
+        write_exclusive(self.declaration_path, encode_json(dict(declaration)))
+
+    @property
+    def declaration_path(self) -> Path:
+        """Path of what was declared at the first launch."""
+        return self.path / "declaration.json"
 
     def declaration(self) -> dict[str, Any] | None:
         """What was declared at the first launch; None in runs from before that was recorded."""
-        path = self.path / "declaration.json"
+        path = self.declaration_path
         return records.DECLARATION.read(path) if path.exists() else None
 
     def amend(self, amendment: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ def documents(run: RunDirectory) -> list[Document]:
     root = run.path
     found = [
         Document(root / "environment.json", records.ENVIRONMENT),
-        Document(root / "declaration.json", records.DECLARATION),
+        Document(run.declaration_path, records.DECLARATION),
         Document(root / "exhausted.json", records.EXHAUSTED, expected=False),
         Document(run.spec_path, records.SWEEP),
         *(Document(path, records.DECLARATION) for path in run.amendment_paths()),
@@ -55,6 +55,18 @@ def documents(run: RunDirectory) -> list[Document]:
         found += [Document(path, records.STEP_CHOICE) for path in measured]
         found.append(Document(study.description_path, records.STUDY))
     return found
+
+
+def plan_documents(run: RunDirectory) -> list[Path]:
+    """What is planned and declared, as far as it is there: a request that is refused must leave all of it alone."""
+    studies = [*run.study_folders(), *run.studies_set_aside()]
+    found = [
+        run.spec_path,
+        run.declaration_path,
+        *run.amendment_paths(),
+        *(study.description_path for study in studies),
+    ]
+    return [path for path in found if path.exists()]
 
 
 def _measured(study: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import yaml
@@ -37,6 +37,9 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("below", "lt"),
 }
+
+Place: TypeAlias = Callable[..., str]
+"""Says where a value was written: ``place("train", "epochs")`` gives ``x.yaml:3: train.epochs``."""
 
 
 def validated(model: type[Model], source: YamlSource) -> Model:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from harness.run.directory import RunDirectory
 from harness.status.devices import DeviceUse, device_use, gpus_here
-from harness.status.report import report_is_current
 from harness.status.workers import WorkerReader, Workers
 from harness.studies.overview import RunOverview, StudyOverview
 from harness.studies.reading import RunReader, clock
+from harness.work.reporting import report_is_current
 
 ReportState = Literal["none", "current", "outdated"]
 

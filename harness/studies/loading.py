@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import copy
-import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from harness.core.arguments import user_path
 from harness.core.errors import RequestError, suggestion
-from harness.dataset import Dataset, Options
+from harness.data.options import read_options
 from harness.search import make_engine
 from harness.space.parameters import Parameter, Space
-from harness.spec.messages import explain, validated
+from harness.spec.messages import Place, validated
 from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
 from harness.spec.source import YamlSource
 from harness.spec.space_forms import override
 
 if TYPE_CHECKING:
     from harness.plugins import Catalogue
-
-Place: TypeAlias = Callable[..., str]
-"""Says where a value was written: ``place("train", "epochs")`` gives ``x.yaml:3: train.epochs``."""
 
 
 @dataclass(frozen=True)
@@ -155,21 +149,6 @@ def read_space(space: Space, given: Mapping[str, Any], place: Place) -> dict[str
         prefix = place(name).removesuffix(f".{name}")
         result[name] = override(space, {name: entry}, prefix)[name]
     return result
-
-
-def read_options(dataset: type[Dataset], options: Mapping[str, Any], place: Place) -> Options:
-    """A dataset's options as its class declares them; ``place`` is relative to these.
-
-    Read as JSON is, so that a list in the file fits a tuple in the class.
-
-    Raises:
-        RequestError: an unknown option or a value that it does not take.
-    """
-    try:
-        return dataset.Options.model_validate_json(json.dumps(dict(options)))
-    except ValidationError as error:
-        keys, text = explain(dataset.Options, error)
-        raise RequestError(f"{place(*keys)}: {text}") from error
 
 
 def _check_dataset(

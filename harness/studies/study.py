@@ -14,6 +14,7 @@ from harness.data.card import make_card
 from harness.data.decoded import DecodedDataset
 from harness.data.leaks import Leaks, find_leaks
 from harness.data.near_clusters import are_joined, join_near_duplicates
+from harness.data.options import read_options
 from harness.data.split import Split, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
@@ -26,7 +27,6 @@ from harness.space.parameters import Parameter, Value, defaults, to_json
 from harness.spec.search import SearchSpec
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec.space_forms import override
-from harness.studies.loading import read_options
 
 Schedule: TypeAlias = Sequence[Mapping[str, Any]]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""

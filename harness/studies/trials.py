@@ -139,7 +139,7 @@ class Trials:
         try:
             epoch = len(trial.curve())
         except TornFileError:
-            self.damaged.append(str(trial.path / "curve.jsonl"))
+            self.damaged.append(str(trial.curve_path))
             epoch = 0
         host, pid = str(latest.get("hostname", "")), latest.get("pid")
         sums.running.append(

@@ -118,7 +118,7 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def _loading(spec: SweepSpec, stack: ExitStack) -> Loading | None:
     """What loads the packages of local workers from now on, until the stack is closed or workers take it over."""
-    from harness.launch.local import begin_loading
+    from harness.launch.this_machine import begin_loading
     from harness.search import engine_class
 
     if spec.launch.kind != "local" or engine_class(spec.search).driven:
@@ -172,9 +172,9 @@ def _run(
     from harness.run.directory import RunDirectory
     from harness.run.index import ResultIndex
     from harness.run.links import refuse_links
-    from harness.status.report import refresh_report
-    from harness.studies.prepare import plan_run
     from harness.studies.study import Roots
+    from harness.sweep.prepare import plan_run
+    from harness.work.reporting import refresh_report
     from harness.work.scheduler import Scheduler
 
     assert isinstance(catalogue, Catalogue)
@@ -225,11 +225,12 @@ def _record_environment(run: RunDirectory) -> None:
     """That of the first launch; looking for changes, and for secrets in them, takes its time."""
     from harness.core.environment import capture, uncommitted_changes
     from harness.core.files import TornFileError
+    from harness.train.device import accelerators
 
     try:
         run.environment()
     except (FileNotFoundError, TornFileError):
-        run.write_environment(capture(), uncommitted_changes())
+        run.write_environment(capture(accelerators()), uncommitted_changes())
 
 
 def _slurm(
@@ -277,7 +278,7 @@ def _workers(
 ) -> InlineWorker | WorkerPool | RayWorkers:
     """The workers of this launch, which begin to load their modules."""
     from harness.launch.inline import InlineWorker
-    from harness.launch.local import local_workers
+    from harness.launch.this_machine import local_workers
     from harness.run.code import environment, take_snapshot
     from harness.search import engine_class
 

@@ -17,7 +17,7 @@ from harness.data.split import Split, indices
 from harness.data.strata import strata
 from harness.data.subset import meta_split
 from harness.dataset import Augmentation
-from harness.networks.backbones import Normalisation
+from harness.networks.normalisation import Normalisation
 
 # Of the free device memory, so much may be taken by images: the rest is for activations.
 RESIDENT_SHARE = 0.25

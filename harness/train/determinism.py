@@ -25,7 +25,7 @@ from harness.train.job import Control, Interrupted, TrialJob, out_of_memory
 from harness.train.loop import Training
 from harness.train.speed.graph import EAGER_STEPS
 from harness.train.speed.recorded_choice import device_kind, file_name, free_memory, recorded
-from harness.train.speed.timed_steps import TimedSteps
+from harness.train.timed_steps import TimedSteps
 
 _settings: Any = importlib.import_module("torch.utils.deterministic")
 

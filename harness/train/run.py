@@ -14,7 +14,6 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from harness.core.environment import accelerator
 from harness.core.errors import DataError, RequestError, one_line
 from harness.core.infrastructure import is_infrastructure
 from harness.core.lease import LeaseLost
@@ -22,9 +21,10 @@ from harness.networks.backbones import save_model
 from harness.networks.costs import cost, pretrained
 from harness.run.directory import TrialFolder
 from harness.train import determinism
+from harness.train.device import versions
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
 from harness.train.loop import Training
-from harness.train.speed.step_choice import settled
+from harness.train.step_choice import settled
 
 
 def run_trial(
@@ -103,7 +103,7 @@ def run_trial(
             "torch": torch.__version__,
             "host": platform.node(),
             **({} if kernels is None else kernels.facts()),
-            **accelerator(),
+            **versions(),
         },
     }
     folder.finish(result)

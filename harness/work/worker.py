@@ -26,10 +26,10 @@ from harness.core.lease import LeaseLost, view
 from harness.core.visible_gpus import take_device
 from harness.run.directory import PlanToken, RunDirectory
 from harness.studies.study import Planner, Roots, Study
-from harness.work.report import EXIT_CROWDED, EXIT_STOPPED, write_report
 from harness.work.run_task import run_task
 from harness.work.scheduler import PlanChanged, Scheduler
 from harness.work.tasks import Task
+from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +143,7 @@ class Worker:
         self._looks += 1
 
     def _write_report(self) -> int:
-        from harness.status.report import refresh_report
+        from harness.work.reporting import refresh_report
 
         try:
             with interrupted_by_signals(self._stop):
@@ -301,8 +301,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         device_name = take_device(arguments.device)
         import torch
 
-        from harness.core.environment import usable_device
         from harness.data.cache import default_cache_root, default_data_root
+        from harness.train.device import usable_device
 
         torch.set_num_threads(arguments.threads)
         run = RunDirectory(arguments.run)

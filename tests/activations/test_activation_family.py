@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.activations.base import Formula, PreservingActivation
+from harness.activations.base import PreservingActivation
 from harness.activations.family import ACTIVATIONS, build_activation
+from harness.activations.formulas import Formula
 from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian
 from harness.activations.mixture import M

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.activations.base import Formula, PreservingActivation
+from harness.activations.base import PreservingActivation
+from harness.activations.formulas import Formula
 from harness.activations.hinge import H
 from harness.activations.mixture import M
 from harness.activations.window import W4, W5

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from harness.activations.base import BASES, Base, Execution, Formula, PreservingActivation, mean_deviation
+from harness.activations.base import PreservingActivation, mean_deviation
+from harness.activations.formulas import BASES, Base, Execution, Formula
 from harness.activations.fused import check_execution, choose_execution
 from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian, laplacian

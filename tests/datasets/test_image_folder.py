@@ -14,8 +14,8 @@ from PIL import Image
 
 from harness.core.errors import DataError, RequestError
 from harness.data.decoded import DecodedDataset
+from harness.data.options import read_options
 from harness.plugins import discover
-from harness.studies.loading import read_options
 
 SIDES = ("Training", "val", "TEST")
 

@@ -14,8 +14,8 @@ from harness.launch.packing import CONTEXT_BYTES, Packing, fitting, most_workers
 from harness.launch.pool import WorkerPool
 from harness.run.directory import RunDirectory
 from harness.studies.study import Roots
-from harness.work.report import EXIT_CROWDED, EXIT_STOPPED, write_report
 from harness.work.worker import Worker
+from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
 
 GB = 1 << 30
 

@@ -20,12 +20,12 @@ from tiny import environment
 from harness.core.errors import EXIT_BAD_REQUEST
 from harness.core.lease import claim
 from harness.launch.loading import SCRIPT, Loading
-from harness.launch.local import begin_loading
 from harness.launch.pool import worker_environment
 from harness.launch.starting import ForkStarter, WorkerProcess, is_worker, starter, uninterrupted
+from harness.launch.this_machine import begin_loading
 from harness.spec.sections import LaunchSpec
 from harness.sweep import __main__ as sweep
-from harness.work.report import EXIT_STOPPED, read_report
+from harness.work.worker_report import EXIT_STOPPED, read_report
 from slurm.cluster.processes import wait_until
 
 
@@ -227,7 +227,7 @@ def test_a_refused_request_leaves_nothing_loading(tmp_path: Path, monkeypatch: p
         seen.extend(children_of_the_script())
         return loading
 
-    monkeypatch.setattr("harness.launch.local.begin_loading", begin)
+    monkeypatch.setattr("harness.launch.this_machine.begin_loading", begin)
     file, run = tmp_path / "sweep.yaml", tmp_path / "run"
     file.write_text(
         "name: refused\nbackbone: {name: resnet20, weights: null}\ndatasets: [digits]\nmethods: [no_such]\n"

@@ -18,6 +18,7 @@ from harness.core.lease import expire
 from harness.proof.chaos.fault_layer import CALLS, Armed, Fault, FaultLayer
 from harness.proof.chaos.scene import Attempt, Sweep, Watch
 from harness.run.directory import RunDirectory
+from harness.run.inventory import plan_documents
 
 FILE_CALLS = tuple(call for call in CALLS if call not in ("fork", "thread"))
 ERRORS = (
@@ -294,8 +295,7 @@ def stale_rerun(scene: Scene, attempt: Attempt) -> Disturbance | None:
 
 def standing(run: RunDirectory) -> dict[str, bytes]:
     """What a refused request must leave alone: what was planned and declared, and what was set aside."""
-    names = ("spec.json", "declaration.json", "amendments/*", "studies/*/study.json", "stale/*/study.json")
-    return {str(path): path.read_bytes() for name in names for path in run.path.glob(name)}
+    return {str(path): path.read_bytes() for path in plan_documents(run)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.speed.graph import EAGER_STEPS
 from harness.train.speed.recorded_choice import device_kind, file_name, recorded
-from harness.train.speed.timed_steps import TimedSteps
+from harness.train.timed_steps import TimedSteps
 
 ROUNDS = 5
 SECONDS = 0.3

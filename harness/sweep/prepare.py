@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.core.console import Console
 from harness.core.errors import RequestError, one_line
@@ -15,6 +14,7 @@ from harness.core.files import TornFileError, encode_json
 from harness.core.identity import differences
 from harness.core.lease import Lease, hold
 from harness.core.many_files import each
+from harness.data.decoding_bar import DecodingBar
 from harness.data.pictures import sample_grid
 from harness.doctor import mending
 from harness.doctor.examination import damage, new_damage
@@ -308,27 +308,3 @@ def _name_leftovers(run: RunDirectory, studies: Sequence[Study], console: Consol
 
 def _print(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-class DecodingBar:
-    """A progress bar for each dataset that is decoded; nothing is shown for those that were decoded before."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=console,
-        )  # fmt: skip
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> DecodingBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def update(self, label: str, done: int, total: int) -> None:
-        """Show how many images of a dataset are decoded."""
-        if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=total)
-        self._progress.update(self._tasks[label], completed=done, total=total)

@@ -30,6 +30,7 @@ def what_changed(run: RunDirectory, study: Study) -> list[str]:
     """
     from harness.core.environment import capture
     from harness.core.identity import differences
+    from harness.train.device import accelerators
 
     def training(identity: Mapping[str, Any]) -> dict[str, Any]:
         return {part: identity[part] for part in _TRAINING_PARTS if part in identity}
@@ -40,7 +41,7 @@ def what_changed(run: RunDirectory, study: Study) -> list[str]:
     except FileNotFoundError:
         return [*lines, "environment: the run has no record of it"]
     kept = ("commit", "dirty", "python", "packages")
-    before, now = ({name: found.get(name) for name in kept} for found in (recorded, capture()))
+    before, now = ({name: found.get(name) for name in kept} for found in (recorded, capture(accelerators())))
     return lines + differences(before, now)
 
 
