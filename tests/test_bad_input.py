@@ -384,7 +384,7 @@ def test_worker_refuses_an_unknown_device_and_changed_code(home: Home, finished_
     ):
         # In a process of its own: a worker takes over what signals do.
         done = subprocess.run(
-            [sys.executable, "-m", "harness.worker", str(home.run), *extra],
+            [sys.executable, "-m", "harness.work.worker", str(home.run), *extra],
             env=environment(home.cache), capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         one_error(done.returncode, done.stderr, *words)

@@ -65,7 +65,7 @@ class Starter(Protocol):
         """Wait for that, so that a start takes a moment only."""
 
     def start(self, arguments: Sequence[str], log: Path) -> WorkerProcess:
-        """Start ``python -m harness.worker`` with these arguments; it prints into ``log``."""
+        """Start ``python -m harness.work.worker`` with these arguments; it prints into ``log``."""
 
     def close(self) -> None:
         """Nothing more will be started; what runs goes on."""

@@ -1,6 +1,6 @@
 """A worker: claims trials and runs them until nothing is left, or until it is told to stop.
 
-Started by a launcher as ``python -m harness.worker RUN``. SIGTERM and SIGUSR2 make it write a checkpoint, give its
+Started by a launcher as ``python -m harness.work.worker RUN``. SIGTERM and SIGUSR2 make it write a checkpoint, give its
 trial back and leave; so does the death of the launcher that started it.
 """
 
@@ -282,8 +282,8 @@ def interrupted_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``python -m harness.worker``."""
-    parser = argparse.ArgumentParser(prog="python -m harness.worker", description="Run trials of a run directory.")
+    """Entry point of ``python -m harness.work.worker``."""
+    parser = argparse.ArgumentParser(prog="python -m harness.work.worker", description="Run trials of a run directory.")
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:N or MIG-NAME (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a trial (default: %(default)s)")

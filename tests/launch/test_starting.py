@@ -82,7 +82,7 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
     second.terminate()
     assert second.wait(60) == EXIT_STOPPED
     third, log = start("third")
-    assert psutil.Process(third.pid).cmdline()[1:3] == ["-m", "harness.worker"], "from scratch, as the server is gone"
+    assert psutil.Process(third.pid).cmdline()[1:3] == ["-m", "harness.work.worker"], "from scratch, as the server is gone"
     fourth, _ = start("fourth")
     assert str(SCRIPT) in psutil.Process(fourth.pid).cmdline()
     for worker in (third, fourth):
@@ -139,7 +139,7 @@ def test_a_fork_that_fails_is_no_end(forks: str, home: Home) -> None:
         worker = found.start([str(home.path)], home.path / "first.log")
         assert time.monotonic() - began < 10
         begun = psutil.Process(worker.pid)
-        assert wait_until(lambda: begun.cmdline()[1:3] == ["-m", "harness.worker"], 10)
+        assert wait_until(lambda: begun.cmdline()[1:3] == ["-m", "harness.work.worker"], 10)
         assert worker.wait(120) == EXIT_BAD_REQUEST
         # The process that is forked is there as before, and the next fork works.
         if forks != "fails":
