@@ -82,7 +82,9 @@ def test_forked_workers(home: Home, finished_home: Home, forks: ForkStarter) -> 
     second.terminate()
     assert second.wait(60) == EXIT_STOPPED
     third, log = start("third")
-    assert psutil.Process(third.pid).cmdline()[1:3] == ["-m", "harness.work.worker"], "from scratch, as the server is gone"
+    assert psutil.Process(third.pid).cmdline()[1:3] == ["-m", "harness.work.worker"], (
+        "from scratch, as the server is gone"
+    )
     fourth, _ = start("fourth")
     assert str(SCRIPT) in psutil.Process(fourth.pid).cmdline()
     for worker in (third, fourth):

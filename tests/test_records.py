@@ -1,0 +1,57 @@
+"""The forms of a run's files: what they take they take as it is, and what they do not take they name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import made_up_records
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.core.files import TornFileError
+from harness.core.identity import canonical_hash
+from harness.run import records
+
+SETTINGS = st.dictionaries(
+    st.text(max_size=5), st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(-100, 100).map(round).map(float) | st.text(max_size=5)
+)  # fmt: skip
+
+
+@given(SETTINGS)
+def test_a_number_stays_the_number_that_it_was(settings: dict[str, Any]) -> None:
+    """10.0 and 10 are two configurations: their hashes differ."""
+    content = json.dumps(made_up_records.request(hyperparameters=settings)).encode()
+    found = records.REQUEST.parse(content)
+    assert found is not None and canonical_hash(found["hyperparameters"]) == canonical_hash(settings)
+
+
+CASES = [
+    (records.RESULT, made_up_records.result(), {"status": "finished"}, "status"),
+    (records.RESULT, made_up_records.result(), {"metrics": {}}, "metrics.val"),
+    (records.RESULT, made_up_records.result(), {"time": {"train_seconds": "x"}}, "time"),
+    (records.RESULT, made_up_records.result(status="failed"), {"hyperparameters": 1.0}, "hyperparameters"),
+    (records.REQUEST, made_up_records.request(), {"threads": 0}, "threads"),
+    (records.REQUEST, made_up_records.request(), {"seed": True}, "seed"),
+    (records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "x", "default": 1}}}, "space.lr.kind"),
+    (records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "Float", "default": 1}}}, "space"),
+    (records.STUDY, made_up_records.study(), {"search_slots": 10**30}, "search_slots"),
+    (records.CHOICE, made_up_records.choice(), {"value": "0.5"}, "value"),
+    (records.CURVE, made_up_records.epoch(3, nll=0.5), {"epoch": -1}, "epoch"),
+]
+
+
+@pytest.mark.parametrize(("form", "record", "change", "where"), CASES)
+def test_another_form_is_named_by_its_place(
+    form: Any, record: dict[str, Any], change: dict[str, Any], where: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "it.json"
+    path.write_text(json.dumps({**record, "more": [1]}))
+    assert form.read(path) == {**record, "more": [1]}
+    path.write_text(json.dumps({**record, **change}))
+    with pytest.raises(TornFileError, match=r"it\.json"):
+        form.read(path)
+    assert where in (form.fault({**record, **change}) or "")
