@@ -26,8 +26,9 @@ from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.trial import step_choice_path, step_choice_paths
 from harness.spec.sections import TrainSpec
 from harness.studies.study import Roots
+from harness.train import step_choice
 from harness.train.job import Control
-from harness.train.speed import compiled, step_choice
+from harness.train.speed import compiled
 
 Network = Callable[[Model, Tensor], Tensor]
 

@@ -16,9 +16,9 @@ SECRETS = ("hunter2", "ghp_0123456789abcdefABCD", "tok-in-env", "tok-in-file", "
 
 def repository(folder: Path) -> ModuleType:
     """A git repository with a copy of the module, under a name of its own, and its first commit."""
-    (folder / "harness").mkdir(parents=True)
-    source = folder / "harness" / "environment.py"
-    source.write_text((ROOT / "harness" / "environment.py").read_text())
+    (folder / "harness" / "core").mkdir(parents=True)
+    source = folder / "harness" / "core" / "environment.py"
+    source.write_text((ROOT / "harness" / "core" / "environment.py").read_text())
     (folder / "method.py").write_text("RATE = 1\n")
     for name in (".env", "id.pem", "my_tokens.txt"):
         (folder / name).write_text("empty\n")

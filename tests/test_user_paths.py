@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tiny import ROOT, tiny_sweep
 
-from analysis import reproduce, trace
+from analysis import trace
 from harness import trial
 from harness.core.arguments import user_path
 from harness.core.errors import RequestError
@@ -21,6 +21,7 @@ from harness.doctor import __main__ as doctor
 from harness.export import __main__ as export
 from harness.export import archive
 from harness.plan import __main__ as plan
+from harness.proof import reproduce
 from harness.status import __main__ as status
 from harness.studies.loading import load_sweep
 from harness.sweep import __main__ as sweep

@@ -22,7 +22,7 @@ from tiny import ROOT
 
 from harness.core.lease import view
 from harness.data import node_disk
-from harness.launch.slurm.launcher import staging
+from harness.launch.slurm import staging
 
 PROCESSES = 8
 SMALL, LARGE = 12, 16

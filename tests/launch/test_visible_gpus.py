@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.errors import RequestError
 from harness.core.visible_gpus import devices_of, take_device
-from harness.launch import local
+from harness.launch import this_machine
 from harness.launch.slurm.files import SlurmFiles
 from harness.launch.slurm.job import SlurmJob
 from harness.launch.slurm.profile import Profile
@@ -97,9 +97,9 @@ def test_a_job_has_a_place_for_each_device(tmp_path: Path, monkeypatch: pytest.M
 def test_the_local_launcher_uses_every_mig_instance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(MIG))
-    assert local.available_devices() == MIG
+    assert this_machine.available_devices() == MIG
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert local.available_devices() == ["cuda:0"]
+    assert this_machine.available_devices() == ["cuda:0"]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
-    assert local.available_devices() == ["cpu"] == local._shown_devices()
+    assert this_machine.available_devices() == ["cpu"] == this_machine._shown_devices()
