@@ -43,7 +43,7 @@ def test_editing_code_while_a_sweep_runs_changes_nothing(tmp_path: Path, shared_
         # Files that only workers load from now on.
         for path in (
             tmp_path / "plugins" / "slow.py",
-            program / "harness" / "worker.py",
+            program / "harness" / "work" / "worker.py",
             program / "harness/train/run.py",
         ):
             path.write_text("raise RuntimeError('edited')\n" + path.read_text())

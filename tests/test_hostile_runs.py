@@ -34,7 +34,7 @@ SCRIPT = """
 import importlib, json, sys
 for number, (module, *words) in enumerate(json.loads(sys.argv[1])):
     sys.stdout.write(f"\\n== {number} ")
-    name = module + ".__main__" if module in ("harness.doctor", "harness.export") else module
+    name = module + ".__main__" if module in ("harness.doctor", "harness.export", "harness.status") else module
     try:
         code = importlib.import_module(name).main(words)
     except SystemExit as error:

@@ -154,7 +154,7 @@ def test_a_failed_training_is_not_repeated(finished: tuple[Path, Path], cache: P
     task = scheduler.claim_next()
     assert task is not None and task.folder.path.match("linear_probe@small/confirm/*-s1000-again")
     assert scheduler.claim_next() is None and not scheduler.complete()
-    assert task.folder.finish({"status": "failed", "cause": "oom", "message": "no memory"})
+    assert task.folder.finish({**task.request, "status": "failed", "cause": "oom", "message": "no memory"})
     assert scheduler.claim_next() is None and scheduler.complete()
 
 
