@@ -41,7 +41,7 @@ MOST_WORKERS = 16
 
 @dataclass(frozen=True, slots=True)
 class ReportPaths:
-    """Where the parts of a report lie."""
+    """Path of the parts of a report."""
 
     html: Path
     markdown: Path
@@ -115,7 +115,7 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
         supplement(analysis),
         *appendix(evidence, None, {}, {}),
     ]
-    methods, datasets = _counted(len(evidence.methods), "method"), _counted(len(evidence.datasets), "data set")
+    methods, datasets = _counted(len(evidence.methods), "method"), _counted(len(evidence.datasets), "dataset")
     report = Report(
         title=evidence.name,
         lead=f"{methods} on {datasets}, from {evidence.source}.",
@@ -231,7 +231,7 @@ def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:
     complete = all(facts.summary.complete for facts in known)
     return (
         f"{_counted(len(evidence.methods), 'way')} to adapt {' and '.join(networks)} on "
-        f"{_counted(len(evidence.datasets), 'data set')}. "
+        f"{_counted(len(evidence.datasets), 'dataset')}. "
         f"This report is {'complete' if complete else 'preliminary: the run is not finished'}."
     )
 

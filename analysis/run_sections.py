@@ -150,7 +150,7 @@ def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 def _data_sections(run: RunDirectory, summary: Summary, prefix: str) -> list[Section]:
     if not summary.cards:
-        return [Section("Data", ("No card of a data set has been written yet.",), ())]
+        return [Section("Data", ("No card of a dataset has been written yet.",), ())]
     sections, names = [], stems(prefix, summary.cards)
     for label, card in sorted(summary.cards.items()):
         png = run.card_picture(label)

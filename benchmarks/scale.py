@@ -150,7 +150,7 @@ def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, 
     from harness.core.console import Console
     from harness.run.index import ResultIndex
     from harness.status.status import StatusReader
-    from harness.sweep.prepare import mend
+    from harness.sweep.prepare import fix
     from harness.work.scheduler import Scheduler
 
     started = time.perf_counter()
@@ -170,7 +170,7 @@ def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, 
     def resume() -> None:
         index = ResultIndex(run)
         with Path(os.devnull).open("w") as nowhere:
-            mend(run, False, Console(file=nowhere), index)
+            fix(run, False, Console(file=nowhere), index)
         scheduler = Scheduler.of(run, spec, studies, index=index)
         assert scheduler.complete() and scheduler.claim_next() is None
 

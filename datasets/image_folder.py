@@ -178,7 +178,7 @@ def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> R
         if found is None or not found[1]:
             raise DataError(
                 f"{layout.place}: {entry.path}: group_pattern {pattern.pattern!r} finds no patient in {below!r}; "
-                "mend the pattern or rename the image"
+                "fix the pattern or rename the image"
             )
         group = found[1]
     assert entry.source is not None

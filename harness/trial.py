@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
         help="any key of a sweep file, e.g. train.epochs=1, train.image_size=224, backbone.name=resnet50, "
-        "methods.M.lr=0.01 or datasets.D.size=64; may be given again",
+        "methods.M.lr=0.01 or datasets.D.size=64; may be repeated",
     )  # fmt: skip
     result.add_argument("--seed", type=int, default=0, help="seed of the trial (default: %(default)s)")
     result.add_argument(
@@ -68,7 +68,7 @@ def trial(arguments: argparse.Namespace) -> int:
         return _trial(arguments)
     except TornFileError as error:
         raise RequestError(
-            f"{error.path}: torn or edited, not readable; delete {error.path.parent} and give the same command again"
+            f"{error.path}: torn or edited, not readable; delete {error.path.parent} and run the same command again"
         ) from error
 
 

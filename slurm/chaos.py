@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the disturbances (default: %(default)s)")
     parser.add_argument(
         "--without", action="append", default=[], choices=sorted(KINDS), metavar="KIND",
-        help=f"leave out one kind; may be given again ({', '.join(KINDS)})",
+        help=f"leave out one kind; may be repeated ({', '.join(KINDS)})",
     )  # fmt: skip
     parser.add_argument(
         "--work-dir", type=user_path, metavar="DIR", help="keep the runs here (default: a temporary folder)"

@@ -116,7 +116,7 @@ class Chaos:
         }
 
     def launch(self) -> None:
-        """Give the sweep command, as a user would; it returns when the jobs are submitted.
+        """Run the sweep command, as a user would; it returns when the jobs are submitted.
 
         Raises:
             RequestError: it failed.
@@ -219,7 +219,7 @@ class Chaos:
         return not self._lost
 
     def _keep_going(self, living: int, say: Callable[[str], None]) -> None:
-        """Give the sweep command again where jobs were cancelled or killed for good, as a user would."""
+        """Run the sweep command again where jobs were cancelled or killed for good, as a user would."""
         now = time.monotonic()
         if living:
             self._seen = now

@@ -278,7 +278,7 @@ def test_checkpoint_with_changed_bytes_is_found_by_repair(home: Home, refuses: R
     path.write_bytes(spoilt)
     home.file.write_text(home.file.read_text().replace("trials: 1", "trials: 0"))
     refuses(sweep, [home.file, "--run-dir", home.run, "--repair"], "search.trials")
-    assert path.exists(), "nothing is mended for a request that is wrong"
+    assert path.exists(), "nothing is fixed for a request that is wrong"
     (stopped,) = RunDirectory(home.run).study("my_probe@zero_one").trials("confirm")
     assert [finding.place for finding in examine(stopped, thorough=True)] == [path]
 

@@ -1,4 +1,4 @@
-"""Faults put into a run: each is named, ``--fix`` mends or sets aside, and the sweep ends as if undisturbed."""
+"""Faults put into a run: each is named, ``--fix`` fixes or sets aside, and the sweep ends as if undisturbed."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def test_kept_and_computed_features_give_the_same_bits(tmp_path: Path, digits: D
     assert sorted(sides) == ["train", "val"]
     for number, path in enumerate(sorted(cache.glob("*/features.npy"))):
         path.write_bytes(path.read_bytes()[: 50 * number])
-    mended, sides = computed(job(digits, "linear_probe", hp=hp, cache=cache), tmp_path / "mended")
-    assert sorted(sides) == ["test", "train", "val"] and trial_differences(first, mended) == []
+    fixed, sides = computed(job(digits, "linear_probe", hp=hp, cache=cache), tmp_path / "fixed")
+    assert sorted(sides) == ["test", "train", "val"] and trial_differences(first, fixed) == []
     assert computed(job(digits, "linear_probe", hp=hp, cache=cache), tmp_path / "again")[1] == []
 
 

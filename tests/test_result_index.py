@@ -26,7 +26,7 @@ from harness.run.index import ResultIndex, entries_of
 from harness.run.inventory import artefact
 from harness.status.status import StatusReader
 from harness.studies.study import Roots, Study
-from harness.sweep.prepare import mend
+from harness.sweep.prepare import fix
 from harness.work.scheduler import Scheduler
 
 TRIALS = 12
@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterat
 def look(made: Made) -> None:
     """What a sweep command does first, so that every trial is known."""
     time.sleep(0.02)
-    mend(made.run, False, Console(quiet=True), ResultIndex(made.run))
+    fix(made.run, False, Console(quiet=True), ResultIndex(made.run))
 
 
 def said(made: Made) -> list[Any]:
@@ -75,7 +75,7 @@ def said(made: Made) -> list[Any]:
 
     def resumed() -> object:
         index = ResultIndex(made.run)
-        mend(made.run, False, Console(quiet=True), index)
+        fix(made.run, False, Console(quiet=True), index)
         return scheduled(index)
 
     def scheduled(index: ResultIndex) -> object:
@@ -196,7 +196,7 @@ def test_what_is_known_is_not_read(made: Made, monkeypatch: pytest.MonkeyPatch) 
         assert said(made)[2]["complete"] and said(made)[0][0]
         (trials[0].path / "note.txt").write_text("a file more")
         with pytest.raises(AssertionError):
-            mend(made.run, False, Console(quiet=True), ResultIndex(made.run))
+            fix(made.run, False, Console(quiet=True), ResultIndex(made.run))
 
 
 def test_when_it_is_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

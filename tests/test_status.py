@@ -195,7 +195,7 @@ def test_a_sweep_that_makes_no_sense_to_go_on_with_says_why(tmp_path: Path, caps
             finish(run.study(f"{label}@small").search_trial(slot, 0), None, "bug", "KeyError: 'x'")
     found = facts(run)
     assert found["complete"] and found["trials"]["left"] == 6
-    why = "stopped: the first trials of every method failed alike: bug: KeyError: 'x'; mend the cause"
+    why = "stopped: the first trials of every method failed alike: bug: KeyError: 'x'; fix the cause"
     assert why in shown(run, capsys) and "--retry-failed" in shown(run, capsys)
     finish(run.study("first@small").search_trial(2, 0))
     assert facts(run)["halted"] is None

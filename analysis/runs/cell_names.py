@@ -55,7 +55,7 @@ def parse_cell(run: RunDirectory, text: str) -> CellName:
     for method in methods:
         study = run.study(f"{method}@{dataset}")
         if not study.exists:
-            raise RequestError(f"CELL {text}: {study.name} has not begun; give the sweep command again")
+            raise RequestError(f"CELL {text}: {study.name} has not begun; run the sweep command again")
     return CellName(methods, dataset, int(seed) if colon else None)
 
 

@@ -48,7 +48,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=user_path, metavar="FILE", help="sweep file (YAML)")
     parser.add_argument(
         "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
-        help="override a key of the file, e.g. train.epochs=2; may be given again",
+        help="override a key of the file, e.g. train.epochs=2; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--data-root", type=user_path, metavar="DIR",

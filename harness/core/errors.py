@@ -90,9 +90,9 @@ def describe_os_error(error: OSError) -> str:
     """Place, cause and remedy of a failed file operation."""
     place = error.filename if error.filename is not None else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{place}: no space left on the disk; free some and give the same command again"
+        return f"{place}: no space left on the disk; free some and run the same command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{place}: {error.strerror}; change its permissions or choose another place (for a run: --run-dir)"
     if error.errno == errno.ENAMETOOLONG:
         return f"{place}: longer than a file name may be; shorten it"
-    return f"{place}: {error.strerror}; give the same command again when the file system answers"
+    return f"{place}: {error.strerror}; run the same command again when the file system answers"

@@ -258,7 +258,7 @@ class TornFileError(RequestError):
     def __init__(self, path: Path, afterwards: str = "computes it again") -> None:
         super().__init__(
             f"{path}: torn or edited, not readable; "
-            f"give the sweep command with --repair, which sets the file aside and {afterwards}"
+            f"run the sweep command with --repair, which sets the file aside and {afterwards}"
         )
         self.path = path
 

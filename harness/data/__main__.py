@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--download", action="store_true", help="fetch what the data root lacks, first")
     result.add_argument(
         "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
-        help="an option of the dataset, e.g. size=64; may be given again",
+        help="an option of the dataset, e.g. size=64; may be repeated",
     )  # fmt: skip
     result.add_argument("--size", type=int, default=224, metavar="PIXELS", help="side of the images (%(default)s)")
     result.add_argument(

@@ -151,5 +151,5 @@ def open_decoded(folder: Path, size: int) -> DecodedDataset:
         if passes(error):
             raise
         raise RequestError(
-            f"{folder}: this decoded dataset is damaged ({error}); delete the folder and give the same command again"
+            f"{folder}: this decoded dataset is damaged ({error}); delete the folder and run the same command again"
         ) from error

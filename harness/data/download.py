@@ -122,7 +122,7 @@ def _fetch(wanted: Download, part: Path, target: Path, tick: Callable[[int, int 
             fetch(wanted.url, part, tick)
     except FetchError as error:
         raise DataError(
-            f"{target}: not downloaded: {error}; give the same command again where the network is, "
+            f"{target}: not downloaded: {error}; run the same command again where the network is, "
             f"or get {_address(wanted)} by hand and put it there under this name"
         ) from error
 
@@ -149,7 +149,7 @@ def _approve(wanted: Download, published: str | None, part: Path, target: Path) 
         discard(part)
         raise DataError(
             f"{target}: {_address(wanted)} gave a file with checksum {found}, but {published} is published; "
-            "it was removed; give the same command again, and if it comes again the publisher has changed the file"
+            "it was removed; run the same command again, and if it comes again the publisher has changed the file"
         )
 
 
@@ -164,7 +164,7 @@ def _check_present(published: str | None, target: Path) -> None:
     if found != expected:
         raise DataError(
             f"{target}: has checksum {found}, but {expected} {origin}; move the file away "
-            "and give the same command again, or leave --download out to use it as it is"
+            "and run the same command again, or leave --download out to use it as it is"
         )
 
 

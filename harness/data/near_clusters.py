@@ -56,7 +56,7 @@ def join_near_duplicates(
     except (OSError, ValueError, EOFError) as error:
         if passes(error):
             raise
-        raise RequestError(f"{folder}: damaged ({error}); delete the folder and give the same command again") from error
+        raise RequestError(f"{folder}: damaged ({error}); delete the folder and run the same command again") from error
     # A cluster bears the smallest of the names that it joins, whatever the order of the images.
     names = pl.DataFrame({"cluster": data.records["cluster"], "joined": joined})
     smallest = names.select(pl.col("cluster").min().over("joined"))["cluster"]

@@ -1,5 +1,5 @@
-"""What is wrong with a run directory, and mending it: ``python -m harness.doctor RUN``.
+"""What is wrong with a run directory, and fixing it: ``python -m harness.doctor RUN``.
 
-Each module finds faults of one kind; ``examination`` asks them all and ``mending`` carries out what they advise. The
+Each module finds faults of one kind; ``examination`` asks them all and ``fixing`` carries out what they advise. The
 sweep's ``--repair`` is the part of it that concerns damaged files.
 """

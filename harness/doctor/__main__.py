@@ -1,4 +1,4 @@
-"""Find what is wrong with a run directory, and mend it: ``python -m harness.doctor RUN``."""
+"""Find what is wrong with a run directory, and fix it: ``python -m harness.doctor RUN``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument(
         "--fix", action="store_true",
-        help="mend it: damaged files go to RUN/set_aside, nothing is deleted, trials of living workers are left alone",
+        help="fix it: damaged files go to RUN/set_aside, nothing is deleted, trials of living workers are left alone",
     )  # fmt: skip
     result.add_argument(
         "--code", action="store_true",
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument(
         "--plugins", action="append", default=[], type=user_path, metavar="DIR",
-        help="import the plugins of this folder in place of those that the run names; may be given again",
+        help="import the plugins of this folder in place of those that the run names; may be repeated",
     )  # fmt: skip
     result.add_argument("--json", action="store_true", help="the findings as JSON")
     return result
@@ -81,7 +81,7 @@ def _examined(run: RunDirectory, console: Console, arguments: argparse.Namespace
 
 def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> list[Finding]:
     from harness.core.lease import hold
-    from harness.doctor.mending import mend
+    from harness.doctor.fixing import fix
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -90,9 +90,9 @@ def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> li
         return [finding for finding in found if finding.by != "nobody"]
     # Before the lock is taken: folders that cannot be written, and a lock that a wrong clock keeps alive.
     first = [finding for finding in found if finding.kind in ("read-only", "clock")]
-    left = mend(run, first, say)
+    left = fix(run, first, say)
     with hold(run.lock_folder):
-        left += mend(run, [finding for finding in found if finding not in first], say)
+        left += fix(run, [finding for finding in found if finding not in first], say)
         if any(finding.by == "fix" and finding not in left for finding in found):
             # What living workers know of the trials may not hold any more.
             run.publish_plan()
@@ -104,10 +104,10 @@ def _summary(found: Sequence[Finding], left: Sequence[Finding], fixed: bool) -> 
         return "healthy: nothing is wrong"
     if not fixed:
         mendable = sum(finding.by == "fix" for finding in found)
-        return f"{len(found)} findings; --fix mends {mendable} of them"
+        return f"{len(found)} findings; --fix repairs {mendable} of them"
     if left:
         return f"{len(left)} of {len(found)} findings are left to you"
-    return f"{len(found)} findings, all mended or harmless; the sweep command goes on from here"
+    return f"{len(found)} findings, all fixed or harmless; the sweep command goes on from here"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from harness.run.directory import TrialFolder
 
 By = Literal["fix", "sweep", "user", "nobody"]
-"""Who mends it: ``--fix``; the sweep command by itself; the user; nobody, because nothing depends on it."""
+"""Who fixes it: ``--fix``; the sweep command by itself; the user; nobody, because nothing depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Finding:
     copied: bool = False
     """Whether these are copied there and stay where they are: a lease that is away for a moment could be taken."""
     trial: TrialFolder | None = None
-    """The trial that must be nobody's while it is mended."""
+    """The trial that must be nobody's while it is fixed."""
     act: Callable[[], None] | None = None
-    """What else mends it."""
+    """What else fixes it."""
     damage: bool = False
     """Whether a file does not hold what its name promises, so that a sweep cannot go on."""
 

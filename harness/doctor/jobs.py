@@ -31,7 +31,7 @@ def examine(run: RunDirectory) -> Iterator[Finding]:
         queued = queue(str(files.launch()["job_name"]), timeout=QUEUE_SECONDS)
     except SlurmError as error:
         what = f"Slurm could not be asked about jobs: {error}"
-        yield Finding("Slurm", files.root, what, "give the command again when it answers", by="nobody")
+        yield Finding("Slurm", files.root, what, "run the command again when it answers", by="nobody")
         return
     yield from _unknown(files, queued)
     workers = WorkerReader(run).read([], server_now(files.root), complete=False)

@@ -17,7 +17,7 @@ from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 if TYPE_CHECKING:
     from harness.spec.sections import SweepSpec
 
-STALE = "undo the change, or give the sweep command with --stale rerun, which keeps the old study"
+STALE = "undo the change, or run the sweep command with --stale rerun, which keeps the old study"
 
 
 def examine_trials(study: StudyFolder) -> Iterator[Finding]:

@@ -287,7 +287,7 @@ def _refusal(log: Path) -> str:
     if log.stat().st_size == 0:
         return (
             f"{log}: a worker stopped and could not write why, so there is probably no space left on the disk; "
-            "free some and give the same command again"
+            "free some and run the same command again"
         )
     return _last_error(log)
 

@@ -122,7 +122,7 @@ def _published_state(member: Any) -> Mapping[str, Tensor]:
         # A damaged file and a broken connection can raise anything.
         reason = one_line(str(error))[:200] or type(error).__name__
         if file.is_file():
-            raise RequestError(f"{file}: not readable ({reason}); delete it and give the command again") from error
+            raise RequestError(f"{file}: not readable ({reason}); delete it and run the command again") from error
         raise RequestError(
             f"backbone.weights: cannot download {member.name} ({reason}); "
             f"put {file.name} from {member.url} into {folder}"

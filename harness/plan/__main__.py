@@ -56,7 +56,7 @@ def add_means(result: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--seconds-per-step", action="append", default=[], metavar="METHOD=S",
-        help="time of a step of a method (or of METHOD@DATASET), validation included; may be given again",
+        help="time of a step of a method (or of METHOD@DATASET), validation included; may be repeated",
     )  # fmt: skip
     group.add_argument(
         "--seed-sd", type=_positive, metavar="X",
@@ -69,9 +69,9 @@ def add_means(result: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--pilot", type=_seeds, metavar="SEEDS",
-        help="measure the spread over seeds: train each method's default configuration with so many seeds first",
+        help="measure the spread over seeds: train each method's default configuration with this many seeds first",
     )  # fmt: skip
-    group.add_argument("--want", type=_positive, metavar="X", help="the difference that the sweep is to find")
+    group.add_argument("--want", type=_positive, metavar="X", help="smallest difference you want to detect")
     group.add_argument(
         "--workers", dest="at_once", type=_count, metavar="N", help="trials at the same time (default: as launched)"
     )
@@ -237,13 +237,13 @@ def _given(pairs: Sequence[str]) -> dict[str, float]:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer ≥ 1")
     return int(text)
 
 
 def _seeds(text: str) -> int:
     if not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 2 on: one seed shows no spread")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer ≥ 2: one seed shows no spread")
     return int(text)
 
 
@@ -253,7 +253,7 @@ def _positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 

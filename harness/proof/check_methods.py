@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="exit codes: 0 all kept, 1 something is broken, 2 the request was wrong",
     )
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
-                        help="check the methods of this folder; may be given again (default: all methods)")  # fmt: skip
+                        help="check the methods of this folder; may be repeated (default: all methods)")  # fmt: skip
     parser.add_argument("--method", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
     parser.add_argument("--backbone", default="resnet20", metavar="NAME", help="network (default: %(default)s)")
     parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")

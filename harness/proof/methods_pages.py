@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=user_path, default=Path("docs/methods"), metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
-                        help="the methods of this folder; may be given again (default: all methods)")  # fmt: skip
+                        help="the methods of this folder; may be repeated (default: all methods)")  # fmt: skip
     options = parse(parser, arguments)
 
     def command() -> int:

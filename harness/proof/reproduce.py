@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
     result.add_argument(
         "--plugins", action="append", default=[], type=user_path, metavar="DIR",
-        help="import the plugins of this folder in place of those that the run names; may be given again",
+        help="import the plugins of this folder in place of those that the run names; may be repeated",
     )  # fmt: skip
     result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     return result

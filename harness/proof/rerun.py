@@ -167,7 +167,7 @@ def _weights(run: RunDirectory, study: Study) -> str | Path | None:
         return study.weights
     path = run.source(str(weights["source"])[:16]).model_path
     if not path.exists():
-        raise RequestError(f"{path}: the backbone that the run trained first is gone; give the sweep command again")
+        raise RequestError(f"{path}: the backbone that the run trained first is gone; run the sweep command again")
     return path
 
 
@@ -195,7 +195,7 @@ def planned(
     spec = SweepSpec.model_validate(run.spec())
     if method not in spec.methods or dataset not in spec.datasets:
         raise RequestError(
-            f"CELL {method}@{dataset}: the sweep names it no more; give the sweep command with both again"
+            f"CELL {method}@{dataset}: the sweep names it no more; run the sweep command with both again"
         )
     only = {"methods": {method: spec.methods[method]}, "datasets": {dataset: spec.datasets[dataset]}}
     if spec.plugins and not (trusted or plugins):

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.ray.driver", description="Search studies by Ray Tune.")
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("--address", required=True, help="address of the Ray cluster")
-    parser.add_argument("--nodes", type=int, default=1, help="wait for so many nodes (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=1, help="number of nodes to wait for (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a trial (default: %(default)s)")
     parser.add_argument("--share", type=int, default=0, help="trials that share a GPU; 0: no GPU (default)")
     parser.add_argument("--home", required=True, help="the user's home")

@@ -66,17 +66,17 @@ class StudyFolder:
 
     @property
     def description_path(self) -> Path:
-        """Where it lies what the study is."""
+        """Path of study.json."""
         return self.path / "study.json"
 
     @property
     def chosen_path(self) -> Path:
-        """Where the configuration lies that the search chose."""
+        """Path of the configuration that the search chose."""
         return self.path / "chosen.json"
 
     @property
     def prior_path(self) -> Path:
-        """Where it lies what an earlier run had found."""
+        """Path of prior.json."""
         return self.path / "prior.json"
 
     def write_prior(self, prior: Mapping[str, Any]) -> None:
@@ -191,7 +191,7 @@ class RunDirectory:
 
     @property
     def spec_path(self) -> Path:
-        """Where the resolved sweep specification lies."""
+        """Path of the resolved sweep specification."""
         return self.path / "spec.json"
 
     def begun(self) -> bool:
@@ -289,7 +289,7 @@ class RunDirectory:
         return [records.DECLARATION.read(path) for path in self.amendment_paths()]
 
     def amendment_paths(self) -> list[Path]:
-        """Where what was declared later lies, oldest first."""
+        """Paths of the amendments, oldest first."""
         return sorted((self.path / "amendments").glob("[0-9][0-9][0-9][0-9].json"))
 
     @property

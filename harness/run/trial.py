@@ -176,37 +176,37 @@ class TrialFolder:
 
     @property
     def decisions_path(self) -> Path:
-        """Where the decisions of the search lie."""
+        """Path of the decisions of the search."""
         return self.path / DECISIONS
 
     @property
     def schedule_path(self) -> Path:
-        """Where the changes of hyperparameters on the way lie."""
+        """Path of the changes of hyperparameters on the way."""
         return self.path / SCHEDULE
 
     @property
     def curve_path(self) -> Path:
-        """Where the curve lies."""
+        """Path of the curve."""
         return self.path / CURVE
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the checkpoint lies while the trial runs."""
+        """Path of the checkpoint while the trial runs."""
         return self.path / "checkpoint.pt"
 
     @property
     def result_path(self) -> Path:
-        """Where the result lies."""
+        """Path of the result."""
         return self.path / RESULT
 
     @property
     def log_path(self) -> Path:
-        """Where the trial's log lies."""
+        """Path of the trial's log."""
         return self.path / "log.txt"
 
     @property
     def model_path(self) -> Path:
-        """Where a saved model lies (safetensors)."""
+        """Path of the saved model (safetensors)."""
         return self.path / MODEL
 
     def write_predictions(self, frame: pl.DataFrame) -> None:
@@ -220,7 +220,7 @@ class TrialFolder:
 
     @property
     def predictions_path(self) -> Path:
-        """Where the test predictions lie."""
+        """Path of the test predictions."""
         return self.path / PREDICTIONS
 
     def predictions(self, as_sealed: bool = True) -> pl.DataFrame:

@@ -43,9 +43,12 @@ class SearchSpec(Section):
     )
     first_rung: int = Field(1, ge=1, le=MOST_EPOCHS, description="Epochs before the first rung.")
     reduction: int = Field(
-        3, ge=2, le=1000, description="asha, hyperband: one in so many goes on, to a rung so many times as far."
+        3,
+        ge=2,
+        le=1000,
+        description="asha, hyperband: reduction factor N; the best 1/N continue, to a rung N times later.",
     )
-    percentile: float = Field(25.0, ge=0.1, le=99.9, description="percentile: the best so many percent go on.")
+    percentile: float = Field(25.0, ge=0.1, le=99.9, description="percentile: percentage of trials to keep.")
     patience: int = Field(
         3, ge=1, le=MOST_EPOCHS, description="patience: rungs without a better score before a trial ends."
     )
@@ -57,7 +60,7 @@ class SearchSpec(Section):
         "where they do not decides nothing. 0: every rung decides.",
     )
     trials: int = Field(
-        30, ge=1, le=MOST_SLOTS, description="Configurations (slots) a study; slot 0 is the method's default."
+        30, ge=1, le=MOST_SLOTS, description="Configurations (slots) per study; slot 0 is the method's default."
     )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
     metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
@@ -81,7 +84,7 @@ class SearchSpec(Section):
         description="Which slot is confirmed: that with the best score; of the best ones, after each was trained once "
         "more on a further tuning seed, that with the best mean; or that of which a model of all scores expects most.",
     )
-    top: int = Field(5, ge=2, le=MOST_SLOTS, description="top_k: so many of the best slots are trained once more.")
+    top: int = Field(5, ge=2, le=MOST_SLOTS, description="top_k: number of best slots to train once more.")
 
     @field_validator("anchors")
     @classmethod

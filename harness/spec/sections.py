@@ -87,12 +87,12 @@ class TrainSpec(Section):
     """How every trial trains."""
 
     epochs: int = Field(30, ge=1, le=MOST_EPOCHS, description="Passes over the training data.")
-    batch_size: int = Field(64, ge=2, le=65_536, description="Images a training step.")
-    eval_batch_size: int = Field(256, ge=1, le=65_536, description="Images a forward pass in evaluation.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images per training step.")
+    eval_batch_size: int = Field(256, ge=1, le=65_536, description="Images per forward pass in evaluation.")
     image_size: int = Field(224, ge=8, le=1024, description="Side of the square images, in pixels.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Arithmetic of the forward and backward pass; auto takes what the device does well.",
+        description="Arithmetic of the forward and backward pass; auto selects what the device does well.",
     )
     warmup: float = Field(0.05, ge=0, le=0.5, description="Fraction of the steps in which the learning rate rises.")
     patience: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = Field(
@@ -109,7 +109,7 @@ class TrainSpec(Section):
         None, description="Share of each class's training images to use, for low-data studies; null uses all."
     )
     per_class: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
-        None, description="At most so many training images of each class; null sets no limit."
+        None, description="Largest number of training images per class; null sets no limit."
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
     clip_norm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
@@ -233,7 +233,7 @@ class SplitSpec(Section):
     )
     allow_leakage: Reason | None = Field(
         None,
-        description="Why images or patients may stand on two sides, in a sentence that the report repeats; "
+        description="Why images or patients may be on two sides, in a sentence that the report repeats; "
         "without one such a split is refused.",
     )
 
@@ -296,9 +296,10 @@ class LaunchSpec(Section):
         "auto",
         description="Number of workers, on Slurm of jobs; auto takes one a device, fits the cores, or at most 16 jobs.",
     )
-    threads: CountOrAuto = Field("auto", description="CPU threads a worker; auto divides the cores evenly.")
+    threads: CountOrAuto = Field("auto", description="CPU threads per worker; auto divides the cores evenly.")
     trials_per_device: CountOrAuto = Field(
-        1, description="Workers that share one accelerator; auto takes as many as fit by what trials were seen to take."
+        1,
+        description="Workers that share one accelerator; auto: as many as fit, by the memory that trials took.",
     )
     retries: int = Field(5, ge=0, le=1000, description="New attempts at a trial after a failure of the infrastructure.")
 
@@ -308,7 +309,7 @@ class SweepSpec(Section):
 
     name: Label = Field(description="Name of the sweep and of its run directory.", examples=["my_sweep"])
     plugins: list[Name] = Field(
-        default=[], max_length=MOST_LABELS, description="More folders with plugins, relative to the sweep file."
+        default=[], max_length=MOST_LABELS, description="Further folders with plugins, relative to the sweep file."
     )
     backbone: BackboneSpec = Field(
         description="The network that every method starts from.",
@@ -332,7 +333,7 @@ class SweepSpec(Section):
     hypotheses: list[Hypothesis] = Field(
         default=[],
         max_length=100,
-        description="What the sweep is to show, a sentence each; locked with the plan at the first launch.",
+        description="What the sweep is meant to show, one sentence each; locked with the plan at the first launch.",
     )
 
     @field_validator("datasets", mode="before", json_schema_input_type=DatasetListing)

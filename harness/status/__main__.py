@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument(
         "--watch", nargs="?", const=WATCH_SECONDS, type=_seconds, metavar="SECONDS",
-        help=f"show it again every so often (default: {WATCH_SECONDS:.0f}) until the run is complete",
+        help=f"refresh it at this interval (default: {WATCH_SECONDS:.0f}) until the run is complete",
     )  # fmt: skip
     form = result.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the same facts as JSON; with --watch one object a line")
@@ -136,7 +136,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0; name the run directory first")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0; name the run directory first")
     return value
 
 

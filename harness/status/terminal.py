@@ -122,7 +122,7 @@ def _end(found: RunStatus) -> str:
     if found.overview.complete:
         return "complete"
     if found.overview.exhausted:
-        return "ended: budget exhausted; raise budget.device_hours and give the sweep command again to go on"
+        return "ended: budget exhausted; raise budget.device_hours and run the sweep command again to go on"
     if found.expected_end is None:
         why = "no trial is done yet" if found.overview.running else "no trial is running"
         return f"expected end: unknown ({why})"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 FAILURES_TO_HALT = 2
 """Failures of each method, with nothing done by any, after which a sweep stops."""
 
-REMEDY = "mend the cause and give the command with --retry-failed"
+REMEDY = "fix the cause and run the command with --retry-failed"
 
 
 def halt_reason(failures: Mapping[str, Collection[tuple[str, str]]]) -> str | None:

@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--cancel", action="store_true", help="on Slurm: end the sweep's jobs, with checkpoints")
     result.add_argument(
         "--retry-failed", action="store_true",
-        help="set studies aside of which every trial failed, and run them again",
+        help="set aside and rerun studies in which every trial failed",
     )  # fmt: skip
     result.add_argument("--repair", action="store_true", help="set damaged files aside and compute them again")
     return result
@@ -326,7 +326,7 @@ def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -
         console.print(f"stopped: {halted}; {REMEDY}", soft_wrap=True, highlight=False, markup=False)
     exhausted = scheduler.exhausted()
     if exhausted is not None:
-        advice = "raise budget.device_hours and give the same command again; it goes on from here"
+        advice = "raise budget.device_hours and run the same command again; it goes on from here"
         console.print(f"{exhausted}; {advice}", soft_wrap=True, highlight=False, markup=False)
         failed += 1
     for message in scheduler.failed_sources():

@@ -16,7 +16,7 @@ from harness.core.lease import Lease, hold
 from harness.core.many_files import each
 from harness.data.decoding_bar import DecodingBar
 from harness.data.pictures import sample_grid
-from harness.doctor import mending
+from harness.doctor import fixing
 from harness.doctor.examination import damage, new_damage
 from harness.doctor.finding import Finding
 from harness.networks.backbones import Model, build_model
@@ -62,7 +62,7 @@ def plan_run(
     with hold(run.lock_folder) as lock, _Change(run, lock) as change:
         if repair:
             change.begin()
-        mend(run, repair, console, index)
+        fix(run, repair, console, index)
         failed = _all_failed(run) if retry_failed else []
         stale = _stale(studies, {folder.name for folder in failed})
         if not rerun_stale:
@@ -132,7 +132,7 @@ def _adapt(study: Study, model: Model) -> str | None:
     return f"nothing below the head trains on {study.backbone}; if this is meant, let expected_trainable return 0"
 
 
-def mend(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:
+def fix(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:
     """Look for damaged files; set them aside with ``repair``, as ``harness.doctor`` does.
 
     Args:
@@ -146,7 +146,7 @@ def mend(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) 
     """
     left: Iterable[Finding] = new_damage(run, index)
     if repair:
-        left = mending.mend(run, damage(run), lambda line: _print(console, line))
+        left = fixing.fix(run, damage(run), lambda line: _print(console, line))
     for finding in left:
         raise DamagedCheckpointError(finding.place) if finding.place.suffix == ".pt" else TornFileError(finding.place)
     index.save()

@@ -220,7 +220,7 @@ def load_studies(run: RunDirectory, roots: Roots) -> tuple[Any, list[Study]]:
     for study in studies:
         changed = differences(study.folder.description()["identity"], study.identity)
         if changed:
-            raise RequestError(f"{study.name}: {changed[0]} since the sweep was planned; give the sweep command again")
+            raise RequestError(f"{study.name}: {changed[0]} since the sweep was planned; run the sweep command again")
     return spec, studies
 
 
@@ -288,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda:N or MIG-NAME (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a trial (default: %(default)s)")
     parser.add_argument("--parent", type=int, help="process id of the launcher; the worker ends with it")
-    parser.add_argument("--report", type=Path, help="file in which the worker says what it is at")
+    parser.add_argument("--report", type=Path, help="file in which the worker reports what it is doing")
     parser.add_argument("--share", type=int, default=1, help="workers that share the device (default: %(default)s)")
     parser.add_argument("--packed", action="store_true", help="others may come to use the device too")
     parser.add_argument("--until", type=float, default=math.inf, help="end of its time, seconds since the epoch")

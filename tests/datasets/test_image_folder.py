@@ -91,7 +91,7 @@ def test_a_pattern_names_the_patient_across_classes(tmp_path: Path) -> None:
     assert data.records["group"].to_list() == [name.split("/")[2][:2] for name in sorted(files)]
     assert len(set(data.groups)) == 3
     line = refused(tmp_path, files, group_pattern=r"(P[01])_")
-    assert re.search(r"PLACE: a/x/P2_2.png: group_pattern .* finds no patient in 'x/P2_2.png'; mend", line)
+    assert re.search(r"PLACE: a/x/P2_2.png: group_pattern .* finds no patient in 'x/P2_2.png'; fix", line)
 
 
 @pytest.mark.parametrize(

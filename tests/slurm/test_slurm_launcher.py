@@ -41,7 +41,7 @@ class Site:
     def sweep(
         self, file: Path, run: Path, *extra: str, expect: int = 0, shell: dict[str, str] | None = None, **profile: Any
     ) -> str:
-        """Give the sweep command on the login node, with variables of the user's shell; what it printed."""
+        """Run the sweep command on the login node, with variables of the user's shell; what it printed."""
         place = file.with_name("profile.json.yaml")
         settings = {"partition": "low", "cpus": 1, "time": 30, "grace": 10, "device": "cpu", **profile}
         place.write_text(json.dumps(settings))

@@ -44,7 +44,7 @@ def check_cluster(profile: Profile, run_dir: Path, call: Call, folders: Mapping[
         settings, machines = limits(call), nodes(call)
         chosen = _chosen(profile, call)
     except SlurmSilent as error:
-        raise SlurmSilent(f"{error}; try `scontrol ping`, and give the command again when it says UP") from error
+        raise SlurmSilent(f"{error}; try `scontrol ping`, and run the command again when it says UP") from error
     _check_time(profile, chosen)
     _check_nodes(profile, chosen, machines)
     if "associations" in settings.enforced and profile.account is not None:

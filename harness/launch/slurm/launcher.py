@@ -153,7 +153,7 @@ def cancel(run: RunDirectory, console: Console) -> int:
 
 
 def decoded_folders(studies: list[Study]) -> list[str]:
-    """Where the decoded images of studies, and of the backbones that they start from, lie."""
+    """Path of the decoded images of studies, and of the backbones that they start from,."""
     prepared = [study.dataset for study in studies] + [s.source.dataset for s in studies if s.source is not None]
     folders = {str(Path(os.fspath(entry.data.images.filename)).parent) for entry in prepared}  # type: ignore[attr-defined]
     return sorted(folders)

@@ -15,8 +15,8 @@ class _InUse(Exception):
     """A living worker owns the trial."""
 
 
-def mend(run: RunDirectory, findings: Iterable[Finding], say: Callable[[str], object]) -> list[Finding]:
-    """Mend what can be mended; returns the findings that are left for the user.
+def fix(run: RunDirectory, findings: Iterable[Finding], say: Callable[[str], object]) -> list[Finding]:
+    """Fix what can be fixed; returns the findings that are left for the user.
 
     Args:
         run: the run directory; its lock is held by the caller.
@@ -41,7 +41,7 @@ def mend(run: RunDirectory, findings: Iterable[Finding], say: Callable[[str], ob
 
 @contextmanager
 def _nobodys(trial: TrialFolder | None) -> Iterator[None]:
-    """Own a trial while it is mended; its next attempt comes after this one."""
+    """Own a trial while it is fixed; its next attempt comes after this one."""
     if trial is None:
         with nullcontext():
             yield
@@ -52,7 +52,7 @@ def _nobodys(trial: TrialFolder | None) -> Iterator[None]:
     try:
         yield
     finally:
-        lease.release("mended")
+        lease.release("fixed")
 
 
 def _carry_out(run: RunDirectory, findings: Sequence[Finding], say: Callable[[str], object]) -> None:
@@ -64,4 +64,4 @@ def _carry_out(run: RunDirectory, findings: Sequence[Finding], say: Callable[[st
     for finding in findings:
         if finding.act is not None:
             finding.act()
-            say(f"mended: {finding.kind}: {relative(finding.place, run.path)}")
+            say(f"fixed: {finding.kind}: {relative(finding.place, run.path)}")
