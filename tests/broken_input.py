@@ -54,7 +54,7 @@ class Reader(Generic[Example]):
     codes: tuple[int, ...] = (0, 2)
     """Exit codes that are allowed."""
     writes: bool = False
-    """Whether a file that is taken may make the command write into the folder."""
+    """Whether the command may write into the folder where it does not refuse the request."""
     leaves: str = "\0"
     """What the paths begin with that any answer may write, such as the record of a lock that was taken."""
     taking: float = 0.0
@@ -104,7 +104,7 @@ def look(reader: Reader[Example], example: Example, seconds: float = SECONDS) ->
         taken = time.process_time() - begun
         problem = _problem(reader, code, taken, limit if code == 0 else seconds, out.getvalue(), err.getvalue())
         after = _content(folder, reader.leaves)
-        if problem is None and not (reader.writes and code == 0) and after != before:
+        if problem is None and not (reader.writes and code != 2) and after != before:
             new = sorted(after.keys() ^ before.keys()) or ["a file was changed"]
             problem = f"wrote {', '.join(new)}"
         return Outcome(code, taken, problem)
@@ -131,7 +131,7 @@ def _problem(reader: Reader[Any], code: int, taken: float, seconds: float, out: 
 
 def _content(folder: Path, leaves: str) -> dict[str, bytes | None]:
     return {
-        name: path.read_bytes() if path.is_file() and path.stat().st_size < 1 << 20 else None
+        name: path.read_bytes() if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 20 else None
         for path in sorted(folder.rglob("*"))
         if not (name := str(path.relative_to(folder))).startswith(leaves)
     }

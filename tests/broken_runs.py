@@ -163,7 +163,8 @@ def _changed_file(path: Path, draw: random.Random, others: list[Path]) -> str:
         path.unlink()
         path.symlink_to(draw.choice(("/dev/zero", "/proc/self/mem", "/nowhere", "../../..", str(path))))
     elif kind == "other":
-        shutil.copyfile(draw.choice([other for other in others if other != path and other.is_file()]), path)
+        plain = [other for other in others if other != path and other.is_file() and not other.is_symlink()]
+        shutil.copyfile(draw.choice(plain), path)
     elif kind == "double":
         path.write_bytes(content * 2)
     else:
@@ -175,11 +176,18 @@ def _changed_file(path: Path, draw: random.Random, others: list[Path]) -> str:
 def _seal(run: Path) -> None:
     """Let each result hold the digests of what is beside it now: who edits a run can do that too."""
     for path in run.rglob("result.json"):
-        with contextlib.suppress(ValueError, OSError, AttributeError):
-            result = json.loads(path.read_bytes())
+        with contextlib.suppress(ValueError, OSError, AttributeError, TypeError):
+            result = json.loads(_plain(path).read_bytes())
             for name in result.get("files") or {}:
-                result["files"][name] = hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
+                result["files"][name] = hashlib.sha256(_plain(path.parent / name).read_bytes()).hexdigest()
             path.write_text(json.dumps(result))
+
+
+def _plain(path: Path) -> Path:
+    """The file, which is neither a pipe nor a link: nobody would stop reading it."""
+    if path.is_symlink() or not path.is_file():
+        raise OSError
+    return path
 
 
 def _lay_out(example: Broken, folder: Path) -> list[str]:
@@ -190,7 +198,7 @@ def _lay_out(example: Broken, folder: Path) -> list[str]:
     for _ in range(example.changes):
         kind = draw.choice(kinds)
         path = draw.choice([path for path in files if path.name.startswith(kind)])
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             story.append(f"{path.relative_to(run)}: {_changed_file(path, draw, files)}")
     if draw.random() < 0.7:
         _seal(run)

@@ -286,7 +286,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command(tmp_path / "none"), env=environment(tmp_path), capture_output=True, text=True)
     one_error(done.returncode, done.stderr, str(tmp_path / "none"), "no run directory")
     done = subprocess.run(command("--watch", tmp_path), env=environment(tmp_path), capture_output=True, text=True)
-    assert done.returncode == 2 and "is no number of seconds" in done.stderr
+    assert done.returncode == 2 and "is not a number of seconds" in done.stderr
 
 
 def test_it_loads_neither_torch_nor_plugins(home: Home) -> None:
