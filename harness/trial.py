@@ -1,7 +1,7 @@
 """Run one trial here and now, in this process: ``python -m harness.trial --method M --dataset D``.
 
 For debugging a method or a dataset. It runs the very code that a sweep runs; killed or interrupted, the same command
-goes on from the checkpoint.
+resumes from the checkpoint.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _trial(arguments: argparse.Namespace) -> int:
         pdb.post_mortem(sys.exc_info()[2])
         return EXIT_SOME_FAILED
     if result is None:
-        _line(console, f"interrupted; the same command goes on from {task.folder.checkpoint_path}")
+        _line(console, f"interrupted; the same command resumes from {task.folder.checkpoint_path}")
         return EXIT_INTERRUPTED
     return _show(task, result, console)
 

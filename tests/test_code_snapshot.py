@@ -17,6 +17,7 @@ from harness.core.errors import RequestError
 from harness.proof.comparison import run_differences
 from harness.run.code import MANIFEST, take_snapshot
 from harness.run.directory import RunDirectory
+from harness.work import worker
 from slurm.cluster.processes import wait_until
 
 
@@ -76,7 +77,8 @@ def test_what_is_copied(tmp_path: Path) -> None:
     assert {path.name for path in own.iterdir()} == {"mine.py", "other.py", "_parts", "images", "table.csv"}
     assert {path.name for path in own.iterdir() if path.is_symlink()} == {"images", "table.csv"}
     assert (own / "table.csv").read_text() == "1\n" and (own / "_parts" / "__init__.py").is_file()
-    for part in ("harness/work/worker.py", "analysis/templates", "methods/gpaf.py", "datasets/digits.py", MANIFEST):
+    worker_file = Path(worker.__file__).relative_to(ROOT)
+    for part in (worker_file, "analysis/templates", "methods/gpaf.py", "datasets/digits.py", MANIFEST):
         assert (copy / part).exists(), part
     assert take_snapshot(run, [str(plugins)]) == copy
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from home import Home
-from tiny import environment, run_sweep
+from tiny import ROOT, environment, run_sweep
 
 from harness.run.directory import RunDirectory
+from harness.work import worker
 
 SECRET = "a-secret-outside-of-the-run"
 
@@ -108,7 +109,7 @@ def test_a_sweep_that_resumes_a_strangers_run_runs_its_own_code_alone(home: Home
     (copy,) = (path for path in run.code_folder().iterdir() if path.is_dir())
     for name in ("torch.py", "sitecustomize.py", "harness/json.py", "methods/zz_evil.py"):
         (copy / name).write_text(evil)
-    for name in ("harness/work/worker.py", "plugins/0/my_probe.py"):
+    for name in (Path(worker.__file__).relative_to(ROOT), "plugins/0/my_probe.py"):
         (copy / name).write_text(evil + (copy / name).read_text())
     (run.path / "sitecustomize.py").write_text(evil)
     for trial in run.trials():

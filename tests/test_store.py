@@ -17,7 +17,7 @@ import pytest
 
 from harness.core import lease
 from harness.core.errors import RequestError
-from harness.core.files import TornFileError, write_exclusive, write_json
+from harness.core.files import NoPlainFileError, TornFileError, update_json, write_exclusive, write_json
 from harness.run.directory import RunDirectory, TrialFolder
 
 SLOTS = 40
@@ -132,6 +132,17 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         writer.join()
         value = json.loads(path.read_text())
         assert set(value["again"]) <= {value["number"]}
+
+
+def test_a_folder_or_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for write in (write_json, update_json):
+        with pytest.raises(NoPlainFileError, match="folder"):
+            write(tmp_path / "folder", {})
+    with pytest.raises(NoPlainFileError, match="a pipe"):
+        update_json(tmp_path / "pipe", {})
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_exclusive_writes_keep_the_first(tmp_path: Path) -> None:

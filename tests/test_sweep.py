@@ -181,7 +181,7 @@ def test_ctrl_c_leaves_everything_resumable(finished: tuple[Path, Path], cache: 
         time.sleep(0.05)
     os.killpg(sweep.pid, signal.SIGINT)
     _, errors = sweep.communicate(timeout=120)
-    assert sweep.returncode == 130 and "Traceback" not in errors and "goes on from here" in errors
+    assert sweep.returncode == 130 and "Traceback" not in errors and "resumes from here" in errors
     # Nobody holds anything any more: what was running is free, with its checkpoint.
     leases = {trial.path: trial.lease() for trial in run.trials() if not trial.finished}
     held = {path: lease for path, lease in leases.items() if lease is not None and not lease.content.get("released")}

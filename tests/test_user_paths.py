@@ -22,11 +22,14 @@ from harness.export import __main__ as export
 from harness.export import archive
 from harness.plan import __main__ as plan
 from harness.proof import reproduce
+from harness.ray import driver
+from harness.ray import node as ray_node
 from harness.status import __main__ as status
 from harness.studies.loading import load_sweep
 from harness.sweep import __main__ as sweep
+from harness.work import worker
 
-INTERNAL = {"harness/work/worker.py", "harness/ray/driver.py", "harness/ray/node.py"}
+INTERNAL = {Path(module.__file__).relative_to(ROOT).as_posix() for module in (worker, driver, ray_node)}
 """What the program itself starts, with absolute paths."""
 
 

@@ -74,7 +74,7 @@ def run_command(command: Callable[[], int]) -> int:
         complain(f"error: {shortened(one_line(str(error)), _LONGEST_MESSAGE)}")
         code = EXIT_BAD_REQUEST
     except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from here")
+        complain("interrupted; the same command resumes from here")
         code = EXIT_INTERRUPTED
     except OSError as error:
         if error.filename is None and refuses(sys.stdout):

@@ -54,6 +54,7 @@ def write_atomic_by(path: Path, write: Callable[[BinaryIO], object], fence: Fenc
 
     Raises:
         OSError: with ``filename`` set to ``path``; the old content is then untouched.
+        NoPlainFileError: a folder is in its place.
     """
 
     def replace() -> None:
@@ -65,6 +66,8 @@ def write_atomic_by(path: Path, write: Callable[[BinaryIO], object], fence: Fenc
         except BaseException as error:
             temporary.unlink(missing_ok=True)
             _name(error, path)
+            if isinstance(error, IsADirectoryError):
+                raise NoPlainFileError(path, "a folder where a file belongs") from error
             raise
         _sync_folder(path.parent)
 
@@ -119,7 +122,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def update(path: Path, content: bytes) -> None:
     """Write a file atomically unless it has this content already; an unchanged file keeps its time stamp."""
-    if not path.exists() or path.read_bytes() != content:
+    if not path.exists() or read_with_status(path)[1] != content:
         write_atomic(path, content)
 
 

@@ -35,7 +35,7 @@ def download(dataset: Dataset, root: Path, progress: Progress | None = None) -> 
     """Fetch what the dataset's ``downloads`` name and the data root lacks.
 
     A file that is there is compared with its checksum and never changed. Of any number of processes one
-    fetches and the others wait. Interrupted anywhere, also by SIGKILL, the same call goes on from there.
+    fetches and the others wait. Interrupted anywhere, also by SIGKILL, the same call resumes from there.
 
     Args:
         dataset: the plugin, with its options.

@@ -107,7 +107,7 @@ def _summary(found: Sequence[Finding], left: Sequence[Finding], fixed: bool) -> 
         return f"{len(found)} findings; --fix repairs {mendable} of them"
     if left:
         return f"{len(left)} of {len(found)} findings are left to you"
-    return f"{len(found)} findings, all fixed or harmless; the sweep command goes on from here"
+    return f"{len(found)} findings, all fixed or harmless; run the sweep command to resume"
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def _state(path: Path, current: LeaseView, trial: TrialFolder | None) -> Iterato
     elif current.dead and trial is not None and not trial.finished and "host" in current.content:
         seen = f"{_owner(current)}, last seen {duration(max(0.0, current.age))} ago, is gone"
         cause = f" ({current.content['death']})" if current.content.get("death") else ""
-        at = "goes on from its checkpoint" if trial.checkpoint_path.exists() else "begins the trial at its start"
+        at = "resumes from its checkpoint" if trial.checkpoint_path.exists() else "begins the trial at its start"
         yield Finding("dead lease", path, seen + cause, f"the sweep takes it over by itself and {at}", by="sweep")
 
 

@@ -1,7 +1,7 @@
 """Hands the slots of a run's studies out by Ray Tune, one study after the other: ``python -m harness.ray.driver``.
 
 Started by ``harness.ray.launcher``. Each study is claimed, so that several drivers may work at a time. A driver that
-was killed is succeeded by one that goes on from the folders: nothing of Tune's own state is read back.
+was killed is replaced by one that resumes from the folders: none of Tune's own state is read back.
 """
 
 from __future__ import annotations

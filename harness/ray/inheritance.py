@@ -1,4 +1,4 @@
-"""One slot goes on from another one's state, under other hyperparameters; population-based training does that.
+"""One slot continues from another one's state, under other hyperparameters; population-based training does that.
 
 What was inherited is in the checkpoint itself, so that state and schedule cannot come apart when the process is killed.
 """

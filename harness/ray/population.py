@@ -1,6 +1,6 @@
 """Ray Tune's population-based training over the slots of a study.
 
-At intervals the worst quarter of the slots goes on from the state of one of the best quarter, with its hyperparameters
+At intervals the worst quarter of the slots take over the state of one of the best quarter, with its hyperparameters
 changed a little (Jaderberg et al. 2017). A slot's schedule is in its folder, and ``confirm`` follows it from the first
 epoch on: weights that were taken over were trained under just this schedule.
 """

@@ -107,7 +107,7 @@ class SlotSearcher(Unsaved, Searcher):
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Never used: a search goes on from the run directory."""
+        """Never used: a search resumes from the run directory."""
         raise NotImplementedError
 
     def _slot(self, slot: int) -> Asked:

@@ -214,7 +214,7 @@ def _run(
             if code is not None:
                 return code
         elif _launch(workers or _workers(run, spec, roots, loading), scheduler, console):
-            console.print("interrupted; the same command goes on from here")
+            console.print("interrupted; the same command resumes from here")
             return EXIT_INTERRUPTED
     page = refresh_report(run)
     say(str(page))
@@ -326,7 +326,7 @@ def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -
         console.print(f"stopped: {halted}; {REMEDY}", soft_wrap=True, highlight=False, markup=False)
     exhausted = scheduler.exhausted()
     if exhausted is not None:
-        advice = "raise budget.device_hours and run the same command again; it goes on from here"
+        advice = "raise budget.device_hours and run the same command again to resume"
         console.print(f"{exhausted}; {advice}", soft_wrap=True, highlight=False, markup=False)
         failed += 1
     for message in scheduler.failed_sources():

@@ -10,7 +10,7 @@ import torch
 
 from harness.core.console import Console
 from harness.core.errors import RequestError, one_line
-from harness.core.files import TornFileError, encode_json
+from harness.core.files import TornFileError, encode_json, read_with_status
 from harness.core.identity import differences
 from harness.core.lease import Lease, hold
 from harness.core.many_files import each
@@ -203,7 +203,7 @@ def _is_new(run: RunDirectory, spec: SweepSpec, studies: Sequence[Study]) -> boo
         return True
     wanted = {run.spec_path: spec.model_dump(mode="json")}
     wanted |= {study.folder.description_path: study.description() for study in studies}
-    return any(not path.exists() or path.read_bytes() != encode_json(value) for path, value in wanted.items())
+    return any(not path.exists() or read_with_status(path)[1] != encode_json(value) for path, value in wanted.items())
 
 
 def _stale(studies: Sequence[Study], without: Collection[str]) -> dict[StudyFolder, list[str]]:

@@ -2,7 +2,7 @@
 
 A clock decides, so it must not decide twice: compiled and plain sums differ in their last bits. The first trial of a
 study on a kind of device measures both; every later one, and every resume, repetition and worker there, takes what is
-recorded. A trial that goes on from a checkpoint keeps what it began with, wherever it goes on.
+recorded. A trial that resumes from a checkpoint keeps what it began with, wherever it goes on.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def cancel(run: RunDirectory, console: Console) -> int:
             time.sleep(1.0)
     if left:
         call("scancel", *left)
-    console.print(f"cancelled {len(jobs)} jobs; the sweep command goes on from here", highlight=False)
+    console.print(f"cancelled {len(jobs)} jobs; the sweep command resumes from here", highlight=False)
     return EXIT_DONE
 
 

@@ -20,7 +20,7 @@ from harness.launch.slurm.files import SlurmFiles
 from harness.run.directory import RunDirectory
 
 NEVER = 1_000_000
-"""Submitit counts interruptions and gives up after so many; a trial goes on from its checkpoint, so none count."""
+"""Submitit counts interruptions and gives up after so many; a trial resumes from its checkpoint, so none count."""
 
 SUBMIT_SECONDS = 120.0
 """How long sbatch may take: with a busy controller it tries again by itself, and sites check what is submitted."""
