@@ -87,7 +87,7 @@ def targets(home: Home) -> list[Path]:
         first.predictions_path,
         first.path / "lease.0001",
     ]
-    documents = ["spec.json", "environment.json", "splits/zero_one.json", "cards/zero_one.json"]
+    documents = ["spec.json", "environment.json", "plan.json", "splits/zero_one.json", "cards/zero_one.json"]
     return [
         *trials,
         stopped.checkpoint_path,
@@ -260,11 +260,23 @@ def test_a_disk_that_became_read_only(
     assert found["kind"] == "read-only" and found["by"] == "user"
 
 
+def test_nothing_is_fixed_where_no_plan_can_be_withdrawn(sick: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder in the place of the plan: one line, and no file is moved."""
+    FAULTS["truncated"](sick.search_trial / "curve.jsonl")
+    (sick.run / "plan.json").unlink()
+    (sick.run / "plan.json").mkdir()
+    before = content(sick.run)
+    capsys.readouterr()
+    assert doctor([str(sick.run), "--fix"]) == 2
+    assert "plan.json: a link, a folder, a pipe or a device where a plain file belongs" in capsys.readouterr().err
+    assert content(sick.run) == before
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(13))
 def test_one_by_one(number: int, kind: str, sick: Home, larger_home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    """Forty-eight faults, each alone in a run of its own."""
+    """Fifty-two faults, each alone in a run of its own."""
     path = targets(sick)[number]
     checkpoint = last_trial(sick).checkpoint_path
     if path != checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import secrets
@@ -214,18 +215,23 @@ def read_json(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
 
 def parse_json(content: bytes, required: Sequence[str] = ()) -> dict[str, Any] | None:
     """The JSON object that a file holds; None where it is none, or lacks one of the ``required`` keys."""
-    from pydantic_core import from_json
-
     if is_too_much(content):
         return None
     try:
-        # A third of the time of ``json.loads``: a report reads hundreds of thousands of small files.
-        value = from_json(content)
+        value = _from_json()(content)
     except ValueError:
         return None
     if not isinstance(value, dict) or not value.keys() >= set(required):
         return None
     return value
+
+
+@functools.cache
+def _from_json() -> Callable[[bytes], Any]:
+    # A third of the time of ``json.loads``: a report reads hundreds of thousands of small files.
+    from pydantic_core import from_json
+
+    return from_json
 
 
 def is_too_much(content: bytes) -> bool:
@@ -250,7 +256,9 @@ def inside(folder: Path, name: str) -> Path:
 class NoPlainFileError(RequestError):
     """Something else than a plain file is where a file of a run or cache folder belongs."""
 
-    def __init__(self, path: str | Path, what: str = "a link, a pipe or a device where a plain file belongs") -> None:
+    def __init__(
+        self, path: str | Path, what: str = "a link, a folder, a pipe or a device where a plain file belongs"
+    ) -> None:
         super().__init__(f"{path}: {what}; a stranger's folder may do harm; remove it, or put the file itself there")
         self.path = Path(path)
 

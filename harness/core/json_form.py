@@ -81,8 +81,6 @@ class Form:
 
     def parse(self, content: bytes) -> dict[str, Any] | None:
         """The JSON object that a file holds; None where it has another form."""
-        from pydantic_core import ValidationError
-
         if self._rest:
             # Not what the validator makes of it, to which 10.0 may be the whole number 10: hashes tell these apart.
             value = parse_json(content)
@@ -91,7 +89,7 @@ class Form:
             return None
         try:
             some: dict[str, Any] = self._validator.validate_json(content, strict=True)
-        except ValidationError:
+        except ValueError:
             return None
         return some
 

@@ -92,10 +92,19 @@ def _mended(run: RunDirectory, found: Sequence[Finding], console: Console) -> li
     first = [finding for finding in found if finding.kind in ("read-only", "clock")]
     left = fix(run, first, say)
     with hold(run.lock_folder):
-        left += fix(run, [finding for finding in found if finding not in first], say)
-        if any(finding.by == "fix" and finding not in left for finding in found):
+        # Workers keep nothing that they claim under a plan that they cannot read, either.
+        plan = [finding for finding in found if finding.place == run.plan_path]
+        left += fix(run, plan, say)
+        rest = [finding for finding in found if finding not in (*first, *plan)]
+        fixable = [finding for finding in (*plan, *rest) if finding.by == "fix"]
+        if fixable:
+            run.withdraw_plan()
+        left += fix(run, rest, say)
+        if any(finding not in left for finding in fixable):
             # What living workers know of the trials may not hold any more.
             run.publish_plan()
+        elif fixable:
+            run.restore_plan()
     return left
 
 

@@ -20,7 +20,8 @@ REWRITTEN = "the sweep command writes it again"
 
 def examine(run: RunDirectory) -> Iterator[Finding]:
     """Everything that is wrong with them; what is missing is no damage, because the sweep makes it again."""
-    for found in each(lambda document: list(_document(document)), run_files.documents(run)):
+    plan = Document(run.plan_path, records.PLAN, expected=False)
+    for found in each(lambda document: list(_document(document)), [plan, *run_files.documents(run)]):
         yield from found
     for found in each(lambda study: list(_choice(study)), run.studies()):
         yield from found

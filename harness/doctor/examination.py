@@ -12,7 +12,7 @@ from harness.doctor import documents, folders, index, jobs, leases, studies, tri
 from harness.doctor.finding import Finding
 from harness.run import inventory as run_files
 from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.index import ResultIndex
+from harness.run.index import Examined, ResultIndex
 from harness.run.links import refuse_links
 
 
@@ -38,8 +38,9 @@ def new_damage(run: RunDirectory, results: ResultIndex) -> Iterator[Finding]:
     yield from _damaged_documents(run)
 
 
-def _glance(trial: TrialFolder, result: bytes | None) -> list[Finding]:
-    return list(trial_files.examine_beside(trial, result, thorough=False))
+def _glance(trial: TrialFolder, result: bytes | None) -> Examined[Finding]:
+    judged = trial_files.judge_result(result)
+    return list(trial_files.examine_beside(trial, judged, thorough=False)), judged.whole
 
 
 def _damaged_documents(run: RunDirectory) -> Iterator[Finding]:

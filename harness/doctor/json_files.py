@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.core.errors import one_line
 from harness.core.files import parse_json, read_with_status
@@ -18,8 +17,7 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What is wrong with a JSON file, and what it holds."""
 
     fault: str | None
@@ -28,6 +26,11 @@ class Judgement:
     """Empty where it cannot be read."""
     what: str = ""
     """The fault in words."""
+
+    @property
+    def whole(self) -> dict[str, Any] | None:
+        """What it holds, if nothing is wrong with it."""
+        return self.value if self.fault is None else None
 
 
 def read(path: Path, form: Form) -> Judgement:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from harness.core.file_checks import is_checkpoint, is_parquet, is_safetensors
 from harness.core.files import is_too_much
 from harness.doctor.finding import Finding
-from harness.doctor.json_files import WORDS, judged
+from harness.doctor.json_files import WORDS, Judgement, judged
 from harness.run import records
 from harness.run.directory import TrialFolder
-from harness.run.trial import CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
+from harness.run.trial import CHECKPOINT, CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
 
-_ASKED = ("stage", "slot", "seed", "hyperparameters", "identity")
+_asked = itemgetter("stage", "slot", "seed", "hyperparameters", "identity")
 
 REPLACED = ("replaced", "is not the file that the trial's result was made with")
 AGAIN = "the sweep then trains the trial again"
@@ -27,11 +28,16 @@ def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
         trial: the trial.
         thorough: read whole checkpoints and predictions.
     """
-    yield from examine_beside(trial, trial.content(RESULT), thorough)
+    yield from examine_beside(trial, judge_result(trial.content(RESULT)), thorough)
 
 
-def examine_beside(trial: TrialFolder, result: bytes | None, thorough: bool) -> Iterator[Finding]:
-    """The same where it is known what the file of the result holds; None where there is none."""
+def judge_result(content: bytes | None) -> Judgement:
+    """Whether the file of a result holds one; None where there is none."""
+    return judged(content, records.RESULT)
+
+
+def examine_beside(trial: TrialFolder, result: Judgement, thorough: bool) -> Iterator[Finding]:
+    """The same where the file of the result was judged before anything else was looked at."""
     faults = dict(_faults(trial, result, thorough))
     finished = bool(faults) and trial.finished
     for path, (kind, what) in faults.items():
@@ -42,55 +48,61 @@ def examine_beside(trial: TrialFolder, result: bytes | None, thorough: bool) -> 
         yield Finding(kind, path, what, remedy, aside=aside, trial=trial, damage=True)
 
 
-def _faults(trial: TrialFolder, content: bytes | None, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
-    asked, result = judged(trial.content(REQUEST), records.REQUEST), judged(content, records.RESULT)
-    if asked.fault == "missing" and not (trial.finished or trial.curve_path.exists() or trial.checkpoint_path.exists()):
+def _faults(trial: TrialFolder, result: Judgement, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+    # One list in place of a question a file; a file that comes afterwards is looked at the next time.
+    names = trial.names()
+    asked = judged(trial.content(REQUEST) if REQUEST in names else None, records.REQUEST)
+    if asked.fault == "missing" and not names & {RESULT, CURVE, CHECKPOINT}:
         return
     if asked.fault is not None:
         yield trial.request_path, (asked.fault, asked.what)
     if result.fault not in (None, "missing"):
         yield trial.result_path, (result.fault, result.what)
-    elif result.fault is None and asked.fault is None and any(asked.value[key] != result.value[key] for key in _ASKED):
+    elif result.fault is None and asked.fault is None and _asked(asked.value) != _asked(result.value):
         yield trial.result_path, ("other version", f"is not of what {trial.request_path.name} asks for")
     done = result.fault is None and result.value["status"] == "done"
-    yield from _curve(trial, result.value if done else None, result.fault != "missing")
-    yield from _lines(trial)
-    if result.fault == "missing":
+    curve = trial.content(CURVE) if CURVE in names else None
+    yield from _curve(trial, curve, result.value if done else None, result.fault != "missing")
+    yield from _lines(trial, names)
+    if result.fault != "missing":
+        yield from _outcome(trial, names, thorough, done)
+    elif CHECKPOINT in names:
         yield from _checkpoint(trial, thorough)
-    else:
-        yield from _outcome(trial, thorough, done)
 
 
-def _curve(trial: TrialFolder, result: dict[str, Any] | None, finished: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _curve(
+    trial: TrialFolder, content: bytes | None, result: dict[str, Any] | None, finished: bool
+) -> Iterator[tuple[Path, tuple[str, str]]]:
     """The curve; of a trial that is done it ends at the step at which the training did."""
-    content = trial.content(CURVE)
     if content is None:
         if result is not None:
             yield trial.curve_path, ("missing", WORDS["missing"])
         return
-    path = trial.curve_path
     if is_too_much(content):
-        yield path, ("torn", WORDS["torn"])
+        yield trial.curve_path, ("torn", WORDS["torn"])
         return
-    lines = []
+    last = None
     for line in content.splitlines():
         found = judged(line or b"null", records.CURVE)
         if found.fault is not None:
-            yield path, (found.fault, found.what)
+            yield trial.curve_path, (found.fault, found.what)
             return
-        lines.append(found.value)
-    if not lines and (finished or content):
-        yield path, ("empty", WORDS["empty"])
-    elif result is not None and (result.get("files") or {}).get(CURVE, digest(content)) != digest(content):
-        yield path, REPLACED
-    elif result is not None and lines[-1]["step"] != result["steps"]:
-        yield path, ("torn", f"ends at step {lines[-1]['step']}, the training at step {result['steps']}")
+        last = found.value["step"]
+    if last is None:
+        if finished or content:
+            yield trial.curve_path, ("empty", WORDS["empty"])
+    elif result is not None:
+        sealed = (result.get("files") or {}).get(CURVE)
+        if sealed is not None and sealed != digest(content):
+            yield trial.curve_path, REPLACED
+        elif last != result["steps"]:
+            yield trial.curve_path, ("torn", f"ends at step {last}, the training at step {result['steps']}")
 
 
-def _lines(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _lines(trial: TrialFolder, names: Set[str]) -> Iterator[tuple[Path, tuple[str, str]]]:
     """What else is written line by line."""
     for name, form in ((DECISIONS, records.DECISION), (SCHEDULE, records.SCHEDULE)):
-        content = trial.content(name)
+        content = trial.content(name) if name in names else None
         if content is None:
             continue
         if is_too_much(content) or any(form.parse(line) is None for line in content.splitlines()):
@@ -100,7 +112,7 @@ def _lines(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
 def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
     path = trial.checkpoint_path
     if not path.exists():
-        return
+        return  # the trial has finished since its files were listed
     whole = is_checkpoint(path, thorough)
     # Looked at once more, because a trial that finishes meanwhile removes it.
     if not path.exists():
@@ -118,12 +130,12 @@ def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tupl
         yield path, ("other version", WORDS["other version"])
 
 
-def _outcome(trial: TrialFolder, thorough: bool, done: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
     """What a trial leaves beside its result, if it is done."""
     if trial.stage == "search":
         return
     path = trial.model_path if trial.stage == "source" else trial.predictions_path
-    if not path.exists():
+    if path.name not in names:
         if done:
             yield path, ("missing", WORDS["missing"])
     elif not path.stat().st_size:

@@ -112,11 +112,12 @@ class StudyFolder:
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
-        return TrialFolder(inside(self.path / "search", search_name(slot, seed)), "search")
+        # Numbers lead nowhere else.
+        return TrialFolder(self.path.joinpath("search", search_name(slot, seed)), "search")
 
     def reevaluation(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a trial that trains one of the best slots on a further tuning seed."""
-        return TrialFolder(inside(self.path / "again", search_name(slot, seed)), "search")
+        return TrialFolder(self.path.joinpath("again", search_name(slot, seed)), "search")
 
     def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
@@ -224,7 +225,7 @@ class RunDirectory:
             TornFileError: the file is not readable.
         """
         try:
-            return PlanToken(**records.PLAN.read(self._plan_path))
+            return PlanToken(**records.PLAN.read(self.plan_path))
         except FileNotFoundError:
             return None
 
@@ -235,23 +236,24 @@ class RunDirectory:
         for claims afterwards. Thus at least one of the two sees the other.
         """
         before = self.plan()
-        write_json(self._plan_path, asdict(PlanToken("" if before is None else before.token, changing=True)))
+        write_json(self.plan_path, asdict(PlanToken("" if before is None else before.token, changing=True)))
 
     def restore_plan(self) -> None:
         """Let the plan that was withdrawn count again, because nothing has changed."""
         before = self.plan()
         assert before is not None
         if before.token:
-            write_json(self._plan_path, asdict(PlanToken(before.token)))
+            write_json(self.plan_path, asdict(PlanToken(before.token)))
         else:
-            self._plan_path.unlink()
+            self.plan_path.unlink()
 
     def publish_plan(self) -> None:
         """Let a new plan count: studies and specification are as workers may follow them."""
-        write_json(self._plan_path, asdict(PlanToken(secrets.token_hex(16))))
+        write_json(self.plan_path, asdict(PlanToken(secrets.token_hex(16))))
 
     @property
-    def _plan_path(self) -> Path:
+    def plan_path(self) -> Path:
+        """Path of the token of the plan that counts now."""
         return self.path / "plan.json"
 
     def write_environment(self, environment: Mapping[str, Any], patch: bytes | None = None) -> None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from harness.core.files import NoPlainFileError, TornFileError, parse_json, read_with_status, write_atomic
 from harness.core.many_files import SLOW_SECONDS, each, waits_for
@@ -28,6 +28,8 @@ SETTLED_SECONDS = 2.0
 """Some file servers stamp by the second: what is younger may change once more under the same stamp."""
 
 _Found = TypeVar("_Found")
+Examined: TypeAlias = tuple[list[_Found], dict[str, Any] | None]
+"""What is wrong with the files of a trial, and its result where that is whole."""
 
 
 class Entry(NamedTuple):
@@ -57,6 +59,8 @@ class ResultIndex:
         self._learns = self._saved > 0 or waits_for(run.path) >= SLOW_SECONDS
         self._new: dict[str, TrialFolder] = {}
         self._seen: dict[str, bytes] = {}
+        self._results: dict[str, dict[str, Any]] = {}
+        """Results that were examined, as they were read, by the paths of their folders."""
 
     def contents(self, trials: Sequence[TrialFolder], now: float) -> list[bytes | None]:
         """What the files of results hold; None for a trial that is not finished.
@@ -71,13 +75,29 @@ class ResultIndex:
         """The same without a look at those that ``examined`` has just looked at; nothing new is remembered."""
         return each(lambda trial: self._seen.get(self._name(trial)) or self._content(trial, None), trials)
 
+    def results(self, trials: Sequence[TrialFolder]) -> dict[str, dict[str, Any]]:
+        """Results by the paths of the trials' folders; a trial that is not finished has none.
+
+        Args:
+            trials: of the run; what ``examined`` has read of them is not read again.
+
+        Raises:
+            TornFileError: a result is not readable.
+        """
+        found = {path: result for trial in trials if (result := self._results.get(path := str(trial.path))) is not None}
+        unread = [trial for trial in trials if str(trial.path) not in found]
+        contents = self.contents_seen(unread)
+        read = [(trial, content) for trial, content in zip(unread, contents, strict=True) if content is not None]
+        results = each(lambda one: one[0].result_in(one[1]), read)
+        return found | {str(trial.path): result for (trial, _), result in zip(read, results, strict=True)}
+
     def digest(self, trial: TrialFolder, content: bytes) -> str:
         """The digest of the file of a result of which ``contents`` or ``contents_seen`` gave the content."""
         known = self._entries.get(self._name(trial))
         return known.digest.decode() if known is not None and known.content is content else digest(content)
 
     def examined(
-        self, trial: TrialFolder, examine: Callable[[TrialFolder, bytes | None], list[_Found]], now: float
+        self, trial: TrialFolder, examine: Callable[[TrialFolder, bytes | None], Examined[_Found]], now: float
     ) -> list[_Found]:
         """What ``examine`` finds wrong with the files of a trial.
 
@@ -99,9 +119,9 @@ class ResultIndex:
                 return []
         # Read before: what changes meanwhile has another stamp then.
         content = self._content(trial, now)
-        found = examine(trial, content)
-        if content is not None:
-            self._seen[name] = content
+        found, result = examine(trial, content)
+        if result is not None:
+            self._results[str(trial.path)] = result
         entry = self._entries.get(name)
         if entry is not None and folder and not found:
             self._remember(trial, entry._replace(folder=folder))
@@ -111,6 +131,7 @@ class ResultIndex:
         """Forget what was seen of a study that is set aside."""
         for trial in study.every_trial():
             self._seen.pop(self._name(trial), None)
+            self._results.pop(str(trial.path), None)
 
     def keep(self, trials: Sequence[TrialFolder]) -> None:
         """Forget all trials but these."""

@@ -42,6 +42,7 @@ Stage = Literal["source", "search", "confirm"]
 
 REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
 RESULT = "result.json"
+CHECKPOINT = "checkpoint.pt"
 PREDICTIONS, MODEL = "predictions.parquet", "model.safetensors"
 SEALED = (CURVE, PREDICTIONS, MODEL)
 """Files of which a result holds the digests."""
@@ -192,7 +193,7 @@ class TrialFolder:
     @property
     def checkpoint_path(self) -> Path:
         """Path of the checkpoint while the trial runs."""
-        return self.path / "checkpoint.pt"
+        return self.path / CHECKPOINT
 
     @property
     def result_path(self) -> Path:
@@ -322,6 +323,13 @@ class TrialFolder:
             FileNotFoundError: the trial is not finished.
         """
         return read_with_status(f"{self.path}/{RESULT}")
+
+    def names(self) -> frozenset[str]:
+        """Names of the files in the folder; empty where there is none."""
+        try:
+            return frozenset(os.listdir(self.path))  # noqa: PTH208  (in a third of the time)
+        except FileNotFoundError:
+            return frozenset()
 
     def content(self, name: str) -> bytes | None:
         """What the file of this name holds; None where there is none.

@@ -290,8 +290,8 @@ def read_begun(states: Sequence[StudyState], index: ResultIndex | None = None) -
     if index is None:
         each(lambda pair: pair[0].result(pair[1]), waiting)
         return
-    contents = index.contents_seen([trial for _, trial in waiting])
-    found = [(*pair, content) for pair, content in zip(waiting, contents, strict=True) if content is not None]
-    results = each(lambda one: one[1].result_in(one[2]), found)
-    for (state, trial, _), result in zip(found, results, strict=True):
-        state.results[str(trial.path)] = result
+    results = index.results([trial for _, trial in waiting])
+    for state, trial in waiting:
+        result = results.get(path := str(trial.path))
+        if result is not None:
+            state.results[path] = result

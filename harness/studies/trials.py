@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.core.errors import one_line
 from harness.core.files import TornFileError
@@ -16,8 +16,7 @@ from harness.run.trial import digest as digest_of
 from harness.studies.overview import Failure, Ledger, RunningTrial
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """What is remembered of a result."""
 
     failure: Failure | None
