@@ -22,6 +22,8 @@ from torch import Tensor
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.data.cache import prepare
 from harness.data.split import make_split
+from harness.dataset import Dataset
+from harness.method import Method
 from harness.plugins import discover
 from harness.run.directory import TrialFolder
 from harness.space.parameters import Value, defaults
@@ -111,7 +113,7 @@ class Trainings:
     def __init__(self, folder: Path, size: int, epochs: int) -> None:
         self._folder, self._size, self._epochs, self._count = folder, size, epochs, 0
         self._catalogue = discover()
-        plugin = self._catalogue.dataset("digits", "benchmarks.exact")
+        plugin = self._catalogue.find(Dataset, "digits", "benchmarks.exact")
         self._dataset = plugin.cls(plugin.cls.Options.model_validate({"classes": [7, 8, 9]}))
         self._data = prepare(self._dataset, plugin.code, size, folder / "cache", folder / "cache")
         self._split = make_split(self._data, "grouped", 0)
@@ -125,7 +127,7 @@ class Trainings:
             step: ``train.step``.
             at_a_time: interrupt it after so many steps, and resume it, again and again; None disturbs nothing.
         """
-        cls = self._catalogue.method(method, "benchmarks.exact").cls
+        cls = self._catalogue.find(Method, method, "benchmarks.exact").cls
         train = TrainSpec.model_validate(
             {"epochs": self._epochs, "batch_size": 32, "image_size": self._size, "precision": "fp32", "step": step}
         )

@@ -64,7 +64,7 @@ def lay_out(work: Path, images: int, synthetic: bool, extent: tuple[int, int] = 
 
 
 def _brain_mri(images: int) -> list[tuple[str, bytes]]:
-    dataset = discover().dataset("brain_mri", "benchmark").cls()
+    dataset = discover().find(Dataset, "brain_mri", "benchmark").cls()
     records = dataset.records(default_data_root())
     chosen = records[:: max(1, len(records) // images)][:images]
     return [

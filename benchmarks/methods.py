@@ -69,7 +69,7 @@ def chosen(name: str) -> tuple[type[Method], dict[str, Value]]:
         RequestError: there is no such method or setting.
     """
     method, _, settings = name.partition(":")
-    cls = discover().method(method, "--methods").cls
+    cls = discover().find(Method, method, "--methods").cls
     given = {}
     for entry in settings.split(",") if settings else ():
         key, equals, value = entry.partition("=")
@@ -300,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure_all(options: argparse.Namespace, command: str) -> int:
     torch.set_num_threads(options.threads)
     device = usable_device(options.device)
-    names = list(dict.fromkeys(options.methods or [*sorted(discover().methods), COMPILED]))
+    names = list(dict.fromkeys(options.methods or [*sorted(discover().all(Method)), COMPILED]))
     for name in names:
         chosen(name)
     check_backbone(options.backbone, None)

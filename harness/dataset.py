@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from harness.core.errors import DataError
+from harness.core.pluggable import Pluggable
 from harness.core.zip_checks import DAMAGE, implausible, is_damage, reason
 
 OfficialSplit = Literal["train", "val", "test"]
@@ -213,13 +214,15 @@ class Options(BaseModel):
 DatasetOptions = Options
 
 
-class Dataset(ABC):
+class Dataset(Pluggable, ABC):
     """A source of labelled images.
 
     The docstring of a subclass names source, licence and citation, and says what to download and where it goes.
     """
 
-    name: ClassVar[str]
+    kind = "dataset"
+    required = ("title", "modality", "licence", "citation")
+
     title: ClassVar[str]
     modality: ClassVar[str]
     licence: ClassVar[str]
@@ -230,6 +233,13 @@ class Dataset(ABC):
     """Whether an image may bear several classes at once, or none; each is then scored by itself."""
     augmentation: ClassVar[Augmentation] = Augmentation()
     Options: ClassVar[type[Options]] = Options
+
+    @classmethod
+    def fault(cls) -> str | None:
+        """That its classes are ordered and occur together."""
+        if cls.ordinal and cls.multi_label:
+            return "is ordinal and multi_label; classes that occur together have no order"
+        return None
 
     def __init__(self, options: DatasetOptions | None = None) -> None:
         self.options = self.Options() if options is None else options

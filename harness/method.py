@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from harness.core.pluggable import Pluggable
 from harness.space.parameters import Fixed, Float, Parameter, Space, Value
 
 if TYPE_CHECKING:
@@ -44,13 +46,15 @@ class ParamGroup:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class Method(ABC):
+class Method(Pluggable, ABC):
     """One way to adapt a pretrained network.
 
     The docstring of a subclass gives the source, the equations and what trains. One instance serves one trial.
     """
 
-    name: ClassVar[str]
+    kind = "method"
+    required = ("space",)
+
     space: ClassVar[Space]
     batch_norm: ClassVar[Literal["frozen", "train"]] = "frozen"
     """``frozen`` keeps every batch norm in evaluation mode: its running statistics never move."""
@@ -61,6 +65,14 @@ class Method(ABC):
     """Whether the ``training_step`` of the same class does the same operations at every step and never looks at a
     tensor's values, so that a GPU may record it once and replay it, and the network be compiled. A class that has its
     own ``training_step`` and does not say so is neither."""
+
+    @classmethod
+    def fault(cls) -> str | None:
+        """That there is no docstring."""
+        # Python leaves all docstrings out where it is told to (-OO).
+        if (cls.__doc__ or "").strip() or sys.flags.optimize >= 2:
+            return None
+        return "has no docstring; write its source, equations and what trains, its first line is in lists and reports"
 
     @abstractmethod
     def adapt(self, model: Model, hp: Hyperparameters) -> None:
@@ -82,7 +94,7 @@ class Method(ABC):
         trained_head = [p for p in model.head.parameters() if p.requires_grad]
         return [*groups, ParamGroup("head", trained_head, float(hp["head_lr"]), decay)]
 
-    def prepare(self, model: Model, batches: Iterator[Tensor]) -> None:  # noqa: B027
+    def prepare(self, model: Model, batches: Iterator[Tensor]) -> None:
         """Look at training images before the first step, for instance to measure the scale of activations.
 
         Called once, and not again when a trial is resumed: what was learned belongs into buffers or ``state``.
@@ -96,7 +108,7 @@ class Method(ABC):
         """Train in one go from ``context.batches``, where no steps are needed; False, the default, trains by steps."""
         return False
 
-    def finish(self, model: Model, score: Callable[[], float]) -> None:  # noqa: B027
+    def finish(self, model: Model, score: Callable[[], float]) -> None:
         """Change the network once more after its best epoch was restored, for instance by averaging weights.
 
         Args:
@@ -126,7 +138,7 @@ class Method(ABC):
         context.backward_and_step(loss)
         return loss.detach()
 
-    def merge(self, model: Model) -> None:  # noqa: B027  (nothing to fold is the rule, not an oversight)
+    def merge(self, model: Model) -> None:
         """Fold what was learned into plain layers, in place, without changing the function; for inference."""
 
     def expected_trainable(self, model: Model, hp: Hyperparameters) -> int | None:
@@ -137,7 +149,7 @@ class Method(ABC):
         """What the method itself must remember between steps; tensors and plain data, kept in the checkpoint."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` gave, its tensors on the trial's device."""
 
 

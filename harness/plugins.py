@@ -1,4 +1,4 @@
-"""Finding methods and datasets: loaded by path, under module names of our own, each failure on its own.
+"""Finding plugins of every kind: loaded by path, under module names of our own, each failure on its own.
 
 No folder of plugins is ever put on ``sys.path``: a top-level ``datasets`` would shadow the well-known package
 of that name. A folder becomes a private package, so that ``from . import _helper`` works in its files.
@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import traceback
@@ -19,35 +20,45 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
 from harness.core.identity import code_hash
 from harness.core.infrastructure import PLUGIN_PACKAGE
-from harness.dataset import Dataset
-from harness.method import Method
+from harness.core.pluggable import Pluggable
 
 GROUP = "gpaf_bench.plugins"
 """Entry-point group; an entry point loads to a module, or to the path of a folder."""
 
-Kind = Literal["method", "dataset"]
-T_co = TypeVar("T_co", bound=Method | Dataset, covariant=True)
+
+class _Kind(NamedTuple):
+    """Where a kind of plugin is."""
+
+    contract: str
+    """The base class of its plugins, as ``module:name``."""
+    builtin: str
+    """The built-in ones: a folder beside the package, or a package, which is loaded when its kind is asked for."""
+
+
+KINDS = {
+    "method": _Kind("harness.method:Method", "methods/"),
+    "dataset": _Kind("harness.dataset:Dataset", "datasets/"),
+}
+"""Every kind of plugin."""
+
+P = TypeVar("P", bound=Pluggable)
+P_co = TypeVar("P_co", bound=Pluggable, covariant=True)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_REQUIRED: dict[Kind, tuple[str, ...]] = {
-    "method": ("space",),
-    "dataset": ("title", "modality", "licence", "citation"),
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Plugin(Generic[T_co]):
-    """A method or dataset that can be used."""
+class Plugin(Generic[P_co]):
+    """A plugin that can be used."""
 
     name: str
-    kind: Kind
-    cls: type[T_co]
+    cls: type[P_co]
     path: Path
     code: str
     """Hash of its syntax tree and of the helpers that it imports relatively."""
@@ -70,39 +81,54 @@ class BrokenPlugin:
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything that was found."""
+    """Everything that was found.
 
-    methods: dict[str, Plugin[Method]]
-    datasets: dict[str, Plugin[Dataset]]
-    broken: tuple[BrokenPlugin, ...]
+    Args:
+        found: plugins of all kinds, without those in built-in packages, which are loaded when their kind is asked for.
+        broken: what cannot be used.
+    """
 
-    def method(self, name: str, place: str) -> Plugin[Method]:
-        """A method by name.
+    def __init__(self, found: Sequence[Plugin[Any]], broken: Sequence[BrokenPlugin]) -> None:
+        self._found, self.broken = list(found), tuple(broken)
+        self._by_kind: dict[str, dict[str, Plugin[Any]]] = {}
+        for kind in dict.fromkeys(plugin.cls.kind for plugin in found):
+            self._of(kind)
+
+    def all(self, contract: type[P]) -> dict[str, Plugin[P]]:
+        """Every usable plugin of a kind, by name.
+
+        Args:
+            contract: the base class of the kind, such as ``Method``.
+        """
+        return self._of(contract.kind)
+
+    def find(self, contract: type[P], name: str, place: str) -> Plugin[P]:
+        """A plugin by name.
+
+        Args:
+            contract: the base class of its kind.
+            name: its name.
+            place: where the name was read, as the message begins.
 
         Raises:
-            RequestError: there is none or it is broken; the message begins with ``place``.
+            RequestError: there is none, or it is broken.
         """
-        if name not in self.methods:
-            raise self._absent("method", name, place, self.methods)
-        return self.methods[name]
-
-    def dataset(self, name: str, place: str) -> Plugin[Dataset]:
-        """A dataset by name.
-
-        Raises:
-            RequestError: there is none or it is broken; the message begins with ``place``.
-        """
-        if name not in self.datasets:
-            raise self._absent("dataset", name, place, self.datasets)
-        return self.datasets[name]
-
-    def _absent(self, kind: Kind, name: str, place: str, known: dict[str, Any]) -> RequestError:
+        known = self.all(contract)
+        if name in known:
+            return known[name]
         for one in self.broken:
             if one.name == name:
-                return RequestError(f"{place}: the plugin {name!r} is broken: {one.path}: {one.error}")
-        return RequestError(f"{place}: no {kind} is called {name!r}{suggestion(name, known)}")
+                raise RequestError(f"{place}: the plugin {name!r} is broken: {one.path}: {one.error}")
+        raise RequestError(f"{place}: no {contract.kind} is called {name!r}{suggestion(name, known)}")
+
+    def _of(self, kind: str) -> dict[str, Plugin[Any]]:
+        if kind not in self._by_kind:
+            some = [*_built_into_the_package(kind), *(plugin for plugin in self._found if plugin.cls.kind == kind)]
+            usable, conflicts = _without_conflicts(some)
+            self.broken = (*self.broken, *conflicts)
+            self._by_kind[kind] = {plugin.name: plugin for plugin in usable}
+        return self._by_kind[kind]
 
 
 def discover(folders: Sequence[Path] = ()) -> Catalogue:
@@ -134,12 +160,7 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
         else:
             problem = TypeError(f"the entry point gives {loaded!r}, neither a module nor a folder")
             broken.append(_broken(entry.name, Path(entry.value), problem))
-    usable, conflicts = _without_conflicts(found)
-    return Catalogue(
-        {plugin.name: plugin for plugin in usable if plugin.kind == "method"},
-        {plugin.name: plugin for plugin in usable if plugin.kind == "dataset"},
-        (*broken, *conflicts),
-    )
+    return Catalogue(found, broken)
 
 
 def load_builtin() -> None:
@@ -153,7 +174,25 @@ def builtin_folders() -> list[Path]:
     package = Path(__file__).resolve().parent
     # A wheel has them inside the package, a checkout beside it.
     home = package / "builtin" if (package / "builtin").is_dir() else package.parent
-    return [folder for folder in (home / "methods", home / "datasets") if folder.is_dir()]
+    names = [kind.builtin for kind in KINDS.values() if kind.builtin.endswith("/")]
+    return [home / name for name in names if (home / name).is_dir()]
+
+
+def contract_of(kind: str) -> type[Pluggable]:
+    """The base class of the plugins of a kind."""
+    module, _, name = KINDS[kind].contract.partition(":")
+    contract: type[Pluggable] = getattr(importlib.import_module(module), name)
+    return contract
+
+
+def _built_into_the_package(kind: str) -> list[Plugin[Any]]:
+    home = KINDS[kind].builtin
+    if home.endswith("/"):
+        return []
+    package = importlib.import_module(home)
+    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__) if not found.name.startswith("_"))
+    modules = [importlib.import_module(f"{home}.{name}") for name in names]
+    return [plugin for module in modules for plugin in _plugins(module, Path(str(module.__file__)))]
 
 
 def _load_folder(folder: Path, found: list[Plugin[Any]], broken: list[BrokenPlugin], seen: set[Path]) -> None:
@@ -191,7 +230,7 @@ def _collect(stem: str, path: Path, module: ModuleType, found: list[Plugin[Any]]
     try:
         plugins = list(_plugins(module, path))
         if not plugins:
-            raise TypeError("defines no Method or Dataset with a name; begin a helper file's name with '_'")
+            raise TypeError(f"defines no plugin with a name ({', '.join(KINDS)}); begin a helper file's name with '_'")
     except (TypeError, OSError, SyntaxError) as error:
         broken.append(_broken(stem, path, error))
     else:
@@ -205,33 +244,29 @@ def _plugins(module: ModuleType, path: Path) -> Iterator[Plugin[Any]]:
         if cls.__module__ != module.__name__ or inspect.isabstract(cls):
             continue
         # A class without a name is a base of others.
-        if not issubclass(cls, Method | Dataset) or not hasattr(cls, "name"):
+        if not issubclass(cls, Pluggable) or not hasattr(cls, "name"):
             continue
-        kind: Kind = "method" if issubclass(cls, Method) else "dataset"
+        if cls.kind not in KINDS:
+            raise TypeError(f"{cls.__name__} is a {cls.kind!r}, which is no kind of plugin ({', '.join(KINDS)})")
         if not isinstance(cls.name, str) or not _NAME.fullmatch(cls.name):
             raise TypeError(f"{cls.__name__}.name is {cls.name!r}; use letters, digits, '.', '_' and '-'")
-        absent = [attribute for attribute in _REQUIRED[kind] if not hasattr(cls, attribute)]
+        absent = [attribute for attribute in cls.required if not hasattr(cls, attribute)]
         if absent:
             raise TypeError(f"{cls.__name__} lacks {' and '.join(absent)}")
-        # Python leaves all docstrings out where it is told to (-OO).
-        if kind == "method" and not (cls.__doc__ or "").strip() and sys.flags.optimize < 2:
-            raise TypeError(
-                f"{cls.__name__} has no docstring; write its source, equations and what trains, its first line is in "
-                "lists and reports"
-            )
-        if issubclass(cls, Dataset) and cls.ordinal and cls.multi_label:
-            raise TypeError(f"{cls.__name__} is ordinal and multi_label; classes that occur together have no order")
-        yield Plugin(cls.name, kind, cls, path, code)
+        fault = cls.fault()
+        if fault is not None:
+            raise TypeError(f"{cls.__name__} {fault}")
+        yield Plugin(cls.name, cls, path, code)
 
 
 def _without_conflicts(found: Sequence[Plugin[Any]]) -> tuple[list[Plugin[Any]], list[BrokenPlugin]]:
-    """Those whose name is their own, and the others: which one was meant cannot be guessed."""
+    """Plugins of a kind whose name is their own, and the others: which one was meant cannot be guessed."""
     usable, conflicts = [], []
     for plugin in found:
-        rivals = [one for one in found if one is not plugin and (one.kind, one.name) == (plugin.kind, plugin.name)]
+        rivals = [one for one in found if one is not plugin and one.name == plugin.name]
         if rivals:
             others = ", ".join(str(rival.path) for rival in rivals)
-            error = f"the {plugin.kind} {plugin.name!r} is also defined in {others}; rename one"
+            error = f"the {plugin.cls.kind} {plugin.name!r} is also defined in {others}; rename one"
             conflicts.append(BrokenPlugin(plugin.name, plugin.path, error, ""))
         else:
             usable.append(plugin)
@@ -257,7 +292,7 @@ def _line(path: Path, error: BaseException) -> int | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found and what is broken; 1 when anything is broken."""
-    parser = argparse.ArgumentParser(prog="python -m harness.plugins", description="List methods and datasets.")
+    parser = argparse.ArgumentParser(prog="python -m harness.plugins", description="List plugins of every kind.")
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder")
     options = parse(parser, arguments)
     return run_command(lambda: _list(options.plugins))
@@ -271,10 +306,9 @@ def _list(folders: Sequence[Path]) -> int:
 
     catalogue = discover(folders)
     table = Table("kind", "name", "summary", "file")
-    plugins: list[Plugin[Any]] = [*catalogue.methods.values(), *catalogue.datasets.values()]
-    for plugin in plugins:
+    for plugin in (one for kind in KINDS for one in catalogue.all(contract_of(kind)).values()):
         # As Text, because a bracket in a docstring would be read as markup.
-        table.add_row(plugin.kind, Text(plugin.name), Text(plugin.summary), Text(str(plugin.path)))
+        table.add_row(plugin.cls.kind, Text(plugin.name), Text(plugin.summary), Text(str(plugin.path)))
     for broken in catalogue.broken:
         table.add_row("broken", Text(broken.name), Text(broken.error), Text(str(broken.path)), style="red")
     console = Console()

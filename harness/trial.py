@@ -19,6 +19,8 @@ from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.files import TornFileError
 from harness.core.output import say
+from harness.dataset import Dataset
+from harness.method import Method
 
 if TYPE_CHECKING:
     from harness.core.console import Console
@@ -115,8 +117,8 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     with console.status("loading plugins"):
         catalogue = discover([folder.absolute() for folder in arguments.plugins])
     # Names are checked before anything else, so that a slip says which option it stands in.
-    catalogue.method(arguments.method, "--method")
-    catalogue.dataset(arguments.dataset, "--dataset")
+    catalogue.find(Method, arguments.method, "--method")
+    catalogue.find(Dataset, arguments.dataset, "--dataset")
     loaded = load_mapping(
         {
             "name": "trial",

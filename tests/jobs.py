@@ -29,7 +29,7 @@ Digits = tuple[Dataset, DecodedDataset, Split]
 
 def decode_digits(cache: Path) -> Digits:
     """The digits 7, 8 and 9 at 8 pixels, grouped."""
-    plugin = CATALOGUE.dataset("digits", "test")
+    plugin = CATALOGUE.find(Dataset, "digits", "test")
     dataset = plugin.cls(plugin.cls.Options.model_validate({"classes": [7, 8, 9]}))
     data = prepare(dataset, plugin.code, 8, cache, cache)
     return dataset, data, make_split(data, "grouped", 0)
@@ -38,7 +38,7 @@ def decode_digits(cache: Path) -> Digits:
 def job(digits: Digits, method: str | type[Method], **changes: Any) -> TrialJob:
     """A confirm trial of a method; ``train`` and ``hp`` change single keys, the rest fields of the job."""
     dataset, data, split = digits
-    cls = CATALOGUE.method(method, "test").cls if isinstance(method, str) else method
+    cls = CATALOGUE.find(Method, method, "test").cls if isinstance(method, str) else method
     train = TrainSpec.model_validate({"epochs": 3, "batch_size": 64, "image_size": 8, **changes.pop("train", {})})
     hp: dict[str, Value] = {**defaults(cls.space), **changes.pop("hp", {})}
     made = TrialJob("confirm", cls, hp, "resnet20", None, dataset, data, split, train, "balanced_accuracy", 5)

@@ -13,6 +13,7 @@ from sweep_texts import BASE, PLUGINS, edited, refusal, write
 from tiny import ROOT
 
 from harness.core.errors import RequestError
+from harness.method import Method
 from harness.plugins import Catalogue, discover
 from harness.space.intervals import ANY, SHARED, Interval, interval, interval_of
 from harness.spec.sections import SweepSpec, json_schema
@@ -218,7 +219,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 
 def numeric(catalogue: Catalogue) -> Iterator[tuple[str, str, float, Interval]]:
-    for label, plugin in catalogue.methods.items():
+    for label, plugin in catalogue.all(Method).items():
         if label == "probe":
             continue
         for name, parameter in plugin.cls.space.items():
@@ -232,7 +233,7 @@ def test_every_number_of_every_built_in_method_has_a_range(catalogue: Catalogue)
     assert len(found) > 60
     for label, name, default, possible in found:
         assert default in possible, (label, name)
-        for parameter in (catalogue.methods[label].cls.space[name],):
+        for parameter in (catalogue.all(Method)[label].cls.space[name],):
             for value in (*getattr(parameter, "choices", ()), getattr(parameter, "low", default)):
                 assert value in possible, (label, name)
 

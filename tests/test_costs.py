@@ -29,7 +29,7 @@ def resnet50() -> Pretrained:
 
 
 def adapted(method: str, backbone: str, **hp: Value) -> Model:
-    cls = CATALOGUE.method(method, "test").cls
+    cls = CATALOGUE.find(Method, method, "test").cls
     model, _ = build_model(backbone, None, 4, seed=1)
     cls().adapt(model, {**defaults(cls.space), **hp})
     return model

@@ -10,6 +10,7 @@ import pytest
 from home import one_error
 from tiny import ROOT, environment, run_inline, tiny_sweep
 
+from harness.method import Method
 from harness.networks.backbones import build_model
 from harness.plugins import discover
 from harness.proof.check_methods import main as check_methods
@@ -84,11 +85,11 @@ def plugins(tmp_path: Path) -> Path:
 
 
 def test_the_pages_say_what_the_code_says() -> None:
-    names = sorted(CATALOGUE.methods)
+    names = sorted(CATALOGUE.all(Method))
     assert sorted(path.name for path in PAGES.iterdir()) == sorted([*(f"{name}.md" for name in names), INDEX])
     index = (PAGES / INDEX).read_text().splitlines()
-    assert [line for line in index if line.startswith("| [")] == [index_row(CATALOGUE.methods[n]) for n in names]
-    stale = [n for n in names if not (PAGES / f"{n}.md").read_text().startswith(described(CATALOGUE.methods[n]))]
+    assert [line for line in index if line.startswith("| [")] == [index_row(CATALOGUE.all(Method)[n]) for n in names]
+    stale = [n for n in names if not (PAGES / f"{n}.md").read_text().startswith(described(CATALOGUE.all(Method)[n]))]
     assert stale == [], "write them again: python -m harness.methods_pages"
     for name in names:
         page = (PAGES / f"{name}.md").read_text()
@@ -97,7 +98,7 @@ def test_the_pages_say_what_the_code_says() -> None:
 
 def test_the_pages_numbers_are_those_of_the_code() -> None:
     networks = {name: build_model(name, None, 4, seed=0)[0] for name in ("resnet18", "resnet50")}
-    text = measured(CATALOGUE.methods["bn_affine"], networks)
+    text = measured(CATALOGUE.all(Method)["bn_affine"], networks)
     rows = [line for line in text.splitlines() if line.startswith(("| resnet", "- the head"))]
     assert len(rows) == 3 and "| resnet50 | 0 | 53,120 | 8,196 | 0.226 |" in rows[1]
     page = (PAGES / "bn_affine.md").read_text().splitlines()

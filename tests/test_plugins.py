@@ -13,6 +13,8 @@ import pytest
 from harness import plugins
 from harness.core.errors import RequestError
 from harness.core.identity import code_hash
+from harness.dataset import Dataset
+from harness.method import Method
 from harness.plugins import Catalogue, discover, main
 
 
@@ -69,10 +71,10 @@ def broken(catalogue: Catalogue, place: Path) -> dict[str, str]:
 def test_methods_and_datasets_of_a_folder_are_found(tmp_path: Path) -> None:
     mine = folder(tmp_path / "mine", probe=method("my_probe") + "\n\nAlias = Probe\n", toys=DATASET, _private="1 / 0\n")
     catalogue = discover([mine])
-    found = catalogue.method("my_probe", "here")
-    assert (found.kind, found.path, found.summary) == ("method", mine / "probe.py", "Probe of [my_probe].")
+    found = catalogue.find(Method, "my_probe", "here")
+    assert (found.cls.kind, found.path, found.summary) == ("method", mine / "probe.py", "Probe of [my_probe].")
     assert found.code == code_hash(mine / "probe.py")
-    assert catalogue.dataset("my_toy", "here").cls().classes == ("a", "b")
+    assert catalogue.find(Dataset, "my_toy", "here").cls().classes == ("a", "b")
     assert broken(catalogue, tmp_path) == {}
 
 
@@ -96,10 +98,10 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
     )
     (mine / "with-dash.py").write_text(method("dash"))
     catalogue = discover([mine])
-    assert "good_probe" in catalogue.methods
+    assert "good_probe" in catalogue.all(Method)
     errors = broken(catalogue, mine)
     assert all("\n" not in error for error in errors.values())
-    helper = "defines no Method or Dataset with a name; begin a helper file's name with '_'"
+    helper = "defines no plugin with a name (method, dataset); begin a helper file's name with '_'"
     undocumented = (
         "Probe has no docstring; write its source, equations and what trains, its first line is in lists and reports"
     )
@@ -125,8 +127,8 @@ def test_two_plugins_of_one_name_are_both_refused(tmp_path: Path) -> None:
     first = folder(tmp_path / "a", one=method("same"), other=method("other"))
     second = folder(tmp_path / "b", two=method("same"))
     catalogue = discover([first, second, first])
-    assert "same" not in catalogue.methods
-    assert "other" in catalogue.methods
+    assert "same" not in catalogue.all(Method)
+    assert "other" in catalogue.all(Method)
     errors = {one.path: one.error for one in catalogue.broken if one.name == "same"}
     assert errors == {
         first / "one.py": f"the method 'same' is also defined in {second / 'two.py'}; rename one",
@@ -135,13 +137,13 @@ def test_two_plugins_of_one_name_are_both_refused(tmp_path: Path) -> None:
     with pytest.raises(
         RequestError, match=r"x.yaml:3: methods.same: the plugin 'same' is broken: .*one.py: the method"
     ):
-        catalogue.method("same", "x.yaml:3: methods.same")
+        catalogue.find(Method, "same", "x.yaml:3: methods.same")
 
 
 def test_a_method_and_a_dataset_may_share_a_name(tmp_path: Path) -> None:
     catalogue = discover([folder(tmp_path, both=method("my_toy") + DATASET)])
-    assert catalogue.method("my_toy", "").cls.__name__ == "Probe"
-    assert catalogue.dataset("my_toy", "").cls.__name__ == "Toy"
+    assert catalogue.find(Method, "my_toy", "").cls.__name__ == "Probe"
+    assert catalogue.find(Dataset, "my_toy", "").cls.__name__ == "Toy"
 
 
 def test_relative_imports_of_helpers_work_and_count_as_code(tmp_path: Path) -> None:
@@ -152,8 +154,8 @@ def test_relative_imports_of_helpers_work_and_count_as_code(tmp_path: Path) -> N
     )
     mine = folder(tmp_path, child=child, _base=base)
     catalogue = discover([mine])
-    assert "base" not in catalogue.methods
-    before = catalogue.method("child", "").code
+    assert "base" not in catalogue.all(Method)
+    before = catalogue.find(Method, "child", "").code
     (mine / "_base.py").write_text(base + "x = 1\n")
     assert code_hash(mine / "child.py") != before
 
@@ -161,8 +163,8 @@ def test_relative_imports_of_helpers_work_and_count_as_code(tmp_path: Path) -> N
 def test_nothing_becomes_importable_and_a_folder_is_loaded_once(tmp_path: Path) -> None:
     mine = folder(tmp_path / "datasets", probe=method("once", extra="import json as datasets"), toys=DATASET)
     path_before = list(sys.path)
-    first = discover([mine]).method("once", "").cls
-    assert discover([tmp_path / "datasets" / ".." / "datasets"]).method("once", "").cls is first
+    first = discover([mine]).find(Method, "once", "").cls
+    assert discover([tmp_path / "datasets" / ".." / "datasets"]).find(Method, "once", "").cls is first
     assert sys.path == path_before
     assert first.__module__.startswith("_gpaf_plugins_")
     assert not {"datasets", "toys", "probe"} & set(sys.modules)
@@ -175,8 +177,8 @@ def test_a_folder_called_datasets_shadows_no_package(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from harness.plugins import discover\n"
         f"found = discover([Path({str(mine)!r})])\n"
-        "import datasets\n"
-        "assert datasets.REAL and 'shadow' in found.methods, found.broken\n"
+        "import datasets; from harness.method import Method\n"
+        "assert datasets.REAL and 'shadow' in found.all(Method), found.broken\n"
     )
     environment = {"PYTHONPATH": f"{tmp_path / 'installed'}:{Path(__file__).parents[1]}"}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
@@ -190,11 +192,11 @@ def test_importing_the_module_is_light() -> None:
 def test_names_are_suggested(tmp_path: Path) -> None:
     catalogue = discover([folder(tmp_path, probe=method("my_probe"), toys=DATASET, torn="1 / 0\n")])
     with pytest.raises(RequestError, match=r"^here: no method is called 'my_prob'; did you mean 'my_probe'\?$"):
-        catalogue.method("my_prob", "here")
+        catalogue.find(Method, "my_prob", "here")
     with pytest.raises(RequestError, match=r"^here: no dataset is called 'my_toi'; did you mean 'my_toy'\?$"):
-        catalogue.dataset("my_toi", "here")
+        catalogue.find(Dataset, "my_toi", "here")
     with pytest.raises(RequestError, match=r"^here: the plugin 'torn' is broken: .*torn.py: line 1: ZeroDivision"):
-        catalogue.dataset("torn", "here")
+        catalogue.find(Dataset, "torn", "here")
     with pytest.raises(RequestError, match="nowhere: no such plugin folder"):
         discover([tmp_path / "nowhere"])
 
@@ -220,8 +222,8 @@ def test_installed_packages_offer_plugins_by_entry_point(tmp_path: Path, monkeyp
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda group: offered if group == plugins.GROUP else [])
     catalogue = discover()
-    assert catalogue.method("by_module", "").path == tmp_path / "ep_module.py"
-    assert "by_folder" in catalogue.methods
+    assert catalogue.find(Method, "by_module", "").path == tmp_path / "ep_module.py"
+    assert "by_folder" in catalogue.all(Method)
     errors = {one.name: one.error for one in catalogue.broken if one.name in ("wrong", "fails")}
     assert errors["wrong"] == "TypeError: the entry point gives 3, neither a module nor a folder"
     assert errors["fails"].startswith("ZeroDivisionError")

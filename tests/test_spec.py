@@ -17,7 +17,7 @@ from sweep_texts import BASE, DESIGN, PLUGINS, edited, write
 
 from harness.core.errors import RequestError
 from harness.data.options import read_options
-from harness.dataset import Augmentation
+from harness.dataset import Augmentation, Dataset
 from harness.plugins import discover
 from harness.spec.sections import AugmentOverrides, BackboneSpec, ConfirmSpec, SourceSpec, SweepSpec, json_schema, main
 from harness.spec.source import YamlSource
@@ -277,7 +277,7 @@ def test_a_wrong_name_or_option_is_refused(tmp_path: Path, old: str, new: str, e
 
 def test_options_are_read_as_the_plugin_declares_them(tmp_path: Path) -> None:
     full(tmp_path)
-    toy = discover([tmp_path / "mine"]).dataset("toy", "here").cls
+    toy = discover([tmp_path / "mine"]).find(Dataset, "toy", "here").cls
     options = read_options(toy, {"views": ["front", "side"]}, lambda *keys: ".".join(keys))
     assert options.model_dump() == {"size": 4, "side": 28, "views": ("front", "side")}
 

@@ -119,7 +119,7 @@ class Exploding(Method):
     """A method whose head overflows."""
 
     name = "exploding"
-    space = CATALOGUE.method("linear_probe", "test").cls.space
+    space = CATALOGUE.find(Method, "linear_probe", "test").cls.space
 
     def adapt(self, model: Model, hp: Hyperparameters) -> None:
         with torch.no_grad():

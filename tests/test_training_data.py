@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.data.normalisation import training_normalisation
 from harness.data.split import indices
+from harness.method import Method
 from harness.networks.backbones import build_model, save_model
 from harness.networks.normalisation import Normalisation
 from harness.train.data import MethodBatches, TrialData
@@ -108,6 +109,6 @@ def test_from_scratch_is_normalised_as_its_page_says(
     for name, weights in (("forgotten", str(tmp_path / "grey.safetensors")), ("none", None)):
         assert run(replace(made, weights=weights), tmp_path / name)[1]["status"] == "done"
     assert used == [grey, training_normalisation(made.data, made.split)] and used[0] != used[1]
-    page = " ".join((CATALOGUE.method("from_scratch", "test").cls.__doc__ or "").split())
+    page = " ".join((CATALOGUE.find(Method, "from_scratch", "test").cls.__doc__ or "").split())
     assert "names pretrained weights, images are normalised as those weights expect" in page
     assert "with ``weights: null`` every method gets the mean and standard deviation of the training images" in page

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, DataError, RequestError, run_command
 from harness.core.output import say
+from harness.dataset import Dataset
 
 if TYPE_CHECKING:
     from harness.core.console import Console
@@ -122,7 +123,7 @@ def _find(arguments: argparse.Namespace, bars: Console) -> tuple[Dataset, str]:
         given.set(assignment)
     with bars.status("loading plugins"):
         catalogue = discover(arguments.plugins)
-    plugin = catalogue.dataset(arguments.dataset, "DATASET")
+    plugin = catalogue.find(Dataset, arguments.dataset, "DATASET")
     options = read_options(plugin.cls, given.data, lambda *keys: " ".join(("--set", ".".join(map(str, keys)))).strip())
     return plugin.cls(options), plugin.code
 

@@ -11,6 +11,7 @@ from harness.core.identity import differences, trial_identity
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
 from harness.doctor.trial_files import AGAIN
+from harness.method import Method
 from harness.run import records
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 
@@ -114,7 +115,7 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, 
 
     def present(spec: SweepSpec, label: str) -> dict[str, Any]:
         entry = spec.methods[label]
-        plugin = catalogue.method(entry.method, f"methods.{label}")
+        plugin = catalogue.find(Method, entry.method, f"methods.{label}")
         return settings_identity(spec, plugin, override(plugin.cls.space, entry.hyperparameters, f"methods.{label}"))
 
     return present
@@ -133,7 +134,7 @@ def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, A
         code = method_code(name, places)
         if code is None:
             return None
-        plugin: Plugin[Method] = Plugin(name, "method", Method, Path(), code)  # type: ignore[type-abstract]
+        plugin: Plugin[Method] = Plugin(name, Method, Path(), code)
         known = settings_identity(spec, plugin, {})
         return {part: value for part, value in known.items() if part != "space"}
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command
 from harness.core.output import say
+from harness.method import Method
 
 if TYPE_CHECKING:
     from harness.method import Method
@@ -94,9 +95,11 @@ def chosen_methods(folders: Sequence[Path], names: Sequence[str]) -> tuple[Catal
 
     catalogue = discover(folders)
     if names:
-        return catalogue, [catalogue.method(name, "--method") for name in names]
+        return catalogue, [catalogue.find(Method, name, "--method") for name in names]
     homes = {folder.resolve() for folder in folders}
-    methods = [one for _, one in sorted(catalogue.methods.items()) if not homes or one.path.resolve().parent in homes]
+    methods = [
+        one for _, one in sorted(catalogue.all(Method).items()) if not homes or one.path.resolve().parent in homes
+    ]
     return catalogue, methods
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from harness.core.arguments import user_path
 from harness.core.errors import RequestError, suggestion
 from harness.data.options import read_options
+from harness.dataset import Dataset
+from harness.method import Method
 from harness.search import make_engine
 from harness.space.parameters import Parameter, Space
 from harness.spec.messages import Place, validated
@@ -91,11 +93,11 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     for label, method in spec.methods.items():
         keys = ("methods", label)
         named = place(*keys) if method.method == label else place(*keys, "method")
-        space = catalogue.method(method.method, named).cls.space
+        space = catalogue.find(Method, method.method, named).cls.space
         varied = read_space(space, method.hyperparameters, lambda *below, at=keys: place(*at, *below))
         _at_its_place(partial(make_engine, varied, spec.search, label), place, ())
     for way, source in spec.sources():
-        space = catalogue.method(source.method, place(*way, "method")).cls.space
+        space = catalogue.find(Method, source.method, place(*way, "method")).cls.space
         inside = (*way, "hyperparameters")
         for name, value in source.hyperparameters.items():
             if isinstance(value, Mapping | list):
@@ -155,7 +157,7 @@ def _check_dataset(
     spec: DatasetSpec, catalogue: Catalogue, place: Place, keys: tuple[str, ...], label: str | None
 ) -> None:
     named = place(*keys) if spec.dataset == label else place(*keys, "dataset")
-    cls = catalogue.dataset(spec.dataset, named).cls
+    cls = catalogue.find(Dataset, spec.dataset, named).cls
     read_options(cls, spec.options, lambda *below: place(*keys, *below))
 
 

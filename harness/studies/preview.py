@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from harness.core.console import Console
+from harness.method import Method
 from harness.plugins import Catalogue
 from harness.search import make_engine
 from harness.space.conditions import condition_in_words
@@ -62,7 +63,7 @@ def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:
 
 def _space(spec: SweepSpec, catalogue: Catalogue, label: str) -> dict[str, Parameter]:
     entry = spec.methods[label]
-    plugin = catalogue.method(entry.method, f"methods.{label}")
+    plugin = catalogue.find(Method, entry.method, f"methods.{label}")
     return override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
 
 

@@ -220,7 +220,7 @@ class Planner:
         spec = self._spec
         entry = spec.methods[label]
         place = f"methods.{label}"
-        plugin = self._catalogue.method(entry.method, place)
+        plugin = self._catalogue.find(Method, entry.method, place)
         space = override(plugin.cls.space, entry.hyperparameters, place)
         backbone = entry.backbone or spec.backbone
         source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
@@ -262,7 +262,7 @@ class Planner:
         key = canonical_hash(backbone.model_dump(mode="json"))
         if key not in self._sources:
             train = self._spec.train.merged(given.train)
-            plugin = self._catalogue.method(given.method, "backbone.weights.method")
+            plugin = self._catalogue.find(Method, given.method, "backbone.weights.method")
             hyperparameters = defaults(
                 override(plugin.cls.space, given.hyperparameters, "backbone.weights.hyperparameters")
             )
@@ -324,7 +324,7 @@ class Planner:
     def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
         """A dataset with its options, and the hash of its code."""
         place = f"datasets.{label}"
-        plugin = self._catalogue.dataset(entry.dataset, place)
+        plugin = self._catalogue.find(Dataset, entry.dataset, place)
         options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
         return plugin.cls(options), plugin.code
 

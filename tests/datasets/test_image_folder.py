@@ -15,6 +15,7 @@ from PIL import Image
 from harness.core.errors import DataError, RequestError
 from harness.data.decoded import DecodedDataset
 from harness.data.options import read_options
+from harness.dataset import Dataset
 from harness.plugins import discover
 
 SIDES = ("Training", "val", "TEST")
@@ -149,7 +150,7 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
 def test_senseless_options_are_refused_before_anything_is_read(
     given: dict[str, object], key: str, message: str
 ) -> None:
-    cls = discover().dataset("image_folder", "test").cls
+    cls = discover().find(Dataset, "image_folder", "test").cls
     with pytest.raises(RequestError) as caught:
         read_options(cls, given, lambda *keys: ".".join(map(str, keys)))
     assert str(caught.value).startswith(f"{key}: ") and message in str(caught.value)

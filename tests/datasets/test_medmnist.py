@@ -22,14 +22,14 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def plugin(name: str, size: int = 28) -> Dataset:
-    cls = discover().dataset(name, "test").cls
+    cls = discover().find(Dataset, name, "test").cls
     return cls(cls.Options.model_validate({"size": size}))
 
 
 def test_the_plugins_are_the_2d_sets_with_the_metadata_of_the_package() -> None:
     from medmnist.info import INFO
 
-    found = {name: one.cls for name, one in discover().datasets.items() if one.path.stem == "medmnist"}
+    found = {name: one.cls for name, one in discover().all(Dataset).items() if one.path.stem == "medmnist"}
     assert set(found) == {name for name in INFO if not name.endswith("3d")}
     for name, cls in found.items():
         info = INFO[name]

@@ -49,7 +49,7 @@ class Run:
     """A method at work on a small network, two epochs of five steps."""
 
     def __init__(self, name: str, build: Callable[[], Model] = random_network, **hp: Any) -> None:
-        cls = CATALOGUE.methods[name].cls
+        cls = CATALOGUE.all(Method)[name].cls
         self.hp: dict[str, Any] = {**defaults(cls.space), **hp}
         self.method: Method = cls()
         self.model = build()
@@ -159,7 +159,7 @@ def test_the_average_with_the_best_score_is_kept(share: float) -> None:
         return -sum(float((p.detach() - wanted[name]).norm()) for name, p in tested.model.named_parameters())
 
     # A resumed trial knows the probe's head from its checkpoint alone.
-    resumed = CATALOGUE.methods["wise_ft"].cls()
+    resumed = CATALOGUE.all(Method)["wise_ft"].cls()
     resumed.adapt(random_network(), tested.hp)
     resumed.load_state(tested.method.state())
     resumed.finish(tested.model, score)

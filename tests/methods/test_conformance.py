@@ -20,10 +20,10 @@ NETWORKS = [("resnet20", 32), pytest.param("resnet18", 48, marks=pytest.mark.lar
 
 
 @pytest.mark.parametrize(("network", "size"), NETWORKS, ids=lambda value: str(value))
-@pytest.mark.parametrize("name", sorted(CATALOGUE.methods))
+@pytest.mark.parametrize("name", sorted(CATALOGUE.all(Method)))
 def test_every_method_keeps_its_promises(name: str, network: str, size: int) -> None:
     build = partial(random_network, network, size)
-    assert violations(CATALOGUE.methods[name].cls, build, size=size) == []
+    assert violations(CATALOGUE.all(Method)[name].cls, build, size=size) == []
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,18 @@ def test_every_method_keeps_its_promises(name: str, network: str, size: int) -> 
     ids=lambda hp: str(hp.get("targets", "setting 1")),
 )
 def test_lora_c_keeps_them_in_its_other_forms(hp: dict[str, Any]) -> None:
-    assert violations(CATALOGUE.methods["lora_c"].cls, hp=hp) == []
+    assert violations(CATALOGUE.all(Method)["lora_c"].cls, hp=hp) == []
 
 
 @pytest.mark.parametrize(("name", "count"), [("linear_probe", 0), ("full_finetune", 23_508_032), ("bn_affine", 53_120)])
 def test_counts_of_the_baselines_on_resnet50(name: str, count: int) -> None:
-    method = CATALOGUE.methods[name].cls
+    method = CATALOGUE.all(Method)[name].cls
     model, _ = build_model("resnet50", None, 4, seed=0)
     assert method().expected_trainable(model, defaults(method.space)) == count
 
 
 def test_full_finetune_trains_the_head_faster() -> None:
-    method, model = CATALOGUE.methods["full_finetune"].cls(), random_network()
+    method, model = CATALOGUE.all(Method)["full_finetune"].cls(), random_network()
     hp = {**defaults(method.space), "lr": 2e-4, "head_lr_ratio": 5.0, "weight_decay": 0.1}
     method.adapt(model, hp)
     groups = {g.name: (g.lr, g.weight_decay) for g in method.param_groups(model, hp)}
@@ -55,7 +55,7 @@ def test_full_finetune_trains_the_head_faster() -> None:
 
 
 def test_bn_affine_decays_the_head_only_and_needs_a_norm() -> None:
-    method, model = CATALOGUE.methods["bn_affine"].cls(), random_network()
+    method, model = CATALOGUE.all(Method)["bn_affine"].cls(), random_network()
     hp = {**defaults(method.space), "weight_decay": 0.1}
     method.adapt(model, hp)
     assert [(g.name, g.weight_decay) for g in method.param_groups(model, hp)] == [

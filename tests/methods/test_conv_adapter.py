@@ -18,7 +18,7 @@ from harness.proof.comparison import trial_differences
 from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
 
-ConvAdapter = CATALOGUE.methods["conv_adapter"].cls
+ConvAdapter = CATALOGUE.all(Method)["conv_adapter"].cls
 DEFAULTS = defaults(ConvAdapter.space)
 
 

@@ -9,6 +9,7 @@ import pytest
 from jobs import CATALOGUE
 from torch import nn
 
+from harness.method import Method
 from harness.networks.backbones import Model, build_model
 from harness.networks.sites import ConvSite, conv_sites, norm_sites, stage_of
 from harness.space.parameters import defaults
@@ -26,7 +27,7 @@ def total(parameters: Any) -> int:
 
 
 def count(method: str, **hp: Any) -> int | None:
-    cls = CATALOGUE.methods[method].cls
+    cls = CATALOGUE.all(Method)[method].cls
     return cls().expected_trainable(resnet50(), {**defaults(cls.space), **hp})
 
 

@@ -21,7 +21,7 @@ from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
 
 CATALOGUE = discover()
-GPAF, ACTIVATION = CATALOGUE.methods["gpaf"].cls, CATALOGUE.methods["activation"].cls
+GPAF, ACTIVATION = CATALOGUE.all(Method)["gpaf"].cls, CATALOGUE.all(Method)["activation"].cls
 
 
 def adapted(method: type[Method], model: Model, **hp: Any) -> Method:

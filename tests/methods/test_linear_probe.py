@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from harness.method import Method
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
 from harness.proof.conformance import random_network, violations
@@ -21,7 +22,7 @@ from harness.space.parameters import defaults
 from harness.train.criterion import build_criterion
 from harness.train.step import StepContext, build_optimizer
 
-LinearProbe = CATALOGUE.methods["linear_probe"].cls
+LinearProbe = CATALOGUE.all(Method)["linear_probe"].cls
 CLASSES = 10
 
 

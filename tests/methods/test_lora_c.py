@@ -18,7 +18,7 @@ from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
 from harness.spec.space_forms import override
 
-LoraC = discover().methods["lora_c"].cls
+LoraC = discover().all(Method)["lora_c"].cls
 DEFAULTS = defaults(LoraC.space)
 
 

@@ -14,13 +14,14 @@ from jobs import CATALOGUE, Digits, job, run
 from test_training import run_in_pieces
 from torch import Tensor, nn
 
+from harness.method import Method
 from harness.networks.backbones import Model, build_model, set_training_mode
 from harness.proof.comparison import trial_differences
 from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
 from harness.train.step import StepContext, build_optimizer
 
-MetaLR = CATALOGUE.methods["metalr"].cls
+MetaLR = CATALOGUE.all(Method)["metalr"].cls
 PAPER = {"slope": "raw", "update": "additive", "head_pinned": 0.0}
 FACTOR = 0.6
 

@@ -19,7 +19,7 @@ from harness.space.parameters import defaults
 
 
 def adapted(name: str, model: Model, **hp: Any) -> tuple[Method, Model]:
-    method = CATALOGUE.methods[name].cls()
+    method = CATALOGUE.all(Method)[name].cls()
     torch.manual_seed(1)
     method.adapt(model, {**defaults(method.space), **hp})
     return method, model
@@ -211,9 +211,9 @@ def large_network(name: str) -> Model:
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("name", sorted(CATALOGUE.methods))
+@pytest.mark.parametrize("name", sorted(CATALOGUE.all(Method)))
 @pytest.mark.parametrize("network", ["resnet50", "densenet121"])
 def test_every_method_keeps_its_promises_on_large_networks(name: str, network: str) -> None:
     # A DenseNet has no activation behind its convolutions, where Conv-Adapter's default joins.
     hp = {"join": "pre_bn"} if (name, network) == ("conv_adapter", "densenet121") else {}
-    assert violations(CATALOGUE.methods[name].cls, lambda: copy.deepcopy(large_network(network)), hp, size=32) == []
+    assert violations(CATALOGUE.all(Method)[name].cls, lambda: copy.deepcopy(large_network(network)), hp, size=32) == []

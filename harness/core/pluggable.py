@@ -1,0 +1,25 @@
+"""What every kind of plugin has in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Pluggable:
+    """The base of the contracts of plugins: of a method, a dataset and whatever else a user may add in a file.
+
+    A contract is a subclass that sets ``kind``; a plugin is a concrete subclass of a contract that sets ``name``.
+    ``harness.plugins`` finds plugins, and has the table of contracts.
+    """
+
+    kind: ClassVar[str]
+    """The kind of plugin, in one word; set by the contract."""
+    name: ClassVar[str]
+    """Unique among the plugins of a kind: up to 64 letters, digits, ``.``, ``_`` and ``-``."""
+    required: ClassVar[tuple[str, ...]] = ()
+    """Attributes that the contract leaves to each plugin, beside ``name``; set by the contract."""
+
+    @classmethod
+    def fault(cls) -> str | None:
+        """Why a plugin that has all its attributes still cannot be used, as the end of "CLASS …"; None if it can."""
+        return None
