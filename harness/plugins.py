@@ -276,6 +276,9 @@ def _without_conflicts(found: Sequence[Plugin[Any]]) -> tuple[list[Plugin[Any]],
 def _broken(name: str, path: Path, error: BaseException) -> BrokenPlugin:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     line = _line(path, error)
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "harness":
+        # The modules of the harness move; its public names stay.
+        text += "; import what a plugin needs from harness.api"
     shown = one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
     return BrokenPlugin(
         name, path, f"line {line}: {shown}" if line else shown, "".join(traceback.format_exception(error))

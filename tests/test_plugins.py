@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -10,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+import harness.space
 from harness import plugins
 from harness.core.errors import RequestError
 from harness.core.identity import code_hash
@@ -88,6 +90,8 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
         leaves="import sys\nsys.exit('bye')\n",
         helper_fails="from . import _bad\n",
         _bad="1 / 0\n",
+        moved="from harness.space import Float\n",
+        gone="import harness.backbones\n",
         nothing="x = 1\n",
         nameless=method("x").replace('name = "x"', "title = 'x'"),
         misnamed=method("a b"),
@@ -102,6 +106,7 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
     errors = broken(catalogue, mine)
     assert all("\n" not in error for error in errors.values())
     helper = "defines no plugin with a name (method, dataset); begin a helper file's name with '_'"
+    space = inspect.getfile(harness.space)
     undocumented = (
         "Probe has no docstring; write its source, equations and what trains, its first line is in lists and reports"
     )
@@ -111,6 +116,10 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
         "raises": "line 2: ValueError: two lines",
         "leaves": "line 2: SystemExit: bye",
         "helper_fails": "line 1: ZeroDivisionError: division by zero",
+        "moved": "line 1: ImportError: cannot import name 'Float' from 'harness.space' "
+        f"({space}); import what a plugin needs from harness.api",
+        "gone": "line 1: ModuleNotFoundError: No module named 'harness.backbones'; "
+        "import what a plugin needs from harness.api",
         "nothing": f"TypeError: {helper}",
         "nameless": f"TypeError: {helper}",
         "misnamed": "TypeError: Probe.name is 'a b'; use letters, digits, '.', '_' and '-'",
