@@ -29,8 +29,8 @@ ERRORS = (
 """What file systems, local ones and those over a network, say in passing."""
 LOST_ANSWERS = ("rename", "link", "unlink", "mkdir")
 """Calls that a file server may have carried out although its answer was lost."""
-LONGEST = {"fault": 3.0, "suspend": 10.0, "fork": 12.0, "stale-rerun": 120.0}
-"""Seconds after which a disturbance that did not come about is given up."""
+LONGEST = {"fault": 3.0, "suspend": 10.0, "fork": 12.0, "stale-rerun": 100.0}
+"""Seconds after which a disturbance that did not come about is given up; a lease that nobody renews lives for 120."""
 
 
 @dataclass
@@ -285,8 +285,11 @@ class _StaleRerun:
 
 
 def stale_rerun(scene: Scene, attempt: Attempt) -> Disturbance | None:
-    """Give the command that sets the run's studies aside while a worker, which sleeps meanwhile, has a trial of one."""
-    scene.sweep.send(attempt.pid, signal.SIGSTOP)
+    """Run the command that sets the run's studies aside while a worker, which sleeps meanwhile, has a trial of one."""
+    # What it had when it was last looked at it may have finished before it slept: then nothing has to be refused.
+    if not scene.sweep.suspend(attempt.pid) or not scene.watch.holds(attempt):
+        scene.sweep.send(attempt.pid, signal.SIGCONT)
+        return None
     before = standing(scene.run)
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(scene.stale, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE, text=True)

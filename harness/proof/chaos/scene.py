@@ -85,6 +85,10 @@ class Watch:
                 return attempt.trial.curve_path.stat().st_mtime >= at
         return True
 
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether an attempt has its trial still; for certain only while its process sleeps."""
+        return self._attempt(attempt.trial) == attempt
+
     def succeeded(self, attempt: Attempt) -> bool:
         """Whether another attempt has taken the trial over."""
         return leases.latest_number(attempt.trial.path) > attempt.number
@@ -167,6 +171,18 @@ class Sweep:
                 self.stopped.discard(pid)
             return True
         self.stopped.discard(pid)
+        return False
+
+    def suspend(self, pid: int, seconds: float = 5.0) -> bool:
+        """Let a process of this sweep sleep, and wait until it does; False where it is gone, or does not in time."""
+        until = time.monotonic() + seconds
+        if not self.send(pid, signal.SIGSTOP):
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while time.monotonic() < until:
+                if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+                    return True
+                time.sleep(0.01)
         return False
 
     def kill(self) -> None:
