@@ -71,7 +71,7 @@ def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
         "failures": list(summary.failures),
         "datasets": summary.cards,
         "spec": summary.spec,
-        "environment": summary.environment,
+        "environment": summary.environment or {},
     }
 
 

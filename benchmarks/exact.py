@@ -26,6 +26,7 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import discover
 from harness.run.directory import TrialFolder
+from harness.run.records import CurveLine
 from harness.space.parameters import Value, defaults
 from harness.spec.sections import TrainSpec
 from harness.train import determinism
@@ -53,7 +54,7 @@ ROUNDING = 1e-2
 class Ended:
     """What a training came to."""
 
-    curve: list[dict[str, Any]]
+    curve: list[CurveLine]
     tensors: dict[str, Tensor]
     recorded: bool
     """Whether its steps were replayed in the end."""

@@ -29,6 +29,7 @@ from benchmarks.trainings import Case, Script, training_job
 from harness.data.cache import default_data_root
 from harness.data.split import make_split
 from harness.run.directory import TrialFolder
+from harness.run.records import TrialRequest
 from harness.train.device import usable_device
 from harness.train.job import Control, TrialJob
 from harness.train.run import run_trial
@@ -47,8 +48,15 @@ def search(job: TrialJob, work: Path, device: torch.device) -> float:
         folder = TrialFolder(work / str(slot), "search")
         folder.create()
         values = {**job.hyperparameters, "head_lr": 10 ** (-4 + 3 * slot / (TRIALS - 1))}
-        request = {"stage": "search", "slot": slot, "seed": 0, "hyperparameters": values}
-        request |= {"identity": "", "conditioned_on": [], "threads": 1}
+        request: TrialRequest = {
+            "stage": "search",
+            "slot": slot,
+            "seed": 0,
+            "hyperparameters": values,
+            "identity": "",
+            "conditioned_on": [],
+            "threads": 1,
+        }
         folder.write_request(request)
         trial = replace(job, hyperparameters=values, cache=cache)
         result = run_trial(trial, request, folder, device, Control())

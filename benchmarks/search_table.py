@@ -64,7 +64,7 @@ def record(run_dir: Path, data_root: Path, table: Path, configurations: int, epo
         for slot in range(configurations):
             trial = study.search_trial(slot, 0)
             hyperparameters = trial.request()["hyperparameters"]
-            place = RATES.index(hyperparameters["lr"]), RATIOS.index(hyperparameters["head_lr_ratio"])
+            place = RATES.index(float(hyperparameters["lr"])), RATIOS.index(float(hyperparameters["head_lr_ratio"]))
             for line in trial.curve():
                 writer.writerow((*place, line["epoch"] + 1, line["step"], f"{line['val'][METRIC]:.6f}"))
     print(f"{table}: {configurations} trials")

@@ -24,6 +24,7 @@ from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_c
 from harness.data.cache import default_cache_root, default_data_root
 from harness.plugins import discover
 from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.records import TrialRequest
 from harness.studies.loading import load_mapping
 from harness.studies.study import Planner, Roots
 from slurm.cluster import LittleCluster, obstacle
@@ -71,7 +72,16 @@ def plain(run_dir: str) -> None:
     )
     for folder in search_trials(RunDirectory(Path(run_dir))):
         folder.create()
-        run_trial(job, {"stage": "search", "seed": 0}, folder, torch.device("cpu"), Control())
+        request: TrialRequest = {
+            "stage": "search",
+            "slot": None,
+            "seed": 0,
+            "hyperparameters": dict(job.hyperparameters),
+            "conditioned_on": [],
+            "threads": torch.get_num_threads(),
+            "identity": "",
+        }
+        run_trial(job, request, folder, torch.device("cpu"), Control())
 
 
 def submit(side: str, run_dir: Path) -> None:
@@ -87,6 +97,7 @@ def submit(side: str, run_dir: Path) -> None:
         from harness.launch.slurm.files import SlurmFiles
         from harness.launch.slurm.profile import Profile
         from harness.launch.slurm.submit import job_name, top_up
+        from harness.run.code import take_snapshot
 
         run = RunDirectory(run_dir)
         profile = Profile(time=MINUTES, cpus=1, grace=10, device="cpu")
@@ -97,12 +108,13 @@ def submit(side: str, run_dir: Path) -> None:
                 "threads": 1,
                 "trials_per_device": 1,
                 "profile": profile.model_dump(mode="json"),
-                "roots": {name: os.environ[f"GPAF_BENCH_{name.upper()}"] for name in ("data", "cache")},
+                "roots": {"data": os.environ["GPAF_BENCH_DATA"], "cache": os.environ["GPAF_BENCH_CACHE"]},
                 "datasets": [],
                 "folder": str(Path.cwd()),
-                "program": str(Path(__file__).parent.parent),
+                "code": str(run.code_folder()),
             }
         )
+        run.set_current_code(take_snapshot(run, []).name)
         top_up(run, claimable=1)
     (run_dir / "submitted.json").write_text(json.dumps(begun))
 

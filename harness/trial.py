@@ -21,9 +21,11 @@ from harness.core.files import TornFileError
 from harness.core.output import say
 from harness.dataset import Dataset
 from harness.method import Method
+from harness.run.records import sides_of
 
 if TYPE_CHECKING:
     from harness.core.console import Console
+    from harness.run.records import TrialRequest, TrialResult
     from harness.spec.sections import SweepSpec
     from harness.studies.study import Study
     from harness.train.job import TrialJob
@@ -168,7 +170,7 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
     if not folder.has_request() and any(not entry.name.startswith(".") for entry in path.iterdir()):
         raise RequestError(f"{path}: holds other files and no trial; choose an empty --out")
     hyperparameters = defaults(study.space)
-    request = {
+    request: TrialRequest = {
         "stage": arguments.stage,
         "study": study.name,
         "slot": None,
@@ -192,7 +194,7 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
     return Task(folder.held(lease), lease, folder.request(), job, f"{study.name} {arguments.stage}")
 
 
-def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -> TrialJob:
+def _job(arguments: argparse.Namespace, study: Study, request: TrialRequest) -> TrialJob:
     from harness.train.job import TrialJob
 
     return TrialJob(
@@ -212,7 +214,7 @@ def _job(arguments: argparse.Namespace, study: Study, request: dict[str, Any]) -
     )
 
 
-def _run(arguments: argparse.Namespace, task: Task, console: Console) -> dict[str, Any] | None:
+def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialResult | None:
     import torch
 
     from harness.core.lease import LeaseLost, keep_alive
@@ -274,12 +276,12 @@ def _line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _show(task: Task, result: dict[str, Any], console: Console) -> int:
+def _show(task: Task, result: TrialResult, console: Console) -> int:
     if result["status"] != "done":
         _line(console, f"failed: {result['cause']}: {result['message']}")
         _line(console, f"log: {task.folder.log_path}")
         return EXIT_SOME_FAILED
-    for side, metrics in result["metrics"].items():
+    for side, metrics in sides_of(result):
         scalars = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         say(f"{side}: " + ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in scalars.items()))
     parameters = result["parameters"]

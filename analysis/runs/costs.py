@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 from polars.datatypes import DataTypeClass
+
+from harness.run.records import TrialResult
 
 REFERENCE = "full_finetune"
 """Plugin whose time a step the others are compared with: what a user would do without any of the methods."""
@@ -69,9 +70,9 @@ def relative_step(own: StudyCost, reference: StudyCost | None) -> float | None:
     return own.step_seconds / reference.step_seconds
 
 
-def recorded(result: dict[str, Any]) -> dict[str, Any]:
+def recorded(result: TrialResult) -> dict[str, float | None]:
     """The columns of one trial's result."""
-    cost = result.get("cost") or {}
+    cost = result.get("cost", {})
     return {name: cost.get(name) for name in COLUMNS}
 
 

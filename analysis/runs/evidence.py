@@ -19,6 +19,15 @@ from analysis.runs.predictions import Source, read_predictions
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.records import (
+    Card,
+    ChoiceRecord,
+    ConfirmRecord,
+    DeclaredComparison,
+    StudyRecord,
+    SweepRecord,
+    reevaluated,
+)
 from harness.studies.declaration import ALPHA, Locked, locked
 
 COMPARED_METRICS = tuple(name for name in frames.METRICS if name != "kappa")
@@ -31,10 +40,10 @@ _TRAINED_ALIKE = ("backbone", "train")
 class _Run:
     run: RunDirectory
     records: frames.Records
-    spec: dict[str, Any]
+    spec: SweepRecord
     plan: Plan
-    cards: dict[str, dict[str, Any]]
-    studies: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any] | None]]
+    cards: dict[str, Card]
+    studies: dict[tuple[str, str], tuple[StudyRecord, ChoiceRecord | None]]
     """(dataset, method) that the sweep names and that was begun → description and choice."""
     locked: Locked | None
     """What was declared at the first launch; None in runs from before that was recorded."""
@@ -103,12 +112,13 @@ def _open(run: RunDirectory, records: frames.Records) -> _Run:
     return _Run(run, records, spec, _plan(run, spec, declared), run.cards(), named, declared)
 
 
-def _plan(run: RunDirectory, spec: Mapping[str, Any], declared: Locked | None) -> Plan:
-    metric, confirm = str(spec["search"]["metric"]), spec["confirm"]
+def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None) -> Plan:
+    confirm: DeclaredComparison | ConfirmRecord
+    metric, confirm, alpha = str(spec["search"]["metric"]), spec["confirm"], ALPHA
     kept = None if declared is None else declared.declared["comparison"]
     if kept is not None and (kept["control"] is None or kept["control"] in spec["methods"]):
         # What was locked counts, whatever the sweep file says now.
-        metric, confirm = str(kept["metric"]), kept
+        metric, confirm, alpha = str(kept["metric"]), kept, kept["alpha"]
     if metric not in frames.METRICS:
         raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
     control = confirm.get("control")
@@ -128,7 +138,7 @@ def _plan(run: RunDirectory, spec: Mapping[str, Any], declared: Locked | None) -
         correction=confirm.get("correction", "holm"),
         margin=confirm.get("margin"),
         looks=tuple(confirm.get("looks") or ()),
-        alpha=confirm.get("alpha", ALPHA),
+        alpha=alpha,
         beforehand=declared is None or declared.confirmed == 0,
     )
 
@@ -222,7 +232,7 @@ def _cells(part: _Run, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
         yield key, _cell(key, description, rows[key], prefix)
 
 
-def _cell(key: tuple[str, str], description: Mapping[str, Any], rows: Sequence[dict[str, Any]], prefix: Path) -> Cell:
+def _cell(key: tuple[str, str], description: StudyRecord, rows: Sequence[dict[str, Any]], prefix: Path) -> Cell:
     declared = tuple(int(seed) for seed in description["confirm_seeds"])
     inside = [row for row in rows if row["seed"] in declared]
     confirmed = {row["seed"]: row for row in inside if row["stage"] == "confirm"}
@@ -242,8 +252,7 @@ def _cell(key: tuple[str, str], description: Mapping[str, Any], rows: Sequence[d
             if seed in done and done[seed]["device"] == row["device"]
         ),
         devices=tuple(sorted({row["device"] for row in done.values() if row["device"] is not None})),
-        search_trials=int(description["search_slots"]) * len(description["search_seeds"])
-        + int((description.get("reevaluation") or {"slots": 0})["slots"]),
+        search_trials=int(description["search_slots"]) * len(description["search_seeds"]) + reevaluated(description),
         origins={seed: (prefix / row["trial"]).as_posix() for seed, row in sorted(confirmed.items())},
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -14,10 +14,14 @@ from polars.datatypes import DataTypeClass
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.records import ChoiceRecord, Repeated, StudyRecord, TrialRequest, TrialResult, score_of, sides_of
 from harness.run.spent import judged
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
 """Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
+
+Row: TypeAlias = dict[str, bool | int | float | str | None]
+"""Column → value."""
 
 _SORTED = json.JSONEncoder(sort_keys=True)
 """``json.dumps`` would make one for each trial."""
@@ -97,7 +101,7 @@ def read(run: RunDirectory, pool: Pool = HERE) -> Records:
         RequestError: the curve of a trial without a result is not readable.
     """
     parts = [pool.submit(read_study, run, study) for study in run.studies()]
-    return _joined([_records(run, run.sources(), "source", {}, None), *(part() for part in parts)])
+    return _joined([_records(run, run.sources(), "source", None, None), *(part() for part in parts)])
 
 
 def trials(run: RunDirectory) -> pl.DataFrame:
@@ -141,7 +145,7 @@ def curves(run: RunDirectory, metric: str, known: pl.DataFrame | None = None) ->
     columns: dict[str, list[Any]] = {name: [] for name in _EPOCH}
     for trial, *place in shown.select("trial", "method", "dataset", "seed").iter_rows():
         for number, line in enumerate(TrialFolder(run.path / trial, "confirm").curve(), start=1):
-            for name, value in zip(_EPOCH, (*place, number, _finite((line.get("val") or {}).get(metric))), strict=True):
+            for name, value in zip(_EPOCH, (*place, number, _finite(score_of(line["val"], metric))), strict=True):
                 columns[name].append(value)
     return pl.DataFrame(columns, schema=_EPOCH)
 
@@ -178,20 +182,20 @@ def _records(
     run: RunDirectory,
     folders: Iterable[TrialFolder],
     stage: str,
-    description: Mapping[str, Any],
-    chosen: Mapping[str, Any] | None,
+    description: StudyRecord | None,
+    chosen: ChoiceRecord | None,
 ) -> Records:
     rows, tried = [], []
     start = len(run.path.as_posix()) + 1
     for folder in folders:
         place = {
             "trial": folder.path.as_posix()[start:],
-            "method": description.get("label"),
-            "dataset": description.get("dataset"),
+            "method": None if description is None else description["label"],
+            "dataset": None if description is None else description["dataset"],
             "stage": stage,
         }
         result = _result(folder)
-        rows.append({**place, **_trial(folder, stage, result or {}, chosen)})
+        rows.append({**place, **_trial(folder, stage, result, chosen)})
         tried += [{**place, **attempt} for attempt in _attempts(folder, result is not None)]
     return Records(
         pl.DataFrame(rows, schema={**_TRIAL, **_METRIC}, orient="row"),
@@ -199,14 +203,14 @@ def _records(
     )
 
 
-def _result(folder: TrialFolder) -> dict[str, Any] | None:
+def _result(folder: TrialFolder) -> TrialResult | None:
     try:
         return folder.result()
     except FileNotFoundError:
         return None
 
 
-def _attempts(folder: TrialFolder, finished: bool) -> Iterator[dict[str, Any]]:
+def _attempts(folder: TrialFolder, finished: bool) -> Iterator[Row]:
     history = folder.attempts()
     for number, (attempt, used) in enumerate(zip(history, judged(history, finished), strict=True), start=1):
         claimed, last_seen = attempt.get("claimed"), float(attempt["last_seen"])
@@ -222,47 +226,56 @@ def _attempts(folder: TrialFolder, finished: bool) -> Iterator[dict[str, Any]]:
         }
 
 
-def _trial(folder: TrialFolder, stage: str, result: dict[str, Any], chosen: Mapping[str, Any] | None) -> dict[str, Any]:
-    asked = result
-    if not {"slot", "seed", "hyperparameters"} <= result.keys() and folder.has_request():
-        asked = {**folder.request(), **result}
+def _trial(folder: TrialFolder, stage: str, result: TrialResult | None, chosen: ChoiceRecord | None) -> Row:
+    asked: Repeated | TrialRequest | None = result
+    if result is None and folder.has_request():
+        asked = folder.request()
     configuration = folder.name.rpartition("-s")[0] if stage in ("confirm", "repeat") else None
-    parameters, device = result.get("parameters") or {}, result.get("device") or {}
-    metrics = result.get("metrics") or {}
+    slot = None if asked is None else asked["slot"]
     return {
-        "slot": asked.get("slot"),
-        "seed": asked.get("seed"),
+        "slot": slot,
+        "seed": None if asked is None else asked["seed"],
         "configuration": configuration,
-        "chosen": _is_chosen(configuration, asked, chosen),
-        "status": result.get("status", "unfinished"),
-        "cause": result.get("cause"),
-        "message": result.get("message"),
-        "hyperparameters": _SORTED.encode(asked.get("hyperparameters") or {}),
-        "best_epoch": result.get("best_epoch"),
-        "epochs": result["epochs"] if result.get("epochs") is not None else len(folder.curve()),
-        "steps": result.get("steps"),
-        "trainable": parameters.get("trainable"),
-        "head": parameters.get("head"),
-        "total": parameters.get("total"),
-        "on_features": result.get("on_features"),
-        "train_seconds": (result.get("time") or {}).get("train_seconds"),
-        "peak_bytes": (result.get("memory") or {}).get("peak_bytes"),
-        "device": device.get("name"),
-        "threads": device.get("threads"),
-        "deterministic": device.get("deterministic"),
-        "not_deterministic": ", ".join(device.get("not_deterministic") or ()),
-        **costs.recorded(result),
-        **{column: _finite(metrics[side].get(name)) for side, name, column in _COLUMNS if metrics.get(side)},
+        "chosen": _is_chosen(configuration, slot, chosen),
+        "hyperparameters": _SORTED.encode({} if asked is None else asked["hyperparameters"]),
+        "not_deterministic": "",
+        **({"status": "unfinished", "epochs": len(folder.curve())} if result is None else _outcome(folder, result)),
     }
 
 
-def _is_chosen(configuration: str | None, asked: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> bool:
+def _outcome(folder: TrialFolder, result: TrialResult) -> Row:
+    row: Row = {
+        "status": result["status"],
+        "cause": result.get("cause"),
+        "message": result.get("message"),
+        "best_epoch": result.get("best_epoch"),
+        "epochs": result["epochs"] if "epochs" in result else len(folder.curve()),
+        "steps": result.get("steps"),
+        "on_features": result.get("on_features"),
+        **costs.recorded(result),
+    }
+    if "parameters" in result:
+        counts = result["parameters"]
+        row |= {"trainable": counts["trainable"], "head": counts["head"], "total": counts["total"]}
+    if "time" in result:
+        row["train_seconds"] = result["time"]["train_seconds"]
+    if "memory" in result:
+        row["peak_bytes"] = result["memory"]["peak_bytes"]
+    if "device" in result:
+        device = result["device"]
+        row |= {"device": device["name"], "threads": device.get("threads")}
+        row |= {"deterministic": device.get("deterministic")}
+        row |= {"not_deterministic": ", ".join(device.get("not_deterministic", ()))}
+    sides = dict(sides_of(result))
+    return row | {column: _finite(sides[side].get(name)) for side, name, column in _COLUMNS if side in sides}
+
+
+def _is_chosen(configuration: str | None, slot: int | None, chosen: ChoiceRecord | None) -> bool:
     if chosen is None:
         return False
     if configuration is not None:
-        return configuration == str(chosen["configuration"])
-    slot: int | None = asked.get("slot")
-    return slot == int(chosen["slot"])
+        return configuration == chosen["configuration"]
+    return slot == chosen["slot"]
 
 
 def _finite(value: Any) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,17 @@ from analysis.runs.ledger import Spent, ledger
 from analysis.stats.estimate import Estimate, mean_over_seeds
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.records import (
+    Card,
+    ChoiceRecord,
+    EnvironmentRecord,
+    Space,
+    StudyPrior,
+    StudyRecord,
+    SweepRecord,
+    cap_hours,
+    reevaluated,
+)
 
 LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
 
@@ -77,10 +88,10 @@ class Study:
     seeds: tuple[int, ...]
     """Confirm seeds that are done, ascending."""
     search_seeds: tuple[int, ...]
-    space: dict[str, dict[str, Any]]
-    prior: dict[str, Any] | None
+    space: Space
+    prior: StudyPrior | None
     """What an earlier run had found, where the search began from that, as ``study.json`` tells it."""
-    chosen: dict[str, Any] | None
+    chosen: ChoiceRecord | None
     again: Stage
     """The best slots on a further tuning seed, where the choice rests on that."""
     default_value: float | None
@@ -111,9 +122,10 @@ class Study:
 class Summary:
     """Everything that the report prints."""
 
-    spec: dict[str, Any]
-    environment: dict[str, Any]
-    cards: dict[str, dict[str, Any]]
+    spec: SweepRecord
+    environment: EnvironmentRecord | None
+    """None where the run has no record of it."""
+    cards: dict[str, Card]
     metric: str
     studies: tuple[Study, ...]
     absent: tuple[tuple[str, str], ...]
@@ -140,9 +152,15 @@ class Summary:
         """Time a step as a multiple of full fine-tuning's on the same dataset; None where these do not compare."""
         name = self.spec["backbone"]["name"]
         methods = self.spec["methods"].items()
-        others = {label for label, entry in methods if (entry.get("backbone") or {}).get("name", name) != name}
+        networks = {label: entry.get("backbone") for label, entry in methods}
+        others = {label for label, network in networks.items() if network is not None and network["name"] != name}
         rivals = [(one.method, one.plugin, one.cost) for one in self.of(study.dataset) if one.method not in others]
         return None if study.method in others else relative_step(study.cost, reference_of(rivals))
+
+    @property
+    def cap_hours(self) -> float | None:
+        """Device-hours that the run may use; None where there is no limit."""
+        return cap_hours(self.spec)
 
     @property
     def datasets(self) -> list[str]:
@@ -176,7 +194,8 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
     slots = {key: int(description["search_slots"]) for key, (_, description) in folders.items()}
     before: dict[tuple[str | None, str | None], int] = {
-        key: (description.get("prior") or {}).get("observations", 0) for key, (_, description) in folders.items()
+        key: description["prior"]["observations"] if "prior" in description else 0
+        for key, (_, description) in folders.items()
     }
     of_study = trials.partition_by("dataset", "method", as_dict=True)
     studies = [
@@ -202,7 +221,7 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     )
 
 
-def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, dict[str, Any]]]:
+def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, StudyRecord]]:
     for folder in run.studies():
         yield folder, folder.description()
 
@@ -218,23 +237,23 @@ def _set_aside(run: RunDirectory) -> dict[str, Spent]:
     return found
 
 
-def _key(description: Mapping[str, Any]) -> tuple[str, str]:
+def _key(description: StudyRecord) -> tuple[str, str]:
     return str(description["dataset"]), str(description["label"])
 
 
-def _exhausted(run: RunDirectory, spec: Mapping[str, Any]) -> bool:
-    cap, ended = (spec.get("budget") or {}).get("device_hours"), run.exhausted()
+def _exhausted(run: RunDirectory, spec: SweepRecord) -> bool:
+    cap, ended = cap_hours(spec), run.exhausted()
     return cap is not None and ended is not None and float(ended["cap"]) == 3600.0 * float(cap)
 
 
-def _environment(run: RunDirectory) -> dict[str, Any]:
+def _environment(run: RunDirectory) -> EnvironmentRecord | None:
     try:
         return run.environment()
     except FileNotFoundError:
-        return {}
+        return None
 
 
-def _mark_outside(descriptions: Iterable[Mapping[str, Any]], trials: pl.DataFrame) -> pl.DataFrame:
+def _mark_outside(descriptions: Iterable[StudyRecord], trials: pl.DataFrame) -> pl.DataFrame:
     """Move confirm trials of another configuration or of an undeclared seed, and their repetitions, to ``other``."""
     declared = pl.DataFrame(
         [
@@ -252,7 +271,7 @@ def _mark_outside(descriptions: Iterable[Mapping[str, Any]], trials: pl.DataFram
     return joined.with_columns(stage).drop("declared")
 
 
-def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFrame, metric: str) -> Study:
+def _study(folder: StudyFolder, description: StudyRecord, own: pl.DataFrame, metric: str) -> Study:
     chosen = folder.chosen()
     dataset, method = _key(description)
     searched, repeated, confirmed = (own.filter(pl.col("stage") == s) for s in ("search", "again", "confirm"))
@@ -262,7 +281,7 @@ def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFram
     # Where the first tuning seed was pruned, the slot has no other trials.
     unneeded = searched.filter(pl.col("status") == "pruned").height * (len(search_seeds) - 1)
     search = _stage(searched, slots * len(search_seeds) - unneeded)
-    again = _stage(repeated, int((description.get("reevaluation") or {"slots": 0})["slots"]))
+    again = _stage(repeated, reevaluated(description))
     confirm = _stage(confirmed, len(confirm_seeds))
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
@@ -280,7 +299,7 @@ def _study(folder: StudyFolder, description: Mapping[str, Any], own: pl.DataFram
         slots=slots,
         seeds=tuple(done["seed"]),
         search_seeds=tuple(search_seeds),
-        space=dict(description["space"]),
+        space=description["space"],
         prior=description.get("prior"),
         chosen=chosen,
         again=again,
@@ -303,7 +322,7 @@ def _stage(trials: pl.DataFrame, declared: int) -> Stage:
     return Stage(declared, done, failed.height, dict(causes.iter_rows()), pruned)
 
 
-def _missing(search: Stage, again: Stage, chosen: Mapping[str, Any] | None, waiting: Sequence[int]) -> list[str]:
+def _missing(search: Stage, again: Stage, chosen: ChoiceRecord | None, waiting: Sequence[int]) -> list[str]:
     parts = []
     if search.missing > 0:
         parts.append(f"search: {search.missing} of {search.declared} trials have no result")
@@ -348,9 +367,10 @@ def optimism(study: Study, metric: str) -> float | None:
     the confirm seeds, with the sign turned where lower is better; None while either is unknown.
     """
     mean = study.scores[metric].mean
-    if study.chosen is None or study.chosen.get("value") is None or mean is None:
+    promised = None if study.chosen is None else study.chosen.get("expected", study.chosen["value"])
+    if promised is None or mean is None:
         return None
-    difference = float(study.chosen.get("expected", study.chosen["value"])) - mean
+    difference = float(promised) - mean
     return -difference if metric in LOWER_IS_BETTER else difference
 
 

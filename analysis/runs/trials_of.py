@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from harness.core.lease import LeaseRecord
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.records import score_of, scores_on
 
 _COMMANDS = ("trace", "reproduce")
 
@@ -153,24 +155,27 @@ def _trials(run: RunDirectory, study: StudyFolder, commit: str | None, metric: s
 
 
 def _trial(run: RunDirectory, folder: TrialFolder, chosen: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    result = folder.result() if folder.finished else {}
-    request = folder.request() if folder.has_request() else {}
+    result = folder.result() if folder.finished else None
+    request = folder.request() if folder.has_request() else None
     attempts = folder.attempts()
-    last, device = attempts[-1] if attempts else {}, result.get("device") or {}
-    started = "unfinished" if attempts or request else "absent"
+    last: LeaseRecord = attempts[-1] if attempts else {}
+    device = None if result is None else result.get("device")
+    time = None if result is None else result.get("time")
+    asked = result or request
+    started = "absent" if request is None and not attempts else "unfinished"
     return {
-        "status": result.get("status", started),
-        "cause": result.get("cause"),
-        "message": result.get("message"),
-        "score": _finite(((result.get("metrics") or {}).get("test") or {}).get(metric)),
-        "hyperparameters": result.get("hyperparameters") or request.get("hyperparameters") or dict(chosen),
-        "device": device.get("name"),
-        "threads": device.get("threads"),
+        "status": started if result is None else result["status"],
+        "cause": None if result is None else result.get("cause"),
+        "message": None if result is None else result.get("message"),
+        "score": None if result is None else _finite(score_of(scores_on(result, "test"), metric)),
+        "hyperparameters": (asked and asked["hyperparameters"]) or dict(chosen),
+        "device": None if device is None else device["name"],
+        "threads": None if device is None else device.get("threads"),
         "host": last.get("hostname"),
         "process": last.get("pid"),
         "job": last.get("slurm_job"),
         "attempts": len(attempts),
-        "seconds": _finite((result.get("time") or {}).get("train_seconds")),
+        "seconds": None if time is None else _finite(time["train_seconds"]),
         "trial": folder.path.relative_to(run.path).as_posix(),
         "log": folder.log_path.relative_to(run.path).as_posix(),
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from analysis.contents import NOT_AVAILABLE, Table, number
 from analysis.runs.summary import LOWER_IS_BETTER, Study, Summary
+from harness.run.records import RuledRecord
 
 RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "surrogate_mean": "best by a model"}
 
@@ -14,7 +14,7 @@ RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "
 def choices(summary: Summary) -> Table | None:
     """A row for each rule of each study; None where no more than one rule could take anything in any of them."""
     groups = [(name, [row for study in summary.of(name) for row in _rows(study, summary)]) for name in summary.datasets]
-    if all(len((study.chosen or {}).get("rules", {})) < 2 for study in summary.studies):
+    if all(len(_rules(study)) < 2 for study in summary.studies):
         return None
     return Table(
         name="choices",
@@ -34,11 +34,18 @@ def choices(summary: Summary) -> Table | None:
     )  # fmt: skip
 
 
+def _rules(study: Study) -> dict[str, RuledRecord]:
+    return {} if study.chosen is None else study.chosen.get("rules", {})
+
+
 def _rows(study: Study, summary: Summary) -> Iterator[tuple[str, ...]]:
-    chosen: Mapping[str, Any] = study.chosen or {}
-    again = chosen.get("again", {})
-    for rule, found in chosen.get("rules", {}).items():
-        slot, promised = int(found["slot"]), float(found["promised"])
+    if study.chosen is None:
+        return
+    chosen, again = study.chosen, study.chosen.get("again", {})
+    for rule, found in _rules(study).items():
+        slot, promised = found["slot"], found.get("promised")
+        if promised is None:
+            continue
         further = None if rule == "top_k" else again.get(str(slot))
         same = slot == chosen["slot"]
         fresh = study.confirmed_value if same else None

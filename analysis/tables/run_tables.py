@@ -75,13 +75,13 @@ def search(summary: Summary) -> Table:
     """What the search found and what became of it on fresh seeds."""
 
     def row(study: Study) -> tuple[str, ...]:
-        chosen = study.chosen or {}
+        chosen = study.chosen
         return (
             study.method,
-            str(chosen.get("slot", NOT_AVAILABLE)),
+            NOT_AVAILABLE if chosen is None else str(chosen["slot"]),
             number(study.default_value),
-            number(chosen.get("value")),
-            number(chosen.get("expected")),
+            number(None if chosen is None else chosen["value"]),
+            number(None if chosen is None else chosen.get("expected")),
             number(study.confirmed_value),
             number(study.scores[summary.metric].mean),
             number(optimism(study, summary.metric)),

@@ -23,8 +23,9 @@ def flags(summary: Summary) -> list[str]:
 def _general(summary: Summary) -> Iterator[str]:
     open_studies = len(summary.absent) + sum(1 for study in summary.studies if study.missing)
     total = len(summary.absent) + len(summary.studies)
-    if open_studies and summary.exhausted:
-        hours = float(summary.spec["budget"]["device_hours"])
+    cap = summary.cap_hours
+    if open_studies and summary.exhausted and cap is not None:
+        hours = float(cap)
         yield f"The budget of {hours:g} device-hours is used up; the run ended before everything was done."
     if open_studies:
         yield f"The run is not finished: {open_studies} of {total} studies miss something (see Progress)."
@@ -37,7 +38,7 @@ def _general(summary: Summary) -> Iterator[str]:
         )
     if summary.untimed_attempts:
         yield f"{summary.untimed_attempts} attempts have unreadable leases: the ledger lacks their time."
-    if summary.environment.get("dirty"):
+    if summary.environment is not None and summary.environment["dirty"]:
         yield "The code had uncommitted changes when the run was launched."
     if len(summary.devices) > 1:
         yield f"Times come from {len(summary.devices)} kinds of device and are not comparable as they stand."

@@ -11,12 +11,28 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NotRequired,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from harness.core.files import TornFileError, is_too_much, parse_json, read_with_status
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema, SchemaValidator
+
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ class Told:
     by: str
 
 
-class Form:
+class Form(Generic[R]):
     """The form of one kind of file.
 
     Args:
@@ -64,10 +80,10 @@ class Form:
         rest: keep what the shape does not name; without, reading takes half the time.
     """
 
-    def __init__(self, shape: Any, rest: bool = True) -> None:
+    def __init__(self, shape: type[R] | Any, rest: bool = True) -> None:
         self._shape, self._rest = shape, rest
 
-    def read(self, path: Path) -> dict[str, Any]:
+    def read(self, path: Path) -> R:
         """The JSON object that a file holds.
 
         Raises:
@@ -79,16 +95,18 @@ class Form:
             raise TornFileError(path)
         return value
 
-    def parse(self, content: bytes) -> dict[str, Any] | None:
+    def parse(self, content: bytes) -> R | None:
         """The JSON object that a file holds; None where it has another form."""
         if self._rest:
             # Not what the validator makes of it, to which 10.0 may be the whole number 10: hashes tell these apart.
             value = parse_json(content)
-            return value if value is not None and self._validator.isinstance_python(value, strict=True) else None
+            if value is None or not self._validator.isinstance_python(value, strict=True):
+                return None
+            return cast(R, value)
         if is_too_much(content):
             return None
         try:
-            some: dict[str, Any] = self._validator.validate_json(content, strict=True)
+            some: R = self._validator.validate_json(content, strict=True)
         except ValueError:
             return None
         return some

@@ -24,11 +24,11 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict, Unpack
 
 from harness.core import processes
 from harness.core.files import TornFileError, encode_json, parse_json, read_with_status
@@ -36,13 +36,18 @@ from harness.core.infrastructure import persistently
 from harness.core.json_form import Form
 
 
-class LeaseRecord(TypedDict, total=False):
+class ProcessRecord(TypedDict, total=False):
+    """Which process it was: its id may be another one's by now."""
+
+    pid: int
+    process_start: float
+
+
+class LeaseRecord(ProcessRecord, total=False):
     """``lease.NNNN``: who claimed a folder, and how that ended; what else a claimant notes is kept with it."""
 
     host: str
     hostname: str
-    pid: int
-    process_start: float
     token: str
     claimed: float
     progress: int
@@ -51,9 +56,17 @@ class LeaseRecord(TypedDict, total=False):
     released: str | None
     slurm_job: str | None
     slurm_restart: int
+    death: str
 
 
-RECORD = Form(LeaseRecord)
+class AttemptRecord(LeaseRecord):
+    """A lease with the time when its owner last showed that it lives."""
+
+    last_seen: float
+    """Seconds since the epoch, by the file server's clock."""
+
+
+RECORD: Form[LeaseRecord] = Form(LeaseRecord)
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 120.0
@@ -88,7 +101,7 @@ class LeaseView:
     """A lease as another process sees it."""
 
     number: int
-    content: dict[str, Any]
+    content: LeaseRecord
     age: float
     """Seconds since it was last renewed, by the file server's clock; infinite where it was released."""
 
@@ -108,7 +121,7 @@ class Lease:
 
     folder: Path
     number: int
-    content: dict[str, Any]
+    content: LeaseRecord
 
     @property
     def path(self) -> Path:
@@ -158,7 +171,7 @@ class Lease:
         if not self.held:
             raise LeaseLost(str(self.folder))
 
-    def note(self, **facts: Any) -> None:
+    def note(self, **facts: Unpack[LeaseRecord]) -> None:
         """Add facts to the lease file.
 
         Raises:
@@ -194,13 +207,13 @@ class Lease:
                 raise
 
 
-def claim(folder: Path, **facts: Any) -> Lease | None:
+def claim(folder: Path, **facts: Unpack[LeaseRecord]) -> Lease | None:
     """Claim an existing folder; None when a living process owns it or another claimant was faster."""
     current = view(folder)
     if current is not None and not current.dead:
         return None
     number = 1 if current is None else current.number + 1
-    content = {
+    content: LeaseRecord = {
         "host": host_identity(),
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
@@ -231,9 +244,9 @@ def view(folder: Path) -> LeaseView | None:
     return LeaseView(number, content, server_now(folder) - renewed)
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
+def history(folder: Path) -> list[AttemptRecord]:
     """Every attempt on a folder, oldest first, with ``last_seen`` (seconds since the epoch)."""
-    attempts = []
+    attempts: list[AttemptRecord] = []
     for path in lease_files(folder).values():
         try:
             content = RECORD.read(path)
@@ -287,7 +300,7 @@ def record_loss(path: Path) -> None:
     temporary.unlink()
 
 
-def slurm_start() -> dict[str, Any]:
+def slurm_start() -> LeaseRecord:
     """The Slurm job of this process, as Slurm numbers it, and how often it was started again; empty outside of one."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
@@ -300,7 +313,7 @@ def slurm_start() -> dict[str, Any]:
     }
 
 
-def _is_earlier_start(content: dict[str, Any]) -> bool:
+def _is_earlier_start(content: LeaseRecord) -> bool:
     """Slurm starts a job again on another node while the first node may only be out of sight."""
     mine = slurm_start()
     return bool(
@@ -331,7 +344,7 @@ def hold(folder: Path) -> Iterator[Lease]:
         lease.release("done")
 
 
-def _temporary(path: Path, content: dict[str, Any]) -> Path:
+def _temporary(path: Path, content: LeaseRecord) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         temporary.write_bytes(encode_json(content))
@@ -342,7 +355,7 @@ def _temporary(path: Path, content: dict[str, Any]) -> Path:
     return temporary
 
 
-def process_lives(content: Mapping[str, Any]) -> bool:
+def process_lives(content: ProcessRecord) -> bool:
     """Whether the process of this host that wrote its ``pid`` and ``process_start`` still runs."""
     try:
         return processes.lives(int(content["pid"]), float(content["process_start"]))

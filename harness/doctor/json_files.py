@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.core.errors import one_line
 from harness.core.files import parse_json, read_with_status
@@ -17,23 +17,23 @@ WORDS = {
 }
 
 
-class Judgement(NamedTuple):
+R = TypeVar("R")
+
+
+class Judgement(NamedTuple, Generic[R]):
     """What is wrong with a JSON file, and what it holds."""
 
     fault: str | None
     """A key of ``WORDS``; None where nothing is wrong."""
-    value: dict[str, Any]
-    """Empty where it cannot be read."""
+    value: Any
+    """The JSON object that it holds, whatever its form; empty where it cannot be read."""
     what: str = ""
     """The fault in words."""
-
-    @property
-    def whole(self) -> dict[str, Any] | None:
-        """What it holds, if nothing is wrong with it."""
-        return self.value if self.fault is None else None
+    whole: R | None = None
+    """What it holds, if nothing is wrong with it."""
 
 
-def read(path: Path, form: Form) -> Judgement:
+def read(path: Path, form: Form[R]) -> Judgement[R]:
     """Whether a file holds what it must.
 
     Raises:
@@ -45,14 +45,14 @@ def read(path: Path, form: Form) -> Judgement:
         return judged(None, form)
 
 
-def judged(content: bytes | None, form: Form) -> Judgement:
+def judged(content: bytes | None, form: Form[R]) -> Judgement[R]:
     """The same of what the file holds; None where it is missing."""
     if content is None:
         return Judgement("missing", {}, WORDS["missing"])
     # The way of nearly all files: in one go.
     whole = form.parse(content)
     if whole is not None:
-        return Judgement(None, whole)
+        return Judgement(None, whole, whole=whole)
     if not content.strip():
         return Judgement("empty", {}, WORDS["empty"])
     value = parse_json(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from harness.core.file_checks import is_checkpoint, is_parquet, is_safetensors
 from harness.core.files import is_too_much
@@ -13,9 +13,13 @@ from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, Judgement, judged
 from harness.run import records
 from harness.run.directory import TrialFolder
+from harness.run.records import TrainedResult, TrialResult
 from harness.run.trial import CHECKPOINT, CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
 
 _asked = itemgetter("stage", "slot", "seed", "hyperparameters", "identity")
+
+Fault: TypeAlias = tuple[Path, tuple[str, str]]
+"""A file, with the kind of what is wrong with it and that in words."""
 
 REPLACED = ("replaced", "is not the file that the trial's result was made with")
 AGAIN = "the sweep then trains the trial again"
@@ -31,12 +35,12 @@ def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
     yield from examine_beside(trial, judge_result(trial.content(RESULT)), thorough)
 
 
-def judge_result(content: bytes | None) -> Judgement:
+def judge_result(content: bytes | None) -> Judgement[TrialResult]:
     """Whether the file of a result holds one; None where there is none."""
     return judged(content, records.RESULT)
 
 
-def examine_beside(trial: TrialFolder, result: Judgement, thorough: bool) -> Iterator[Finding]:
+def examine_beside(trial: TrialFolder, result: Judgement[TrialResult], thorough: bool) -> Iterator[Finding]:
     """The same where the file of the result was judged before anything else was looked at."""
     faults = dict(_faults(trial, result, thorough))
     finished = bool(faults) and trial.finished
@@ -48,7 +52,7 @@ def examine_beside(trial: TrialFolder, result: Judgement, thorough: bool) -> Ite
         yield Finding(kind, path, what, remedy, aside=aside, trial=trial, damage=True)
 
 
-def _faults(trial: TrialFolder, result: Judgement, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _faults(trial: TrialFolder, result: Judgement[TrialResult], thorough: bool) -> Iterator[Fault]:
     # One list in place of a question a file; a file that comes afterwards is looked at the next time.
     names = trial.names()
     asked = judged(trial.content(REQUEST) if REQUEST in names else None, records.REQUEST)
@@ -60,19 +64,17 @@ def _faults(trial: TrialFolder, result: Judgement, thorough: bool) -> Iterator[t
         yield trial.result_path, (result.fault, result.what)
     elif result.fault is None and asked.fault is None and _asked(asked.value) != _asked(result.value):
         yield trial.result_path, ("other version", f"is not of what {trial.request_path.name} asks for")
-    done = result.fault is None and result.value["status"] == "done"
+    done = result.whole if result.whole is not None and result.whole["status"] == "done" else None
     curve = trial.content(CURVE) if CURVE in names else None
-    yield from _curve(trial, curve, result.value if done else None, result.fault != "missing")
+    yield from _curve(trial, curve, done, result.fault != "missing")
     yield from _lines(trial, names)
     if result.fault != "missing":
-        yield from _outcome(trial, names, thorough, done)
+        yield from _outcome(trial, names, thorough, done is not None)
     elif CHECKPOINT in names:
         yield from _checkpoint(trial, thorough)
 
 
-def _curve(
-    trial: TrialFolder, content: bytes | None, result: dict[str, Any] | None, finished: bool
-) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _curve(trial: TrialFolder, content: bytes | None, result: TrainedResult | None, finished: bool) -> Iterator[Fault]:
     """The curve; of a trial that is done it ends at the step at which the training did."""
     if content is None:
         if result is not None:
@@ -92,14 +94,14 @@ def _curve(
         if finished or content:
             yield trial.curve_path, ("empty", WORDS["empty"])
     elif result is not None:
-        sealed = (result.get("files") or {}).get(CURVE)
+        sealed = result.get("files", {}).get(CURVE)
         if sealed is not None and sealed != digest(content):
             yield trial.curve_path, REPLACED
         elif last != result["steps"]:
             yield trial.curve_path, ("torn", f"ends at step {last}, the training at step {result['steps']}")
 
 
-def _lines(trial: TrialFolder, names: Set[str]) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _lines(trial: TrialFolder, names: Set[str]) -> Iterator[Fault]:
     """What else is written line by line."""
     for name, form in ((DECISIONS, records.DECISION), (SCHEDULE, records.SCHEDULE)):
         content = trial.content(name) if name in names else None
@@ -109,7 +111,7 @@ def _lines(trial: TrialFolder, names: Set[str]) -> Iterator[tuple[Path, tuple[st
             yield trial.path / name, ("torn", WORDS["torn"])
 
 
-def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[Fault]:
     path = trial.checkpoint_path
     if not path.exists():
         return  # the trial has finished since its files were listed
@@ -130,7 +132,7 @@ def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[tuple[Path, tupl
         yield path, ("other version", WORDS["other version"])
 
 
-def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: bool) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: bool) -> Iterator[Fault]:
     """What a trial leaves beside its result, if it is done."""
     if trial.stage == "search":
         return
@@ -146,7 +148,7 @@ def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: bool) ->
         yield from _predictions(trial)
 
 
-def _predictions(trial: TrialFolder) -> Iterator[tuple[Path, tuple[str, str]]]:
+def _predictions(trial: TrialFolder) -> Iterator[Fault]:
     from polars.exceptions import PolarsError
 
     try:

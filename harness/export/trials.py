@@ -12,6 +12,7 @@ from rich.progress import track
 
 from harness.core.console import Console
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.records import CurveLine, Scores, Time, TrialRequest, TrialResult, sides_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,10 @@ class ExportedTrial:
     """search, again (one of the best slots, on a further tuning seed), confirm or repeat."""
     name: str
     """Name of its folder."""
-    request: dict[str, Any]
-    result: dict[str, Any] | None
+    request: TrialRequest
+    result: TrialResult | None
     """None while it is not finished."""
-    curve: list[dict[str, Any]]
+    curve: list[CurveLine]
     begun: float
     """When it was asked for, seconds since the epoch."""
 
@@ -37,7 +38,7 @@ class ExportedTrial:
 
         What identifies its study is in it, so that a trial that is trained again with other code is another.
         """
-        return _digest([self.study, self.stage, self.name, self.request.get("identity")])
+        return _digest([self.study, self.stage, self.name, self.request["identity"]])
 
     @property
     def state(self) -> str:
@@ -47,13 +48,23 @@ class ExportedTrial:
     @property
     def facts(self) -> dict[str, Any]:
         """What names it beside its hyperparameters."""
-        keys = ("slot", "seed", "identity")
-        return {"study": self.study, "stage": self.stage, **{key: self.request.get(key) for key in keys}}
+        asked = self.request
+        return {
+            "study": self.study,
+            "stage": self.stage,
+            "slot": asked["slot"],
+            "seed": asked["seed"],
+            "identity": asked["identity"],
+        }
+
+    @property
+    def _time(self) -> Time | None:
+        return None if self.result is None else self.result.get("time")
 
     @property
     def started(self) -> float | None:
         """When its last attempt began, seconds since the epoch."""
-        return None if self.result is None else self.result.get("time", {}).get("started")
+        return None if self._time is None else self._time.get("started")
 
     @property
     def epoch_ends(self) -> list[float]:
@@ -61,7 +72,7 @@ class ExportedTrial:
 
         Results of earlier versions do not know it, nor do unfinished trials: what is known last stands for all.
         """
-        known = [] if self.result is None else self.result.get("time", {}).get("epoch_ends") or []
+        known = [] if self._time is None else self._time.get("epoch_ends", [])
         if len(known) == len(self.curve):
             return [float(moment) for moment in known]
         return [self.ended or self.begun] * len(self.curve)
@@ -69,18 +80,19 @@ class ExportedTrial:
     @property
     def ended(self) -> float | None:
         """When it ended."""
-        return None if self.result is None else self.result.get("time", {}).get("ended")
+        return None if self._time is None else self._time.get("ended")
 
     def scores(self) -> dict[str, float]:
         """Scalar metrics of the result as ``val/NAME`` and, after confirm, ``test/NAME``; empty unless it is done."""
-        metrics = (self.result or {}).get("metrics") or {}
-        return {f"{side}/{name}": value for side, scores in metrics.items() for name, value in _numbers(scores)}
+        sides = () if self.result is None else sides_of(self.result)
+        return {f"{side}/{name}": value for side, scores in sides for name, value in _numbers(scores)}
 
     def epochs(self) -> Iterator[tuple[int, dict[str, float]]]:
         """Each epoch's step and scalars: ``train/loss`` and ``val/NAME``."""
         for line in self.curve:
-            loss = [("train/loss", line["train_loss"])] if isinstance(line.get("train_loss"), int | float) else []
-            yield int(line["step"]), dict([*loss, *((f"val/{name}", value) for name, value in _numbers(line["val"]))])
+            found = line.get("train_loss")
+            loss = {} if found is None else {"train/loss": found}
+            yield int(line["step"]), {**loss, **{f"val/{name}": value for name, value in _numbers(line["val"])}}
 
 
 def trials_of(study: StudyFolder) -> Iterator[ExportedTrial]:
@@ -126,5 +138,5 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _numbers(scores: dict[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(scores: Scores) -> Iterator[tuple[str, float]]:
     return ((name, float(value)) for name, value in scores.items() if isinstance(value, int | float))

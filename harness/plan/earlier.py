@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from harness.core.errors import RequestError
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.records import StudyRecord, TrainedResult
 from harness.run.trial import CURVE, REQUEST, RESULT
 
 
@@ -78,7 +78,7 @@ def _of_run(run: RunDirectory, shapes: Sequence[StudyShape]) -> dict[str, Measur
 
 
 def _measured(
-    run: RunDirectory, done: Sequence[tuple[TrialFolder, dict[str, Any]]], description: Mapping[str, Any]
+    run: RunDirectory, done: Sequence[tuple[TrialFolder, TrainedResult]], description: StudyRecord
 ) -> Measured:
     sizes = [trial.sizes() for trial, _ in done]
     curves = [(own[CURVE], result["epochs"]) for own, (_, result) in zip(sizes, done, strict=True)]
@@ -93,7 +93,7 @@ def _measured(
     )
 
 
-def _parts(trial: TrialFolder, result: Mapping[str, Any], images: int) -> Parts:
+def _parts(trial: TrialFolder, result: TrainedResult, images: int) -> Parts:
     trained, steps = float(result["time"]["train_seconds"]), int(result["steps"] or 0)
     # What dead attempts did again would not be done again.
     spent = trial.spent()

@@ -19,6 +19,7 @@ from harness.launch.this_machine import available_devices
 from harness.plan.detectable import AS_CASE_MEANS, Spread
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
+from harness.run.records import score_of
 from harness.space.parameters import defaults
 from harness.spec.sections import SweepSpec
 from harness.studies.study import Planner, Roots
@@ -60,8 +61,10 @@ def pilot(
         task = scheduler.claim_slot(study.name, 0, seed, Proposal(defaults(study.space)))
         assert task is not None
         result = run_task(task, device, stop)
-        metrics = result["metrics"]["val"] if result is not None and result["status"] == "done" else {}
-        scores[study.dataset.label].setdefault(study.label, []).append(metrics.get(spec.search.metric))
+        score = None
+        if result is not None and result["status"] == "done":
+            score = score_of(result["metrics"]["val"], spec.search.metric)
+        scores[study.dataset.label].setdefault(study.label, []).append(score)
     found = {}
     for dataset, by_method in scores.items():
         sd, pairs = _spread(list(by_method.values()))

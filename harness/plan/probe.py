@@ -29,6 +29,7 @@ from harness.networks.backbones import Model, build_model, save_model
 from harness.plan.parts import Parts
 from harness.plan.shapes import few, shape_of, source_name
 from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.records import TrialRequest
 from harness.search import make_engine
 from harness.studies.study import Planner, PreparedDataset, Roots, Source, Study
 from harness.train.job import Control, TrialJob
@@ -208,7 +209,7 @@ class Prober:
         folder = TrialFolder(self._folder / f"{self._count:04d}", mini.stage)
         folder.create()
         watch = _Stopwatch(self._device, folder.checkpoint_path, per_epoch, [])
-        request: dict[str, Any] = {
+        request: TrialRequest = {
             "stage": mini.stage,
             "slot": 0,
             "seed": mini.seed,

@@ -13,6 +13,7 @@ from typing import Any
 from harness.core.errors import RequestError, one_line
 from harness.core.files import TornFileError, open_stream
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.records import ChoiceRecord
 
 VARYING = ("time", "memory", "device", "spent", "files")
 """Parts of a result that depend on the machine and the moment."""
@@ -124,7 +125,7 @@ def _study_differences(first: StudyFolder, second: StudyFolder) -> list[str]:
     return parts + _compared("chosen configurations", *_both(both, _chosen), may_lack=True)
 
 
-def _chosen(study: StudyFolder) -> dict[str, Any]:
+def _chosen(study: StudyFolder) -> ChoiceRecord:
     choice = study.chosen()
     if choice is None:
         raise FileNotFoundError(study.chosen_path)

@@ -10,16 +10,16 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.core.output import say
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.links import refuse_links
+from harness.run.records import DecisionLine
 from harness.search import Asked, Engine, make_engine
 from harness.search.rungs import Judge
-from harness.search.slots import finished_slot
+from harness.search.slots import epoch_score, finished_slot
 from harness.search.warm_start import recorded
 from harness.space.parameters import Value, from_json
 from harness.spec.search import SearchSpec
@@ -86,14 +86,13 @@ def _asks(engine: Engine, slot: int, history: Sequence[Asked], recorded: Mapping
 
 
 def _decide_again(
-    judge: Judge, trial: TrialFolder, decision: Mapping[str, Any], epochs: int, search: SearchSpec
-) -> dict[str, Any] | None:
+    judge: Judge, trial: TrialFolder, decision: DecisionLine, epochs: int, search: SearchSpec
+) -> DecisionLine | None:
     curve = trial.curve()[: decision["epoch"]]
     if len(curve) < decision["epoch"]:
         return None
-    sign = -1 if search.minimised else 1
-    made = judge(epochs, curve[-1]["step"], [sign * line["val"][search.metric] for line in curve])
-    return None if made is None else {**made.to_json(), "seconds": decision["seconds"]}
+    made = judge(epochs, curve[-1]["step"], [epoch_score(line, search.metric) for line in curve])
+    return None if made is None else made.line(decision["seconds"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import RequestError
 from harness.proof.comparison import VARYING
+from harness.run.records import Scores, Side, score_of, scores_on
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,10 +64,12 @@ def compare(recorded: TrialFolder, again: TrialFolder, metric: str) -> list[str]
     if now["status"] != "done":
         return [f"it failed this time: {now['cause']}: {now['message']}"]
     lines: list[str] = []
-    for side in ("val", "test"):
-        lines += _metric_lines(side, before["metrics"].get(side) or {}, now["metrics"].get(side) or {}, metric)
+    sides: tuple[Side, ...] = ("val", "test")
+    for side in sides:
+        lines += _metric_lines(side, scores_on(before, side), scores_on(now, side), metric)
+    then: Mapping[str, object] = before
     names = sorted((before.keys() & now.keys()) - {"metrics", *VARYING})
-    lines += [f"{name} differs" for name in names if before[name] != now[name]]
+    lines += [f"{name} differs" for name in names if then[name] != dict(now)[name]]
     if recorded.curve() != again.curve():
         lines.append("the learning curves differ")
     try:
@@ -78,14 +81,14 @@ def compare(recorded: TrialFolder, again: TrialFolder, metric: str) -> list[str]
     return lines
 
 
-def _metric_lines(side: str, before: Mapping[str, Any], now: Mapping[str, Any], primary: str) -> Iterator[str]:
+def _metric_lines(side: Side, before: Scores, now: Scores, primary: str) -> Iterator[str]:
     names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if not names:
         return
     apart = {
-        name: abs(before[name] - now[name])
+        name: abs(one - other)
         for name in names
-        if all(isinstance(found.get(name), int | float) for found in (before, now))
+        if (one := score_of(before, name)) is not None and (other := score_of(now, name)) is not None
     }
     where = "validation" if side == "val" else "test"
     largest = max(apart, key=lambda name: apart[name], default=None)

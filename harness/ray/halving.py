@@ -7,6 +7,7 @@ every new driver tells its scheduler the curves on the disk first; what the rung
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,7 +62,7 @@ class Halving(Unsaved, AsyncHyperBandScheduler):
         if self._met(trial.trial_id) == met:
             return str(TrialScheduler.CONTINUE)
         decision = self._decision(slot, epoch, float(result[SCORE]), worse)
-        write_json(decision_file(self._place, slot), decision.to_json())
+        write_json(decision_file(self._place, slot), asdict(decision))
         return str(TrialScheduler.STOP if decision.prune else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:

@@ -16,18 +16,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import psutil
 
 from harness.core import processes
 from harness.core.arguments import parse
 from harness.core.errors import EXIT_DONE, RequestError, one_line, run_command
-from harness.core.files import TornFileError, read_json, write_json
+from harness.core.files import TornFileError, write_json
+from harness.core.json_form import Form
 from harness.core.lease import host_identity, process_lives
 from harness.launch.bounded import end_killed
 
@@ -45,12 +46,26 @@ OBJECT_STORE_BYTES = 100_000_000
 """Nothing large goes through Ray: images and weights are read from files."""
 
 
+class NodeContent(TypedDict):
+    """What the file of a node holds: who keeps it, and what its processes and its folder are known by."""
+
+    host: NotRequired[str]
+    pid: NotRequired[int]
+    process_start: NotRequired[float]
+    mark: str
+    folder: str
+    address: NotRequired[str]
+
+
+_NODE: Form[NodeContent] = Form(NodeContent)
+
+
 @dataclass(frozen=True)
 class NodeRecord:
     """What the run directory knows of a node, so that its remains can be removed by whoever comes next."""
 
     path: Path
-    content: Mapping[str, Any]
+    content: NodeContent
 
     @property
     def address(self) -> str | None:
@@ -76,7 +91,7 @@ def records(folder: Path) -> list[NodeRecord]:
     found = []
     for path in sorted(folder.glob("node-*.json")):
         with suppress(FileNotFoundError, TornFileError):
-            found.append(NodeRecord(path, read_json(path, ("mark", "folder"))))
+            found.append(NodeRecord(path, _NODE.read(path)))
     return found
 
 
@@ -156,7 +171,7 @@ class Node:
         Raises:
             RequestError: Ray does not start; the message repeats what it said.
         """
-        content: dict[str, Any] = {
+        content: NodeContent = {
             "host": host_identity(),
             "pid": os.getpid(),
             "process_start": processes.start_of(os.getpid()),

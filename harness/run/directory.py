@@ -44,7 +44,8 @@ from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
 from harness.core.many_files import each
 from harness.run import records
-from harness.run.trial import Stage, TrialFolder
+from harness.run.records import Stage
+from harness.run.trial import TrialFolder
 
 __all__ = ["PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
 
@@ -84,7 +85,7 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         update_json(self.prior_path, dict(prior))
 
-    def prior(self) -> dict[str, Any] | None:
+    def prior(self) -> records.PriorRecord | None:
         """What an earlier run had found; None where the search began from nothing.
 
         Raises:
@@ -102,7 +103,7 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         update_json(self.description_path, dict(description))
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> records.StudyRecord:
         """What the study is: label, method, dataset, search space, identity.
 
         Raises:
@@ -150,7 +151,7 @@ class StudyFolder:
         """Record the configuration that the search chose."""
         update_json(self.chosen_path, dict(choice))
 
-    def chosen(self) -> dict[str, Any] | None:
+    def chosen(self) -> records.ChoiceRecord | None:
         """The configuration that the search chose; None while the search goes on.
 
         Raises:
@@ -213,7 +214,7 @@ class RunDirectory:
         """Replace the resolved sweep specification."""
         update_json(self.spec_path, dict(spec))
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> records.SweepRecord:
         """The resolved sweep specification."""
         self.require()
         return records.SWEEP.read(self.spec_path)
@@ -262,7 +263,7 @@ class RunDirectory:
         if first and patch is not None:
             update(self.path / PATCH, patch)
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> records.EnvironmentRecord:
         """The environment of the first launch."""
         return records.ENVIRONMENT.read(self.path / "environment.json")
 
@@ -275,7 +276,7 @@ class RunDirectory:
         """Path of what was declared at the first launch."""
         return self.path / "declaration.json"
 
-    def declaration(self) -> dict[str, Any] | None:
+    def declaration(self) -> records.DeclarationRecord | None:
         """What was declared at the first launch; None in runs from before that was recorded."""
         path = self.declaration_path
         return records.DECLARATION.read(path) if path.exists() else None
@@ -286,7 +287,7 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         write_exclusive(folder / f"{len(self.amendment_paths()) + 1:04d}.json", encode_json(dict(amendment)))
 
-    def amendments(self) -> list[dict[str, Any]]:
+    def amendments(self) -> list[records.DeclarationRecord]:
         """Everything that was declared after the first launch, oldest first."""
         return [records.DECLARATION.read(path) for path in self.amendment_paths()]
 
@@ -303,7 +304,7 @@ class RunDirectory:
         """Record that the budget is used up (``cap``, ``used``: device-seconds)."""
         update_json(self.path / "exhausted.json", dict(facts))
 
-    def exhausted(self) -> dict[str, Any] | None:
+    def exhausted(self) -> records.ExhaustedRecord | None:
         """The last record of a budget that was used up; None where there is none."""
         path = self.path / "exhausted.json"
         return records.EXHAUSTED.read(path) if path.exists() else None
@@ -312,7 +313,7 @@ class RunDirectory:
         """Record the case ids of each side of a dataset's split."""
         self._write(f"splits/{dataset}.json", split)
 
-    def split(self, dataset: str) -> dict[str, Any]:
+    def split(self, dataset: str) -> records.SplitRecord:
         """The case ids of each side."""
         return records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
 
@@ -327,7 +328,7 @@ class RunDirectory:
         path = self.path / "cards" / f"{dataset}.png"
         return read_with_status(path)[1] if path.exists() else None
 
-    def cards(self) -> dict[str, dict[str, Any]]:
+    def cards(self) -> dict[str, records.Card]:
         """Facts about each dataset, by label."""
         return {path.stem: records.CARD.read(path) for path in sorted((self.path / "cards").glob("*.json"))}
 

@@ -13,11 +13,12 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from harness.core.files import NoPlainFileError, TornFileError, parse_json, read_with_status, write_atomic
 from harness.core.many_files import SLOW_SECONDS, each, waits_for
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.records import TrialResult
 from harness.run.trial import digest
 
 FORMAT = 2
@@ -28,7 +29,7 @@ SETTLED_SECONDS = 2.0
 """Some file servers stamp by the second: what is younger may change once more under the same stamp."""
 
 _Found = TypeVar("_Found")
-Examined: TypeAlias = tuple[list[_Found], dict[str, Any] | None]
+Examined: TypeAlias = tuple[list[_Found], TrialResult | None]
 """What is wrong with the files of a trial, and its result where that is whole."""
 
 
@@ -59,7 +60,7 @@ class ResultIndex:
         self._learns = self._saved > 0 or waits_for(run.path) >= SLOW_SECONDS
         self._new: dict[str, TrialFolder] = {}
         self._seen: dict[str, bytes] = {}
-        self._results: dict[str, dict[str, Any]] = {}
+        self._results: dict[str, TrialResult] = {}
         """Results that were examined, as they were read, by the paths of their folders."""
 
     def contents(self, trials: Sequence[TrialFolder], now: float) -> list[bytes | None]:
@@ -75,7 +76,7 @@ class ResultIndex:
         """The same without a look at those that ``examined`` has just looked at; nothing new is remembered."""
         return each(lambda trial: self._seen.get(self._name(trial)) or self._content(trial, None), trials)
 
-    def results(self, trials: Sequence[TrialFolder]) -> dict[str, dict[str, Any]]:
+    def results(self, trials: Sequence[TrialFolder]) -> dict[str, TrialResult]:
         """Results by the paths of the trials' folders; a trial that is not finished has none.
 
         Args:

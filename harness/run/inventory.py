@@ -9,6 +9,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.core.errors import RequestError
 from harness.core.files import NoPlainFileError
@@ -24,7 +25,7 @@ class Document:
     """A JSON file of the run directory that is not a trial's."""
 
     path: Path
-    form: Form
+    form: Form[Any]
     """What it must hold."""
     expected: bool = True
     """Whether it has to be there."""
@@ -52,7 +53,7 @@ def documents(run: RunDirectory) -> list[Document]:
     for study, (expected, measured) in zip(studies, looked, strict=True):
         found.append(Document(study.prior_path, records.PRIOR, expected=False))
         found.append(Document(study.chosen_path, records.CHOICE, expected=expected))
-        found += [Document(path, records.STEP_CHOICE) for path in measured]
+        found += measured
         found.append(Document(study.description_path, records.STUDY))
     return found
 
@@ -69,8 +70,11 @@ def plan_documents(run: RunDirectory) -> list[Path]:
     return [path for path in found if path.exists()]
 
 
-def _measured(study: Path) -> list[Path]:
-    return [*step_choice_paths(study), *determinism_paths(study)]
+def _measured(study: Path) -> list[Document]:
+    return [
+        *(Document(path, records.STEP_CHOICE) for path in step_choice_paths(study)),
+        *(Document(path, records.KERNEL_CHOICE) for path in determinism_paths(study)),
+    ]
 
 
 def card_pictures(run: RunDirectory) -> list[Path]:

@@ -6,7 +6,7 @@ Members that a run from an earlier version may lack are ``NotRequired``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from harness.core.json_form import Form, Law, Length, Told, Within
 from harness.space.parameters import from_json
@@ -20,11 +20,21 @@ Moment: TypeAlias = Annotated[float, Within(ge=0, lt=253402300800)]
 """Seconds since the epoch, before the year 10000."""
 Setting: TypeAlias = bool | int | Number | str
 Stage: TypeAlias = Literal["source", "search", "confirm"]
+Status: TypeAlias = Literal["done", "pruned", "failed"]
 Configuration: TypeAlias = dict[str, Setting]
+Family: TypeAlias = Literal["vs_control", "all_pairs"]
+Correction: TypeAlias = Literal["holm", "bonferroni", "none"]
+Side: TypeAlias = Literal["val", "test"]
 Score: TypeAlias = float | None
 """Null, or not a number in older runs, where it is not defined."""
 Scores: TypeAlias = dict[str, Score | list[Any]]
 """Metric → value: a number, or a list of what is counted class by class, which nobody reads back."""
+
+
+def score_of(scores: Scores, metric: str) -> Score:
+    """The single number that a metric has; None where it is not defined, was not computed, or is a list."""
+    value = scores.get(metric)
+    return None if isinstance(value, list) else value
 
 
 def _no_space(value: Any) -> str | None:
@@ -60,7 +70,9 @@ class _Reevaluation(TypedDict):
     seed: Seed | None
 
 
-class _Prior(TypedDict):
+class StudyPrior(TypedDict):
+    """What an earlier run had found, as ``study.json`` tells it."""
+
     run: str
     observations: Count
     trials: Count
@@ -97,8 +109,13 @@ class StudyRecord(TypedDict):
     choose: NotRequired[str]
     reevaluation: NotRequired[_Reevaluation]
     confirm_seeds: list[Seed]
-    prior: NotRequired[_Prior]
+    prior: NotRequired[StudyPrior]
     identity: _Identity
+
+
+def reevaluated(study: StudyRecord) -> int:
+    """How many of the best slots are trained once more; runs from before there were any do not tell."""
+    return study["reevaluation"]["slots"] if "reevaluation" in study else 0
 
 
 class _Observation(TypedDict):
@@ -118,14 +135,25 @@ class PriorRecord(TypedDict):
     different: list[str]
 
 
-class ScheduleLine(TypedDict):
-    """A line of ``schedule.jsonl``: one change of the hyperparameters."""
+class _Heir(TypedDict):
+    slot: Count
+    epoch: Count
+
+
+# A class cannot have a member of this name.
+_Inheritance = TypedDict("_Inheritance", {"from": NotRequired[_Heir]})
+
+
+class ScheduleLine(_Inheritance):
+    """A line of ``schedule.jsonl``: one change of the hyperparameters, and whose state it goes on from."""
 
     epoch: Count
     hyperparameters: Configuration
 
 
-class _Ruled(TypedDict):
+class RuledRecord(TypedDict):
+    """What a rule takes."""
+
     slot: Count
     promised: NotRequired[Score]
 
@@ -143,7 +171,7 @@ class ChoiceRecord(TypedDict):
     again: NotRequired[dict[str, Score]]
     schedule: NotRequired[list[ScheduleLine]]
     rule: NotRequired[str]
-    rules: NotRequired[dict[str, _Ruled]]
+    rules: NotRequired[dict[str, RuledRecord]]
 
 
 class TrialRequest(TypedDict):
@@ -158,9 +186,14 @@ class TrialRequest(TypedDict):
     threads: Annotated[int, Within(ge=1, lt=2**15)]
     identity: str
     repeat: NotRequired[bool]
+    study: NotRequired[str]
+    method: NotRequired[str]
+    dataset: NotRequired[str]
 
 
-class _Time(TypedDict):
+class Time(TypedDict):
+    """When the last attempt on a trial began and ended, and how long it and all training took, in seconds."""
+
     started: NotRequired[Moment]
     ended: NotRequired[Moment]
     attempt_seconds: Number
@@ -195,12 +228,28 @@ class _Spent(TypedDict):
     lost_seconds: Number
 
 
-class _Result(TypedDict):
+class Repeated(TypedDict):
+    """What a result repeats of the request."""
+
     stage: Stage
     slot: Count | None
     seed: Seed
     hyperparameters: Configuration
     identity: str
+
+
+def repeated(request: TrialRequest) -> Repeated:
+    """What a result repeats of the request."""
+    return {
+        "stage": request["stage"],
+        "slot": request["slot"],
+        "seed": request["seed"],
+        "hyperparameters": request["hyperparameters"],
+        "identity": request["identity"],
+    }
+
+
+class _Result(Repeated):
     cause: NotRequired[str | None]
     message: NotRequired[str | None]
     best_epoch: NotRequired[Count]
@@ -227,7 +276,7 @@ class TrainedResult(_Result):
     metrics: _Metrics
     epochs: Count
     steps: Count
-    time: _Time
+    time: Time
 
 
 class FailedResult(_Result):
@@ -237,21 +286,32 @@ class FailedResult(_Result):
     metrics: NotRequired[dict[str, Scores]]
     epochs: NotRequired[Count]
     steps: NotRequired[Count]
-    time: NotRequired[_Time]
+    time: NotRequired[Time]
 
 
 TrialResult: TypeAlias = Annotated[TrainedResult | FailedResult, Told("status")]
 
 
+def scores_on(result: TrialResult, side: Side) -> Scores:
+    """The scores on a side; empty where a trial failed before, or opens no test side."""
+    return dict(sides_of(result)).get(side, {})
+
+
+def sides_of(result: TrialResult) -> list[tuple[str, Scores]]:
+    """Each side with the scores on it."""
+    metrics = result.get("metrics")
+    return [] if metrics is None else cast("list[tuple[str, Scores]]", [*metrics.items()])
+
+
 class TrialOutcome(TypedDict):
     """Of ``result.json`` what says how a run stands."""
 
-    status: Literal["done", "pruned", "failed"]
+    status: Status
     cause: NotRequired[str | None]
     message: NotRequired[str | None]
     metrics: NotRequired[dict[str, dict[str, Any]]]
     steps: NotRequired[Count]
-    time: NotRequired[_Time]
+    time: NotRequired[Time]
     spent: NotRequired[_Spent]
 
 
@@ -275,6 +335,7 @@ class DecisionLine(TypedDict):
     known: Count
     agreement: Score
     mean_agreement: Score
+    least_agreement: NotRequired[Number]
     seconds: Number
 
 
@@ -342,11 +403,13 @@ def _miscounted(card: Mapping[str, Any]) -> str | None:
     return None
 
 
-class _Comparison(TypedDict):
+class DeclaredComparison(TypedDict):
+    """The comparison that a launch declared."""
+
     metric: str
     control: str | None
-    family: str
-    correction: str
+    family: Family
+    correction: Correction
     margin: Number
     looks: list[Count] | None
     alpha: Annotated[float, Within(gt=0, lt=1)]
@@ -363,9 +426,11 @@ class _DeclaredMethod(TypedDict):
     space: Space
 
 
-class _Declared(TypedDict):
+class Declared(TypedDict):
+    """All that a launch declared."""
+
     hypotheses: list[str]
-    comparison: _Comparison
+    comparison: DeclaredComparison
     seeds: list[Seed]
     search: _DeclaredSearch
     train: dict[str, Any]
@@ -381,7 +446,7 @@ class DeclarationRecord(TypedDict):
 
     time: Moment
     confirmed: Count
-    declared: _Declared
+    declared: Declared
 
 
 class ExhaustedRecord(TypedDict):
@@ -398,12 +463,21 @@ class PlanRecord(TypedDict):
     changing: bool
 
 
-class StepChoiceRecord(TypedDict):
-    """``steps/DEVICE/choice.json`` and ``kernels/DEVICE/choice.json``: what a study measured on a kind of device."""
-
+class _Measured(TypedDict):
     device: str
-    choice: bool | str
     reason: str
+
+
+class StepChoiceRecord(_Measured):
+    """``steps/DEVICE/choice.json``: whether a study compiles steps on a kind of device, as it measured."""
+
+    choice: Literal["auto", "compiled"]
+
+
+class KernelChoiceRecord(_Measured):
+    """``kernels/DEVICE/choice.json``: whether a study takes deterministic kernels on a kind of device."""
+
+    choice: bool
 
 
 class _Budget(TypedDict):
@@ -429,12 +503,14 @@ class _Search(TypedDict):
     choose: NotRequired[str]
 
 
-class _Confirm(TypedDict):
+class ConfirmRecord(TypedDict):
+    """How the chosen configurations are trained on fresh seeds and compared."""
+
     seeds: Count | list[Seed]
     repeat: NotRequired[bool]
     control: NotRequired[str | None]
-    family: NotRequired[str | None]
-    correction: NotRequired[str]
+    family: NotRequired[Family | None]
+    correction: NotRequired[Correction]
     margin: NotRequired[Number | None]
     looks: NotRequired[list[Count] | None]
 
@@ -454,9 +530,15 @@ class SweepRecord(TypedDict):
     train: _Train
     split: NotRequired[dict[str, Any]]
     search: _Search
-    confirm: _Confirm
+    confirm: ConfirmRecord
     launch: dict[str, Any]
     budget: NotRequired[_Budget | None]
+
+
+def cap_hours(sweep: SweepRecord) -> float | None:
+    """Device-hours that a run may use; None where there is no limit."""
+    budget = sweep.get("budget")
+    return None if budget is None else budget["device_hours"]
 
 
 class EnvironmentRecord(TypedDict):
@@ -478,21 +560,22 @@ class WorkerReportRecord(TypedDict):
     memory: NotRequired[Annotated[list[Count], Length(2, 2)] | None]
 
 
-STUDY = Form(StudyRecord)
-PRIOR = Form(PriorRecord)
-CHOICE = Form(ChoiceRecord)
-REQUEST = Form(TrialRequest)
-RESULT = Form(TrialResult)
-OUTCOME = Form(TrialOutcome, rest=False)
-CURVE = Form(CurveLine)
-DECISION = Form(DecisionLine)
-SCHEDULE = Form(ScheduleLine)
-SPLIT = Form(SplitRecord)
-CARD = Form(Annotated[Card, Law(_miscounted)])
-DECLARATION = Form(DeclarationRecord)
-EXHAUSTED = Form(ExhaustedRecord)
-STEP_CHOICE = Form(StepChoiceRecord)
-SWEEP = Form(SweepRecord)
-PLAN = Form(PlanRecord)
-ENVIRONMENT = Form(EnvironmentRecord)
-WORKER_REPORT = Form(WorkerReportRecord)
+STUDY: Form[StudyRecord] = Form(StudyRecord)
+PRIOR: Form[PriorRecord] = Form(PriorRecord)
+CHOICE: Form[ChoiceRecord] = Form(ChoiceRecord)
+REQUEST: Form[TrialRequest] = Form(TrialRequest)
+RESULT: Form[TrialResult] = Form(TrialResult)
+OUTCOME: Form[TrialOutcome] = Form(TrialOutcome, rest=False)
+CURVE: Form[CurveLine] = Form(CurveLine)
+DECISION: Form[DecisionLine] = Form(DecisionLine)
+SCHEDULE: Form[ScheduleLine] = Form(ScheduleLine)
+SPLIT: Form[SplitRecord] = Form(SplitRecord)
+CARD: Form[Card] = Form(Annotated[Card, Law(_miscounted)])
+DECLARATION: Form[DeclarationRecord] = Form(DeclarationRecord)
+EXHAUSTED: Form[ExhaustedRecord] = Form(ExhaustedRecord)
+STEP_CHOICE: Form[StepChoiceRecord] = Form(StepChoiceRecord)
+KERNEL_CHOICE: Form[KernelChoiceRecord] = Form(KernelChoiceRecord)
+SWEEP: Form[SweepRecord] = Form(SweepRecord)
+PLAN: Form[PlanRecord] = Form(PlanRecord)
+ENVIRONMENT: Form[EnvironmentRecord] = Form(EnvironmentRecord)
+WORKER_REPORT: Form[WorkerReportRecord] = Form(WorkerReportRecord)

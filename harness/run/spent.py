@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from harness.core.lease import AttemptRecord
+from harness.run.records import TrialOutcome, TrialResult
 
 Outcome = Literal["finished", "interrupted", "died", "open"]
 """``interrupted``: told to stop, with a checkpoint; ``died``: killed, lost or crashed; ``open``: nobody has taken the
@@ -42,7 +45,7 @@ class Spent:
         )
 
 
-def judged(history: Sequence[Mapping[str, Any]], finished: bool) -> list[Attempt]:
+def judged(history: Sequence[AttemptRecord], finished: bool) -> list[Attempt]:
     """What each attempt on a trial cost and how it ended.
 
     Args:
@@ -67,7 +70,7 @@ def judged(history: Sequence[Mapping[str, Any]], finished: bool) -> list[Attempt
     return result
 
 
-def spent(history: Sequence[Mapping[str, Any]], finished: bool) -> Spent:
+def spent(history: Sequence[AttemptRecord], finished: bool) -> Spent:
     """The sum of ``judged``."""
     attempts = judged(history, finished)
     return Spent(
@@ -79,7 +82,7 @@ def spent(history: Sequence[Mapping[str, Any]], finished: bool) -> Spent:
     )
 
 
-def recorded(result: Mapping[str, Any]) -> Spent | None:
+def recorded(result: TrialResult | TrialOutcome) -> Spent | None:
     """What a result says of the attempts on its trial; None in results from before that was recorded."""
     given = result.get("spent")
     return None if given is None else Spent(**given)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from harness.core import lease as leases
 from harness.core.files import (
@@ -33,12 +33,13 @@ from harness.core.files import (
 )
 from harness.core.json_form import Form
 from harness.run import records
+from harness.run.records import Stage
 from harness.run.spent import STOPPED_BY_ERROR, Spent, recorded, spent
 
 if TYPE_CHECKING:
     import polars as pl
 
-Stage = Literal["source", "search", "confirm"]
+_Line = TypeVar("_Line")
 
 REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
 RESULT = "result.json"
@@ -79,7 +80,7 @@ class TrialFolder:
         """Make the folder; harmless when it exists."""
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def claim(self, **facts: Any) -> leases.Lease | None:
+    def claim(self, **facts: Unpack[leases.LeaseRecord]) -> leases.Lease | None:
         """Claim the trial for this process; None when it is finished or a living process runs it."""
         self.create()
         if self.finished:
@@ -109,7 +110,7 @@ class TrialFolder:
         """Its current lease; None when nobody claimed it."""
         return leases.view(self.path) if self.path.is_dir() else None
 
-    def attempts(self) -> list[dict[str, Any]]:
+    def attempts(self) -> list[leases.AttemptRecord]:
         """Every attempt, oldest first."""
         return leases.history(self.path) if self.path.is_dir() else []
 
@@ -125,7 +126,7 @@ class TrialFolder:
         """Path of ``trial.json``."""
         return self.path / REQUEST
 
-    def request(self) -> dict[str, Any]:
+    def request(self) -> records.TrialRequest:
         """What is to run.
 
         Raises:
@@ -142,7 +143,7 @@ class TrialFolder:
         """Replace the curve: one JSON object a line, one line an epoch."""
         write_atomic(self.curve_path, _lines(lines), self.fence)
 
-    def curve(self) -> list[dict[str, Any]]:
+    def curve(self) -> list[records.CurveLine]:
         """The epochs so far; empty before the first ends."""
         return self._read_lines(CURVE, records.CURVE)
 
@@ -150,7 +151,7 @@ class TrialFolder:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
         write_atomic(self.decisions_path, _lines(decisions), self.fence)
 
-    def decisions(self) -> list[dict[str, Any]]:
+    def decisions(self) -> list[records.DecisionLine]:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
         return self._read_lines(DECISIONS, records.DECISION)
 
@@ -158,11 +159,11 @@ class TrialFolder:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
         write_atomic(self.schedule_path, _lines(changes), self.fence)
 
-    def schedule(self) -> list[dict[str, Any]]:
+    def schedule(self) -> list[records.ScheduleLine]:
         """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
         return self._read_lines(SCHEDULE, records.SCHEDULE)
 
-    def _read_lines(self, name: str, form: Form) -> list[dict[str, Any]]:
+    def _read_lines(self, name: str, form: Form[_Line]) -> list[_Line]:
         """The JSON objects of a file, a line each; empty where there is no such file.
 
         Raises:
@@ -276,7 +277,7 @@ class TrialFolder:
                 continue
         return found
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> records.TrialResult:
         """What came out.
 
         Raises:
@@ -285,7 +286,7 @@ class TrialFolder:
         """
         return self.result_in(self.read_result()[1])
 
-    def result_in(self, content: bytes) -> dict[str, Any]:
+    def result_in(self, content: bytes) -> records.TrialResult:
         """What came out, as the file of the result holds it.
 
         Raises:
@@ -296,7 +297,7 @@ class TrialFolder:
             raise TornFileError(self.result_path)
         return result
 
-    def outcome_in(self, content: bytes) -> dict[str, Any]:
+    def outcome_in(self, content: bytes) -> records.TrialOutcome:
         """How the trial came out, as the file of the result holds it: a part of ``result_in``, in half the time.
 
         Raises:

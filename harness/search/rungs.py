@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from harness.run.records import DecisionLine
 from harness.search.engine import Asked
 from harness.search.pruning import Pruning
 from harness.spec.search import LEAST_ANCHORS, SearchSpec
@@ -46,9 +46,24 @@ class Decision:
     mean_agreement: float | None
     """Its mean over all rungs of the study."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for the trial's folder."""
-        return {**asdict(self), "least_agreement": LEAST_AGREEMENT}
+    def line(self, seconds: float) -> DecisionLine:
+        """A line for the trial's folder.
+
+        Args:
+            seconds: trained so far.
+        """
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "value": self.value,
+            "prune": self.prune,
+            "reason": self.reason,
+            "known": self.known,
+            "agreement": self.agreement,
+            "mean_agreement": self.mean_agreement,
+            "least_agreement": LEAST_AGREEMENT,
+            "seconds": seconds,
+        }
 
 
 def rung_epochs(search: SearchSpec, epochs: int) -> list[int]:

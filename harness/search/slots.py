@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from harness.core.files import TornFileError
 from harness.metrics.table import METRICS
 from harness.run.directory import TrialFolder
+from harness.run.records import CurveLine, TrialResult, score_of
 from harness.search import Asked
 from harness.spec.search import SearchSpec
 
 
 def finished_slot(
-    slot: int, trials: Sequence[TrialFolder], results: Sequence[dict[str, Any]], search: SearchSpec
+    slot: int, trials: Sequence[TrialFolder], results: Sequence[TrialResult], search: SearchSpec
 ) -> Asked:
     """What a slot taught whose trials are finished.
 
@@ -27,14 +27,14 @@ def finished_slot(
     curve: tuple[float, ...] = ()
     if search.pruner != "none" and results[0]["status"] != "failed":
         try:
-            curve = tuple(sign_of(search.metric) * line["val"][search.metric] for line in trials[0].curve())
-        except (KeyError, TypeError) as error:
+            curve = tuple(epoch_score(line, search.metric) for line in trials[0].curve())
+        except TypeError as error:
             raise TornFileError(trials[0].curve_path) from error
     pruned = results[0]["status"] == "pruned"
     return Asked(slot, results[0]["hyperparameters"], slot_score(results, search.metric), pruned, curve)
 
 
-def result_of(trial: TrialFolder) -> dict[str, Any] | None:
+def result_of(trial: TrialFolder) -> TrialResult | None:
     """The result of a trial; None while it is not finished.
 
     Raises:
@@ -46,20 +46,26 @@ def result_of(trial: TrialFolder) -> dict[str, Any] | None:
         return None
 
 
-def slot_score(results: Sequence[dict[str, Any] | None], metric: str) -> float | None:
+def slot_score(results: Sequence[TrialResult | None], metric: str) -> float | None:
     """Mean validation score over a slot's tuning seeds, signed so that higher is better.
 
     None when a seed has no result yet, failed, or has no defined score.
     """
-    values = [r["metrics"]["val"].get(metric) for r in results if r is not None and r["status"] == "done"]
-    if len(values) < len(results) or any(value is None for value in values):
-        return None
-    return sign_of(metric) * fmean(values)
+    values = [score_of(r["metrics"]["val"], metric) for r in results if r is not None and r["status"] == "done"]
+    scores = [value for value in values if value is not None]
+    return None if len(scores) < len(results) else sign_of(metric) * fmean(scores)
 
 
-def epoch_score(line: Mapping[str, Any], metric: str) -> float:
-    """The validation score of one line of a curve, signed so that higher is better."""
-    return sign_of(metric) * float(line["val"][metric])
+def epoch_score(line: CurveLine, metric: str) -> float:
+    """The validation score of one line of a curve, signed so that higher is better.
+
+    Raises:
+        TypeError: it is not defined.
+    """
+    score = score_of(line["val"], metric)
+    if score is None:
+        raise TypeError(f"{metric} of epoch {line['epoch']} is not defined")
+    return sign_of(metric) * float(score)
 
 
 def sign_of(metric: str) -> int:

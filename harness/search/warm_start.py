@@ -74,7 +74,14 @@ def recorded(folder: StudyFolder) -> Prior | None:
     if content is None:
         return None
     observations = tuple(Asked(one["slot"], one["hyperparameters"], one["score"]) for one in content["observations"])
-    return Prior(**{**content, "observations": observations, "different": tuple(content["different"])})
+    return Prior(
+        run=content["run"],
+        observations=observations,
+        trials=content["trials"],
+        steps=content["steps"],
+        device_seconds=content["device_seconds"],
+        different=tuple(content["different"]),
+    )
 
 
 def prior_of(folder: StudyFolder, search: SearchSpec, space: Space, identity: Mapping[str, Any]) -> Prior | None:
@@ -108,8 +115,9 @@ def prior_of(folder: StudyFolder, search: SearchSpec, space: Space, identity: Ma
 
 def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identity: Mapping[str, Any]) -> Prior:
     description = study.description()
-    before = {**description["identity"], "space": description["space"]}
-    metric = before["search"]["metric"]
+    before: Mapping[str, Any] = description["identity"]
+    before = {**before, "space": description["space"]}
+    metric = description["identity"]["search"]["metric"]
     if metric != search.metric:
         raise RequestError(
             f"search.warm_start: {study.name}: it was searched by {metric}, this one is by {search.metric}; take the "

@@ -129,28 +129,28 @@ class WorkerReader:
         return ids
 
     def _state(self, job: str, records: Sequence[JobRecord], trials: int) -> WorkerState:
-        latest = records[-1].content if records else {}
+        latest = records[-1].content if records else None
         state, reason = self._judge(job, records, trials)
-        host = str(latest.get("host", ""))
-        until = latest.get("until") if state == "running" else None
+        host = "" if latest is None else latest.get("host", "")
+        until = latest.get("until") if latest is not None and state == "running" else None
         return WorkerState(job, state, reason, host, trials, len(records), until)
 
     def _judge(self, job: str, records: Sequence[JobRecord], trials: int) -> tuple[str, str]:
         """State and reason."""
         queued = self._slurm.queued.get(job)
-        said = records[-1].content if records else {}
+        said = records[-1].content if records else None
         # What an earlier start said last is history: its node may have died with it a moment ago.
         if trials or (records and records[-1].running):
             return "running", "" if trials else "nothing to do" if records[-1].idle_since is not None else ""
         if queued is not None and queued.state in _WAITING:
             return "queued", queued.reason or queued.state
-        if said.get("state") in _ENDED_BY_ITSELF:
-            return str(said["state"]), str(said.get("reason") or "")
+        if said is not None and said["state"] in _ENDED_BY_ITSELF:
+            return said["state"], said.get("reason", "")
         if self._slurm.trouble is not None:
             return "unknown", "Slurm is silent" if self._slurm.silent else "no Slurm here"
         if queued is not None and queued.living:
             # A file that says "running" and is not renewed: the node hangs, or cannot reach the file system.
-            hangs = said.get("state") == "running"
+            hangs = said is not None and said["state"] == "running"
             return ("not responding" if hangs else "starting"), f"{queued.state} on {queued.node}".removesuffix(" on ")
         ended = self._slurm.ended.get(job)
         word = ended.state if ended is not None else queued.state if queued is not None else ""

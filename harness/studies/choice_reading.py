@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from harness.run.directory import StudyFolder, TrialFolder
+from harness.run.records import ChoiceRecord, StudyRecord
 
 
 def reevaluations(
-    folder: StudyFolder, description: Mapping[str, Any], metric: str, scored: Mapping[int, float], searched: bool
+    folder: StudyFolder, description: StudyRecord, metric: str, scored: Mapping[int, float], searched: bool
 ) -> list[TrialFolder]:
     """The trials that train the best slots once more; before the search is complete, any as many.
 
@@ -21,17 +21,19 @@ def reevaluations(
         searched: whether the search is complete.
     """
     # Runs from before there were any do not tell.
-    told = description.get("reevaluation") or {"slots": 0, "seed": None}
+    told = description.get("reevaluation")
+    if told is None or (seed := told["seed"]) is None:
+        return []
     best = list(range(int(told["slots"])))
     if searched and best:
         from harness.metrics.table import METRICS
 
         sign = -1 if METRICS[metric] else 1
         best = sorted(scored, key=lambda slot: (sign * scored[slot], slot))[: len(best)]
-    return [folder.reevaluation(slot, told["seed"]) for slot in best]
+    return [folder.reevaluation(slot, seed) for slot in best]
 
 
-def is_present(chosen: Mapping[str, Any] | None, description: Mapping[str, Any]) -> bool:
+def is_present(chosen: ChoiceRecord | None, description: StudyRecord) -> bool:
     """Whether a choice is that of the present search: of as many slots, by the same rule, on as many re-evaluations."""
     if chosen is None or chosen.get("of") != int(description["search_slots"]):
         return False

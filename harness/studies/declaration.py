@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.identity import canonical_hash, differences
 from harness.run.directory import RunDirectory
+from harness.run.records import Declared
 from harness.space.parameters import to_json
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Locked:
     time: float
     confirmed: int
     """Confirm trials that had a result when it was locked; above 0 only where an older run was taken over."""
-    declared: Mapping[str, Any]
+    declared: Declared
     changes: tuple[Change, ...]
     """Those that still hold, in the order of the declaration."""
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from harness.core.files import TornFileError
 from harness.core.lease import server_now
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory, StudyFolder, TrialFolder, search_name
 from harness.run.index import ResultIndex
+from harness.run.records import ChoiceRecord, StudyRecord, SweepRecord, TrialResult, cap_hours
 from harness.studies.choice_reading import is_present, reevaluations
 from harness.studies.halt import halt_reason
 from harness.studies.overview import RunOverview, StudyOverview
@@ -32,11 +32,11 @@ class StudyReader:
         read: results of the study that were read before, by the path of the trial's folder.
     """
 
-    def __init__(self, folder: StudyFolder, repeat: bool, read: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(self, folder: StudyFolder, repeat: bool, read: Mapping[str, TrialResult] | None = None) -> None:
         self.folder, self._repeat = folder, repeat
         self._place = folder.path.stat().st_ino if read else None
         self._trials = Trials(folder.name, read)
-        self._description: dict[str, Any] | None = None
+        self._description: StudyRecord | None = None
         self.listed: list[TrialFolder] = []
 
     def read(self, now: float) -> StudyOverview | None:
@@ -80,7 +80,7 @@ class StudyReader:
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
         others = trials.tally((t for t in self.listed if str(t.path) not in counted), metric, epochs, now)
         total += sum(map(len, wanted)) + len(again)
-        weights = description["backbone"]["weights"]
+        weights, prior = description["backbone"]["weights"], description.get("prior")
         return StudyOverview(
             name=self.folder.name,
             total=total,
@@ -96,7 +96,7 @@ class StudyReader:
             spans=(*tally.spans, *others.spans),
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
-            ledger=tally.ledger(others, slots, slots_begun, (description.get("prior") or {}).get("observations", 0)),
+            ledger=tally.ledger(others, slots, slots_begun, 0 if prior is None else prior["observations"]),
         )
 
     def digests(self) -> dict[str, str]:
@@ -121,14 +121,14 @@ class StudyReader:
         metric = str(description["identity"]["search"]["metric"])
         return [(known, trial, metric) for trial in known.unread(self.listed)]
 
-    def _listed_anew(self) -> dict[str, Any]:
+    def _listed_anew(self) -> StudyRecord:
         self.listed = []
         description = self.folder.description()
         self.listed = list(self.folder.every_trial())
         return description
 
     def _confirm(
-        self, description: Mapping[str, Any], metric: str, chooses: bool, any_score: bool
+        self, description: StudyRecord, metric: str, chooses: bool, any_score: bool
     ) -> tuple[list[TrialFolder], int]:
         """Confirm trials that have begun, and how many there will be; ``chooses``: whether the choice can be made."""
         if chooses and not any_score:
@@ -146,7 +146,7 @@ class StudyReader:
             trials.append(self.folder.repeat_trial(name, seeds[0]))
         return trials, len(seeds) + repeats
 
-    def _chosen(self) -> dict[str, Any] | None:
+    def _chosen(self) -> ChoiceRecord | None:
         try:
             return self.folder.chosen()
         except TornFileError as error:
@@ -207,7 +207,7 @@ class RunReader:
         blocked = tuple(study.name for study in studies if study.source in hopeless)
         finished = [study.complete or study.name in blocked for study in studies]
         complete = len(studies) == len(names) and all(finished)
-        cap = (spec.get("budget") or {}).get("device_hours")
+        cap = cap_hours(spec)
         ended = self._run.exhausted()
         used_up = cap is not None and ended is not None and ended["cap"] == 3600.0 * cap and not complete
         leftovers = [study for study in self._run.studies() if study.name not in set(names)]
@@ -242,10 +242,12 @@ class RunReader:
         each(lambda one: one[0].take(one[1], one[3], one[2], index.digest(one[1], one[3])), found)
         self._index.save()
 
-    def _source(self, identity: str, spec: Mapping[str, Any], now: float) -> StudyOverview:
+    def _source(self, identity: str, spec: SweepRecord, now: float) -> StudyOverview:
         folder = self._run.source(identity[:16])
-        asked = folder.request() if folder.has_request() else {}
-        name = f"backbone {asked['method']} on {asked['dataset']}" if asked else f"backbone {folder.name}"
+        name = f"backbone {folder.name}"
+        if folder.has_request():
+            asked = folder.request()
+            name = f"backbone {asked['method']} on {asked['dataset']}"
         metric = str(spec["search"]["metric"])
         trials = self._sources.setdefault(identity, Trials(name))
         trials.damaged = []
@@ -309,7 +311,7 @@ def _best(scores: Sequence[float], metric: str) -> float | None:
     return max(scores) if METRICS[metric] else min(scores)
 
 
-def _source_epochs(spec: Mapping[str, Any]) -> int | None:
+def _source_epochs(spec: SweepRecord) -> int | None:
     """Epochs of the backbones that are trained first, as far as they agree."""
     backbones = [spec["backbone"], *(entry["backbone"] for entry in spec["methods"].values() if entry["backbone"])]
     given = [backbone["weights"] for backbone in backbones if isinstance(backbone["weights"], Mapping)]

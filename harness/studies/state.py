@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.core.identity import configuration_hash
 from harness.core.many_files import each
 from harness.method import Method
 from harness.run.directory import TrialFolder
 from harness.run.index import ResultIndex
+from harness.run.records import ChoiceRecord, TrialResult
 from harness.search import Asked, best_slots, choose, compared
 from harness.search.rungs import Judge
 from harness.search.slots import finished_slot, result_of, sign_of, slot_score
@@ -23,7 +23,7 @@ class StudyState:
     """A study as the run directory shows it; refreshed by looking only at what is not finished yet."""
 
     study: Study
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, TrialResult] = field(default_factory=dict)
     """Results by the path of the trial's folder."""
     known: dict[int, Asked] = field(default_factory=dict)
     """Finished slots."""
@@ -39,7 +39,7 @@ class StudyState:
         self._first_open = 0
         """All slots before it are finished."""
 
-    def result(self, folder: TrialFolder) -> dict[str, Any] | None:
+    def result(self, folder: TrialFolder) -> TrialResult | None:
         """The result of a trial, None while it is not finished."""
         key = str(folder.path)
         if key not in self.results:
@@ -133,7 +133,8 @@ class StudyState:
 
     def as_trained(self, slot: int) -> tuple[dict[str, Value], Schedule]:
         """The hyperparameters that a finished slot began with, and how they changed on the way."""
-        schedule = (self.result(self.slot_trials(slot)[0][1]) or {}).get("schedule", [])
+        result = self.result(self.slot_trials(slot)[0][1])
+        schedule = [] if result is None else result.get("schedule", [])
         asked = self.asked(slot)
         assert asked is not None
         return (schedule[0]["hyperparameters"] if schedule else dict(asked.hyperparameters)), schedule
@@ -178,7 +179,7 @@ class StudyState:
         best, sign = found.slot, sign_of(self.study.search.metric)
         assert best.score is not None
         begins_with, schedule = self.as_trained(best.slot)
-        choice: dict[str, Any] = {
+        choice: ChoiceRecord = {
             "slot": best.slot,
             "metric": self.study.search.metric,
             "value": sign * best.score,
@@ -186,12 +187,15 @@ class StudyState:
             "configuration": configuration_hash(begins_with, schedule),
             "of": self.study.slots,
             "rule": study.search.choose,
-            **({"schedule": schedule} if schedule else {}),
-            **({} if found.expected is None else {"expected": sign * found.expected}),
-            **({"again": {str(slot): score and sign * score for slot, score in again.items()}} if again else {}),
         }
-        recorded = study.folder.chosen() or {}
-        if {key: value for key, value in recorded.items() if key != "rules"} != choice:
+        if schedule:
+            choice["schedule"] = list(schedule)
+        if found.expected is not None:
+            choice["expected"] = sign * found.expected
+        if again:
+            choice["again"] = {str(slot): score and sign * score for slot, score in again.items()}
+        recorded = study.folder.chosen()
+        if recorded is None or {key: value for key, value in recorded.items() if key != "rules"} != choice:
             rules = compared(self._history(), study.space, study.search, again)
             choice["rules"] = {
                 rule: {"slot": one.slot.slot, "promised": sign * one.promised} for rule, one in rules.items()
@@ -244,7 +248,7 @@ class StudyState:
         search = sum(len(self.slot_trials(slot)) for slot in range(study.slots))
         return search + again + len(study.confirm_seeds) + repeats
 
-    def finished(self) -> list[dict[str, Any]]:
+    def finished(self) -> list[TrialResult]:
         """Results so far, search first."""
         return [result for folder in self.folders() if (result := self.result(folder)) is not None]
 

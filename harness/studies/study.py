@@ -21,6 +21,7 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.records import ScheduleLine
 from harness.search import Asked, Engine, make_engine
 from harness.search.warm_start import Prior, prior_of
 from harness.space.parameters import Parameter, Value, defaults, to_json
@@ -28,7 +29,7 @@ from harness.spec.search import SearchSpec
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec.space_forms import override
 
-Schedule: TypeAlias = Sequence[Mapping[str, Any]]
+Schedule: TypeAlias = Sequence[ScheduleLine]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
 PROTOCOL = 7

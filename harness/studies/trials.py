@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.core.errors import one_line
 from harness.core.files import TornFileError
 from harness.core.lease import LeaseView
 from harness.run.directory import TrialFolder
+from harness.run.records import TrialOutcome, TrialResult
 from harness.run.spent import Spent, recorded, spent
 from harness.run.trial import digest as digest_of
 from harness.studies.overview import Failure, Ledger, RunningTrial
@@ -68,7 +69,7 @@ class Trials:
         read: results that were read before, by the path of the trial's folder.
     """
 
-    def __init__(self, study: str, read: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(self, study: str, read: Mapping[str, TrialResult] | None = None) -> None:
         self._study, self._read = study, read or {}
         self._finished: dict[str, Finished] = {}
         self.damaged: list[str] = []
@@ -148,18 +149,23 @@ class Trials:
             )
         )  # fmt: skip
 
-    def _remembered(self, trial: TrialFolder, result: Mapping[str, Any], metric: str, digest: str | None) -> Finished:
-        time = result.get("time") or {}
+    def _remembered(
+        self, trial: TrialFolder, result: TrialResult | TrialOutcome, metric: str, digest: str | None
+    ) -> Finished:
+        time = result.get("time")
         # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
-        seconds = max((float(time[key]) for key in ("attempt_seconds", "train_seconds") if key in time), default=None)
+        seconds = None if time is None else max(float(time["attempt_seconds"]), float(time["train_seconds"]))
         used = recorded(result) or spent(trial.attempts(), finished=True)
         failure = score = None
         if result["status"] == "done":
-            found = result.get("metrics", {}).get("val", {}).get(metric)
+            metrics = result.get("metrics")
+            found = None if metrics is None else metrics.get("val", {}).get(metric)
             score = float(found) if isinstance(found, int | float) else None
         elif result["status"] == "failed":
             title = f"{self._study} {trial.stage} {trial.name}"
             failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
-        span = (float(time["started"]), float(time["ended"])) if {"started", "ended"} <= time.keys() else None
+        span = None
+        if time is not None and "started" in time and "ended" in time:
+            span = float(time["started"]), float(time["ended"])
         steps = int(result.get("steps") or 0)
         return Finished(failure, score, seconds, used, steps, result["status"] == "pruned", span, digest)

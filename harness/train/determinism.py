@@ -20,6 +20,7 @@ from torch import Tensor
 
 from harness.core.errors import one_line
 from harness.run.directory import TrialFolder
+from harness.run.records import KERNEL_CHOICE
 from harness.run.trial import determinism_path
 from harness.train.job import Control, Interrupted, TrialJob, out_of_memory
 from harness.train.loop import Training
@@ -66,9 +67,11 @@ def wanted(job: TrialJob, folder: TrialFolder, device: torch.device, control: Co
         return True
     kind = device_kind(device)
     path = determinism_path(job.study, file_name(kind))
-    found = recorded(path, kind, device, control, lambda: measure(job, folder, device, control, resident))
+    found = recorded(
+        path, kind, device, control, lambda: measure(job, folder, device, control, resident), KERNEL_CHOICE
+    )
     control.log(f"deterministic kernels: {found['choice']}, as recorded for {kind} ({found['reason']})")
-    return bool(found["choice"])
+    return found["choice"]
 
 
 @contextmanager

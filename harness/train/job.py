@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,6 +15,7 @@ from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method
 from harness.metrics.table import METRICS
+from harness.run.records import ScheduleLine
 from harness.search.rungs import Decision
 from harness.spec.sections import TrainSpec
 
@@ -39,7 +40,7 @@ class TrialJob:
     """Folder of the decoded datasets, where features are kept for other trials; None keeps none."""
     study: Path | None = None
     """Folder of the study, where it is recorded whether its steps are compiled (``train.step: measured``)."""
-    schedule: Sequence[Mapping[str, Any]] = ()
+    schedule: Sequence[ScheduleLine] = ()
     """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
 
     @property

@@ -18,6 +18,8 @@ from harness.method import Hyperparameters, Method
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model, build_model, set_training_mode
 from harness.run.directory import TrialFolder
+from harness.run.records import ScheduleLine
+from harness.search.slots import epoch_score
 from harness.train.checkpoint import (
     CheckpointWriter,
     changing_tensors,
@@ -68,7 +70,7 @@ class Training:
         self.job, self.folder, self.device, self.control = job, folder, device, control
         self._resident = resident
         self.augmentation = job.augmentation()
-        self.progress = Progress(schedule=[dict(change) for change in job.schedule[:1]])
+        self.progress = Progress(schedule=[change.copy() for change in job.schedule[:1]])
         self._best_logits: npt.NDArray[np.float64] | None = None
         self._at_best = False
         self._norms: FoldedNorms | None = None
@@ -287,11 +289,11 @@ class Training:
         recorded = self.folder.decisions()
         decision = next((one for one in recorded if one["epoch"] == progress.epoch), None)
         if decision is None:
-            scores = [job.sign * line["val"][job.metric] for line in progress.curve]
+            scores = [epoch_score(line, job.metric) for line in progress.curve]
             made = self.control.judge(job.train.epochs, progress.curve[-1]["step"], scores)
             if made is None:
                 return
-            decision = {**made.to_json(), "seconds": progress.seconds}
+            decision = made.line(progress.seconds)
             self.folder.write_decisions([*recorded, decision])
         if decision["prune"]:
             raise Pruned
@@ -387,11 +389,11 @@ class Training:
     def _change_hyperparameters(self) -> None:
         """Make the change that is due before the next epoch, if one is: the tensors stay, all else is built anew."""
         made = self.progress.schedule
-        due = [dict(change) for change in self.job.schedule[len(made) :] if change["epoch"] <= self.progress.epoch]
+        due = [change.copy() for change in self.job.schedule[len(made) :] if change["epoch"] <= self.progress.epoch]
         if self.progress.step_in_epoch == 0 and due:
             self._rebuild(due[-1]["hyperparameters"], [*made, *due])
 
-    def _rebuild(self, hyperparameters: Hyperparameters, schedule: list[dict[str, Any]]) -> None:
+    def _rebuild(self, hyperparameters: Hyperparameters, schedule: list[ScheduleLine]) -> None:
         state = self._state()
         state["progress"]["schedule"] = schedule
         self._assemble(hyperparameters)

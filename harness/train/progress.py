@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
+
+from harness.run.records import Configuration, CurveLine, ScheduleLine
 
 
 @dataclass
@@ -24,8 +25,8 @@ class Progress:
     best_score: float = -math.inf
     """Best validation score so far, signed so that higher is better."""
     best_tensors: dict[str, Tensor] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    schedule: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[CurveLine] = field(default_factory=list)
+    schedule: list[ScheduleLine] = field(default_factory=list)
     """Changes of the hyperparameters so far, beginning with those of epoch 0; empty while nothing has changed."""
     epoch_ends: list[float] = field(default_factory=list)
     """When each line of the curve was written, seconds since the epoch."""
@@ -33,7 +34,7 @@ class Progress:
     """Training time of all attempts up to here."""
 
 
-def in_force(schedule: Sequence[Mapping[str, Any]], epoch: float) -> dict[str, Any] | None:
+def in_force(schedule: Sequence[ScheduleLine], epoch: float) -> Configuration | None:
     """The hyperparameters that a schedule has in an epoch (from 0); None where it has none."""
     made = [change["hyperparameters"] for change in schedule if change["epoch"] <= epoch]
     return dict(made[-1]) if made else None

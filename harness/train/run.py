@@ -6,7 +6,6 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -20,6 +19,8 @@ from harness.core.lease import LeaseLost
 from harness.networks.backbones import save_model
 from harness.networks.costs import cost, pretrained
 from harness.run.directory import TrialFolder
+from harness.run.records import TrialRequest, TrialResult, repeated
+from harness.search.slots import epoch_score
 from harness.train import determinism
 from harness.train.device import versions
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
@@ -29,13 +30,13 @@ from harness.train.step_choice import settled
 
 def run_trial(
     job: TrialJob,
-    request: Mapping[str, Any],
+    request: TrialRequest,
     folder: TrialFolder,
     device: torch.device,
     control: Control,
     resident: Tensor | None = None,
     keep_exception: bool = False,
-) -> dict[str, Any]:
+) -> TrialResult:
     """Train, evaluate, and commit the result; a failure of the trial is a result too.
 
     Args:
@@ -87,7 +88,7 @@ def run_trial(
     else:
         seconds = sum(decision["seconds"] for decision in folder.decisions()[-1:])
     result = {
-        **{key: request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")},
+        **repeated(request),
         **outcome,
         "time": {
             "started": started,
@@ -139,7 +140,7 @@ def _pruned(job: TrialJob, folder: TrialFolder) -> dict[str, Any] | None:
     # Without its curve, which somebody may have set aside, it trains to that rung again.
     if len(curve) < decision["epoch"]:
         return None
-    best = max(curve, key=lambda line: (job.sign * line["val"][job.metric], -line["epoch"]))
+    best = max(curve, key=lambda line: (epoch_score(line, job.metric), -line["epoch"]))
     return {
         "status": "pruned",
         "cause": None,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.run.directory import TrialFolder
+from harness.run.records import STEP_CHOICE
 from harness.run.trial import step_choice_path
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
@@ -43,7 +44,7 @@ def settled(
         return _with_step(job, "auto")
     kind = device_kind(device)
     path = step_choice_path(job.study, file_name(kind))
-    found = recorded(path, kind, device, control, lambda: measure(job, folder, device, control, resident))
+    found = recorded(path, kind, device, control, lambda: measure(job, folder, device, control, resident), STEP_CHOICE)
     control.log(f"step: {found['choice']}, as recorded for {found['device']} ({found['reason']})")
     return _with_step(job, found["choice"])
 

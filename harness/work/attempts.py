@@ -7,11 +7,10 @@ of the infrastructure and hardly counts against the trial.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from harness.core.lease import server_now
+from harness.core.lease import LeaseRecord, server_now
 from harness.run.trial import TrialFolder
 from harness.work.deaths import OUT_OF_MEMORY
 
@@ -31,7 +30,7 @@ class Verdict:
     message: str
 
 
-def deaths_in_a_row(attempts: Sequence[Mapping[str, Any]], progress: int) -> list[str]:
+def deaths_in_a_row(attempts: Sequence[LeaseRecord], progress: int) -> list[str]:
     """Causes of the last attempts' deaths, newest first, back to one that ended in order or got further.
 
     Args:

@@ -6,11 +6,12 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.lease import LeaseLost, given_back, keep_alive
 from harness.core.output import printable_lines
 from harness.run.code import own_snapshot
+from harness.run.records import TrialResult
 from harness.run.spent import STOPPED_BY_ERROR
 from harness.work.tasks import Task
 
@@ -25,7 +26,7 @@ def run_task(
     resident: torch.Tensor | None = None,
     checkpoint_each_epoch: bool = False,
     shares_device: bool = False,
-) -> dict[str, Any] | None:
+) -> TrialResult | None:
     """Run a claimed trial to its end and commit its result.
 
     Args:

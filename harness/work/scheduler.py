@@ -7,17 +7,18 @@ seen finished is not read again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.core.errors import RequestError
 from harness.core.lease import Lease, given_back
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory, TrialFolder
 from harness.run.index import ResultIndex
+from harness.run.records import TrialRequest, repeated
 from harness.run.spent import STOPPED_BY_ERROR
 from harness.space.conditions import check_configuration
 from harness.studies.halt import halt_reason
@@ -330,7 +331,7 @@ class Scheduler:
         task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
         return None if self._given_up(task) else task
 
-    def _request(self, state: StudyState, candidate: Candidate) -> dict[str, Any]:
+    def _request(self, state: StudyState, candidate: Candidate) -> TrialRequest:
         if candidate.repeats is not None:
             return {**candidate.repeats.request(), "repeat": True}
         study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
@@ -351,7 +352,7 @@ class Scheduler:
             chosen = state.chosen()
             assert chosen is not None
             hyperparameters, schedule = chosen, state.schedule()
-        return {
+        request: TrialRequest = {
             "stage": stage,
             "study": study.name,
             "slot": slot,
@@ -360,15 +361,17 @@ class Scheduler:
             "conditioned_on": list(conditioned),
             "threads": self._threads,
             "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
-            **({"schedule": list(schedule)} if schedule else {}),
         }
+        if schedule:
+            request["schedule"] = list(schedule)
+        return request
 
     def _claim_source(self, source: Source) -> Task | None:
         lease = self._lease(source.folder)
         if lease is None:
             return None
         folder = source.folder.held(lease)
-        request: dict[str, Any] = {
+        request: TrialRequest = {
             "stage": "source",
             "slot": None,
             "seed": source.seed,
@@ -421,13 +424,14 @@ class Scheduler:
         verdict = give_up(deaths, self._retries)
         if verdict is None:
             return False
-        request = {key: task.request.get(key) for key in ("stage", "slot", "seed", "hyperparameters", "identity")}
-        task.folder.finish({**request, "status": "failed", "cause": verdict.cause, "message": verdict.message})
+        task.folder.finish(
+            {**repeated(task.request), "status": "failed", "cause": verdict.cause, "message": verdict.message}
+        )
         task.lease.release("given up")
         return True
 
 
-def _check_request(study: Study, folder: TrialFolder, request: Mapping[str, Any]) -> None:
+def _check_request(study: Study, folder: TrialFolder, request: TrialRequest) -> None:
     """Raise RequestError where a trial was once asked for with other code, data or settings than its study has now."""
     schedule = request.get("schedule", ())
     if study.trial_identity(folder.stage, request["hyperparameters"], request["seed"], schedule) != request["identity"]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from harness.core.lease import Lease
 from harness.run.directory import TrialFolder
+from harness.run.records import TrialRequest
 from harness.space.parameters import Value
 from harness.train.job import Judge, TrialJob
 
@@ -18,7 +19,7 @@ class Task:
 
     folder: TrialFolder
     lease: Lease
-    request: dict[str, Any]
+    request: TrialRequest
     job: TrialJob
     title: str
     judge: Judge | None = None

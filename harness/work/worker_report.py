@@ -43,6 +43,5 @@ def read_report(path: Path) -> WorkerReport | None:
     except (FileNotFoundError, TornFileError):
         return None
     memory = content.get("memory")
-    return WorkerReport(
-        content["trial"], float(content["since"]), int(content["claimable"]), None if memory is None else tuple(memory)
-    )
+    taken = None if memory is None else (memory[0], memory[1])
+    return WorkerReport(content["trial"], float(content["since"]), int(content["claimable"]), taken)

@@ -21,6 +21,7 @@ from harness.export.addresses import sqlite_address
 from harness.export.trials import ExportedTrial, trials_of
 from harness.metrics.table import METRICS
 from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.records import score_of
 from harness.space.parameters import Choice, Float, Int, Parameter, from_json, searched
 
 if TYPE_CHECKING:
@@ -58,14 +59,19 @@ def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([f"validation {metric}"])
-    chosen = folder.chosen() or {}
-    facts = {"method": description["method"], "dataset": description["dataset"], "chosen slot": chosen.get("slot")}
+    chosen = folder.chosen()
+    facts = {
+        "method": description["method"],
+        "dataset": description["dataset"],
+        "chosen slot": None if chosen is None else chosen["slot"],
+    }
     for name, value in facts.items():
         study.set_user_attr(name, value)
     slots: dict[int, list[ExportedTrial]] = {}
     for trial in trials_of(folder):
-        if trial.stage == "search":
-            slots.setdefault(int(trial.request["slot"]), []).append(trial)
+        number = trial.request["slot"]
+        if trial.stage == "search" and number is not None:
+            slots.setdefault(number, []).append(trial)
     seeds = len(description["search_seeds"])
     study.add_trials([_slot(number, slots[number], seeds, space, metric) for number in sorted(slots)])
     return len(slots)
@@ -84,8 +90,9 @@ def _slot(
     value = None
     state = TrialState.RUNNING
     if len(results) == seeds:
-        scores = [result["metrics"]["val"].get(metric) for result in results if result["status"] == "done"]
-        scored = len(scores) == seeds and None not in scores
+        found = [score_of(result["metrics"]["val"], metric) for result in results if result["status"] == "done"]
+        scores = [score for score in found if score is not None]
+        scored = len(scores) == seeds
         value = fmean(scores) if scored else None
         state = TrialState.COMPLETE if scored else TrialState.PRUNED if "pruned" in statuses else TrialState.FAIL
     started = [trial.started for trial in trials if trial.started is not None]

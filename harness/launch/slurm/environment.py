@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError
 from harness.launch.slurm.variables import SLURM_PREFIXES
 
 if TYPE_CHECKING:
+    from harness.launch.slurm.files import LaunchRecord
     from harness.launch.slurm.profile import Profile
 
 CLUSTER = "SLURM_CLUSTERS"
@@ -118,7 +119,7 @@ def chosen_cluster(variables: Mapping[str, str]) -> str | None:
     return None
 
 
-def use_cluster_of(launch: Mapping[str, Any]) -> None:
+def use_cluster_of(launch: LaunchRecord) -> None:
     """`use_cluster` with what a launch recorded; the user's choice stays where that was not recorded yet."""
     if "cluster" in launch:
         use_cluster(launch["cluster"])

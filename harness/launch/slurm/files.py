@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from harness.core.files import encode_json, update_json, write_atomic, write_exclusive
 from harness.core.json_form import Form, Within
@@ -30,29 +29,56 @@ STALE_SECONDS = 150.0
 """A job whose file was not renewed for so long has gone, or its node hangs."""
 
 
-class _Launch(TypedDict):
+class _Roots(TypedDict):
+    data: str
+    cache: str
+
+
+class LaunchRecord(TypedDict):
+    """``launch.json``: what was asked for."""
+
     job_name: str
     workers: Annotated[int, Within(ge=1, lt=2**31)]
+    threads: NotRequired[int | Literal["auto"]]
+    trials_per_device: NotRequired[int | Literal["auto"]]
     profile: dict[str, Any]
+    """As ``Profile`` dumps it."""
     cluster: NotRequired[str | None]
+    roots: NotRequired[_Roots]
+    datasets: NotRequired[list[str]]
+    """Folders of decoded images."""
+    folder: NotRequired[str]
+    """Where the sweep command was given."""
     command: NotRequired[str]
+    code: NotRequired[str]
 
 
-class _Submission(TypedDict):
+class SubmissionRecord(TypedDict):
+    """``submitted/ID.json``: an array that was submitted."""
+
     job: str
     tasks: Annotated[int, Within(ge=1, le=MOST_TASKS)]
     submitted: float
 
 
-class _Job(TypedDict):
+class JobContent(TypedDict):
+    """``jobs/NAME.json``: what one start of a job says of itself."""
+
     job: str
-    state: str
     restart: NotRequired[int]
+    host: NotRequired[str]
+    pid: NotRequired[int]
     started: NotRequired[float]
+    until: NotRequired[float]
+    state: str
+    reason: NotRequired[str]
     idle_since: NotRequired[float | None]
+    ended: NotRequired[float]
 
 
-LAUNCH, SUBMISSION, JOB = Form(_Launch), Form(_Submission), Form(_Job)
+LAUNCH: Form[LaunchRecord] = Form(LaunchRecord)
+SUBMISSION: Form[SubmissionRecord] = Form(SubmissionRecord)
+JOB: Form[JobContent] = Form(JobContent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +86,7 @@ class JobRecord:
     """One start of one job."""
 
     path: Path
-    content: dict[str, Any]
+    content: JobContent
     age: float
     """Seconds since it was renewed."""
 
@@ -77,8 +103,7 @@ class JobRecord:
     @property
     def idle_since(self) -> float | None:
         """Since when none of its workers has anything to do; None while one has."""
-        since: float | None = self.content.get("idle_since")
-        return since
+        return self.content.get("idle_since")
 
 
 class SlurmFiles:
@@ -92,12 +117,12 @@ class SlurmFiles:
         """Whether the run was ever launched on Slurm."""
         return (self.root / "launch.json").exists()
 
-    def write_launch(self, launch: Mapping[str, Any]) -> None:
+    def write_launch(self, launch: LaunchRecord) -> None:
         """Record what was asked for."""
         self.root.mkdir(parents=True, exist_ok=True)
         update_json(self.root / "launch.json", dict(launch))
 
-    def launch(self) -> dict[str, Any]:
+    def launch(self) -> LaunchRecord:
         """What was asked for.
 
         Raises:
@@ -105,11 +130,11 @@ class SlurmFiles:
         """
         return LAUNCH.read(self.root / "launch.json")
 
-    def documents(self) -> list[tuple[Path, Form]]:
+    def documents(self) -> list[tuple[Path, Form[Any]]]:
         """Every JSON file with what it must hold."""
-        found = [(self.root / "launch.json", LAUNCH)]
-        for folder, form in (("submitted", SUBMISSION), ("jobs", JOB)):
-            found += [(path, form) for path in sorted((self.root / folder).glob("*.json"))]
+        found: list[tuple[Path, Form[Any]]] = [(self.root / "launch.json", LAUNCH)]
+        found += [(path, SUBMISSION) for path in sorted((self.root / "submitted").glob("*.json"))]
+        found += [(path, JOB) for path in sorted((self.root / "jobs").glob("*.json"))]
         return found
 
     @property
@@ -128,10 +153,10 @@ class SlurmFiles:
         """Record an array, or a single job, that was submitted."""
         folder = self.root / "submitted"
         folder.mkdir(parents=True, exist_ok=True)
-        facts = {"job": job, "tasks": tasks, "submitted": time.time()}
+        facts: SubmissionRecord = {"job": job, "tasks": tasks, "submitted": time.time()}
         write_exclusive(folder / f"{job}-{secrets.token_hex(4)}.json", encode_json(facts))
 
-    def submissions(self) -> list[dict[str, Any]]:
+    def submissions(self) -> list[SubmissionRecord]:
         """What was submitted, oldest first."""
         found = [SUBMISSION.read(path) for path in (self.root / "submitted").glob("*.json")]
         return sorted(found, key=lambda entry: float(entry["submitted"]))
@@ -143,9 +168,9 @@ class SlurmFiles:
         number = len(list(folder.glob(f"{job}r{restart}*.json")))
         return folder / f"{job}r{restart}{f'-{number}' if number else ''}.json"
 
-    def write_job(self, path: Path, content: Mapping[str, Any]) -> None:
+    def write_job(self, path: Path, content: JobContent) -> None:
         """Replace what one start of a job says of itself; need not survive a power failure."""
-        write_atomic(path, encode_json(dict(content)))
+        write_atomic(path, encode_json(content))
 
     def jobs(self) -> list[JobRecord]:
         """Every start of every job."""

@@ -27,7 +27,7 @@ from harness.core.visible_gpus import VARIABLE, devices_of
 from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool
 from harness.launch.slurm.commands import SlurmError, call, own_state
-from harness.launch.slurm.files import RENEW_SECONDS, SlurmFiles
+from harness.launch.slurm.files import RENEW_SECONDS, JobContent, SlurmFiles
 from harness.run.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -74,9 +74,11 @@ class SlurmJob:
         self._launch = self._files.launch()
         self._profile: Mapping[str, Any] = self._launch["profile"]
         start = slurm_start()
-        self._path = self._files.job_path(start["slurm_job"], start["slurm_restart"])
-        self._content: dict[str, Any] = {
-            "job": start["slurm_job"],
+        job = start["slurm_job"]
+        assert job is not None
+        self._path = self._files.job_path(job, start["slurm_restart"])
+        self._content: JobContent = {
+            "job": job,
             "restart": start["slurm_restart"],
             "host": os.environ.get("SLURMD_NODENAME", ""),
             "pid": os.getpid(),

@@ -6,9 +6,8 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.core.console import Console
 from harness.core.errors import EXIT_DONE, RequestError
@@ -16,7 +15,7 @@ from harness.launch.display import Display
 from harness.launch.slurm.checks import check_cluster
 from harness.launch.slurm.commands import SlurmError, SlurmSilent, call, queue
 from harness.launch.slurm.environment import chosen_cluster, use_cluster, use_cluster_of, with_defaults
-from harness.launch.slurm.files import SlurmFiles
+from harness.launch.slurm.files import LaunchRecord, SlurmFiles
 from harness.launch.slurm.profile import Profile, load_profile
 from harness.launch.slurm.submit import MOST_WORKERS, Submission, job_name, top_up
 from harness.run.code import take_snapshot
@@ -49,11 +48,11 @@ def launch(
         SlurmError: Slurm takes none of them, or does not answer.
     """
     files = SlurmFiles(run)
-    earlier = files.launch() if files.exists else {}
+    earlier = files.launch() if files.exists else None
     cluster = _cluster(earlier)
     files.write_launch(
         {
-            "job_name": earlier.get("job_name") or job_name(spec.name),
+            "job_name": job_name(spec.name) if earlier is None else earlier["job_name"],
             "workers": MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers,
             "threads": spec.launch.threads,
             "trials_per_device": spec.launch.trials_per_device,
@@ -91,7 +90,7 @@ def check(run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console) ->
     """
     profile, notes = with_defaults(profile_of(spec), os.environ)
     files = SlurmFiles(run)
-    _cluster(files.launch() if files.exists else {})
+    _cluster(files.launch() if files.exists else None)
     for place, path in (("--run-dir", run.path), ("the current folder", Path.cwd())):
         odd = sorted({sign for sign in str(path) if sign in "%\\" or not sign.isprintable()})
         if odd:
@@ -159,7 +158,7 @@ def decoded_folders(studies: list[Study]) -> list[str]:
     return sorted(folders)
 
 
-def _cluster(earlier: Mapping[str, Any]) -> str | None:
+def _cluster(earlier: LaunchRecord | None) -> str | None:
     """The cluster of a launch, which this process's commands go to from now on.
 
     It stays what an earlier launch had, in whatever shell the command is given again, or its jobs would be looked for
@@ -169,8 +168,8 @@ def _cluster(earlier: Mapping[str, Any]) -> str | None:
         RequestError: another one is named while jobs are left on that; or several are.
     """
     named = chosen_cluster(os.environ)
-    before: str | None = earlier.get("cluster")
-    if "cluster" not in earlier or named is None or named == before:
+    before = None if earlier is None else earlier.get("cluster")
+    if earlier is None or "cluster" not in earlier or named is None or named == before:
         use_cluster(named or before)
         return named or before
     use_cluster(before)

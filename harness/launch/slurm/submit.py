@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from harness.core.errors import one_line
 from harness.core.lease import hold
@@ -16,7 +15,7 @@ from harness.launch.packing import least
 from harness.launch.slurm.checks import limits
 from harness.launch.slurm.commands import SlurmError, call, failed_nodes, queue, run_program
 from harness.launch.slurm.environment import outer_environment, outside_of_a_job, use_cluster_of
-from harness.launch.slurm.files import SlurmFiles
+from harness.launch.slurm.files import LaunchRecord, SlurmFiles
 from harness.run.directory import RunDirectory
 
 NEVER = 1_000_000
@@ -80,15 +79,13 @@ def top_up(run: RunDirectory, claimable: int) -> Submission:
         return Submission(jobs, tasks, len(living), refused)
 
 
-def places_in_a_job(launch: Mapping[str, Any]) -> int:
+def places_in_a_job(launch: LaunchRecord) -> int:
     """Trials that one job runs at a time."""
     gpus = int(launch["profile"].get("gpus") or 0) if launch["profile"].get("device") != "cpu" else 0
     return max(1, gpus) * least(launch["trials_per_device"])
 
 
-def _submit_all(
-    run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], missing: int
-) -> tuple[list[str], int, str]:
+def _submit_all(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, missing: int) -> tuple[list[str], int, str]:
     """Array by array, as large as Slurm takes them; the limits of a site show when it refuses."""
     jobs: list[str] = []
     largest, tasks = min(missing, max(1, limits(call).max_array_size)), 0
@@ -111,7 +108,7 @@ def _submit_all(
     return jobs, tasks, ""
 
 
-def _submit(run: RunDirectory, files: SlurmFiles, launch: Mapping[str, Any], count: int) -> str:
+def _submit(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, count: int) -> str:
     """Submit one array of jobs; returns its number."""
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -188,7 +185,7 @@ def _failing_nodes(files: SlurmFiles, name: str) -> list[str]:
     return sorted(failing) if others else []
 
 
-def _program(launch: Mapping[str, Any]) -> list[str]:
+def _program(launch: LaunchRecord) -> list[str]:
     """So that a job imports the copy of the code that is current when it begins, wherever Python would look first.
 
     Until it ends it stays with that one. Its current folder is looked into last, as by local workers.

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 
 from harness.core import lease as leases
 from harness.core.files import encode_json, write_exclusive
-from harness.run import records
+from harness.core.json_form import Form
 from harness.train.job import Control, Interrupted
+
+R = TypeVar("R")
 
 
 def device_kind(device: torch.device) -> str:
@@ -30,8 +32,13 @@ def file_name(kind: str) -> str:
 
 
 def recorded(
-    path: Path, kind: str, device: torch.device, control: Control, measure: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
+    path: Path,
+    kind: str,
+    device: torch.device,
+    control: Control,
+    measure: Callable[[], Mapping[str, object]],
+    form: Form[R],
+) -> R:
     """What is recorded at a path, measured now if nobody has; the folder holds the leases of those who measure.
 
     Args:
@@ -40,6 +47,7 @@ def recorded(
         device: on which it is measured; its memory is given back afterwards.
         control: stops the waiting for others.
         measure: returns ``choice`` and ``reason``, and what else is worth keeping.
+        form: what the file must hold.
 
     Raises:
         Interrupted: stopped from outside; nothing is begun.
@@ -61,7 +69,7 @@ def recorded(
                     free_memory(device)
         finally:
             lease.release("measured")
-    return records.STEP_CHOICE.read(path)
+    return form.read(path)
 
 
 def free_memory(device: torch.device) -> None:
