@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from analysis.contents import Facts, Item, Picture, Section, Table, count, number, numbered
+from harness.run.records import AuditFacts, Card, Identical, SplitSide
 
-_SIDES = {"train": "Training", "val": "Validation", "test": "Test"}
-_KINDS = {"identical": "Identical pixels", "near": "Nearly identical"}
+_SIDES: dict[SplitSide, str] = {"train": "Training", "val": "Validation", "test": "Test"}
+_KINDS: dict[Literal["identical", "near"], str] = {"identical": "Identical pixels", "near": "Nearly identical"}
 
 
-def data_section(label: str, card: Mapping[str, Any], picture: Picture | None) -> Section:
+def data_section(label: str, card: Card, picture: Picture | None) -> Section:
     """What a dataset is, how it was split, and what the split gives away.
 
     Args:
@@ -29,14 +30,13 @@ def data_section(label: str, card: Mapping[str, Any], picture: Picture | None) -
     return Section(f"Data: {label}", sentences, (class_counts(label, card), *pictures, Facts(facts(card))))
 
 
-def audit_section(card: Mapping[str, Any], picture: Picture | None) -> Section:
+def audit_section(audit: AuditFacts, picture: Picture | None) -> Section:
     """What a look at the pixels has found.
 
     Args:
-        card: one with an audit.
+        audit: of a card.
         picture: the worst pairs, as ``pair_picture`` makes it.
     """
-    audit = card["audit"]
     items: list[Item] = [_pair_counts(audit)]
     if picture is not None:
         items.append(picture)
@@ -46,7 +46,7 @@ def audit_section(card: Mapping[str, Any], picture: Picture | None) -> Section:
     return Section("Audit", (f"{notes[:1].upper()}{notes[1:].rstrip('.')}.",) if notes else (), tuple(items))
 
 
-def leak_sentences(card: Mapping[str, Any]) -> tuple[str, ...]:
+def leak_sentences(card: Card) -> tuple[str, ...]:
     """Whether the split leaks and, where the user allowed it, why; nothing where the card does not know."""
     leaks = card.get("leaks")
     if leaks is None:
@@ -56,10 +56,10 @@ def leak_sentences(card: Mapping[str, Any]) -> tuple[str, ...]:
     return (found, f"The sweep file allows leakage, with this reason: {reason}") if reason else (found,)
 
 
-def class_counts(label: str, card: Mapping[str, Any]) -> Table:
+def class_counts(label: str, card: Card) -> Table:
     """Images of each class on each side of the split, and their shares in per cent."""
     counts = [card["counts"][side] for side in _SIDES]
-    sides = [card.get("sides", {}).get(side, sum(column)) for side, column in zip(_SIDES, counts, strict=True)]
+    sides = [card["sides"][side] for side in _SIDES] if "sides" in card else [sum(column) for column in counts]
     several = card.get("multi_label", False)
 
     def row(name: str, numbers: list[int]) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def class_counts(label: str, card: Mapping[str, Any]) -> Table:
     )
 
 
-def sample_picture(label: str, card: Mapping[str, Any], png: bytes, stem: str) -> Picture:
+def sample_picture(label: str, card: Card, png: bytes, stem: str) -> Picture:
     """The grid that ``harness.data.pictures.sample_grid`` draws; ``stem`` is its file name without a suffix."""
     names = card["classes"][: card["pictured"]]
     left_out = len(card["classes"]) - len(names)
@@ -92,9 +92,9 @@ def sample_picture(label: str, card: Mapping[str, Any], png: bytes, stem: str) -
     )
 
 
-def pair_picture(card: Mapping[str, Any], png: bytes, stem: str) -> Picture:
+def pair_picture(audit: AuditFacts, png: bytes, stem: str) -> Picture:
     """The worst pairs that ``harness.data.pictures.pair_picture`` draws; ``stem`` as above."""
-    shown = len(card["audit"]["worst"])
+    shown = len(audit["worst"])
     return Picture(
         caption="Pairs to look at first, some of each fault: under two labels, or on two sides of the split. "
         "Numbered as in the table that follows.",
@@ -105,7 +105,7 @@ def pair_picture(card: Mapping[str, Any], png: bytes, stem: str) -> Picture:
 
 
 def write_card_page(
-    folder: Path, label: str, card: Mapping[str, Any], sample: bytes, pairs: bytes | None, files: Mapping[str, str]
+    folder: Path, label: str, card: Card, sample: bytes, pairs: bytes | None, files: Mapping[str, str]
 ) -> Path:
     """Write ``card.html`` (one file that needs nothing else), ``card.md`` with ``figures/``, and ``card.json``.
 
@@ -126,10 +126,11 @@ def write_card_page(
 
     pictures = [sample_picture(label, card, sample, "sample")]
     sections = [data_section(label, card, pictures[0])]
-    if card["audit"] is not None:
-        found = None if pairs is None else pair_picture(card, pairs, "pairs")
+    audit = card["audit"]
+    if audit is not None:
+        found = None if pairs is None else pair_picture(audit, pairs, "pairs")
         pictures += [] if found is None else [found]
-        sections.append(audit_section(card, found))
+        sections.append(audit_section(audit, found))
     sections.append(Section("Files", (), (Facts(tuple(files.items())),)))
     flags = leak_sentences(card) if card["leaks"]["any"] else ()
     (folder / "figures").mkdir(exist_ok=True)
@@ -142,7 +143,7 @@ def write_card_page(
     return folder / "card.html"
 
 
-def facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def facts(card: Card) -> tuple[tuple[str, str], ...]:
     """What the card states in single words and sentences."""
     split, identical, clusters = card["split"], card.get("identical"), card.get("clusters")
     groups = card.get("groups")
@@ -166,32 +167,37 @@ def facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((term, str(text)) for term, text in pairs.items() if text is not None)
 
 
-def _images(card: Mapping[str, Any]) -> str:
-    used = sum(card["sides"].values()) if "sides" in card else card["images"]
+def _images(card: Card) -> str:
+    used = sum(card["sides"][side] for side in _SIDES) if "sides" in card else card["images"]
     rest = "" if used == card["images"] else f", of which the split uses {count(used)}"
     return f"{count(card['images'])}{rest}"
 
 
-def _identical(identical: Mapping[str, int]) -> str:
+def _identical(identical: Identical) -> str:
     if not identical["sets"]:
         return "none"
     sets = "1 set" if identical["sets"] == 1 else f"{count(identical['sets'])} sets"
     return f"{sets} of the same pixels, {count(identical['images'])} images in all"
 
 
-def _audit_sentences(card: Mapping[str, Any]) -> tuple[str, ...]:
+def _audit_sentences(card: Card) -> tuple[str, ...]:
     if "audit" not in card:
         return ()
-    if card["audit"] is None and card.get("near_joined"):
+    audit = card["audit"]
+    if audit is None and card.get("near_joined"):
         return ("Near-duplicates were looked for; those that were found share a cluster.",)
-    if card["audit"] is None:
+    if audit is None:
         command = f"python -m harness.data {card['name']} --audit"
         return (f"Identical images and given groups were looked for, near-duplicates were not: {command} does that.",)
-    near = card["audit"]["kinds"]["near"]["pairs"]
+    near = audit["kinds"]["near"]["pairs"]
     return (f"The audit, below, found {count(near)} {'pair' if near == 1 else 'pairs'} of nearly identical images.",)
 
 
-def _pair_counts(audit: Mapping[str, Any]) -> Table:
+def _pair_counts(audit: AuditFacts) -> Table:
+    parts: tuple[Literal["pairs", "straddling", "test", "conflicting"], ...] = (
+        *("pairs", "straddling"),
+        *("test", "conflicting"),
+    )
     kinds = audit["kinds"]
     tried, wrong = audit["random_pairs"], audit["false_alarms"]
     share = f" ({number(100 * wrong / tried, 1)} %)" if tried else ""
@@ -202,10 +208,7 @@ def _pair_counts(audit: Mapping[str, Any]) -> Table:
         groups=(
             (
                 "",
-                tuple(
-                    (name, *(count(kinds[kind][part]) for part in ("pairs", "straddling", "test", "conflicting")))
-                    for kind, name in _KINDS.items()
-                ),
+                tuple((name, *(count(kinds[kind][part]) for part in parts)) for kind, name in _KINDS.items()),
             ),
         ),
         note="Identical: one pair for each image beyond the first of a set. Nearly identical: by hash and "
@@ -214,14 +217,14 @@ def _pair_counts(audit: Mapping[str, Any]) -> Table:
     )
 
 
-def _worst_pairs(audit: Mapping[str, Any]) -> Table:
+def _worst_pairs(audit: AuditFacts) -> Table:
     rows = tuple(
         (
             str(place),
             pair["kind"],
             number(pair["similarity"], 3),
             *(pair["first"], pair["second"]),
-            *(" / ".join(dict.fromkeys(pair[part])) for part in ("sides", "labels")),
+            *(" / ".join(dict.fromkeys(both)) for both in (pair["sides"], pair["labels"])),
         )
         for place, pair in enumerate(audit["worst"], 1)
     )

@@ -47,7 +47,7 @@ from harness.core.arguments import parse
 from harness.core.errors import EXIT_DONE, run_command
 
 
-def comparison_records(analysis: Analysis) -> dict[str, Any]:
+def comparison_records(analysis: Analysis) -> dict[str, object]:
     """Everything that an analysis says, ready for JSON; every number is finite or None, and the order is that of the
     analysis."""
     evidence = analysis.evidence
@@ -84,7 +84,7 @@ def comparison_records(analysis: Analysis) -> dict[str, Any]:
     return document.model_dump(mode="json")
 
 
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of what ``comparison_records`` returns."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

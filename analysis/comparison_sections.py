@@ -21,16 +21,15 @@ from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
 from analysis.words.findings import results_paragraphs
 from analysis.words.methods import methods_paragraph
+from harness.run.records import SweepRecord
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from analysis.comparison.compare import Analysis
 
 
 def findings(
     analysis: Analysis,
-    spec: Mapping[str, Any] | None,
+    spec: SweepRecord | None,
     parameters: Mapping[str, str] | None,
     heads: Collection[str],
     pool: Pool = HERE,

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from analysis.contents import Figure, Marked, Picture, Section
 from analysis.figures.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
+from analysis.runs.trials_of import Panel
 from harness.core.errors import one_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -32,7 +33,7 @@ _THEME = {
 
 
 def html(
-    title: str, lead: str, flags: Sequence[str], sections: Sequence[Section], trials: Mapping[str, Any] | None = None
+    title: str, lead: str, flags: Sequence[str], sections: Sequence[Section], trials: Mapping[str, Panel] | None = None
 ) -> str:
     """The page: style, script, drawings and pictures inside, nothing to fetch. Every text is escaped.
 
@@ -104,7 +105,7 @@ def _data_uri(picture: Picture) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
 
 
-def _embedded(value: Mapping[str, Any]) -> Markup:
+def _embedded(value: Mapping[str, Panel]) -> Markup:
     """JSON that HTML takes for the content of a script element as it is: no text in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704

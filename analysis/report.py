@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.parallel import HERE, Pool, cores
+from analysis.runs.trials_of import Panel
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
@@ -58,8 +59,8 @@ class Report:
     sections: Sequence[Section]
     paragraphs: Sequence[str]
     """Of ``paper.tex``."""
-    results: Mapping[str, Any]
-    trials: Mapping[str, Any] | None = None
+    results: Mapping[str, object]
+    trials: Mapping[str, Panel] | None = None
     """What a click on a cell of the page shows."""
 
 
@@ -113,7 +114,7 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
         seed_section(analysis),
         prediction_section(reduced),
         supplement(analysis),
-        *appendix(evidence, None, {}, {}),
+        *appendix(evidence, None, None, {}),
     ]
     methods, datasets = _counted(len(evidence.methods), "method"), _counted(len(evidence.datasets), "dataset")
     report = Report(

@@ -45,14 +45,13 @@ The document is an object with these members; a number that does not exist is nu
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from analysis.runs.summary import Score, Study, Summary, optimism
 
 VERSION = 2
 
 
-def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
+def results(summary: Summary, flags: list[str]) -> dict[str, object]:
     """The document that this module describes, ready for JSON."""
     absent = [
         {"dataset": dataset, "method": method, "state": "not begun", "missing": ["everything"]}
@@ -75,7 +74,7 @@ def results(summary: Summary, flags: list[str]) -> dict[str, Any]:
     }
 
 
-def _score(study: Study, score: Score) -> dict[str, Any]:
+def _score(study: Study, score: Score) -> dict[str, object]:
     interval = score.over_seeds
     return {
         "dataset": study.dataset,
@@ -94,7 +93,7 @@ def _score(study: Study, score: Score) -> dict[str, Any]:
     }
 
 
-def _study(study: Study, summary: Summary) -> dict[str, Any]:
+def _study(study: Study, summary: Summary) -> dict[str, object]:
     return {
         "dataset": study.dataset,
         "method": study.method,

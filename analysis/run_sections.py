@@ -97,7 +97,7 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
     """Cost, progress, failures, methods, data and settings."""
     summary = facts.summary
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]
-    settings = appendix(evidence, summary.spec, summary.environment or {}, summary.cards, studies)
+    settings = appendix(evidence, summary.spec, summary.environment, summary.cards, studies)
     return [
         facts.section(
             "Cost",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
     from analysis.runs.cell_names import CellName
+    from analysis.runs.trials_of import TracedCell
     from harness.core.console import Console
     from harness.run.directory import RunDirectory
 
@@ -28,7 +29,29 @@ exit codes: 0 done, 2 the request was wrong
 """
 
 
-def trace(run: RunDirectory, cell: CellName) -> dict[str, Any]:
+class TracedScore(TypedDict):
+    """A mean and its interval, as ``trace`` tells it."""
+
+    n: int
+    undefined: int
+    confidence: float
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+class Trace(TypedDict):
+    """What a number was made of, as ``trace`` tells it."""
+
+    metric: str
+    scope: str
+    score: TracedScore
+    differences: NotRequired[dict[int, float | None]]
+    cells: list[TracedCell]
+
+
+def trace(run: RunDirectory, cell: CellName) -> Trace:
     """What a number was made of, as plain data.
 
     Args:
@@ -57,21 +80,36 @@ def trace(run: RunDirectory, cell: CellName) -> dict[str, Any]:
             raise RequestError(f"CELL {cell.studies[0]}:{cell.seed}: no such confirm seed; it has {known}")
         cells = [{**only, "trials": trials}]
     scores = [{trial["seed"]: trial["score"] for trial in one["trials"] if trial["status"] == "done"} for one in cells]
-    found: dict[str, Any] = {"metric": cells[0]["metric"], "scope": SCOPE}
+    metric = cells[0]["metric"]
     if len(cells) == 1:
-        return {**found, "score": _score(list(scores[0].values())), "cells": cells}
+        return {"metric": metric, "scope": SCOPE, "score": _score(list(scores[0].values())), "cells": cells}
     both = sorted(scores[0].keys() & scores[1].keys())
-    differences = {
-        seed: None if None in (scores[0][seed], scores[1][seed]) else scores[0][seed] - scores[1][seed] for seed in both
+    differences = {seed: _less(scores[0][seed], scores[1][seed]) for seed in both}
+    return {
+        "metric": metric,
+        "scope": SCOPE,
+        "score": _score(list(differences.values())),
+        "differences": differences,
+        "cells": cells,
     }
-    return {**found, "score": _score(list(differences.values())), "differences": differences, "cells": cells}
 
 
-def _score(values: Sequence[float | None]) -> dict[str, Any]:
+def _less(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
+
+
+def _score(values: Sequence[float | None]) -> TracedScore:
     """Mean and interval; without a mean where a trial leaves the metric undefined, as in the report."""
     known = [value for value in values if value is not None]
-    found: dict[str, Any] = {"n": len(known), "undefined": len(values) - len(known), "confidence": _CONFIDENCE}
-    found |= dict.fromkeys(("mean", "sd", "low", "high"))
+    found: TracedScore = {
+        "n": len(known),
+        "undefined": len(values) - len(known),
+        "confidence": _CONFIDENCE,
+        "mean": None,
+        "sd": None,
+        "low": None,
+        "high": None,
+    }
     if not known or found["undefined"]:
         return found
     import numpy as np
@@ -85,7 +123,7 @@ def _score(values: Sequence[float | None]) -> dict[str, Any]:
     return found
 
 
-def _show(cell: CellName, found: Mapping[str, Any], console: Console) -> None:
+def _show(cell: CellName, found: Trace, console: Console) -> None:
     metric = str(found["metric"]).replace("_", " ")
     title = " − ".join(cell.methods) + f" on {cell.dataset}"
     console.print(f"{title}: {_in_words(cell, found['score'], metric)}", style="bold")
@@ -99,7 +137,7 @@ def _show(cell: CellName, found: Mapping[str, Any], console: Console) -> None:
         _show_cell(one, console)
 
 
-def _in_words(cell: CellName, score: Mapping[str, Any], metric: str) -> str:
+def _in_words(cell: CellName, score: TracedScore, metric: str) -> str:
     from analysis.contents import number
 
     if score["undefined"]:
@@ -118,7 +156,7 @@ def _in_words(cell: CellName, score: Mapping[str, Any], metric: str) -> str:
     return f"{told}, {score['confidence']:.0%} t interval over seeds {span} ({SCOPE})"
 
 
-def _show_cell(one: Mapping[str, Any], console: Console) -> None:
+def _show_cell(one: TracedCell, console: Console) -> None:
     from rich import box
     from rich.table import Table
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from harness.spec.sections import TrainSpec
 from harness.train import determinism
 from harness.train.checkpoint import changing_tensors, snapshot
 from harness.train.device import usable_device
-from harness.train.job import Control, Interrupted, TrialJob
+from harness.train.job import Control, Interrupted, ProgressFacts, TrialJob
 from harness.train.loop import Training
 
 CASES: tuple[tuple[str, dict[str, Value]], ...] = (
@@ -154,7 +154,7 @@ class Trainings:
 def _stopping_after(steps: int | None) -> Control:
     control, count = Control(), 0
 
-    def watch(facts: dict[str, Any]) -> None:
+    def watch(facts: ProgressFacts) -> None:
         nonlocal count
         count += "steps" in facts
         if steps is not None and count >= steps:

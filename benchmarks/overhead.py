@@ -33,6 +33,7 @@ from harness.data.split import indices
 from harness.metrics.table import evaluate
 from harness.plugins import discover
 from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.records import TrainedResult, TrialRequest
 from harness.space.parameters import Choice, Fixed, Space, Value
 from harness.studies.loading import load_mapping
 from harness.studies.study import Planner, Roots, Study
@@ -199,7 +200,7 @@ def _synthetic_trial(study: Study, slot: int, rng: random.Random) -> None:
     lease = folder.claim(progress=0)
     if lease is None:
         raise RuntimeError(f"{folder.path} is taken")
-    request = {
+    request: TrialRequest = {
         "stage": "search", "slot": slot, "seed": 0, "hyperparameters": hyperparameters, "conditioned_on": [],
         "threads": 1, "identity": study.trial_identity("search", hyperparameters, 0),
     }  # fmt: skip
@@ -208,10 +209,21 @@ def _synthetic_trial(study: Study, slot: int, rng: random.Random) -> None:
     lease.release("finished")
 
 
-def _synthetic_result(request: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
-    metrics = {"val": {"balanced_accuracy": rng.random()}}
-    done = {"status": "done", "cause": None, "message": None, "epochs": 1, "steps": 1}
-    return {**request, **done, "metrics": metrics, "time": {"attempt_seconds": 1.0, "train_seconds": 1.0}}
+def _synthetic_result(request: TrialRequest, rng: random.Random) -> TrainedResult:
+    return {
+        "stage": request["stage"],
+        "slot": request["slot"],
+        "seed": request["seed"],
+        "hyperparameters": request["hyperparameters"],
+        "identity": request["identity"],
+        "status": "done",
+        "cause": None,
+        "message": None,
+        "epochs": 1,
+        "steps": 1,
+        "metrics": {"val": {"balanced_accuracy": rng.random()}},
+        "time": {"attempt_seconds": 1.0, "train_seconds": 1.0},
+    }
 
 
 def _draw(space: Space, rng: random.Random) -> dict[str, Value]:

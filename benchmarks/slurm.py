@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.startup import PLUGIN
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
@@ -94,7 +94,7 @@ def submit(side: str, run_dir: Path) -> None:
         executor.update_parameters(time=MINUTES, cpus_per_task=1)
         executor.submit(plain, str(run_dir))
     else:
-        from harness.launch.slurm.files import SlurmFiles
+        from harness.launch.slurm.files import ProfileFacts, SlurmFiles
         from harness.launch.slurm.profile import Profile
         from harness.launch.slurm.submit import job_name, top_up
         from harness.run.code import take_snapshot
@@ -107,7 +107,7 @@ def submit(side: str, run_dir: Path) -> None:
                 "workers": 1,
                 "threads": 1,
                 "trials_per_device": 1,
-                "profile": profile.model_dump(mode="json"),
+                "profile": cast(ProfileFacts, profile.model_dump(mode="json")),
                 "roots": {"data": os.environ["GPAF_BENCH_DATA"], "cache": os.environ["GPAF_BENCH_CACHE"]},
                 "datasets": [],
                 "folder": str(Path.cwd()),

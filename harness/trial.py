@@ -21,14 +21,14 @@ from harness.core.files import TornFileError
 from harness.core.output import say
 from harness.dataset import Dataset
 from harness.method import Method
-from harness.run.records import sides_of
+from harness.run.records import score_of, sides_of
 
 if TYPE_CHECKING:
     from harness.core.console import Console
     from harness.run.records import TrialRequest, TrialResult
     from harness.spec.sections import SweepSpec
     from harness.studies.study import Study
-    from harness.train.job import TrialJob
+    from harness.train.job import ProgressFacts, TrialJob
     from harness.work.tasks import Task
 
 
@@ -260,11 +260,11 @@ def _progress(console: Console, title: str) -> Iterator[Any]:
     ) as bar:  # fmt: skip
         task = bar.add_task(title, total=None)
 
-        def update(facts: dict[str, Any]) -> None:
+        def update(facts: ProgressFacts) -> None:
             if "steps" in facts:
                 bar.update(task, completed=facts["step"], total=facts["steps"])
             if "val" in facts:
-                shown = {name: facts["val"].get(name) for name in ("balanced_accuracy", "auc", "nll")}
+                shown = {name: score_of(facts["val"], name) for name in ("balanced_accuracy", "auc", "nll")}
                 values = ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in shown.items())
                 bar.console.print(f"epoch {facts['epoch']}/{facts['epochs']}: validation {values}", highlight=False)
 

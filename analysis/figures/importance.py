@@ -111,7 +111,7 @@ def slot_scores(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     return table.join(wanted, on=study).filter(pl.col("seeds") == pl.col("wanted")).sort([*study, "slot"])
 
 
-def of_settings(settings: Sequence[Mapping[str, Any]], scores: FloatArray) -> tuple[Importance, ...]:
+def of_settings(settings: Sequence[Mapping[str, object]], scores: FloatArray) -> tuple[Importance, ...]:
     """The importance of each hyperparameter, the largest first.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory
+from harness.run.records import SweepRecord
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 
@@ -59,7 +59,7 @@ def parse_cell(run: RunDirectory, text: str) -> CellName:
     return CellName(methods, dataset, int(seed) if colon else None)
 
 
-def _labels(run: RunDirectory, spec: Mapping[str, Any], kind: str) -> set[str]:
+def _labels(run: RunDirectory, spec: SweepRecord, kind: Literal["methods", "datasets"]) -> set[str]:
     # Studies that the sweep no longer names are in the run and may be looked into.
     place = 0 if kind == "methods" else 1
     return {*spec[kind], *(study.name.split("@", 1)[place] for study in run.studies())}

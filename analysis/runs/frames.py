@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -14,11 +14,23 @@ from polars.datatypes import DataTypeClass
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import ChoiceRecord, Repeated, StudyRecord, TrialRequest, TrialResult, score_of, sides_of
+from harness.run.records import (
+    ChoiceRecord,
+    Repeated,
+    Stage,
+    StudyRecord,
+    TrialRequest,
+    TrialResult,
+    score_of,
+    sides_of,
+)
 from harness.run.spent import judged
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
 """Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
+
+RowStage: TypeAlias = Stage | Literal["again", "repeat"]
+"""Of a row: re-evaluations and repetitions have their own words here."""
 
 Row: TypeAlias = dict[str, bool | int | float | str | None]
 """Column → value."""
@@ -167,7 +179,7 @@ def read_study(run: RunDirectory, study: StudyFolder) -> Records:
         RequestError: as for ``read``.
     """
     description, chosen = study.description(), study.chosen()
-    stages = {
+    stages: dict[RowStage, list[TrialFolder]] = {
         "search": study.trials("search"), "again": study.reevaluations(), "confirm": study.trials("confirm"),
         "repeat": study.repeats(),
     }  # fmt: skip
@@ -181,7 +193,7 @@ def _joined(parts: Sequence[Records]) -> Records:
 def _records(
     run: RunDirectory,
     folders: Iterable[TrialFolder],
-    stage: str,
+    stage: RowStage,
     description: StudyRecord | None,
     chosen: ChoiceRecord | None,
 ) -> Records:
@@ -226,7 +238,7 @@ def _attempts(folder: TrialFolder, finished: bool) -> Iterator[Row]:
         }
 
 
-def _trial(folder: TrialFolder, stage: str, result: TrialResult | None, chosen: ChoiceRecord | None) -> Row:
+def _trial(folder: TrialFolder, stage: RowStage, result: TrialResult | None, chosen: ChoiceRecord | None) -> Row:
     asked: Repeated | TrialRequest | None = result
     if result is None and folder.has_request():
         asked = folder.request()

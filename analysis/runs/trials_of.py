@@ -5,16 +5,72 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from harness.core.lease import LeaseRecord
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import score_of, scores_on
+from harness.run.records import ChoiceRecord, Configuration, Status, StudyRecord, score_of, scores_on
 
 _COMMANDS = ("trace", "reproduce")
 
 
-def trials_of(run: RunDirectory, method: str, dataset: str) -> list[dict[str, Any]]:
+class TracedTrial(TypedDict):
+    """A confirm trial behind a number, as ``trials_of`` tells it."""
+
+    seed: int
+    configuration: str
+    commit: str | None
+    status: Status | Literal["unfinished", "absent"]
+    cause: str | None
+    message: str | None
+    score: float | None
+    hyperparameters: Configuration
+    device: str | None
+    threads: int | None
+    host: str | None
+    process: int | None
+    job: str | None
+    attempts: int
+    seconds: float | None
+    trial: str
+    log: str
+
+
+class TracedChoice(TypedDict):
+    """What was chosen, as ``cell_of`` tells it."""
+
+    slot: int
+    value: float | None
+    configuration: str
+    hyperparameters: Configuration
+    of: int
+    conditioned_on: list[int] | None
+    rule: NotRequired[str]
+    expected: NotRequired[float | None]
+
+
+class TracedCell(TypedDict):
+    """What leads from a number to what it was made of, as ``cell_of`` tells it."""
+
+    cell: str
+    metric: str
+    plugin: str
+    commit: str | None
+    choice: TracedChoice | None
+    trials: list[TracedTrial]
+
+
+class Panel(TypedDict):
+    """Texts of a cell, as ``panels`` tells them."""
+
+    facts: list[list[str]]
+    head: list[str]
+    align: str
+    rows: list[list[str]]
+    commands: list[str]
+
+
+def trials_of(run: RunDirectory, method: str, dataset: str) -> list[TracedTrial]:
     """The confirm trials behind one number, one for each declared seed, ascending.
 
     Returns:
@@ -32,7 +88,7 @@ def trials_of(run: RunDirectory, method: str, dataset: str) -> list[dict[str, An
     return _trials(run, study, commit, metric)
 
 
-def cell_of(run: RunDirectory, method: str, dataset: str) -> dict[str, Any]:
+def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
     """Everything that leads from a number to what it was made of.
 
     Returns:
@@ -47,26 +103,30 @@ def cell_of(run: RunDirectory, method: str, dataset: str) -> dict[str, Any]:
     """
     study, commit, metric = run.study(f"{method}@{dataset}"), commit_of(run), metric_of(run)
     description, chosen = study.description(), study.chosen()
-    choice = None
+    choice: TracedChoice | None = None
     if chosen is not None:
         choice = {
-            **{name: chosen.get(name) for name in ("slot", "value", "configuration", "hyperparameters")},
+            "slot": chosen["slot"],
+            "value": chosen["value"],
+            "configuration": chosen["configuration"],
+            "hyperparameters": chosen["hyperparameters"],
             "of": description["search_slots"],
             "conditioned_on": _conditioned_on(study, chosen, description),
-            # Where the best score itself has decided there is no more to say.
-            **({name: chosen[name] for name in ("rule", "expected")} if "expected" in chosen else {}),
         }
+        # Where the best score itself has decided there is no more to say.
+        if "expected" in chosen:
+            choice["rule"], choice["expected"] = chosen["rule"], chosen["expected"]
     return {
         "cell": study.name,
         "metric": metric,
-        "plugin": description.get("method"),
+        "plugin": description["method"],
         "commit": commit,
         "choice": choice,
         "trials": _trials(run, study, commit, metric),
     }
 
 
-def panels(run: RunDirectory) -> dict[str, dict[str, Any]]:
+def panels(run: RunDirectory) -> dict[str, Panel]:
     """What the page shows of each cell on a click: ``METHOD@DATASET`` → texts, ready to be shown.
 
     Returns:
@@ -78,10 +138,10 @@ def panels(run: RunDirectory) -> dict[str, dict[str, Any]]:
         TornFileError: a file of the run is not readable.
     """
     cells = [cell_of(run, *study.name.split("@", 1)) for study in run.studies()]
-    return {str(cell["cell"]): _panel(cell) for cell in cells if cell["choice"] is not None}
+    return {cell["cell"]: _panel(cell, choice) for cell in cells if (choice := cell["choice"]) is not None}
 
 
-def choice_in_words(choice: Mapping[str, Any], metric: str) -> str:
+def choice_in_words(choice: TracedChoice, metric: str) -> str:
     """How a configuration was chosen, in one sentence without its full stop."""
     from analysis.contents import number
 
@@ -99,7 +159,7 @@ def plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def hyperparameters_in_words(values: Mapping[str, Any]) -> str:
+def hyperparameters_in_words(values: Mapping[str, object]) -> str:
     """``name value, name value, …``, by name."""
     return ", ".join(f"{name} {plain(value)}" for name, value in sorted(values.items())) or "none"
 
@@ -137,24 +197,18 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
 
 
-def _trials(run: RunDirectory, study: StudyFolder, commit: str | None, metric: str) -> list[dict[str, Any]]:
+def _trials(run: RunDirectory, study: StudyFolder, commit: str | None, metric: str) -> list[TracedTrial]:
     chosen = study.chosen()
     if chosen is None:
         return []
     configuration = str(chosen["configuration"])
     seeds = sorted(study.description()["confirm_seeds"])
-    return [
-        {
-            "seed": seed,
-            "configuration": configuration,
-            "commit": commit,
-            **_trial(run, study.confirm_trial(configuration, seed), chosen["hyperparameters"], metric),
-        }
-        for seed in seeds
-    ]
+    return [_trial(run, study.confirm_trial(configuration, seed), seed, chosen, commit, metric) for seed in seeds]
 
 
-def _trial(run: RunDirectory, folder: TrialFolder, chosen: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _trial(
+    run: RunDirectory, folder: TrialFolder, seed: int, chosen: ChoiceRecord, commit: str | None, metric: str
+) -> TracedTrial:
     result = folder.result() if folder.finished else None
     request = folder.request() if folder.has_request() else None
     attempts = folder.attempts()
@@ -162,13 +216,16 @@ def _trial(run: RunDirectory, folder: TrialFolder, chosen: Mapping[str, Any], me
     device = None if result is None else result.get("device")
     time = None if result is None else result.get("time")
     asked = result or request
-    started = "absent" if request is None and not attempts else "unfinished"
+    started: Literal["absent", "unfinished"] = "absent" if request is None and not attempts else "unfinished"
     return {
+        "seed": seed,
+        "configuration": chosen["configuration"],
+        "commit": commit,
         "status": started if result is None else result["status"],
         "cause": None if result is None else result.get("cause"),
         "message": None if result is None else result.get("message"),
         "score": None if result is None else _finite(score_of(scores_on(result, "test"), metric)),
-        "hyperparameters": (asked and asked["hyperparameters"]) or dict(chosen),
+        "hyperparameters": (asked and asked["hyperparameters"]) or chosen["hyperparameters"].copy(),
         "device": None if device is None else device["name"],
         "threads": None if device is None else device.get("threads"),
         "host": last.get("hostname"),
@@ -181,22 +238,21 @@ def _trial(run: RunDirectory, folder: TrialFolder, chosen: Mapping[str, Any], me
     }
 
 
-def _conditioned_on(study: StudyFolder, chosen: Mapping[str, Any], description: Mapping[str, Any]) -> list[int] | None:
+def _conditioned_on(study: StudyFolder, chosen: ChoiceRecord, description: StudyRecord) -> list[int] | None:
     for seed in description["search_seeds"]:
         folder = study.search_trial(int(chosen["slot"]), seed)
         if folder.has_request():
-            known = folder.request().get("conditioned_on")
-            return None if known is None else [int(slot) for slot in known]
+            return folder.request()["conditioned_on"]
     return None
 
 
-def _panel(cell: Mapping[str, Any]) -> dict[str, Any]:
+def _panel(cell: TracedCell, choice: TracedChoice) -> Panel:
     from analysis.contents import NOT_AVAILABLE, number
 
-    choice, metric = cell["choice"], str(cell["metric"]).replace("_", " ")
+    metric = cell["metric"].replace("_", " ")
     logs = sorted({PurePosixPath(trial["log"]).name for trial in cell["trials"]})
 
-    def row(trial: Mapping[str, Any]) -> list[str]:
+    def row(trial: TracedTrial) -> list[str]:
         status = trial["status"] if trial["cause"] is None else f"{trial['status']}: {trial['cause']}"
         return [
             str(trial["seed"]),

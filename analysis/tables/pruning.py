@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, Table, count, number
 from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.records import DecisionLine
 
-Decisions = Mapping[int, list[Mapping[str, Any]]]
+Decisions = Mapping[int, list[DecisionLine]]
 """Epoch of a rung → the decisions that were made there."""
 
 
@@ -37,7 +37,7 @@ def pruning(run: RunDirectory) -> Table | None:
 
 
 def _decisions(study: StudyFolder) -> Decisions:
-    found: dict[int, list[Mapping[str, Any]]] = {}
+    found: dict[int, list[DecisionLine]] = {}
     for trial in study.trials("search"):
         for decision in trial.decisions():
             found.setdefault(int(decision["epoch"]), []).append(decision)

@@ -9,6 +9,7 @@ from analysis.contents import NOT_AVAILABLE, Table, count, number
 from analysis.runs.frames import METRICS
 from analysis.runs.summary import Score, Study, Summary, optimism, shown_hyperparameters
 from analysis.stats.estimate import Estimate
+from harness.space.parameters import ParameterForm
 
 METRIC_NAMES = {
     "accuracy": "Accuracy",
@@ -278,7 +279,7 @@ def _causes(causes: Mapping[str, int]) -> str:
     return ", ".join(f"{cause} {times}" for cause, times in causes.items()) or "none"
 
 
-def _domain(parameter: Mapping[str, Any]) -> str:
+def _domain(parameter: ParameterForm) -> str:
     kind, domain = parameter["kind"], "fixed"
     if kind == "Choice":
         domain = "one of " + ", ".join(map(_plain, parameter["choices"]))

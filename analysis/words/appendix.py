@@ -5,23 +5,26 @@ Tables of search spaces, chosen hyperparameters and p values are in other module
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, TypeAlias
 
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.contents import Facts, Section, count, number
 from analysis.words.phrases import counted, listed, network_phrase, plain, seeds_phrase
+from harness.run.records import Card, ChoiceRecord, EnvironmentRecord, SplitSide, StudyRecord, SweepRecord
 
-_PROTOCOL = ("split", "train", "search", "confirm", "launch")
-Study = tuple[Mapping[str, Any], Mapping[str, Any] | None]
+_SIDES: tuple[SplitSide, ...] = ("train", "val", "test")
+_Part: TypeAlias = Literal["split", "train", "search", "confirm", "launch"]
+_PROTOCOL: tuple[_Part, ...] = ("split", "train", "search", "confirm", "launch")
+Study = tuple[StudyRecord, ChoiceRecord | None]
 """What ``study.json`` and ``chosen.json`` hold; None while nothing is chosen."""
 
 
 def appendix(
     evidence: Evidence,
-    spec: Mapping[str, Any] | None,
-    environment: Mapping[str, Any],
-    cards: Mapping[str, Mapping[str, Any]],
+    spec: SweepRecord | None,
+    environment: EnvironmentRecord | None,
+    cards: Mapping[str, Card],
     studies: Iterable[Study] = (),
 ) -> list[Section]:
     """The sections of the appendix for which there are facts.
@@ -29,7 +32,7 @@ def appendix(
     Args:
         evidence: of the comparison.
         spec: the sweep as resolved; None where there is none.
-        environment: as ``harness.core.environment`` records it; may be empty.
+        environment: as ``harness.core.environment`` records it; None where it is not known.
         cards: label → card of each dataset; may be empty.
         studies: of the sweep; may be empty.
     """
@@ -43,38 +46,38 @@ def appendix(
     return [Section(f"Appendix: {title}", (), (facts,)) for title, facts in parts.items() if facts.pairs]
 
 
-def environment_facts(environment: Mapping[str, Any], evidence: Evidence) -> Facts:
+def environment_facts(environment: EnvironmentRecord | None, evidence: Evidence) -> Facts:
     """Commit, versions, machine; the devices are those that the trials name."""
-    pairs = []
-    if environment.get("commit"):
-        changed = " with uncommitted changes" if environment.get("dirty") else ""
-        pairs.append(("Commit", f"{environment['commit']}{changed}"))
-    if environment.get("python"):
-        pairs.append(("Python", str(environment["python"])))
-    packages = environment.get("packages") or {}
-    if packages:
-        pairs.append(("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))))
-    machine = environment.get("machine") or {}
-    if machine:
-        memory = f", {number(machine['memory_bytes'] / 1e9, 1)} GB" if machine.get("memory_bytes") else ""
-        gpus = ", ".join(machine.get("gpus") or ()) or "no GPU"
-        cores = counted(int(machine.get("cores") or 0), "core")
-        pairs.append(
-            ("Launched on", f"{machine.get('system')}, {machine.get('processor')}, {cores}{memory}, {gpus}"),
-        )
+    pairs = [] if environment is None else list(_recorded(environment))
     devices = sorted({device for cell in evidence.cells.values() for device in cell.devices})
     if devices:
         pairs.append(("Devices of the trials", ", ".join(devices)))
     return Facts(tuple(pairs))
 
 
-def data_facts(cards: Mapping[str, Mapping[str, Any]]) -> Facts:
+def _recorded(environment: EnvironmentRecord) -> Iterator[tuple[str, str]]:
+    if environment["commit"]:
+        yield "Commit", f"{environment['commit']}{' with uncommitted changes' if environment['dirty'] else ''}"
+    yield "Python", environment["python"]
+    packages = environment["packages"]
+    if packages:
+        yield "Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
+    machine = environment["machine"]
+    if machine:
+        bytes_ = machine.get("memory_bytes")
+        memory = f", {number(bytes_ / 1e9, 1)} GB" if bytes_ else ""
+        gpus = ", ".join(machine.get("gpus") or ()) or "no GPU"
+        cores = counted(machine.get("cores") or 0, "core")
+        yield "Launched on", f"{machine.get('system')}, {machine.get('processor')}, {cores}{memory}, {gpus}"
+
+
+def data_facts(cards: Mapping[str, Card]) -> Facts:
     """Fingerprint of the decoded data, and of the split with the size of its sides."""
     pairs = []
     for label, card in sorted(cards.items()):
         split = card["split"]
-        sides = card.get("sides") or {side: sum(counts) for side, counts in card["counts"].items()}
-        sizes = ", ".join(f"{side} {count(images)}" for side, images in sides.items())
+        counted_in = {side: card["sides"][side] if "sides" in card else sum(card["counts"][side]) for side in _SIDES}
+        sizes = ", ".join(f"{side} {count(images)}" for side, images in counted_in.items())
         pairs.append(
             (
                 label,
@@ -99,12 +102,14 @@ def seed_facts(evidence: Evidence) -> Facts:
     return Facts(tuple(pairs))
 
 
-def settings_facts(spec: Mapping[str, Any] | None) -> Facts:
+def settings_facts(spec: SweepRecord | None) -> Facts:
     """Every setting of the sweep, defaults included."""
     if spec is None:
         return Facts(())
     methods = {
-        label: network_phrase(entry["backbone"]) for label, entry in spec["methods"].items() if entry.get("backbone")
+        label: network_phrase(own)
+        for label, entry in spec["methods"].items()
+        if (own := entry.get("backbone")) is not None
     }
     pairs = [("Backbone", network_phrase(spec["backbone"]))]
     pairs += [(f"Backbone of {label}", network) for label, network in sorted(methods.items())]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Evidence
 from analysis.stats.twoway import TwoWay
 from analysis.words.phrases import counted, listed, metric_phrase, network_phrase, seeds_phrase
 from analysis.words.statistics import statistics_sentences
+from harness.run.records import SweepRecord
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",
@@ -35,7 +35,7 @@ _SPLITS = {
 }
 
 
-def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None, heads: Collection[str] = ()) -> str:
+def methods_paragraph(analysis: Analysis, spec: SweepRecord | None, heads: Collection[str] = ()) -> str:
     """A paragraph for the methods section of a paper.
 
     Args:
@@ -54,7 +54,7 @@ def methods_paragraph(analysis: Analysis, spec: Mapping[str, Any] | None, heads:
     return " ".join((*design, *statistics_sentences(analysis)))
 
 
-def _compared(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]:
+def _compared(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     plan, methods = evidence.plan, evidence.methods
     control = plan.control if plan.family == "vs_control" else None
     rivals = [method for method in methods if method != control]
@@ -79,17 +79,17 @@ def _compared(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[st
     yield f"A training took at most {length}, in batches of {train['batch_size']} images{side}."
 
 
-def _augmentation(evidence: Evidence, spec: Mapping[str, Any] | None, heads: Collection[str]) -> Iterator[str]:
+def _augmentation(evidence: Evidence, spec: SweepRecord | None, heads: Collection[str]) -> Iterator[str]:
     """What images were trained on, where that is not the same for all methods."""
-    train = {} if spec is None else spec["train"]
+    train = None if spec is None else spec["train"]
     own = [method for method in evidence.methods if method in heads]
-    if own and train.get("features") == "once" and train.get("augment") is not False:
+    if own and train is not None and train.get("features") == "once" and train.get("augment") is not False:
         rest = len(evidence.methods) > len(own)
         others = "; the others were trained with each dataset's augmentation" if rest else ""
         yield f"Of {listed(own)} the head alone was trained, on features of images without augmentation{others}."
 
 
-def _data(analysis: Analysis, spec: Mapping[str, Any] | None) -> Iterator[str]:
+def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
     if spec is not None:
         split = spec["split"]
         near = ", near-duplicates included" if split.get("near_duplicates") else ""
@@ -118,7 +118,7 @@ def _cases(analysis: Analysis, dataset: str) -> str | None:
     return f"{counted(pair.cases, 'test case')}{of}"
 
 
-def _tuning(evidence: Evidence, spec: Mapping[str, Any] | None) -> Iterator[str]:
+def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     trials = sorted({cell.search_trials for cell in evidence.cells.values() if cell.search_trials is not None})
     if not trials:
         yield "Nothing is known here of how the methods were tuned."

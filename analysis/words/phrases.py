@@ -15,6 +15,7 @@ from analysis.stats.cautions import EXACT_TEST_SEEDS, Caution
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
+from harness.run.records import NetworkRecord
 
 METRIC_PHRASES = {
     "accuracy": "accuracy",
@@ -65,7 +66,7 @@ def seeds_phrase(seeds: Sequence[int]) -> str:
     return listed([str(seed) for seed in seeds])
 
 
-def network_phrase(backbone: Mapping[str, Any]) -> str:
+def network_phrase(backbone: NetworkRecord) -> str:
     """A backbone of a sweep: its name and where its weights come from."""
     weights = backbone.get("weights")
     if weights is None:

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-from typing import Any
 
 PACKAGES = (
     "gpaf-bench",
@@ -32,7 +31,7 @@ CODE = ("harness", "analysis", "methods", "datasets")
 """Where a file that git does not know can change what a run does."""
 
 
-def capture(accelerators: Mapping[str, Any]) -> dict[str, Any]:
+def capture(accelerators: Mapping[str, object]) -> dict[str, object]:
     """The present environment as plain data.
 
     Args:

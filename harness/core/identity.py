@@ -29,18 +29,18 @@ def canonical_hash(value: Any) -> str:
     return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
-def configuration_hash(hyperparameters: Mapping[str, Any], schedule: Sequence[Mapping[str, Any]] = ()) -> str:
+def configuration_hash(hyperparameters: Mapping[str, object], schedule: Sequence[Mapping[str, object]] = ()) -> str:
     """Short name of a configuration, with the changes that it makes on the way."""
     whole: Any = [dict(hyperparameters), list(schedule)] if schedule else dict(hyperparameters)
     return canonical_hash(whole)[:10]
 
 
 def trial_identity(
-    study: Mapping[str, Any],
+    study: Mapping[str, object],
     stage: str,
-    hyperparameters: Mapping[str, Any],
+    hyperparameters: Mapping[str, object],
     seed: int,
-    schedule: Sequence[Mapping[str, Any]] = (),
+    schedule: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """Hash of everything that determines the result of one trial.
 
@@ -132,7 +132,7 @@ def source_hash(modules: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> list[str]:
     """One readable line for each leaf that differs, such as ``train.epochs: 3 → 5``, sorted by key.
 
     Empty exactly when ``canonical_hash`` of both is equal. Lists are leaves. Long hashes are shown by their
@@ -145,10 +145,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
             lines.extend(f"{leaf}: added ({_shown(value)})" for leaf, value in _leaves(new[key], name))
         elif key not in new:
             lines.extend(f"{leaf}: removed (was {_shown(value)})" for leaf, value in _leaves(old[key], name))
-        elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
-            lines.extend(differences(old[key], new[key], name))
-        elif _canonical(old[key]) != _canonical(new[key]):
-            lines.append(f"{name}: {_change(old[key], new[key])}")
+        else:
+            before, after = old[key], new[key]
+            if isinstance(before, Mapping) and isinstance(after, Mapping):
+                lines.extend(differences(before, after, name))
+            elif _canonical(before) != _canonical(after):
+                lines.append(f"{name}: {_change(before, after)}")
     return lines
 
 

@@ -158,6 +158,7 @@ def _schema(shape: Any, rest: bool) -> CoreSchema:
         return core.typed_dict_schema(fields, extra_behavior="allow" if rest else "ignore")
     plain: dict[Any, CoreSchema] = {
         Any: core.any_schema(),
+        object: core.any_schema(),
         NoneType: core.none_schema(),
         bool: core.bool_schema(),
         int: core.int_schema(),

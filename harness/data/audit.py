@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +79,7 @@ class Audit:
     notes: tuple[str, ...]
     """Counts over all near-duplicates, then what limits the finding; a line each."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The same names, in lists and dictionaries."""
         return asdict(self)
 

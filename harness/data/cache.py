@@ -27,7 +27,7 @@ from harness.core.errors import DataError, RequestError
 from harness.core.files import write_atomic
 from harness.core.identity import source_hash
 from harness.data.decode import UnreadableImagesError, check_records, clusters, decode_into
-from harness.data.decoded import DecodedDataset, describe, open_decoded, write_description
+from harness.data.decoded import CacheKey, DecodedDataset, MetaFacts, describe, open_decoded, write_description
 from harness.data.once import build_once
 from harness.data.raw_files import raw_files
 from harness.dataset import Dataset
@@ -103,7 +103,7 @@ def is_decoded(dataset: Dataset, code: str, size: int, data_root: Path, cache_ro
     )
 
 
-def _key(dataset: Dataset, code: str, size: int, content: str) -> dict[str, Any]:
+def _key(dataset: Dataset, code: str, size: int, content: str) -> CacheKey:
     return {
         "code": code,
         "dataset": dataset.name,
@@ -123,7 +123,7 @@ def _reading_code() -> tuple[str, str]:
     return source_hash(_READING_CODE), PIL.__version__
 
 
-def _folder_name(dataset: Dataset, size: int, key: dict[str, Any]) -> str:
+def _folder_name(dataset: Dataset, size: int, key: CacheKey) -> str:
     # Escapes, so that a file name that is not UTF-8 is left for the plugin to report.
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return f"{dataset.name}-{size}px-{digest[:12]}"
@@ -133,7 +133,7 @@ def _build(
     dataset: Dataset,
     data_root: Path,
     size: int,
-    key: dict[str, Any],
+    key: CacheKey,
     target: Path,
     unreadable: Path,
     progress: Callable[[int, int], None] | None,
@@ -152,7 +152,7 @@ def _build(
     unreadable.unlink(missing_ok=True)
     images.flush()
     labels, table = describe(records, clusters(records, decoded.originals), decoded.originals)
-    meta = {"size": size, "notes": decoded.notes, "left_out": dict(dataset.left_out(data_root)), "key": key}
+    meta: MetaFacts = {"size": size, "notes": decoded.notes, "left_out": dict(dataset.left_out(data_root)), "key": key}
     write_description(target, labels, table, classes, decoded.stored, meta)
 
 

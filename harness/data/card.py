@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from harness.core.errors import one_line
 from harness.data.split import Split, exact_counts, indices
 from harness.dataset import Dataset
+from harness.run.records import AuditFacts, Card, PairCounts
 
 if TYPE_CHECKING:
     from harness.data.audit import Audit, Pair
@@ -39,7 +40,7 @@ def make_card(
     leaks: Leaks,
     audit: Audit | None = None,
     allow_leakage: str | None = None,
-) -> dict[str, Any]:
+) -> Card:
     """Everything that a reader of results should know of a dataset, ready for JSON.
 
     Args:
@@ -83,8 +84,8 @@ def make_card(
         "aspect ratio is not kept, nothing is cropped; one that has this size is taken as it is",
         "fingerprint": data.fingerprint,
         "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
-        "sides": dict(zip(SIDES, sides, strict=True)),
-        "counts": {side: column.tolist() for side, column in zip(SIDES, counts, strict=True)},
+        "sides": {"train": sides[0], "val": sides[1], "test": sides[2]},
+        "counts": {"train": counts[0].tolist(), "val": counts[1].tolist(), "test": counts[2].tolist()},
         "shares": {
             side: (column / max(images, 1)).round(6).tolist()
             for side, column, images in (
@@ -159,7 +160,7 @@ def worst_pairs(audit: Audit, most: int = MOST_PAIRS) -> tuple[Pair, ...]:
     return tuple(sorted(list(chosen)[:most], key=pairs.index))
 
 
-def _audited(audit: Audit) -> dict[str, Any]:
+def _audited(audit: Audit) -> AuditFacts:
     """Counts of pairs by kind, the worst pairs, and how far the search for near-duplicates can be trusted.
 
     The list of all pairs may be longer than the dataset and has a file of its own.
@@ -192,7 +193,7 @@ def _inexact(split: Split, images: int) -> list[str]:
     return [f"The groups do not come out even at {numbers} images; the sides are the nearest that they allow."]
 
 
-def _counted(pairs: Sequence[Pair]) -> dict[str, int]:
+def _counted(pairs: Sequence[Pair]) -> PairCounts:
     return {
         "pairs": len(pairs),
         "straddling": sum(pair.straddles for pair in pairs),

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -101,13 +101,34 @@ def describe(
     return np.array([record.label for record in records], dtype=np.int64), table
 
 
+class CacheKey(TypedDict):
+    """What decides the content of a decoded dataset."""
+
+    code: str
+    dataset: str
+    options: object
+    size: int
+    format: int
+    reading: tuple[str, str]
+    files: str
+
+
+class MetaFacts(TypedDict):
+    """What ``meta.json`` holds beside what the arrays show."""
+
+    size: int
+    notes: Sequence[str]
+    left_out: dict[str, int]
+    key: CacheKey
+
+
 def write_description(
     folder: Path,
     labels: npt.NDArray[np.int64],
     table: pl.DataFrame,
     classes: Sequence[str],
     stored: Sequence[bytes],
-    meta: Mapping[str, Any],
+    meta: MetaFacts,
 ) -> None:
     """Write everything but the images into the folder that is being built.
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.csv_cells import guarded
 from harness.core.files import write_atomic, write_json
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.data.audit import Audit, Pair
     from harness.data.decoded import DecodedDataset
     from harness.data.split import Split
+    from harness.run.records import Card
 
 FILES = {
     "split.json": "the case ids of each side, as a sweep records them",
@@ -25,7 +26,7 @@ FILES = {
 AUDIT_FILES = {"audit.csv": "every pair of images that are identical or nearly so, worst first"}
 
 
-def write_folder(folder: Path, card: dict[str, Any], data: DecodedDataset, split: Split, audit: Audit | None) -> Path:
+def write_folder(folder: Path, card: Card, data: DecodedDataset, split: Split, audit: Audit | None) -> Path:
     """Write everything; what an earlier call has written is replaced, and its audit removed where there is none now.
 
     Args:

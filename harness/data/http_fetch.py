@@ -13,13 +13,14 @@ from email.message import Message
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypedDict
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from harness.core.errors import RequestError, one_line
-from harness.core.files import TornFileError, read_json, write_json
+from harness.core.files import TornFileError, write_json
+from harness.core.json_form import Form
 
 TIMEOUT_SECONDS = 30.0
 """Longest silence of a server before the connection is given up and tried again."""
@@ -31,6 +32,17 @@ LONGEST_WAIT = 60.0
 """Most seconds that a server's Retry-After can ask for."""
 
 _BLOCK = 1 << 20
+
+
+class PartState(TypedDict):
+    """What is known of a file that is not whole yet."""
+
+    url: str
+    validator: str | None
+    total: int | None
+
+
+_STATE: Form[PartState] = Form(PartState)
 _RETRIED = (408, 429)
 
 Tick = Callable[[int, int | None], None]
@@ -112,9 +124,9 @@ def _attempt(url: str, part: Path, tick: Tick) -> None:
     if state and part.exists() and offset == state["total"]:
         return
     request = Request(url, headers={"User-Agent": "gpaf-bench"})  # noqa: S310  (the scheme was checked)
-    if state and offset:
+    if state and offset and (validator := state["validator"]):
         request.add_header("Range", f"bytes={offset}-")
-        request.add_header("If-Range", state["validator"])
+        request.add_header("If-Range", validator)
     with _open(request, part) as response:
         total: int | None
         if state and offset and response.status == 206:
@@ -138,11 +150,12 @@ def _started_total(response: HTTPResponse, url: str, part: Path) -> int | None:
     total = int(announced) if announced is not None and announced.isdigit() else None
     # The part goes first: it must never stand beside the description of another file.
     discard(part)
-    write_json(_state_path(part), {"url": url, "validator": _validator(response.headers), "total": total})
+    state: PartState = {"url": url, "validator": _validator(response.headers), "total": total}
+    write_json(_state_path(part), state)
     return total
 
 
-def _resumed_total(response: HTTPResponse, state: dict[str, Any], offset: int, part: Path) -> int:
+def _resumed_total(response: HTTPResponse, state: PartState, offset: int, part: Path) -> int:
     """Length of a file whose rest is sent; a server that ignored the condition is found out here."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "").strip())
     same = _validator(response.headers) in (None, state["validator"])
@@ -227,10 +240,10 @@ def _retry_after(headers: Message) -> float:
     return float(value) if value.isdigit() else 0.0
 
 
-def _read_state(url: str, part: Path) -> dict[str, Any] | None:
+def _read_state(url: str, part: Path) -> PartState | None:
     """What is known of the unfinished file; None where it cannot be gone on with."""
     try:
-        state = read_json(_state_path(part), ("url", "validator", "total"))
+        state = _STATE.read(_state_path(part))
     except (FileNotFoundError, TornFileError):
         return None
     if state["url"] != url or state["validator"] is None or state["total"] is None or length(part) > state["total"]:

@@ -6,13 +6,14 @@ Only the table of records is read, no pixel, so that every sweep can afford to l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split, indices
+from harness.run.records import LeakFacts
 
 _TEST = 2
 """Place of the test side in what ``indices`` returns."""
@@ -49,9 +50,15 @@ class Leaks:
             parts.append(self._part(self.groups, what, self.group_test, "another image of the same one"))
         return "; ".join(parts) or "no identical images and no known patient or lesion stand on more than one side"
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> LeakFacts:
         """The counts by their names."""
-        return asdict(self)
+        return {
+            "duplicate_clusters": self.duplicate_clusters,
+            "duplicate_test": self.duplicate_test,
+            "groups": self.groups,
+            "group_test": self.group_test,
+            "test": self.test,
+        }
 
     def _part(self, number: int, what: tuple[str, str], known: int, copy: str) -> str:
         have = "has" if known == 1 else "have"

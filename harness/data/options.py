@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,7 +12,7 @@ from harness.dataset import Dataset, Options
 from harness.spec.messages import Place, explain
 
 
-def read_options(dataset: type[Dataset], options: Mapping[str, Any], place: Place) -> Options:
+def read_options(dataset: type[Dataset], options: Mapping[str, object], place: Place) -> Options:
     """A dataset's options as its class declares them; ``place`` is relative to these.
 
     Read as JSON is, so that a list in the file fits a tuple in the class.

@@ -7,8 +7,8 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ from harness.core.errors import RequestError, suggestion
 from harness.data.decoded import DecodedDataset
 from harness.data.pack import assign
 from harness.data.strata import strata
+from harness.run.records import SplitRecord
 
 SplitKind = Literal["grouped", "random", "official"]
 
@@ -40,19 +41,25 @@ class Split:
     val: tuple[str, ...]
     test: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SplitRecord:
         """A form that ``from_json`` takes back."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            "kind": self.kind,
+            "seed": self.seed,
+            "train": list(self.train),
+            "val": list(self.val),
+            "test": list(self.test),
+        }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Split:
+    def from_json(cls, value: SplitRecord) -> Split:
         """The split that ``to_json`` wrote.
 
         Raises:
             RequestError: it is no split.
         """
         try:
-            train, val, test = (tuple(map(str, value[side])) for side in _SIDES)
+            train, val, test = (tuple(map(str, side)) for side in (value["train"], value["val"], value["test"]))
             return cls(_known(value["kind"]), int(value["seed"]), train, val, test)
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError(f"split: not a recorded split ({error!r}); let the sweep write it again") from error

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.table import Table as Grid
 from rich.text import Text
 
 from analysis.cards import audit_section, class_counts, facts, leak_sentences
 from analysis.contents import Table
 from harness.core.console import Console
+from harness.run.records import Card
 
 _WIDE = 2000
 
 
-def print_card(card: Mapping[str, Any]) -> None:
+def print_card(card: Card) -> None:
     """Print a card on standard output: the words of its page, without pictures."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -29,12 +27,13 @@ def print_card(card: Mapping[str, Any]) -> None:
         known.add_row(term, Text(text))
     console.print(known)
     _print_table(console, class_counts(card["name"], card))
-    if card["audit"] is not None:
-        section = audit_section(card, None)
+    audit = card["audit"]
+    if audit is not None:
+        section = audit_section(audit, None)
         for item in section.items:
             if isinstance(item, Table):
                 _print_table(console, item)
-        for note in card["audit"]["notes"]:
+        for note in audit["notes"]:
             console.print(Text(f"note: {note}"))
     for sentence in leak_sentences(card):
         console.print(Text(sentence, style="bold red" if card["leaks"]["any"] else "green"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.run.directory import TrialFolder
 
@@ -40,7 +40,7 @@ class Finding:
         """The finding in one line; paths are relative to ``root``."""
         return f"{self.kind}: {relative(self.place, root)}: {self.what}; {self.remedy}"
 
-    def to_json(self, root: Path) -> dict[str, Any]:
+    def to_json(self, root: Path) -> dict[str, str]:
         """The finding as plain data."""
         place = relative(self.place, root)
         return {"kind": self.kind, "place": place, "what": self.what, "remedy": self.remedy, "by": self.by}

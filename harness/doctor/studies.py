@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError, one_line
 from harness.core.identity import differences, trial_identity
@@ -106,14 +106,14 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
             yield Finding("stale", study.path, "; ".join(changed), STALE, by="user")
 
 
-def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, Any] | None]:
+def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | None]:
     from harness.plugins import discover
     from harness.spec.space_forms import override
     from harness.studies.study import settings_identity
 
     catalogue = discover(folders)
 
-    def present(spec: SweepSpec, label: str) -> dict[str, Any]:
+    def present(spec: SweepSpec, label: str) -> Mapping[str, object]:
         entry = spec.methods[label]
         plugin = catalogue.find(Method, entry.method, f"methods.{label}")
         return settings_identity(spec, plugin, override(plugin.cls.space, entry.hyperparameters, f"methods.{label}"))
@@ -121,7 +121,7 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, 
     return present
 
 
-def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, Any] | None]:
+def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | None]:
     from harness.doctor.plugin_code import method_code
     from harness.method import Method
     from harness.plugins import Plugin, builtin_folders
@@ -129,7 +129,7 @@ def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], dict[str, A
 
     places = [*builtin_folders(), *folders]
 
-    def present(spec: SweepSpec, label: str) -> dict[str, Any] | None:
+    def present(spec: SweepSpec, label: str) -> Mapping[str, object] | None:
         name = spec.methods[label].method
         code = method_code(name, places)
         if code is None:

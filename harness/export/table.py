@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from harness.run.directory import RunDirectory
+from harness.space.parameters import Value
 
 
 def table(run: RunDirectory) -> pl.DataFrame:
@@ -22,7 +23,7 @@ def table(run: RunDirectory) -> pl.DataFrame:
     from analysis.runs.frames import trials
 
     frame = trials(run)
-    asked: list[dict[str, Any]] = [json.loads(text) if text else {} for text in frame["hyperparameters"]]
+    asked: list[dict[str, Value]] = [json.loads(text) if text else {} for text in frame["hyperparameters"]]
     columns = []
     for name in sorted({name for hyperparameters in asked for name in hyperparameters}):
         values = [hyperparameters.get(name) for hyperparameters in asked]

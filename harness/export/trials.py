@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.progress import track
 
 from harness.core.console import Console
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import CurveLine, Scores, Time, TrialRequest, TrialResult, sides_of
+from harness.run.records import CurveLine, Scores, Stage, Time, TrialRequest, TrialResult, sides_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class ExportedTrial:
 
     study: str
     """``METHOD@DATASET``."""
-    stage: str
+    stage: Stage | Literal["again", "repeat"]
     """search, again (one of the best slots, on a further tuning seed), confirm or repeat."""
     name: str
     """Name of its folder."""
@@ -46,7 +46,7 @@ class ExportedTrial:
         return _digest([self.result, self.curve])
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str | int | None]:
         """What names it beside its hyperparameters."""
         asked = self.request
         return {
@@ -101,7 +101,7 @@ def trials_of(study: StudyFolder) -> Iterator[ExportedTrial]:
     Raises:
         TornFileError: a file of a trial is not readable.
     """
-    stages = {
+    stages: dict[Stage | Literal["again", "repeat"], list[TrialFolder]] = {
         "search": study.trials("search"), "again": study.reevaluations(), "confirm": study.trials("confirm"),
         "repeat": study.repeats(),
     }  # fmt: skip
@@ -121,7 +121,7 @@ def all_trials(run: RunDirectory) -> Iterator[ExportedTrial]:
         yield from trials_of(study)
 
 
-def _read(study: StudyFolder, stage: str, folder: TrialFolder) -> ExportedTrial:
+def _read(study: StudyFolder, stage: Stage | Literal["again", "repeat"], folder: TrialFolder) -> ExportedTrial:
     result = folder.result() if folder.finished else None
     return ExportedTrial(
         study=study.name,

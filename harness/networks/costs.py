@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +69,7 @@ def cost(
     image_size: int,
     optimizer: torch.optim.Optimizer | None,
     moving: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, float | None]:
     """All figures of an adapted network, as ``result.json`` has them under ``cost``.
 
     Args:

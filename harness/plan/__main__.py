@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.arguments import add_sweep_arguments, parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
@@ -77,7 +77,7 @@ def add_means(result: argparse.ArgumentParser) -> None:
     )
 
 
-def defaults_of_means() -> dict[str, Any]:
+def defaults_of_means() -> dict[str, object]:
     """The options of ``add_means`` where none is given."""
     empty = argparse.ArgumentParser()
     add_means(empty)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from analysis.stats.cautions import few_cases
 from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
@@ -65,7 +64,7 @@ class Plan:
     detectable: tuple[Detectable, ...]
     warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain data; keys are added in later versions, never renamed."""
         return {
             "version": VERSION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict, final
 
 from harness.plan.shapes import Shape, StudyShape
 
@@ -64,7 +64,7 @@ class Measured:
     result_bytes: int | None = None
     """Of all that a search trial writes beside its curve."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A form that ``from_json`` takes back."""
         return asdict(self)
 
@@ -73,6 +73,26 @@ class Measured:
         """What ``to_json`` wrote."""
         parts = tuple(Parts(**entry) for entry in given["parts"])
         return cls(**{**given, "parts": parts, "origin": origin})
+
+
+@final
+class Answer(TypedDict):
+    """What a probe has measured of one configuration: all that ``Measured`` has of it."""
+
+    parts: list[dict[str, float]]
+    running: float
+    warm_up: float
+    peak_bytes: int
+    checkpoint_bytes: int
+    epoch_bytes: float
+    result_bytes: int
+
+
+@final
+class Refusal(TypedDict):
+    """Why a configuration could not be measured."""
+
+    failed: str
 
 
 @dataclass(frozen=True, slots=True)

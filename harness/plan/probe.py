@@ -26,13 +26,13 @@ from harness.core.seeds import derive_seed
 from harness.data.split import indices
 from harness.method import Method
 from harness.networks.backbones import Model, build_model, save_model
-from harness.plan.parts import Parts
+from harness.plan.parts import Answer, Parts, Refusal
 from harness.plan.shapes import few, shape_of, source_name
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.records import TrialRequest
 from harness.search import make_engine
 from harness.studies.study import Planner, PreparedDataset, Roots, Source, Study
-from harness.train.job import Control, TrialJob
+from harness.train.job import Control, ProgressFacts, TrialJob
 from harness.train.loop import PREPARE_BATCHES
 from harness.train.run import run_trial
 
@@ -56,7 +56,7 @@ class _Stopwatch:
     described: int = 0
     """Images that they are of."""
 
-    def progress(self, facts: dict[str, Any]) -> None:
+    def progress(self, facts: ProgressFacts) -> None:
         """Called after each step and each epoch, and when features were computed."""
         if "features" in facts:
             # As if they had been there: what was noted so far moves by as much.
@@ -141,7 +141,7 @@ class Prober:
         self._count = 0
         self._warm = False
 
-    def measure(self, name: str, configuration: int) -> dict[str, Any]:
+    def measure(self, name: str, configuration: int) -> Answer | Refusal:
         """Measure one configuration of a study: that of one of its first slots.
 
         Returns:
@@ -189,7 +189,7 @@ class Prober:
             self._weights[source.identity] = path
         return self._weights[source.identity]
 
-    def _miniature(self, job: TrialJob, dataset: PreparedDataset, steps: int) -> dict[str, Any]:
+    def _miniature(self, job: TrialJob, dataset: PreparedDataset, steps: int) -> Answer | Refusal:
         train, val, _ = indices(dataset.split, dataset.data)
         fraction = job.method().meta_fraction(job.hyperparameters)
         images = min(len(train), int(steps * job.train.batch_size / (1 - fraction)) + job.train.batch_size)
@@ -233,6 +233,7 @@ class Prober:
                 for parts in _parts(watch.marks, seen, total, job, counts)
             ],
             "running": ran / (ran + max(0.0, waited)) if ran > 0 else 1.0,
+            "warm_up": 0.0,
             "peak_bytes": result["memory"]["peak_bytes"],
             "checkpoint_bytes": watch.checkpoint_bytes,
             "epoch_bytes": folder.curve_path.stat().st_size / max(1, len(folder.curve())),

@@ -11,12 +11,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.core.errors import RequestError
 from harness.launch.packing import least
 from harness.launch.this_machine import places
-from harness.plan.parts import Measured, Parts
+from harness.plan.parts import Answer, Measured, Parts, Refusal
 from harness.plan.shapes import StudyShape
 from harness.spec.sections import SweepSpec
 from harness.studies.study import Roots
@@ -71,7 +70,7 @@ def probe(
         "spec": spec.model_dump(mode="json"), "threads": threads, "device": devices[0],
         "data": str(roots.data), "cache": str(roots.cache), "folder": str(folder),
     }  # fmt: skip
-    answers: dict[str, list[dict[str, Any]]] = {shape.name: [] for shape in shapes}
+    answers: dict[str, list[Answer | Refusal]] = {shape.name: [] for shape in shapes}
     load = _load()
     troubles: list[str] = []
 
@@ -105,7 +104,8 @@ def probe(
         servant.join()
     if troubles:
         raise RequestError(f"{troubles[0]}; --like or --seconds-per-step plan without a probe")
-    failed = {name: own[0]["failed"] for name, own in answers.items() if all("failed" in one for one in own)}
+    refused = {name: [one["failed"] for one in own if "failed" in one] for name, own in answers.items()}
+    failed = {name: said[0] for name, said in refused.items() if len(said) == len(answers[name])}
     origin = f"probed on {devices[0]}, {processes} at a time with {threads} threads each"
     origin += "" if load is None else f", load {load:.1f} for each processor before"
     # More of them than there are processors hold each other up, as the workers of the sweep will.
@@ -122,7 +122,7 @@ def _load() -> float | None:
         return None
 
 
-def _joined(answers: Sequence[dict[str, Any]], origin: str, load: float | None, crowded: bool) -> Measured:
+def _joined(answers: Sequence[Answer | Refusal], origin: str, load: float | None, crowded: bool) -> Measured:
     good = [answer for answer in answers if "failed" not in answer]
     return Measured(
         parts=tuple(Parts(**parts) for answer in good for parts in answer["parts"]),

@@ -13,7 +13,7 @@ from typing import Any
 from harness.core.errors import RequestError, one_line
 from harness.core.files import TornFileError, open_stream
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import ChoiceRecord
+from harness.run.records import ChoiceRecord, CurveLine
 
 VARYING = ("time", "memory", "device", "spent", "files")
 """Parts of a result that depend on the machine and the moment."""
@@ -184,15 +184,12 @@ def _found(read: Callable[[], Any]) -> _Found:
         return _Found(problem=one_line(f"unreadable, {type(error).__name__}: {error}")[:SHOWN])
 
 
-def _curve(trial: TrialFolder) -> list[dict[str, Any]]:
+def _curve(trial: TrialFolder) -> list[CurveLine]:
     return _whole(trial.curve_path, trial.curve())
 
 
-def _decisions(trial: TrialFolder) -> list[dict[str, Any]]:
-    lines = trial.decisions()
-    if not all(isinstance(line, dict) for line in lines):
-        raise TornFileError(trial.decisions_path)
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+def _decisions(trial: TrialFolder) -> list[dict[str, object]]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in trial.decisions()]
 
 
 def _whole(path: Path, lines: list[Any]) -> list[Any]:
@@ -202,7 +199,7 @@ def _whole(path: Path, lines: list[Any]) -> list[Any]:
     return lines
 
 
-def _weights(trial: TrialFolder) -> dict[str, Any]:
+def _weights(trial: TrialFolder) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """The tensors of a kept network; the order of a file's metadata is no part of it."""
     from safetensors.numpy import load
 
@@ -226,5 +223,5 @@ def _ordered(value: Any) -> Any:
     return [_ordered(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _invariant(result: dict[str, Any]) -> dict[str, Any]:
+def _invariant(result: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in result.items() if key not in VARYING}

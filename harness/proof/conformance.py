@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.core.seeds import derive_seed
 from harness.method import Hyperparameters, Method, ParamGroup
 from harness.networks.backbones import Model, build_model, set_training_mode
-from harness.space.parameters import defaults
+from harness.space.parameters import Value, defaults
 from harness.train.checkpoint import changing_tensors, restore, snapshot
 from harness.train.step import StepContext, build_optimizer
 
@@ -62,7 +62,7 @@ def random_network(name: str = "resnet20", size: int = 32) -> Model:
 def violations(
     method: type[Method],
     build: Callable[[], Model] = random_network,
-    hp: Mapping[str, Any] | None = None,
+    hp: Mapping[str, Value] | None = None,
     size: int = 32,
 ) -> list[str]:
     """Adapt a network, train it for a few steps, merge it, resume it; say which promises were broken.

@@ -166,7 +166,8 @@ def _costs(adapted: dict[str, Model | str], moving: bool) -> Iterator[str]:
         if isinstance(model, str):
             yield f"| {name} | cannot act on it | | | | | | |"
             continue
-        figures = cost(model, pretrained(name, None, SIZE), SIZE, None, moving)
+        found = cost(model, pretrained(name, None, SIZE), SIZE, None, moving)
+        figures = {name: figure for name, figure in found.items() if figure is not None}
         yield (
             f"| {name} | {figures['own']:,} | {figures['norm']:,} | {figures['head']:,} | {figures['percent']:.3f} | "
             f"{figures['storage_bytes'] / 1e6:.2f} MB | {figures['multiply_adds_before'] / 1e9:.3f} | "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError
 from harness.proof.comparison import VARYING
@@ -33,7 +33,7 @@ def what_changed(run: RunDirectory, study: Study) -> list[str]:
     from harness.core.identity import differences
     from harness.train.device import accelerators
 
-    def training(identity: Mapping[str, Any]) -> dict[str, Any]:
+    def training(identity: Mapping[str, object]) -> dict[str, object]:
         return {part: identity[part] for part in _TRAINING_PARTS if part in identity}
 
     lines = differences(training(study.folder.description()["identity"]), training(study.identity))
@@ -135,7 +135,7 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
     again.create()
     again.write_request(request)
     # Where a measurement has decided, it is not made again.
-    measured: dict[str, Any] = {}
+    measured: dict[str, object] = {}
     if study.train.step == "measured":
         measured["step"] = "compiled" if recorded.result().get("compiled") else "auto"
     if study.train.deterministic == "auto":

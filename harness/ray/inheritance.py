@@ -8,10 +8,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.core.files import read_json, write_json
 from harness.run.directory import TrialFolder
+from harness.run.records import ScheduleLine
 from harness.space.parameters import Value
 from harness.train.checkpoint import load_checkpoint, write_checkpoint
 from harness.work.tasks import Task
@@ -39,8 +39,12 @@ def inherit(task: Task, slot: int, hyperparameters: Mapping[str, Value], folder:
     assert state is not None
     progress = state["progress"]
     epoch = int(progress["epoch"])
-    first = {"epoch": 0, "hyperparameters": given["hyperparameters"], "from": {"slot": given["slot"], "epoch": 0}}
-    change: dict[str, Any] = {
+    first: ScheduleLine = {
+        "epoch": 0,
+        "hyperparameters": given["hyperparameters"],
+        "from": {"slot": given["slot"], "epoch": 0},
+    }
+    change: ScheduleLine = {
         "epoch": epoch,
         "hyperparameters": dict(hyperparameters),
         "from": {"slot": given["slot"], "epoch": epoch},

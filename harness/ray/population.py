@@ -18,7 +18,7 @@ from harness.core.seeds import derive_seed
 from harness.ray.searcher import SCORE, curve_scores, slot_of
 from harness.ray.unsaved import Unsaved
 from harness.space.conditions import with_defaults
-from harness.space.parameters import Float, Value
+from harness.space.parameters import Float, Space, Value
 from harness.studies.state import StudyState
 
 INTERVALS = 8
@@ -62,9 +62,7 @@ class Population(Unsaved, PopulationBasedTraining):
         return {"member": {**own, "proposal": {**own["proposal"], "hyperparameters": new}}}, {}
 
 
-def explore(
-    space: Mapping[str, Any], hyperparameters: Mapping[str, Value], rng: np.random.Generator
-) -> dict[str, Value]:
+def explore(space: Space, hyperparameters: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
     """Other values near the given ones, as in Ray's ``PopulationBasedTraining``, but never outside of the space.
 
     Each real-valued hyperparameter is multiplied by 0.8 or 1.2, or with probability 1/4 drawn anew. Whole numbers and

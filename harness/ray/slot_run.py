@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from harness.core.files import read_json
 from harness.core.lease import keep_alive
@@ -119,6 +119,15 @@ class SeedRun:
         return replace(found, step=step) if found.epoch == len(scores) else None
 
 
+class Report(TypedDict):
+    """What a slot tells Ray after an epoch."""
+
+    epoch: int
+    score: float
+    done: bool
+    status: NotRequired[str]
+
+
 class SlotRun:
     """All trainings of a slot.
 
@@ -132,7 +141,7 @@ class SlotRun:
         self.first, self._others, self._metric = first, others, metric
         self._running = first
 
-    def step(self, check: Callable[[], None]) -> dict[str, Any]:
+    def step(self, check: Callable[[], None]) -> Report:
         """Train the next epoch; after the last one, the other seeds.
 
         Returns:

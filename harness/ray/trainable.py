@@ -71,12 +71,12 @@ class SlotTrainable(tune.Trainable):
         self._slot_run: SlotRun | None = None
         self._next(config)
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> dict[str, object]:
         """Train an epoch of the slot."""
         try:
             if self._slot_run is None:
                 self._slot_run = self._take_up(None)
-            return self._slot_run.step(self._check)
+            return dict(self._slot_run.step(self._check))
         except Left:
             self._give_back()
             return {"epoch": 0, "score": math.nan, "done": True, "status": "left"}

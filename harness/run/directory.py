@@ -38,7 +38,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
@@ -80,7 +80,7 @@ class StudyFolder:
         """Path of prior.json."""
         return self.path / "prior.json"
 
-    def write_prior(self, prior: Mapping[str, Any]) -> None:
+    def write_prior(self, prior: records.PriorRecord) -> None:
         """Record what an earlier run had found."""
         self.path.mkdir(parents=True, exist_ok=True)
         update_json(self.prior_path, dict(prior))
@@ -98,7 +98,7 @@ class StudyFolder:
         """Whether the study was begun."""
         return self.description_path.exists()
 
-    def describe(self, description: Mapping[str, Any]) -> None:
+    def describe(self, description: records.StudyRecord) -> None:
         """Record what the study is."""
         self.path.mkdir(parents=True, exist_ok=True)
         update_json(self.description_path, dict(description))
@@ -147,7 +147,7 @@ class StudyFolder:
         confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
         yield from sorted(confirm, key=lambda trial: trial.name.endswith(AGAIN))
 
-    def choose(self, choice: Mapping[str, Any]) -> None:
+    def choose(self, choice: records.ChoiceRecord) -> None:
         """Record the configuration that the search chose."""
         update_json(self.chosen_path, dict(choice))
 
@@ -210,8 +210,8 @@ class RunDirectory:
         if not self.exists():
             raise RequestError(f"{self.path}: no run directory (it has no spec.json); give the folder of a sweep")
 
-    def write_spec(self, spec: Mapping[str, Any]) -> None:
-        """Replace the resolved sweep specification."""
+    def write_spec(self, spec: Mapping[str, object]) -> None:
+        """Replace the resolved sweep specification, as its model is dumped."""
         update_json(self.spec_path, dict(spec))
 
     def spec(self) -> records.SweepRecord:
@@ -257,7 +257,7 @@ class RunDirectory:
         """Path of the token of the plan that counts now."""
         return self.path / "plan.json"
 
-    def write_environment(self, environment: Mapping[str, Any], patch: bytes | None = None) -> None:
+    def write_environment(self, environment: Mapping[str, object], patch: bytes | None = None) -> None:
         """Record the environment of the first launch, and what its code differs in from the commit."""
         first = write_exclusive(self.path / "environment.json", encode_json(dict(environment)))
         if first and patch is not None:
@@ -267,7 +267,7 @@ class RunDirectory:
         """The environment of the first launch."""
         return records.ENVIRONMENT.read(self.path / "environment.json")
 
-    def declare(self, declaration: Mapping[str, Any]) -> None:
+    def declare(self, declaration: records.DeclarationRecord) -> None:
         """Lock what is declared; nothing happens where something is."""
         write_exclusive(self.declaration_path, encode_json(dict(declaration)))
 
@@ -281,7 +281,7 @@ class RunDirectory:
         path = self.declaration_path
         return records.DECLARATION.read(path) if path.exists() else None
 
-    def amend(self, amendment: Mapping[str, Any]) -> None:
+    def amend(self, amendment: records.DeclarationRecord) -> None:
         """Record that a launch declared something else than the one before; the caller holds the run's lock."""
         folder = self.path / "amendments"
         folder.mkdir(exist_ok=True)
@@ -300,7 +300,7 @@ class RunDirectory:
         """Where results of finished trials are kept together (``harness.run.index``)."""
         return self.path / "results.index"
 
-    def write_exhausted(self, facts: Mapping[str, Any]) -> None:
+    def write_exhausted(self, facts: records.ExhaustedRecord) -> None:
         """Record that the budget is used up (``cap``, ``used``: device-seconds)."""
         update_json(self.path / "exhausted.json", dict(facts))
 
@@ -309,7 +309,7 @@ class RunDirectory:
         path = self.path / "exhausted.json"
         return records.EXHAUSTED.read(path) if path.exists() else None
 
-    def write_split(self, dataset: str, split: Mapping[str, Any]) -> None:
+    def write_split(self, dataset: str, split: records.SplitRecord) -> None:
         """Record the case ids of each side of a dataset's split."""
         self._write(f"splits/{dataset}.json", split)
 
@@ -317,7 +317,7 @@ class RunDirectory:
         """The case ids of each side."""
         return records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
 
-    def write_card(self, dataset: str, card: Mapping[str, Any], picture: bytes | None = None) -> None:
+    def write_card(self, dataset: str, card: records.Card, picture: bytes | None = None) -> None:
         """Record facts about a dataset, and a picture of it (PNG), for the report."""
         self._write(f"cards/{dataset}.json", card)
         if picture is not None:
@@ -442,7 +442,7 @@ class RunDirectory:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _write(self, relative: str, value: Mapping[str, Any]) -> None:
+    def _write(self, relative: str, value: Mapping[str, object]) -> None:
         path = self.path / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         update_json(path, dict(value))

@@ -5,26 +5,25 @@ Members that a run from an earlier version may lack are ``NotRequired``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from harness.core.json_form import Form, Law, Length, Told, Within
-from harness.space.parameters import from_json
+from harness.space.parameters import Number, ParameterForm, Setting, from_json
+from harness.spec.identities import SearchIdentity, TrainIdentity
 
 MOST_CLASSES = 10_000
 
-Number: TypeAlias = Annotated[float, Within()]
 Count: TypeAlias = Annotated[int, Within(ge=0, lt=2**63)]
 Seed: TypeAlias = Annotated[int, Within(ge=0, lt=2**63)]
 Moment: TypeAlias = Annotated[float, Within(ge=0, lt=253402300800)]
 """Seconds since the epoch, before the year 10000."""
-Setting: TypeAlias = bool | int | Number | str
 Stage: TypeAlias = Literal["source", "search", "confirm"]
 Status: TypeAlias = Literal["done", "pruned", "failed"]
 Configuration: TypeAlias = dict[str, Setting]
 Family: TypeAlias = Literal["vs_control", "all_pairs"]
 Correction: TypeAlias = Literal["holm", "bonferroni", "none"]
 Side: TypeAlias = Literal["val", "test"]
+SplitSide: TypeAlias = Literal["train", "val", "test"]
 Score: TypeAlias = float | None
 """Null, or not a number in older runs, where it is not defined."""
 Scores: TypeAlias = dict[str, Score | list[Any]]
@@ -45,22 +44,12 @@ def _no_space(value: Any) -> str | None:
     return None
 
 
-class _Parameter(TypedDict):
-    kind: Literal["Float", "Int", "Choice", "Fixed"]
-    default: Setting
-    low: NotRequired[Number]
-    high: NotRequired[Number]
-    log: NotRequired[bool]
-    choices: NotRequired[list[Setting]]
-    allowed: NotRequired[list[Setting]]
-    when: NotRequired[dict[str, list[Setting]]]
-    at_most: NotRequired[str | None]
+Space: TypeAlias = Annotated[dict[str, ParameterForm], Law(_no_space)]
 
 
-Space: TypeAlias = Annotated[dict[str, _Parameter], Law(_no_space)]
+class NetworkRecord(TypedDict):
+    """A network and its weights: the name of some, a file, null for none, or what is trained first."""
 
-
-class _Network(TypedDict):
     name: str
     weights: Any
 
@@ -81,17 +70,28 @@ class StudyPrior(TypedDict):
     different: list[str]
 
 
-class _SearchIdentity(TypedDict):
-    metric: str
+class _CodeOf(TypedDict):
+    name: str
+    code: str
 
 
-class _TrainIdentity(TypedDict):
-    epochs: Annotated[int, Within(ge=1, lt=2**31)]
+class StudyIdentity(TypedDict):
+    """What makes two studies the same, part by part; compared and hashed as it is, with all that a section holds."""
+
+    protocol: NotRequired[int]
+    method: NotRequired[_CodeOf]
+    space: NotRequired[dict[str, ParameterForm]]
+    train: TrainIdentity
+    search: SearchIdentity
+    backbone: NotRequired[NetworkRecord]
+    dataset: NotRequired[dict[str, object]]
+    prior: NotRequired[str]
 
 
-class _Identity(TypedDict):
-    search: _SearchIdentity
-    train: _TrainIdentity
+class StudyPriorPart(TypedDict, total=False):
+    """What ``study.json`` has only where a search began from what an earlier run had found."""
+
+    prior: StudyPrior
 
 
 class StudyRecord(TypedDict):
@@ -103,14 +103,14 @@ class StudyRecord(TypedDict):
     dataset_name: NotRequired[str]
     summary: NotRequired[str]
     space: Space
-    backbone: NotRequired[_Network]
+    backbone: NotRequired[NetworkRecord]
     search_slots: Annotated[int, Within(ge=1, lt=2**31)]
     search_seeds: list[Seed]
     choose: NotRequired[str]
     reevaluation: NotRequired[_Reevaluation]
     confirm_seeds: list[Seed]
     prior: NotRequired[StudyPrior]
-    identity: _Identity
+    identity: StudyIdentity
 
 
 def reevaluated(study: StudyRecord) -> int:
@@ -201,26 +201,36 @@ class Time(TypedDict):
     epoch_ends: NotRequired[list[Moment]]
 
 
-class _Parameters(TypedDict):
+class ParameterCounts(TypedDict):
+    """Parameters that train beside the head, of the head, and of the network."""
+
     trainable: Count
     head: Count
     total: Count
 
 
-class _Memory(TypedDict):
+class MemoryRecord(TypedDict):
+    """The most memory that a trial took."""
+
     peak_bytes: Count
 
 
-class _Device(TypedDict):
+class DeviceRecord(TypedDict):
+    """What a trial ran on."""
+
     name: str
     threads: NotRequired[Count]
     torch: NotRequired[str]
     host: NotRequired[str]
     deterministic: NotRequired[bool]
     not_deterministic: NotRequired[list[str]]
+    cuda: NotRequired[str]
+    driver: NotRequired[str]
 
 
-class _Spent(TypedDict):
+class SpentRecord(TypedDict):
+    """What all attempts on a trial cost, as ``harness.run.spent.Spent``."""
+
     attempts: Count
     seconds: Number
     interrupted: Count
@@ -249,43 +259,66 @@ def repeated(request: TrialRequest) -> Repeated:
     }
 
 
-class _Result(Repeated):
+class _Facts(TypedDict):
     cause: NotRequired[str | None]
     message: NotRequired[str | None]
     best_epoch: NotRequired[Count]
-    parameters: NotRequired[_Parameters]
+    parameters: NotRequired[ParameterCounts]
     on_features: NotRequired[bool]
     cost: NotRequired[dict[str, Number | None]]
     compiled: NotRequired[bool]
     schedule: NotRequired[list[ScheduleLine]]
-    memory: NotRequired[_Memory]
-    device: NotRequired[_Device]
-    files: NotRequired[dict[str, str]]
-    spent: NotRequired[_Spent]
 
 
-class _Metrics(TypedDict):
+class Metrics(TypedDict):
+    """The scores on each side."""
+
     val: Scores
     test: NotRequired[Scores]
 
 
-class TrainedResult(_Result):
-    """``result.json`` of a training that came to scores, at its end or where the search pruned it."""
+class Trained(_Facts):
+    """What a training came to that has scores, at its end or where the search pruned it."""
 
     status: Literal["done", "pruned"]
-    metrics: _Metrics
+    metrics: Metrics
     epochs: Count
     steps: Count
-    time: Time
 
 
-class FailedResult(_Result):
-    """``result.json`` of a trial that failed for good."""
+class Failed(_Facts):
+    """What a training came to that failed for good."""
 
     status: Literal["failed"]
     metrics: NotRequired[dict[str, Scores]]
     epochs: NotRequired[Count]
     steps: NotRequired[Count]
+
+
+class Circumstances(TypedDict):
+    """When, where and in what memory a trial ran."""
+
+    time: Time
+    memory: MemoryRecord
+    device: DeviceRecord
+
+
+class _Kept(TypedDict):
+    memory: NotRequired[MemoryRecord]
+    device: NotRequired[DeviceRecord]
+    files: NotRequired[dict[str, str]]
+    spent: NotRequired[SpentRecord]
+
+
+class TrainedResult(Repeated, Trained, _Kept):
+    """``result.json`` of a training that came to scores."""
+
+    time: Time
+
+
+class FailedResult(Repeated, Failed, _Kept):
+    """``result.json`` of a trial that failed for good."""
+
     time: NotRequired[Time]
 
 
@@ -309,10 +342,10 @@ class TrialOutcome(TypedDict):
     status: Status
     cause: NotRequired[str | None]
     message: NotRequired[str | None]
-    metrics: NotRequired[dict[str, dict[str, Any]]]
+    metrics: NotRequired[dict[str, dict[str, object]]]
     steps: NotRequired[Count]
     time: NotRequired[Time]
-    spent: NotRequired[_Spent]
+    spent: NotRequired[SpentRecord]
 
 
 class CurveLine(TypedDict):
@@ -364,9 +397,64 @@ class _SideSizes(TypedDict):
     test: Count
 
 
-class _Leaks(TypedDict):
-    sentence: NotRequired[str]
+class Identical(TypedDict):
+    """Sets of images with the same pixels, and the images in them."""
+
+    sets: Count
+    images: Count
+
+
+class _SplitFacts(TypedDict):
+    kind: NotRequired[str]
+    seed: NotRequired[int]
+    digest: NotRequired[str]
+
+
+class LeakFacts(TypedDict):
+    """What a split gives away: counts as ``harness.data.leaks.Leaks`` has them, and the finding in words."""
+
+    duplicate_clusters: NotRequired[Count]
+    duplicate_test: NotRequired[Count]
+    groups: NotRequired[Count]
+    group_test: NotRequired[Count]
+    test: NotRequired[Count]
     any: NotRequired[bool]
+    sentence: NotRequired[str]
+
+
+class PairCounts(TypedDict):
+    """Pairs of one kind: all, those on two sides, those of a test image among them, those of two labels."""
+
+    pairs: Count
+    straddling: Count
+    test: Count
+    conflicting: Count
+
+
+class PairFacts(TypedDict):
+    """A pair of images that are the same, or nearly, as ``harness.data.audit.Pair`` has it."""
+
+    first: str
+    second: str
+    sides: list[str]
+    labels: list[str]
+    kind: Literal["identical", "near"]
+    similarity: Number
+
+
+class _PairKinds(TypedDict):
+    identical: PairCounts
+    near: PairCounts
+
+
+class AuditFacts(TypedDict):
+    """What a look at the pixels has found; of single pairs the worst ones."""
+
+    kinds: _PairKinds
+    worst: list[PairFacts]
+    random_pairs: Count
+    false_alarms: Count
+    notes: list[str]
 
 
 class Card(TypedDict):
@@ -382,22 +470,28 @@ class Card(TypedDict):
     multi_label: NotRequired[bool]
     images: Count
     image_size: NotRequired[Count]
+    resize: NotRequired[str]
     fingerprint: NotRequired[str]
-    split: dict[str, Any]
+    split: _SplitFacts
     sides: NotRequired[_SideSizes]
     counts: _Counts
+    shares: NotRequired[dict[str, list[Number]]]
     groups: NotRequired[Count | None]
-    identical: NotRequired[dict[str, Count]]
+    identical: NotRequired[Identical]
+    clusters: NotRequired[Count]
+    near_joined: NotRequired[Count | None]
     left_out: NotRequired[dict[str, Count]]
     absent: NotRequired[list[str]]
     notes: NotRequired[list[str]]
     pictured: NotRequired[Count]
-    leaks: NotRequired[_Leaks]
+    leaks: NotRequired[LeakFacts]
     allow_leakage: NotRequired[str | None]
+    audit: NotRequired[AuditFacts | None]
 
 
-def _miscounted(card: Mapping[str, Any]) -> str | None:
-    for side, counts in card["counts"].items():
+def _miscounted(card: Card) -> str | None:
+    of_side = card["counts"]
+    for side, counts in (("train", of_side["train"]), ("val", of_side["val"]), ("test", of_side["test"])):
         if len(counts) != len(card["classes"]):
             return f"counts.{side}: {len(counts)} counts for {len(card['classes'])} classes"
     return None
@@ -433,19 +527,23 @@ class Declared(TypedDict):
     comparison: DeclaredComparison
     seeds: list[Seed]
     search: _DeclaredSearch
-    train: dict[str, Any]
-    split: dict[str, Any]
-    backbone: dict[str, Any]
-    datasets: dict[str, Any]
+    repeat: NotRequired[bool]
+    train: dict[str, object]
+    split: dict[str, object]
+    backbone: dict[str, object]
+    datasets: dict[str, dict[str, object]]
     methods: dict[str, _DeclaredMethod]
+    slots: NotRequired[dict[str, Count]]
     code: NotRequired[dict[str, dict[str, str | int]]]
 
 
 class DeclarationRecord(TypedDict):
-    """``declaration.json`` and each amendment: what a launch declared."""
+    """``declaration.json`` and each amendment: what a launch declared, and in what that differs from the last."""
 
     time: Moment
     confirmed: Count
+    hash: NotRequired[str]
+    changed: NotRequired[list[str]]
     declared: Declared
 
 
@@ -486,21 +584,23 @@ class _Budget(TypedDict):
 
 class _DatasetEntry(TypedDict):
     dataset: str
-    options: NotRequired[dict[str, Any]]
+    options: NotRequired[dict[str, object]]
 
 
 class _MethodEntry(TypedDict):
     method: str
-    backbone: NotRequired[_Network | None]
-    hyperparameters: NotRequired[dict[str, Any]]
+    backbone: NotRequired[NetworkRecord | None]
+    hyperparameters: NotRequired[dict[str, object]]
 
 
 class _Search(TypedDict):
     metric: str
     trials: Count
     seeds: list[Seed]
+    sampler: NotRequired[str]
     pruner: NotRequired[str]
     choose: NotRequired[str]
+    top: NotRequired[int]
 
 
 class ConfirmRecord(TypedDict):
@@ -515,8 +615,18 @@ class ConfirmRecord(TypedDict):
     looks: NotRequired[list[Count] | None]
 
 
-class _Train(TypedDict):
-    epochs: Annotated[int, Within(ge=1, lt=2**31)]
+class _Train(TrainIdentity):
+    image_size: NotRequired[int]
+    batch_size: NotRequired[int]
+    features: NotRequired[str]
+    augment: NotRequired[object]
+
+
+class _SplitSection(TypedDict):
+    kind: NotRequired[str]
+    seed: NotRequired[int]
+    near_duplicates: NotRequired[bool]
+    allow_leakage: NotRequired[str | None]
 
 
 class SweepRecord(TypedDict):
@@ -524,14 +634,14 @@ class SweepRecord(TypedDict):
 
     name: str
     plugins: NotRequired[list[str]]
-    backbone: _Network
+    backbone: NetworkRecord
     datasets: dict[str, _DatasetEntry]
     methods: dict[str, _MethodEntry]
     train: _Train
-    split: NotRequired[dict[str, Any]]
+    split: NotRequired[_SplitSection]
     search: _Search
     confirm: ConfirmRecord
-    launch: dict[str, Any]
+    launch: dict[str, object]
     budget: NotRequired[_Budget | None]
 
 
@@ -541,6 +651,17 @@ def cap_hours(sweep: SweepRecord) -> float | None:
     return None if budget is None else budget["device_hours"]
 
 
+class MachineRecord(TypedDict):
+    """The machine of the first launch."""
+
+    system: NotRequired[str]
+    processor: NotRequired[str]
+    cpu: NotRequired[str | None]
+    cores: NotRequired[Count | None]
+    memory_bytes: NotRequired[Count | None]
+    gpus: NotRequired[list[str] | None]
+
+
 class EnvironmentRecord(TypedDict):
     """``environment.json``: commit, versions and machine of the first launch."""
 
@@ -548,7 +669,7 @@ class EnvironmentRecord(TypedDict):
     dirty: bool | None
     python: str
     packages: dict[str, str | None]
-    machine: dict[str, Any]
+    machine: MachineRecord
 
 
 class WorkerReportRecord(TypedDict):

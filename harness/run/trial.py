@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from harness.core import lease as leases
 from harness.core.files import (
@@ -114,7 +114,7 @@ class TrialFolder:
         """Every attempt, oldest first."""
         return leases.history(self.path) if self.path.is_dir() else []
 
-    def write_request(self, request: Mapping[str, Any]) -> None:
+    def write_request(self, request: records.TrialRequest) -> None:
         """Record what is to run, once; a later attempt runs the same.
 
         After a power failure it may be gone as long as nothing else was written here: then the trial was not begun.
@@ -139,7 +139,7 @@ class TrialFolder:
         """Whether ``trial.json`` exists."""
         return self.request_path.exists()
 
-    def write_curve(self, lines: Sequence[Mapping[str, Any]]) -> None:
+    def write_curve(self, lines: Sequence[records.CurveLine]) -> None:
         """Replace the curve: one JSON object a line, one line an epoch."""
         write_atomic(self.curve_path, _lines(lines), self.fence)
 
@@ -147,7 +147,7 @@ class TrialFolder:
         """The epochs so far; empty before the first ends."""
         return self._read_lines(CURVE, records.CURVE)
 
-    def write_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
+    def write_decisions(self, decisions: Sequence[records.DecisionLine]) -> None:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
         write_atomic(self.decisions_path, _lines(decisions), self.fence)
 
@@ -155,7 +155,7 @@ class TrialFolder:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
         return self._read_lines(DECISIONS, records.DECISION)
 
-    def write_schedule(self, changes: Sequence[Mapping[str, Any]]) -> None:
+    def write_schedule(self, changes: Sequence[records.ScheduleLine]) -> None:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
         write_atomic(self.schedule_path, _lines(changes), self.fence)
 
@@ -252,8 +252,11 @@ class TrialFolder:
         if sealed is not None and sealed != digest(content):
             raise ReplacedFileError(self.path / name)
 
-    def finish(self, result: Mapping[str, Any]) -> bool:
+    def finish(self, result: Mapping[str, object]) -> bool:
         """Commit the result; False when another process did so before.
+
+        It is put together from parts (``records.repeated``, ``Trained`` or ``Failed``, ``Circumstances``), and has the
+        form of a ``TrialResult`` when it is read.
 
         It gets what all attempts cost under ``spent``, and under ``files`` the SHA-256 of what lies beside it.
         """
@@ -383,5 +386,5 @@ def determinism_paths(study: Path) -> list[Path]:
     return sorted((study / "kernels").glob("*/choice.json"))
 
 
-def _lines(entries: Sequence[Mapping[str, Any]]) -> bytes:
+def _lines(entries: Sequence[Mapping[str, object]]) -> bytes:
     return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries).encode()

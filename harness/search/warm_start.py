@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.core.errors import RequestError
 from harness.core.identity import canonical_hash, differences
 from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.records import PriorRecord, StudyPrior
 from harness.search import Asked
 from harness.search.slots import slot_score
 from harness.space.parameters import Space, to_json
@@ -44,7 +44,7 @@ class Prior:
         """Hash of what decides the asks."""
         return canonical_hash([[dict(one.hyperparameters), one.score] for one in self.observations])
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> StudyPrior:
         """What ``study.json`` tells of it."""
         return {
             "run": self.run,
@@ -55,13 +55,19 @@ class Prior:
             "different": list(self.different),
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PriorRecord:
         """All of it, as plain data."""
-        observations = [
-            {"slot": one.slot, "hyperparameters": dict(one.hyperparameters), "score": one.score}
-            for one in self.observations
-        ]
-        return {**self.facts(), "observations": observations}
+        return {
+            "run": self.run,
+            "observations": [
+                {"slot": one.slot, "hyperparameters": dict(one.hyperparameters), "score": one.score}
+                for one in self.observations
+            ],
+            "trials": self.trials,
+            "steps": self.steps,
+            "device_seconds": self.device_seconds,
+            "different": list(self.different),
+        }
 
 
 def recorded(folder: StudyFolder) -> Prior | None:
@@ -84,7 +90,7 @@ def recorded(folder: StudyFolder) -> Prior | None:
     )
 
 
-def prior_of(folder: StudyFolder, search: SearchSpec, space: Space, identity: Mapping[str, Any]) -> Prior | None:
+def prior_of(folder: StudyFolder, search: SearchSpec, space: Space, identity: Mapping[str, object]) -> Prior | None:
     """What a study is to know beforehand; as recorded, where the same run was named before; None without a warm start.
 
     Args:
@@ -113,10 +119,9 @@ def prior_of(folder: StudyFolder, search: SearchSpec, space: Space, identity: Ma
     return _read(earlier, study, search, {**identity, "space": to_json(space)})
 
 
-def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identity: Mapping[str, Any]) -> Prior:
+def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identity: Mapping[str, object]) -> Prior:
     description = study.description()
-    before: Mapping[str, Any] = description["identity"]
-    before = {**before, "space": description["space"]}
+    before: dict[str, object] = {**description["identity"], "space": description["space"]}
     metric = description["identity"]["search"]["metric"]
     if metric != search.metric:
         raise RequestError(
@@ -124,7 +129,7 @@ def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identit
             "same search.metric"
         )
     for part in MUST_AGREE:
-        changed = differences(before[part], identity[part], part)
+        changed = differences({part: before[part]}, {part: identity[part]})
         if changed:
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise RequestError(f"search.warm_start: {study.name}: scores do not compare: {changed[0]}{more}")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, cast
+
+from harness.core.json_form import Within
 
 Value: TypeAlias = bool | int | float | str
 When: TypeAlias = Mapping[str, Value | Sequence[Value]]
@@ -82,6 +84,25 @@ class Fixed:
             raise ValueError(f"{self.default!r} is not among {list(self.allowed)}")
 
 
+Number: TypeAlias = Annotated[float, Within()]
+Setting: TypeAlias = bool | int | Number | str
+"""A ``Value`` as a file holds it: a number is finite."""
+
+
+class ParameterForm(TypedDict):
+    """A hyperparameter of a space as JSON."""
+
+    kind: Literal["Float", "Int", "Choice", "Fixed"]
+    default: Setting
+    low: NotRequired[Number]
+    high: NotRequired[Number]
+    log: NotRequired[bool]
+    choices: NotRequired[list[Setting]]
+    allowed: NotRequired[list[Setting]]
+    when: NotRequired[dict[str, list[Setting]]]
+    at_most: NotRequired[str | None]
+
+
 Parameter: TypeAlias = Float | Int | Choice | Fixed
 Space: TypeAlias = Mapping[str, Parameter]
 
@@ -128,9 +149,9 @@ def _may_count(space: Space, parameter: Parameter) -> bool:
     )
 
 
-def to_json(space: Space) -> dict[str, dict[str, Any]]:
+def to_json(space: Space) -> dict[str, ParameterForm]:
     """A JSON form that keeps the kind of each hyperparameter."""
-    return {
+    forms = {
         name: {
             "kind": type(parameter).__name__,
             # What says nothing is left out, so that the identity of a space without conditions is what it always was.
@@ -145,14 +166,18 @@ def to_json(space: Space) -> dict[str, dict[str, Any]]:
         }
         for name, parameter in space.items()
     }
+    # ``asdict`` tells no types.
+    return cast(dict[str, ParameterForm], forms)
 
 
-def from_json(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
+def from_json(content: Mapping[str, ParameterForm]) -> dict[str, Parameter]:
     """The space that ``to_json`` wrote."""
     kinds: dict[str, type[Any]] = {"Float": Float, "Int": Int, "Choice": Choice, "Fixed": Fixed}
     space: dict[str, Parameter] = {}
     for name, entry in content.items():
-        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        fields: dict[str, object] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+        }
         space[name] = kinds[str(fields.pop("kind"))](**fields)
     return space
 

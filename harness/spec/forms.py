@@ -124,7 +124,7 @@ def entries(given: Any, spell_out: Callable[[str, Any], Any]) -> Any:
     if not isinstance(given, list):
         example = f"write [{shortened(given)}]" if isinstance(given, str) and given else "such as [a, b]"
         raise fault([], f"expected a list of names, got {shown(given)}; {example}")
-    listed: dict[str, Any] = {}
+    listed: dict[str, object] = {}
     for index, item in enumerate(given):
         if isinstance(item, Mapping) and len(item) == 1:
             label, entry = next(iter(item.items()))
@@ -144,7 +144,7 @@ def dataset_entry(label: str | None, entry: Any) -> Any:
     return _spelled_out(label, entry, "dataset", "options", ())
 
 
-def method_entry(label: str, entry: Any, backbone: Mapping[str, Any] | None) -> Any:
+def method_entry(label: str, entry: Any, backbone: Mapping[str, object] | None) -> Any:
     """``{method, backbone, hyperparameters}`` from a file's entry, its backbone merged over the sweep's."""
     spelled = _spelled_out(label, entry, "method", "hyperparameters", ("backbone",))
     if not isinstance(spelled, dict) or not isinstance(spelled.get("backbone"), Mapping):

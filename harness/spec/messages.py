@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_orig
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from harness.core.errors import RequestError, shortened, suggestion
 from harness.spec.forms import OverridesOf, shown
@@ -65,7 +66,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> tuple[Keys, str]:
     return keys, text + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
 
 
-def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> tuple[Keys, str]:
+def _explain(model: type[BaseModel], error: ErrorDetails) -> tuple[Keys, str]:
     context = error.get("ctx", {})
     # Union branches are tagged "<…>"; "[key]" says that a mapping's key is wrong, not its value.
     *above, last = error["loc"] or ("",)
@@ -158,7 +159,7 @@ def _may_be_null(model: type[BaseModel], keys: Keys) -> bool:
     return field is not None and any(kind is type(None) for kind in _flat([field.annotation]))
 
 
-def _foreign(error: Mapping[str, Any]) -> str:
+def _foreign(error: ErrorDetails) -> str:
     """The words of a check that is not ours: of a plugin's own options, or of a union of kinds."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])

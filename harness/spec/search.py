@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.spec.forms import Name, Section, Seeds, fault
+from harness.spec.identities import SearchIdentity
 
 MINIMISED = frozenset({"nll", "brier", "ece"})
 """The metrics of which less is better."""
@@ -107,11 +108,11 @@ class SearchSpec(Section):
             raise fault(["seeds"], "population-based training tunes on one seed; give one")
         return self
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> SearchIdentity:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"})
+        return cast(SearchIdentity, self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"}))
 
-    def declared(self) -> dict[str, Any]:
+    def declared(self) -> dict[str, object]:
         """All of it that counts, for the declaration that is locked at the first launch."""
         idle = {"top": self.choose != "top_k", "warm_start": self.warm_start is None}
         return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -43,6 +43,7 @@ from harness.spec.forms import (
     fault,
     method_entry,
 )
+from harness.spec.identities import TrainIdentity
 from harness.spec.search import MOST_EPOCHS, SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
@@ -149,13 +150,13 @@ class TrainSpec(Section):
         rest = {key: value for key, value in given.items() if key != "graphs"}
         return {"step": {"auto": "auto", "off": "plain"}[given["graphs"]], **rest}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> TrainIdentity:
         """What it says of a trial's result, as plain data; ``deterministic: auto`` is what a sweep always was."""
         # Left out, so that results from before there was the key stay what they are.
         skipped = {"deterministic"} if self.deterministic == "auto" else None
-        return self.model_dump(mode="json", exclude=skipped)
+        return cast(TrainIdentity, self.model_dump(mode="json", exclude=skipped))
 
-    def merged(self, overrides: Mapping[str, Any]) -> TrainSpec:
+    def merged(self, overrides: Mapping[str, object]) -> TrainSpec:
         """This section with some keys replaced, checked again."""
         return TrainSpec.model_validate({**self.model_dump(), **overrides})
 
@@ -164,7 +165,7 @@ class DatasetSpec(Section):
     """One dataset: the plugin's name and its options."""
 
     dataset: Name = Field(description="Name of the dataset plugin.", examples=["pathmnist"])
-    options: dict[str, Any] = Field(default_factory=dict, description="Options of the plugin.")
+    options: dict[str, object] = Field(default_factory=dict, description="Options of the plugin.")
 
 
 class SourceSpec(Section):
@@ -178,10 +179,10 @@ class SourceSpec(Section):
             json_schema_input_type=str | DatasetEntry,
         ),
     ] = Field(description="A dataset's name, or its options with the key `dataset`.", examples=["pathmnist"])
-    train: Annotated[dict[str, Any], OverridesOf(TrainSpec)] = Field(
+    train: Annotated[dict[str, object], OverridesOf(TrainSpec)] = Field(
         default_factory=dict, description="Keys of the sweep's `train` section that differ for this training."
     )
-    hyperparameters: dict[str, Any] = Field(
+    hyperparameters: dict[str, object] = Field(
         default_factory=dict,
         description="Values of the method's hyperparameters; the rest takes its default.",
     )
@@ -217,7 +218,7 @@ class MethodSpec(Section):
 
     method: Name = Field(description="Name of the method plugin.", examples=["lora_c"])
     backbone: BackboneSpec | None = Field(None, description="Its own backbone, where it is not the sweep's.")
-    hyperparameters: dict[str, Any] = Field(default_factory=dict, description="Values or search ranges by name.")
+    hyperparameters: dict[str, object] = Field(default_factory=dict, description="Values or search ranges by name.")
 
 
 class SplitSpec(Section):
@@ -390,7 +391,7 @@ class SweepSpec(Section):
         return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """JSON Schema (2020-12) of the sweep file, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SweepSpec.model_json_schema()}
 

@@ -31,7 +31,7 @@ MOST_CHOICES = 1000
 LONGEST_WORD = 200
 
 
-def override(space: Space, given: Mapping[str, Any], place: str) -> dict[str, Parameter]:
+def override(space: Space, given: Mapping[str, object], place: str) -> dict[str, Parameter]:
     """The space with the entries of a sweep file applied.
 
     Args:
@@ -76,7 +76,7 @@ def _parse(name: str, declared: Parameter, entry: Any) -> Parameter:
     return replace(parameter, when=dict(when), at_most=limit)
 
 
-def _parse_form(name: str, declared: Parameter, entry: Mapping[str, Any]) -> Float | Int | Choice:
+def _parse_form(name: str, declared: Parameter, entry: Mapping[str, object]) -> Float | Int | Choice:
     unknown = set(entry) - {*_FORMS, *_BESIDE}
     if unknown:
         word = str(sorted(map(str, unknown))[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -54,7 +54,17 @@ def _breakable(name: str) -> Markup:
     return text
 
 
-def _row(part: StudyOverview) -> dict[str, Any]:
+class _Row(TypedDict):
+    name: str
+    total: int
+    done: int
+    failed: int
+    running: int
+    left: int
+    best: str
+
+
+def _row(part: StudyOverview) -> _Row:
     return {
         "name": part.name,
         "total": part.total,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.run.directory import RunDirectory
 from harness.status.devices import DeviceUse, device_use, gpus_here
@@ -45,7 +45,7 @@ class RunStatus:
         """Files that cannot be read."""
         return [*(path for part in self.overview.parts for path in part.damaged), *self.workers.damaged]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The same facts as plain data; keys are added in later versions, never renamed."""
         overview = self.overview
         return {
@@ -137,7 +137,7 @@ def _counts(part: StudyOverview) -> dict[str, int]:
     }
 
 
-def _used(part: StudyOverview) -> dict[str, Any]:
+def _used(part: StudyOverview) -> dict[str, str | float]:
     ledger, spent = part.ledger, part.ledger.spent
     return {
         "name": part.name,
@@ -156,5 +156,5 @@ def _used(part: StudyOverview) -> dict[str, Any]:
     }
 
 
-def _row(part: StudyOverview) -> dict[str, Any]:
+def _row(part: StudyOverview) -> dict[str, str | float | None]:
     return {"name": part.name, **_counts(part), "metric": part.metric, "best": part.best, "complete": part.complete}

@@ -14,11 +14,11 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.core.identity import canonical_hash, differences
 from harness.run.directory import RunDirectory
-from harness.run.records import Declared
+from harness.run.records import DeclarationRecord, Declared
 from harness.space.parameters import to_json
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Locked:
         ]
 
 
-def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
+def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
     """What a specification declares, as plain data."""
     from harness.studies.study import PROTOCOL
 
@@ -110,20 +110,23 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> dict[str, Any]:
             "dataset": {study.dataset.label: canonical_hash(study.dataset.identity()) for study in studies},
         },
     }
-    result: dict[str, Any] = json.loads(json.dumps(declared))
+    result: Declared = json.loads(json.dumps(declared))
     return result
 
 
-def declare(run: RunDirectory, declared: Mapping[str, Any]) -> None:
+def declare(run: RunDirectory, declared: Declared) -> None:
     """Lock a declaration at the first launch; record a later one that differs from the last. Holds no lock itself."""
     first = run.declaration()
     if first is None:
-        run.declare({**_stamp(run), "hash": canonical_hash(declared), "declared": declared})
+        moment, confirmed = _stamp(run)
+        digest = canonical_hash(declared)
+        run.declare({"time": moment, "confirmed": confirmed, "hash": digest, "declared": declared})
         return
     last = ([first, *run.amendments()])[-1]["declared"]
     changed = differences(last, declared)
     if changed:
-        run.amend({**_stamp(run), "changed": changed, "declared": declared})
+        moment, confirmed = _stamp(run)
+        run.amend({"time": moment, "confirmed": confirmed, "changed": changed, "declared": declared})
 
 
 def locked(run: RunDirectory) -> Locked | None:
@@ -150,18 +153,18 @@ def locked(run: RunDirectory) -> Locked | None:
     return Locked(float(first["time"]), int(first["confirmed"]), declared, tuple(changes))
 
 
-def deviations(declared: Mapping[str, Any], now: Mapping[str, Any]) -> list[Deviation]:
+def deviations(declared: Declared, now: Declared) -> list[Deviation]:
     """In what a later declaration differs from the locked one, and which comparisons that reaches."""
     return list(_deviations(declared, now))
 
 
-def _code_changes(recorded: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
+def _code_changes(recorded: Sequence[DeclarationRecord]) -> Iterator[Change]:
     """Each change of code or data on record, those too that were taken back.
 
     Args:
         recorded: the declaration and its amendments, oldest first; those from before code was recorded have none.
     """
-    known: dict[tuple[Reach, str], str] = {}
+    known: dict[tuple[Reach, str], str | int] = {}
     said: dict[Reach, str] = {
         "method": "the code of the method {} was changed",
         "dataset": "the images, labels or sides of the dataset {} were changed",
@@ -178,7 +181,7 @@ def _code_changes(recorded: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
                 known[reach, label] = content
 
 
-def _deviations(declared: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Deviation]:
+def _deviations(declared: Declared, now: Declared) -> Iterator[Deviation]:
     if declared["hypotheses"] != now["hypotheses"]:
         yield Deviation("the hypotheses were changed; those of the first launch count", "none")
     for line in differences(declared["comparison"], now["comparison"]):
@@ -188,22 +191,30 @@ def _deviations(declared: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
         kept = f"{place}{line.removeprefix(name)}, which the report does not follow"
         yield Deviation(kept, "run" if name == "metric" else "none")
     yield from _of_seeds(declared, now)
-    for part in ("search", "train", "split", "backbone"):
-        for line in differences(declared[part], now[part], part):
+    sections: tuple[Literal["search", "train", "split", "backbone"], ...] = ("search", "train", "split", "backbone")
+    for section in sections:
+        for line in differences(declared[section], now[section], section):
             yield Deviation(line, "run")
-    reaches: tuple[tuple[Literal["dataset", "method"], str], ...] = (("dataset", "datasets"), ("method", "methods"))
-    for reach, part in reaches:
-        for label in (*declared[part], *(label for label in now[part] if label not in declared[part])):
-            if label not in now[part]:
-                yield Deviation(f"the {reach} {label} was declared and taken out", "none", label)
-            elif label not in declared[part]:
-                yield Deviation(f"the {reach} {label} was added", reach, label)
-            else:
-                for line in differences(declared[part][label], now[part][label], f"{part}.{label}"):
-                    yield Deviation(line, reach, label)
+    yield from _of_entries("dataset", declared["datasets"], now["datasets"])
+    yield from _of_entries("method", declared["methods"], now["methods"])
 
 
-def _of_seeds(declared: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Deviation]:
+def _of_entries(
+    reach: Literal["dataset", "method"],
+    declared: Mapping[str, Mapping[str, object]],
+    now: Mapping[str, Mapping[str, object]],
+) -> Iterator[Deviation]:
+    for label in (*declared, *(label for label in now if label not in declared)):
+        if label not in now:
+            yield Deviation(f"the {reach} {label} was declared and taken out", "none", label)
+        elif label not in declared:
+            yield Deviation(f"the {reach} {label} was added", reach, label)
+        else:
+            for line in differences(declared[label], now[label], f"{reach}s.{label}"):
+                yield Deviation(line, reach, label)
+
+
+def _of_seeds(declared: Declared, now: Declared) -> Iterator[Deviation]:
     before, after = list(declared["seeds"]), list(now["seeds"])
     planned = declared["comparison"]["looks"] or []
     # A sweep that said beforehand at which numbers of seeds it would look may grow to these.
@@ -217,8 +228,9 @@ def _of_seeds(declared: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[D
         yield Deviation(said, "run", look=True)
 
 
-def _stamp(run: RunDirectory) -> dict[str, Any]:
+def _stamp(run: RunDirectory) -> tuple[float, int]:
+    """Now, and how many confirm trials have a result."""
     # Whoever has set a study aside has seen its test results all the same.
     studies = (*run.studies(), *run.studies_set_aside())
     confirmed = sum(trial.finished for study in studies for trial in study.trials("confirm"))
-    return {"time": time.time(), "confirmed": confirmed}
+    return time.time(), confirmed

@@ -49,7 +49,7 @@ def load_sweep(path: Path, assignments: Sequence[str] = ()) -> LoadedSweep:
     return _load(YamlSource.read(path), path.parent, assignments)
 
 
-def load_mapping(data: Mapping[str, Any], assignments: Sequence[str] = ()) -> LoadedSweep:
+def load_mapping(data: Mapping[str, object], assignments: Sequence[str] = ()) -> LoadedSweep:
     """The same for a sweep that is given as plain data; relative paths start at the current folder.
 
     Raises:
@@ -139,7 +139,7 @@ def _at_its_place(check: Callable[[], object], place: Place, way: tuple[str, ...
         raise RequestError(f"{place(*way, *dotted.split('.'))}: {text}") from error
 
 
-def read_space(space: Space, given: Mapping[str, Any], place: Place) -> dict[str, Parameter]:
+def read_space(space: Space, given: Mapping[str, object], place: Place) -> dict[str, Parameter]:
     """A method's search space with a sweep's hyperparameters applied; ``place`` is relative to these.
 
     Raises:

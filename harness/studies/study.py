@@ -21,7 +21,7 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import ScheduleLine
+from harness.run.records import Card, ScheduleLine, StudyIdentity, StudyPriorPart, StudyRecord
 from harness.search import Asked, Engine, make_engine
 from harness.search.warm_start import Prior, prior_of
 from harness.space.parameters import Parameter, Value, defaults, to_json
@@ -56,7 +56,7 @@ class PreparedDataset:
     cache: Path
     """Folder in which it is, with what else is computed once for all trials."""
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """All that a dataset can change in a trial: content, sides, augmentation, order of classes."""
         return {
             "name": self.dataset.name,
@@ -100,7 +100,7 @@ class Study:
     confirm_seeds: tuple[int, ...]
     repeat: bool
     """Whether the training of the first confirm seed is run a second time."""
-    identity: dict[str, Any]
+    identity: StudyIdentity
     folder: StudyFolder
     prior: Prior | None = None
     """What an earlier run had found, where the search begins from that."""
@@ -130,9 +130,10 @@ class Study:
         """Hash of everything that determines the result of one trial."""
         return trial_identity(self.identity, stage, hyperparameters, seed, schedule)
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> StudyRecord:
         """The content of ``study.json``."""
         weights: Any = self.weights if self.source is None else {"source": self.source.identity}
+        prior: StudyPriorPart = {} if self.prior is None else {"prior": self.prior.facts()}
         return {
             "label": self.label,
             "method": self.method.name,
@@ -146,12 +147,12 @@ class Study:
             "choose": self.search.choose,
             "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
             "confirm_seeds": list(self.confirm_seeds),
-            **({} if self.prior is None else {"prior": self.prior.facts()}),
+            **prior,
             "identity": self.identity,
         }
 
 
-def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter]) -> dict[str, Any]:
+def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter]) -> StudyIdentity:
     """The parts of a study's identity that need no data: protocol, code, search space and settings."""
     return {
         "protocol": PROTOCOL,
@@ -212,7 +213,7 @@ class Planner:
             missing += [] if known else [label]
         return list(dict.fromkeys(missing))
 
-    def card(self, prepared: PreparedDataset) -> dict[str, Any]:
+    def card(self, prepared: PreparedDataset) -> Card:
         """Facts about a dataset for the report."""
         reason = self._spec.split.allow_leakage
         return make_card(prepared.dataset, prepared.data, prepared.split, prepared.leaks, allow_leakage=reason)
@@ -228,7 +229,7 @@ class Planner:
         weights = backbone.weights if isinstance(backbone.weights, str) else None
         folder = self._run.study(f"{label}@{dataset.label}")
         search = spec.search
-        identity = {
+        identity: StudyIdentity = {
             **settings_identity(spec, plugin, space),
             "backbone": {
                 "name": backbone.name,

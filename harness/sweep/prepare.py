@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -12,7 +12,7 @@ from harness.core.console import Console
 from harness.core.errors import RequestError, one_line
 from harness.core.files import TornFileError, encode_json, read_with_status
 from harness.core.identity import differences
-from harness.core.lease import Lease, hold
+from harness.core.lease import Lease, LeaseRecord, hold
 from harness.core.many_files import each
 from harness.data.decoding_bar import DecodingBar
 from harness.data.pictures import sample_grid
@@ -201,7 +201,7 @@ def _is_new(run: RunDirectory, spec: SweepSpec, studies: Sequence[Study]) -> boo
     plan = run.plan()
     if plan is None or plan.changing:
         return True
-    wanted = {run.spec_path: spec.model_dump(mode="json")}
+    wanted: dict[Path, object] = {run.spec_path: spec.model_dump(mode="json")}
     wanted |= {study.folder.description_path: study.description() for study in studies}
     return any(not path.exists() or read_with_status(path)[1] != encode_json(value) for path, value in wanted.items())
 
@@ -255,7 +255,7 @@ def _source_of(run: RunDirectory, folder: StudyFolder) -> list[TrialFolder]:
     return [run.source(weights["source"][:16])] if isinstance(weights, Mapping) else []
 
 
-def _owner(lease: Mapping[str, Any]) -> str:
+def _owner(lease: LeaseRecord) -> str:
     job = lease.get("slurm_job")
     return f"process {lease.get('pid', '?')} on {lease.get('hostname', '?')}" + (f", job {job}" if job else "")
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,21 @@ each epoch would cost more, some epochs go without; being told to stop always wr
 
 BYTES_PER_SECOND = 4e8
 """What the first checkpoint is expected to take: a core copies and writes about as much."""
+
+
+class State(TypedDict):
+    """All that a training goes on from."""
+
+    progress: dict[str, Any]
+    """The members of ``harness.train.progress.Progress``."""
+    tensors: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    """As torch has it."""
+    scaler: Any
+    """As torch has it; None where gradients are not scaled."""
+    method: Any
+    """As the method has it."""
+    compiled: NotRequired[bool]
 
 
 def changing_tensors(model: Model) -> dict[str, Tensor]:
@@ -74,7 +89,7 @@ def restore(model: Model, stored: dict[str, Tensor]) -> None:
             tensor.copy_(stored[name])
 
 
-def load_checkpoint(path: Path) -> dict[str, Any] | None:
+def load_checkpoint(path: Path) -> State | None:
     """Read a checkpoint; None when there is none.
 
     Raises:
@@ -92,10 +107,10 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         raise DamagedCheckpointError(path) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DamagedCheckpointError(path)
-    return state
+    return cast(State, state)
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any], fence: Fence | None = None) -> None:
+def write_checkpoint(path: Path, state: State, fence: Fence | None = None) -> None:
     """Replace a checkpoint, atomically; ``fence`` as for ``harness.core.files.write_atomic``."""
     write_atomic_by(path, lambda stream: _save({"format": FORMAT, **state}, stream), fence)
 
@@ -133,7 +148,7 @@ class CheckpointWriter:
         """Whether a checkpoint now keeps the time spent on them below ``COST_SHARE``."""
         return time.monotonic() - self._began >= self._cost / COST_SHARE
 
-    def submit(self, state: Callable[[], dict[str, Any]]) -> None:
+    def submit(self, state: Callable[[], State]) -> None:
         """Take a state whose tensors nobody changes any more, and start writing it; waits for the write before it."""
         self.wait()
         self._began = time.monotonic()
@@ -157,7 +172,7 @@ class CheckpointWriter:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, state: dict[str, Any], gathering: float) -> None:
+    def _write(self, state: State, gathering: float) -> None:
         try:
             write_checkpoint(self._path, state, self._fence)
         except BaseException as error:  # noqa: BLE001  (re-raised by wait in the training thread)
@@ -166,7 +181,7 @@ class CheckpointWriter:
         self._cost = gathering + time.thread_time()
 
 
-def _save(state: dict[str, Any], stream: BinaryIO) -> None:
+def _save(state: Mapping[str, object], stream: BinaryIO) -> None:
     try:
         torch.save(state, stream)
     except RuntimeError as error:

@@ -47,10 +47,6 @@ class Kernels:
     lacking: set[str] = field(default_factory=set)
     """Operations that were used and have none."""
 
-    def facts(self) -> dict[str, Any]:
-        """As a result has it."""
-        return {"deterministic": self.deterministic, "not_deterministic": sorted(self.lacking)}
-
 
 def wanted(job: TrialJob, folder: TrialFolder, device: torch.device, control: Control, resident: Tensor | None) -> bool:
     """Whether a trial is to run on deterministic kernels; measured now where that is left open and nobody has.
@@ -102,7 +98,7 @@ def kernels(device: torch.device, deterministic: bool) -> Iterator[Kernels]:
 
 def measure(
     job: TrialJob, folder: TrialFolder, device: torch.device, control: Control, resident: Tensor | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Time steps of a training like this one without and with deterministic kernels, one training at a time in memory.
 
     Returns:
@@ -133,7 +129,7 @@ def measure(
     return {**decision(times), "not_deterministic": sorted(lacking), "torch": torch.__version__}
 
 
-def decision(times: dict[bool, list[float]]) -> dict[str, Any]:
+def decision(times: dict[bool, list[float]]) -> dict[str, object]:
     """What the measured times say.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -15,14 +15,21 @@ CUBLAS_WORKSPACES = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """Workspaces of a fixed size for each stream, as NVIDIA's manual of cuBLAS asks for where results are to repeat."""
 
 
-def accelerators() -> dict[str, Any]:
+class Versions(TypedDict, total=False):
+    """Of what drives a GPU."""
+
+    cuda: str
+    driver: str
+
+
+def accelerators() -> dict[str, object]:
     """``gpus``, the names of this machine's GPUs, beside ``versions``."""
     return {"gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())], **versions()}
 
 
-def versions() -> dict[str, str]:
+def versions() -> Versions:
     """``cuda`` and ``driver``: their versions, as far as there are any."""
-    found = {}
+    found: Versions = {}
     if torch.version.cuda is not None:
         found["cuda"] = str(torch.version.cuda)
     driver = Path("/proc/driver/nvidia/version")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 import torch
 
@@ -15,7 +15,7 @@ from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method
 from harness.metrics.table import METRICS
-from harness.run.records import ScheduleLine
+from harness.run.records import ScheduleLine, Scores
 from harness.search.rungs import Decision
 from harness.spec.sections import TrainSpec
 
@@ -117,13 +117,27 @@ class Judge(Protocol):
         """
 
 
+class ProgressFacts(TypedDict, total=False):
+    """What a trial says of itself: after a step, after an epoch, or when it has computed features."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    val: Scores
+    features: int
+    """Images of which features were computed."""
+    seconds: float
+    """How long that took."""
+
+
 @dataclass
 class Control:
     """How a running trial is watched and stopped from outside."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     log: Callable[[str], None] = lambda line: None
-    progress: Callable[[dict[str, Any]], None] = lambda facts: None
+    progress: Callable[[ProgressFacts], None] = lambda facts: None
     """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""
     judge: Judge | None = None
     """Decides at the rungs of a search; None trains to the end."""

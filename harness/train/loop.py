@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,11 @@ from harness.method import Hyperparameters, Method
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model, build_model, set_training_mode
 from harness.run.directory import TrialFolder
-from harness.run.records import ScheduleLine
+from harness.run.records import ScheduleLine, Scores, score_of
 from harness.search.slots import epoch_score
 from harness.train.checkpoint import (
     CheckpointWriter,
+    State,
     changing_tensors,
     copied_to_cpu,
     load_checkpoint,
@@ -77,7 +77,9 @@ class Training:
         self.writer = CheckpointWriter(folder.checkpoint_path, folder.fence)
         state = load_checkpoint(folder.checkpoint_path)
         # A trial keeps what it began with: compiled sums have other last bits.
-        self._compiles = (state or {}).get("compiled", job.train.step == "compiled")
+        self._compiles = job.train.step == "compiled"
+        if state is not None:
+            self._compiles = state.get("compiled", self._compiles)
         if state is None:
             self._assemble(job.hyperparameters)
             self.model.eval()
@@ -224,10 +226,10 @@ class Training:
         return predict(self.model, self.data, side, self.job.train.eval_batch_size, self.context.precision)
 
     def _score(self) -> float:
-        score = self.scores("val", self.logits("val"))[self.job.metric]
+        score = score_of(self.scores("val", self.logits("val")), self.job.metric)
         return -math.inf if score is None else self.job.sign * float(score)
 
-    def scores(self, side: Side, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def scores(self, side: Side, logits: npt.NDArray[np.float64]) -> Scores:
         """All metrics of a side.
 
         Raises:
@@ -323,7 +325,7 @@ class Training:
         progress, job = self.progress, self.job
         logits = self.logits("val")
         val = self.scores("val", logits)
-        score = val[job.metric]
+        score = score_of(val, job.metric)
         if score is None:
             raise NotFiniteError(
                 f"validation {job.metric} is undefined: a class has no validation case, or every one bears its label"
@@ -332,7 +334,7 @@ class Training:
             progress.best_score, progress.best_epoch = job.sign * score, progress.epoch
             progress.best_tensors = snapshot(changing_tensors(self.model))
             self._best_logits = logits
-        scalars = {name: value for name, value in val.items() if not isinstance(value, list)}
+        scalars: Scores = {name: value for name, value in val.items() if not isinstance(value, list)}
         progress.curve.append({"epoch": progress.epoch, "step": step, "train_loss": train_loss, "val": scalars})
         progress.epoch_ends.append(time.time())
 
@@ -346,10 +348,10 @@ class Training:
         return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
 
     def _report(self, step: int) -> None:
-        facts = {"step": step + 1, "steps": self.total_steps, "epoch": self.progress.epoch}
-        self.control.progress({**facts, "epochs": self.job.train.epochs})
+        epoch, epochs = self.progress.epoch, self.job.train.epochs
+        self.control.progress({"step": step + 1, "steps": self.total_steps, "epoch": epoch, "epochs": epochs})
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         progress = self.progress
         current = snapshot(changing_tensors(self.model))
         if progress.best_epoch == progress.epoch - 1 and progress.step_in_epoch == 0:
@@ -369,7 +371,7 @@ class Training:
             "compiled": self.compiled,
         }
 
-    def _take_up(self, state: dict[str, Any]) -> None:
+    def _take_up(self, state: State) -> None:
         """Go on from a state, under the hyperparameters that this was assembled for."""
         self.progress = Progress(**state["progress"])
         restore(self.model, state["tensors"])

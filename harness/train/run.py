@@ -6,6 +6,7 @@ import platform
 import resource
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -19,7 +20,16 @@ from harness.core.lease import LeaseLost
 from harness.networks.backbones import save_model
 from harness.networks.costs import cost, pretrained
 from harness.run.directory import TrialFolder
-from harness.run.records import TrialRequest, TrialResult, repeated
+from harness.run.records import (
+    Circumstances,
+    DeviceRecord,
+    Failed,
+    Metrics,
+    Trained,
+    TrialRequest,
+    TrialResult,
+    repeated,
+)
 from harness.search.slots import epoch_score
 from harness.train import determinism
 from harness.train.device import versions
@@ -54,7 +64,7 @@ def run_trial(
     started = time.time()
     clock = time.perf_counter()
     training: Training | None = None
-    outcome: dict[str, Any] | None
+    outcome: Trained | Failed | None
     kernels: determinism.Kernels | None = None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -87,9 +97,16 @@ def run_trial(
         seconds = training.progress.seconds
     else:
         seconds = sum(decision["seconds"] for decision in folder.decisions()[-1:])
-    result = {
-        **repeated(request),
-        **outcome,
+    ran_on: DeviceRecord = {
+        "name": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "host": platform.node(),
+    }
+    if kernels is not None:
+        ran_on["deterministic"] = kernels.deterministic
+        ran_on["not_deterministic"] = sorted(kernels.lacking)
+    circumstances: Circumstances = {
         "time": {
             "started": started,
             "ended": time.time(),
@@ -98,16 +115,9 @@ def run_trial(
             "epoch_ends": [] if training is None else training.progress.epoch_ends,
         },
         "memory": {"peak_bytes": _peak_bytes(device)},
-        "device": {
-            "name": _device_name(device),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "host": platform.node(),
-            **({} if kernels is None else kernels.facts()),
-            **versions(),
-        },
+        "device": {**ran_on, **versions()},
     }
-    folder.finish(result)
+    folder.finish({**repeated(request), **outcome, **circumstances})
     return folder.result()
 
 
@@ -131,7 +141,7 @@ def describe(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}{place}")[:500]
 
 
-def _pruned(job: TrialJob, folder: TrialFolder) -> dict[str, Any] | None:
+def _pruned(job: TrialJob, folder: TrialFolder) -> Trained | None:
     """The result of a trial that the search has ended, from its decisions and its curve; None where it goes on."""
     decision = next((one for one in folder.decisions() if one["prune"]), None)
     if decision is None:
@@ -152,15 +162,15 @@ def _pruned(job: TrialJob, folder: TrialFolder) -> dict[str, Any] | None:
     }
 
 
-def _train_and_evaluate(training: Training) -> dict[str, Any]:
+def _train_and_evaluate(training: Training) -> Trained:
     job, folder = training.job, training.folder
     progress = training.run()
-    metrics: dict[str, Any] = {"val": training.scores("val", training.logits("val"))}
+    metrics: Metrics = {"val": training.scores("val", training.logits("val"))}
     if job.opens_test:
         logits = training.logits("test")
         metrics["test"] = training.scores("test", logits)
         positions = training.data.positions["test"].tolist()
-        columns: dict[str, Any] = {
+        columns: dict[str, Sequence[str] | npt.NDArray[Any]] = {
             "case_id": [job.data.case_ids[position] for position in positions],
             "group": [job.data.groups[position] for position in positions],
         }
@@ -178,7 +188,7 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
     total = sum(p.numel() for p in training.model.parameters())
     trained_head = sum(p.numel() for p in training.model.head.parameters() if p.requires_grad)
     trained = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
-    return {
+    outcome: Trained = {
         "status": "done",
         "cause": None,
         "message": None,
@@ -190,8 +200,10 @@ def _train_and_evaluate(training: Training) -> dict[str, Any]:
         "on_features": training.features is not None,
         "cost": costs,
         "compiled": training.compiled,
-        **({"schedule": progress.schedule} if progress.schedule else {}),
     }
+    if progress.schedule:
+        outcome["schedule"] = progress.schedule
+    return outcome
 
 
 def _numbered(name: str, table: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

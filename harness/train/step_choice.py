@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +50,7 @@ def settled(
 
 def measure(
     job: TrialJob, folder: TrialFolder, device: torch.device, control: Control, resident: Tensor | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Steps of a training like this one, compiled and not, in turn; nothing of the trial itself is begun.
 
     Returns:
@@ -82,7 +81,7 @@ def measure(
     }
 
 
-def decision(steps: int, rounds: Mapping[str, Sequence[float]], compile_seconds: float) -> dict[str, Any]:
+def decision(steps: int, rounds: Mapping[str, Sequence[float]], compile_seconds: float) -> dict[str, object]:
     """What the measured times say; ``compiled`` where that saves more in one trial than compiling takes.
 
     Each trial has to earn it alone: another configuration, or another process, may have to compile again.

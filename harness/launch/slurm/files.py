@@ -34,6 +34,17 @@ class _Roots(TypedDict):
     cache: str
 
 
+class ProfileFacts(TypedDict):
+    """A profile, as ``Profile`` is dumped: what a job reads of it without loading that."""
+
+    device: NotRequired[Literal["auto", "cpu", "cuda"]]
+    gpus: NotRequired[int | None]
+    cpus: NotRequired[int | None]
+    time: NotRequired[int]
+    grace: NotRequired[int]
+    scratch: NotRequired[str | None]
+
+
 class LaunchRecord(TypedDict):
     """``launch.json``: what was asked for."""
 
@@ -41,7 +52,7 @@ class LaunchRecord(TypedDict):
     workers: Annotated[int, Within(ge=1, lt=2**31)]
     threads: NotRequired[int | Literal["auto"]]
     trials_per_device: NotRequired[int | Literal["auto"]]
-    profile: dict[str, Any]
+    profile: ProfileFacts
     """As ``Profile`` dumps it."""
     cluster: NotRequired[str | None]
     roots: NotRequired[_Roots]

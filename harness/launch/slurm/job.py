@@ -14,11 +14,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError, one_line
 from harness.core.lease import slurm_start
@@ -72,7 +72,7 @@ class SlurmJob:
     def __post_init__(self) -> None:
         self._files = SlurmFiles(self.store)
         self._launch = self._files.launch()
-        self._profile: Mapping[str, Any] = self._launch["profile"]
+        self._profile = self._launch["profile"]
         start = slurm_start()
         job = start["slurm_job"]
         assert job is not None

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from harness.core.console import Console
 from harness.core.errors import EXIT_DONE, RequestError
@@ -15,7 +16,7 @@ from harness.launch.display import Display
 from harness.launch.slurm.checks import check_cluster
 from harness.launch.slurm.commands import SlurmError, SlurmSilent, call, queue
 from harness.launch.slurm.environment import chosen_cluster, use_cluster, use_cluster_of, with_defaults
-from harness.launch.slurm.files import LaunchRecord, SlurmFiles
+from harness.launch.slurm.files import LaunchRecord, ProfileFacts, SlurmFiles
 from harness.launch.slurm.profile import Profile, load_profile
 from harness.launch.slurm.submit import MOST_WORKERS, Submission, job_name, top_up
 from harness.run.code import take_snapshot
@@ -56,7 +57,7 @@ def launch(
             "workers": MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers,
             "threads": spec.launch.threads,
             "trials_per_device": spec.launch.trials_per_device,
-            "profile": profile.model_dump(mode="json"),
+            "profile": cast(ProfileFacts, profile.model_dump(mode="json")),
             "cluster": cluster,
             "roots": {"data": str(roots.data), "cache": str(roots.cache)},
             "datasets": decoded_folders([state.study for state in scheduler.states]),

@@ -121,7 +121,7 @@ def load_profile(path: Path) -> Profile:
         OSError: it cannot be read.
     """
     profile = validated(Profile, YamlSource.read(path, "profile of a cluster", "partition: gpu"))
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if profile.container is not None and "://" not in profile.container.image:
         image = _absolute(profile.container.image, path.parent)
         changes["container"] = profile.container.model_copy(update={"image": image})

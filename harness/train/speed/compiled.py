@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -127,7 +127,9 @@ def _function(method: type[Method]) -> Callable[[Model, Tensor], Tensor]:
 
     if method not in _functions:
         own = FunctionType(_network.__code__.replace(), _network.__globals__, _network.__name__)
-        options: dict[str, Any] = {name: True for name in _OPTIONS if hasattr(inductor, name)}
+        options: dict[str, str | int | bool | Callable[..., object]] = {
+            name: True for name in _OPTIONS if hasattr(inductor, name)
+        }
         _functions[method] = torch.compile(own, fullgraph=True, dynamic=False, options=options)
     return _functions[method]
 

@@ -60,7 +60,7 @@ class GraphedStep:
         self._images: Tensor | None = None
         self._labels: Tensor | None = None
         self._loss: Tensor | None = None
-        self._constants: list[dict[str, Any]] = []
+        self._constants: list[dict[str, object]] = []
         self._calls = 0
         self._failed = False
         self._proved = False
@@ -106,7 +106,7 @@ class GraphedStep:
         with on_side_stream(images.device):
             return self._method.training_step(self._context, images, labels)
 
-    def _record(self, images: Tensor, labels: Tensor, constants: list[dict[str, Any]]) -> bool:
+    def _record(self, images: Tensor, labels: Tensor, constants: list[dict[str, object]]) -> bool:
         """Record a step; nothing is computed yet."""
         if any(not _is_read_by_steps(group) for group in self._context.optimizer.param_groups):
             self._give_up("the method keeps learning rates where a recorded step cannot read them")
@@ -175,7 +175,7 @@ class _Before:
                     tensor.copy_(value)
 
 
-def _constants(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def _constants(optimizer: torch.optim.Optimizer) -> list[dict[str, object]]:
     """What a recording holds of an optimiser's settings: numbers as they are, tensors as objects.
 
     Without ``peak_lr``, from which the schedule fills the learning rates.
