@@ -58,9 +58,9 @@ class Stamped(Method):
 
 FROM_SCRATCH = """
 import sys
-from harness.launch import local, starting
-local.begin_loading = lambda launch: None
-local.starter = lambda environment, loading: starting.ProcessStarter(environment)
+from harness.launch import starting, this_machine
+this_machine.begin_loading = lambda launch: None
+this_machine.starter = lambda environment, loading: starting.ProcessStarter(environment)
 from harness.sweep.__main__ import main
 sys.exit(main())
 """

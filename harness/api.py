@@ -1,8 +1,9 @@
 """What a plugin imports: the public names of the harness.
 
 Everything else in this package may change with any version; these names stay, and a method or dataset that uses no
-others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md`` and
-``docs/writing-a-dataset.md`` show them in use, and the built-in plugins import nothing else.
+others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md``,
+``docs/writing-a-dataset.md`` and ``docs/writing-a-launcher.md`` show them in use, and the built-in methods and datasets
+import nothing else.
 
 A name is loaded when it is asked for first, so that a dataset does not load what only methods need.
 """
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from harness.core.errors import DataError as DataError
     from harness.core.errors import RequestError as RequestError
     from harness.core.errors import suggestion as suggestion
+    from harness.core.pluggable import Options as Options
     from harness.core.zip_checks import DAMAGE as DAMAGE
     from harness.core.zip_checks import is_damage as is_damage
     from harness.core.zip_checks import reason as reason
@@ -64,9 +66,16 @@ if TYPE_CHECKING:
     from harness.dataset import ImageSource as ImageSource
     from harness.dataset import KaggleFile as KaggleFile
     from harness.dataset import OfficialSplit as OfficialSplit
-    from harness.dataset import Options as Options
     from harness.dataset import Record as Record
     from harness.dataset import RemoteFile as RemoteFile
+    from harness.launch.foreground import ForegroundLauncher as ForegroundLauncher
+    from harness.launch.pool import unique_name as unique_name
+    from harness.launch.pool import worker_environment as worker_environment
+    from harness.launch.worker_command import worker_command as worker_command
+    from harness.launcher import Launch as Launch
+    from harness.launcher import Launcher as Launcher
+    from harness.launcher import Places as Places
+    from harness.launcher import Workers as Workers
     from harness.method import Hyperparameters as Hyperparameters
     from harness.method import Method as Method
     from harness.method import ParamGroup as ParamGroup

@@ -13,10 +13,9 @@ from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from harness.core.errors import DataError
-from harness.core.pluggable import Pluggable
+from harness.core.pluggable import Options, Pluggable
 from harness.core.zip_checks import DAMAGE, implausible, is_damage, reason
 
 OfficialSplit = Literal["train", "val", "test"]
@@ -202,12 +201,6 @@ class Augmentation:
     """Largest additive change either way, as a fraction of full scale."""
     contrast: float = 0.1
     """Largest relative change of contrast either way."""
-
-
-class Options(BaseModel):
-    """Options of a dataset in a sweep file; a plugin derives its own from this."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # The class attribute of the same name hides the model inside the class.

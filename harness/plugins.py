@@ -44,6 +44,7 @@ class _Kind(NamedTuple):
 KINDS = {
     "method": _Kind("harness.method:Method", "methods/"),
     "dataset": _Kind("harness.dataset:Dataset", "datasets/"),
+    "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
 }
 """Every kind of plugin."""
 
@@ -163,6 +164,11 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
     return Catalogue(found, broken)
 
 
+def packaged() -> Catalogue:
+    """The built-in plugins of kinds that are in the package: those of a kind are loaded when it is asked for."""
+    return Catalogue([], [])
+
+
 def load_builtin() -> None:
     """Load the built-in plugins, so that ``discover`` need not in this process and its forks."""
     for folder in builtin_folders():
@@ -241,7 +247,7 @@ def _plugins(module: ModuleType, path: Path) -> Iterator[Plugin[Any]]:
     code = code_hash(path)
     # Without repetition: a class may have several names in its module.
     for cls in dict.fromkeys(value for value in vars(module).values() if inspect.isclass(value)):
-        if cls.__module__ != module.__name__ or inspect.isabstract(cls):
+        if cls.__module__ != module.__name__:
             continue
         # A class without a name is a base of others.
         if not issubclass(cls, Pluggable) or not hasattr(cls, "name"):
@@ -251,6 +257,7 @@ def _plugins(module: ModuleType, path: Path) -> Iterator[Plugin[Any]]:
         if not isinstance(cls.name, str) or not _NAME.fullmatch(cls.name):
             raise TypeError(f"{cls.__name__}.name is {cls.name!r}; use letters, digits, '.', '_' and '-'")
         absent = [attribute for attribute in cls.required if not hasattr(cls, attribute)]
+        absent += sorted(getattr(cls, "__abstractmethods__", ()))
         if absent:
             raise TypeError(f"{cls.__name__} lacks {' and '.join(absent)}")
         fault = cls.fault()

@@ -128,7 +128,7 @@ def test_a_dry_run_refuses_what_the_run_would(kind: str, home: Home, refuses: Re
         (["--set", "train.epochs"], ("--set train.epochs", "KEY=VALUE")),
         (["--set", "train.epochs=[1"], ("--set train.epochs", "not valid YAML")),
         (["--set", "backbone.name=resnet19"], ("--set backbone.name", "did you mean 'resnet18'")),
-        (["--launcher", "nowhere"], ("launch.kind", "'nowhere' is not allowed", "local")),
+        (["--launcher", "nowhere"], ("launch.kind", "no launcher is called 'nowhere'", "local")),
         (["--workers", "0"], ("launch.workers", "at least 1")),
     ],
     ids=str,

@@ -105,7 +105,7 @@ def test_a_failing_file_is_listed_with_its_line_and_stops_no_other(tmp_path: Pat
     assert "good_probe" in catalogue.all(Method)
     errors = broken(catalogue, mine)
     assert all("\n" not in error for error in errors.values())
-    helper = "defines no plugin with a name (method, dataset); begin a helper file's name with '_'"
+    helper = f"defines no plugin with a name ({', '.join(plugins.KINDS)}); begin a helper file's name with '_'"
     space = inspect.getfile(harness.space)
     undocumented = (
         "Probe has no docstring; write its source, equations and what trains, its first line is in lists and reports"

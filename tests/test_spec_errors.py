@@ -225,9 +225,9 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         BASE + "launch: {workers: atuo}\n",
         "x.yaml:15: launch.workers: 'atuo' is not allowed; did you mean 'auto'?",
     ),
-    "no such launcher": (
-        BASE + "launch: {kind: ray}\n",
-        "x.yaml:15: launch.kind: 'ray' is not allowed; known: inline, local, slurm",
+    "a launcher as a number": (
+        BASE + "launch: {kind: 3}\n",
+        "x.yaml:15: launch.kind: expected text, got 3",
     ),
     "plugin folder absent": (BASE + "plugins:\n  - ../nowhere\n", "x.yaml:16: plugins.0: no such folder: "),
     "several mistakes": (

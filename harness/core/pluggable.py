@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 
 class Pluggable:
@@ -23,3 +25,19 @@ class Pluggable:
     def fault(cls) -> str | None:
         """Why a plugin that has all its attributes still cannot be used, as the end of "CLASS …"; None if it can."""
         return None
+
+
+class Options(BaseModel):
+    """Options of a plugin in a sweep file; a plugin that has some derives its own class from this."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+# The class attribute of the same name hides the model inside the class.
+_Options = Options
+
+
+class HasOptions(Protocol):
+    """A kind of plugin that may have options."""
+
+    Options: ClassVar[type[_Options]]

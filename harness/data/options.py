@@ -1,4 +1,4 @@
-"""A dataset's options, as its class declares them."""
+"""A plugin's options, as its class declares them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from harness.core.errors import RequestError
-from harness.dataset import Dataset, Options
+from harness.core.pluggable import HasOptions, Options
 from harness.spec.messages import Place, explain
 
 
-def read_options(dataset: type[Dataset], options: Mapping[str, object], place: Place) -> Options:
-    """A dataset's options as its class declares them; ``place`` is relative to these.
+def read_options(plugin: type[HasOptions], options: Mapping[str, object], place: Place) -> Options:
+    """A plugin's options as its class declares them; ``place`` is relative to these.
 
     Read as JSON is, so that a list in the file fits a tuple in the class.
 
@@ -21,7 +21,7 @@ def read_options(dataset: type[Dataset], options: Mapping[str, object], place: P
         RequestError: an unknown option or a value that it does not take.
     """
     try:
-        return dataset.Options.model_validate_json(json.dumps(dict(options)))
+        return plugin.Options.model_validate_json(json.dumps(dict(options)))
     except ValidationError as error:
-        keys, text = explain(dataset.Options, error)
+        keys, text = explain(plugin.Options, error)
         raise RequestError(f"{place(*keys)}: {text}") from error

@@ -21,6 +21,7 @@ from harness.core.lease import record_death
 from harness.launch.bounded import DEATH_SECONDS
 from harness.launch.packing import Packing
 from harness.launch.starting import ProcessStarter, Starter, WorkerProcess, starter, uninterrupted
+from harness.launch.worker_command import worker_arguments
 from harness.run.directory import RunDirectory
 from harness.work.deaths import OutOfMemoryCounter, describe_death
 from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, WorkerReport, read_report
@@ -234,17 +235,16 @@ class WorkerPool:
         by = self._starters[0 if self.packing is not None else place // self.count]
         # On another node the number of this process means nothing; Slurm ends what it has started there.
         elsewhere = isinstance(by, ProcessStarter) and by.prefix
-        arguments = [
-            str(self.run.path),
-            *(["--device", self._device(place)] if self.devices else []),
-            "--threads", str(self.threads),
-            *([] if elsewhere else ["--parent", str(os.getpid())]),
-            "--data-root", str(self.roots.data),
-            "--cache-root", str(self.roots.cache),
-            "--report", str(report),
-            *(["--packed"] if self.packing is not None and self.packing.limit(self._device(place)) > 1 else []),
-            *self.arguments,
-        ]  # fmt: skip
+        packed = self.packing is not None and self.packing.limit(self._device(place)) > 1
+        arguments = worker_arguments(
+            self.run,
+            self.roots,
+            self.threads,
+            device=self._device(place) if self.devices else None,
+            parent=None if elsewhere else os.getpid(),
+            report=report,
+            further=[*(["--packed"] if packed else []), *self.arguments],
+        )
         by.wait_until_ready()
         with uninterrupted():
             self._workers[place] = _Started(by.start(arguments, log), log, report, time.monotonic())
@@ -264,7 +264,7 @@ class WorkerPool:
 
 
 def unique_name() -> str:
-    """A name for a pool: the process id, which people look for, is unique within one container only."""
+    """A name for a pool or a worker: the process id, which people look for, is unique within one container only."""
     return f"{os.getpid()}-{secrets.token_hex(3)}"
 
 

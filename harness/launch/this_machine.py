@@ -1,4 +1,4 @@
-"""The local launcher: worker processes on this machine, as many as it has devices or fit its cores."""
+"""Worker processes on this machine: as many as it has devices or fit its cores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from harness.launch.loading import Loading
 from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool, unique_name, worker_environment
 from harness.launch.starting import ProcessStarter, can_be_forked, starter
+from harness.launcher import Places
 from harness.run.directory import RunDirectory
 from harness.spec.sections import LaunchSpec
 from harness.studies.study import Roots
@@ -27,7 +28,7 @@ def begin_loading(launch: LaunchSpec) -> Loading | None:
     if not can_be_forked():
         return None
     try:
-        return Loading(worker_environment(places(launch, _shown_devices())[2]))
+        return Loading(worker_environment(places(launch, _shown_devices()).threads))
     except OSError:
         # No room for another process now; workers tell if there is none later.
         return None
@@ -56,7 +57,7 @@ def local_workers(
     return WorkerPool(run, roots, count, threads, devices, unique_name(), run.workers, share, starters, packing)
 
 
-def places(launch: LaunchSpec, devices: list[str] | None = None) -> tuple[list[str], int, int]:
+def places(launch: LaunchSpec, devices: list[str] | None = None) -> Places:
     """Devices of this machine, workers that a launch has on it, and CPU threads of each.
 
     Args:
@@ -68,7 +69,8 @@ def places(launch: LaunchSpec, devices: list[str] | None = None) -> tuple[list[s
     fitting = min(MOST_ON_CPU, cores) if devices == ["cpu"] else len(devices) * least(launch.trials_per_device)
     count = fitting if launch.workers == "auto" else launch.workers
     sharing = most_workers(len(devices), cores) if devices != ["cpu"] and launch.trials_per_device == "auto" else 1
-    return devices, count, max(1, cores // (count * sharing)) if launch.threads == "auto" else launch.threads
+    threads = max(1, cores // (count * sharing)) if launch.threads == "auto" else launch.threads
+    return Places(devices, count, threads)
 
 
 def available_devices() -> list[str]:

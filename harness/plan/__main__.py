@@ -15,6 +15,7 @@ from harness.core.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
     from harness.core.console import Console
+    from harness.launcher import Launcher
     from harness.plan.detectable import Spread
     from harness.plan.document import Plan
     from harness.plugins import Catalogue
@@ -95,7 +96,7 @@ def plan(arguments: argparse.Namespace) -> int:
     from harness.core.console import Console
     from harness.plan.page import page
     from harness.plugins import discover
-    from harness.studies.loading import check_against, check_backbones, load_sweep
+    from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
     from harness.studies.preview import spaces_table
 
     console = Console(stderr=True)
@@ -104,7 +105,8 @@ def plan(arguments: argparse.Namespace) -> int:
         catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
     check_against(loaded.spec, catalogue, loaded.place)
     check_backbones(loaded.spec, loaded.place)
-    made = planned(arguments, loaded.spec, catalogue, console, probing=not arguments.no_probe)
+    launcher = launcher_of(loaded.spec, catalogue, loaded.place)
+    made = planned(arguments, loaded.spec, catalogue, launcher, console, probing=not arguments.no_probe)
     if arguments.json:
         print(json.dumps(made.to_json(), indent=2))
         return EXIT_DONE
@@ -116,12 +118,18 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def planned(
-    arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console, probing: bool
+    arguments: argparse.Namespace,
+    spec: SweepSpec,
+    catalogue: Catalogue,
+    launcher: Launcher,
+    console: Console,
+    probing: bool,
 ) -> Plan:
     """The plan of a sweep.
 
     Args:
         arguments: with the options of ``add_means``, ``data_root`` and ``run_dir``.
+        launcher: that the sweep names.
         probing: whether what nothing is known of is measured here.
 
     Raises:
@@ -129,7 +137,6 @@ def planned(
     """
     from harness.data.cache import default_cache_root, default_data_root
     from harness.data.decoding_bar import DecodingBar
-    from harness.launch.this_machine import places
     from harness.plan.detectable import DISAGREEMENT, SEED_SD, assumed, spreads_of
     from harness.plan.document import Means, make_plan
     from harness.plan.earlier import earlier_times, given_times
@@ -157,6 +164,7 @@ def planned(
     failed: dict[str, str] = {}
     unknown = [shape for shape in shapes if shape.name not in measured]
     if probing and unknown:
+        from harness.launch.this_machine import places
         from harness.plan.probing import probe
 
         with console.status(f"probing {len(unknown)} studies") as status:
@@ -166,13 +174,11 @@ def planned(
                 done.append(name)
                 status.update(f"probing: {name} ({len(set(done))} of {len(unknown)} studies)")
 
-            found = probe(spec, unknown, roots, folder, progress)
+            found = probe(spec, unknown, roots, folder, launcher.places() or places(spec.launch), progress)
         measured, failed = {**measured, **found.measured}, found.failed
     sd, share = arguments.seed_sd or SEED_SD, arguments.disagree or DISAGREEMENT
     known = "assumed" if arguments.seed_sd is None else "given"
     origin = f"{known} SD of a score {100 * sd:.2g}, two methods differ on {100 * share:.2g} % of the cases"
-    launch = spec.launch
-    wanted = 1 if launch.kind == "inline" else places(launch)[1] if launch.kind == "local" else _jobs(spec)
     return make_plan(
         spec,
         studies,
@@ -183,8 +189,9 @@ def planned(
             spreads=spreads,
             assumed=assumed(sd, share, spec.search.metric, origin),
             wanted=arguments.want,
-            workers=arguments.at_once or wanted,
+            workers=arguments.at_once or launcher.trials_at_once(),
             folder=folder,
+            copies_code=launcher.copies_code,
         ),
     )
 
@@ -211,15 +218,6 @@ def _piloted(
             status.update(f"pilot: {done} of {of} trials")
 
         return pilot(spec, catalogue, run, roots, arguments.pilot, share, progress)
-
-
-def _jobs(spec: SweepSpec) -> int:
-    """Trials at the same time on a cluster: jobs times trials on each."""
-    from harness.launch.packing import least
-    from harness.launch.slurm.submit import MOST_WORKERS
-
-    jobs = MOST_WORKERS if spec.launch.workers == "auto" else spec.launch.workers
-    return jobs * least(spec.launch.trials_per_device)
 
 
 def _given(pairs: Sequence[str]) -> dict[str, float]:

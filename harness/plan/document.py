@@ -36,6 +36,8 @@ class Means:
     workers: int
     folder: Path
     """An existing folder on the file system of the run directory."""
+    copies_code: bool = True
+    """Whether the run directory gets a copy of the code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
     seeds = len(spec.confirm.seed_list(spec.search.tuning_seeds))
     declared = family(spec.confirm, seeds, len(spec.methods), len(spec.datasets))
-    # An inline launch runs the code where it lies.
-    code = (0, 0) if spec.launch.kind == "inline" else snapshot_size(spec.plugins, means.folder)
+    code = snapshot_size(spec.plugins, means.folder) if means.copies_code else (0, 0)
     room = disk(shapes, studies, means.measured, means.workers, code)
     found = list(_detectable(spec, studies, seeds, declared, means))
     warnings = [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.core.errors import RequestError
 from harness.launch.packing import least
-from harness.launch.this_machine import places
+from harness.launcher import Places
 from harness.plan.parts import Answer, Measured, Parts, Refusal
 from harness.plan.shapes import StudyShape
 from harness.spec.sections import SweepSpec
@@ -42,6 +42,7 @@ def probe(
     shapes: Sequence[StudyShape],
     roots: Roots,
     folder: Path,
+    places: Places,
     progress: Callable[[str], None] = lambda name: None,
 ) -> Probed:
     """Measure every study.
@@ -51,14 +52,13 @@ def probe(
         shapes: the studies to measure.
         roots: where the data lie.
         folder: an existing folder on the file system of the run directory, for what the miniatures write.
+        places: devices, workers and threads that the sweep would have here.
         progress: called with the name of a study whenever one configuration was measured.
 
     Raises:
         RequestError: a probing process ended early.
     """
-    devices, workers, threads = places(spec.launch)
-    if spec.launch.kind == "inline":
-        workers, threads = 1, _all_threads() if spec.launch.threads == "auto" else spec.launch.threads
+    devices, workers, threads = places
     # Those that share one device, or this machine's cores, slow each other.
     processes = workers if devices == ["cpu"] else min(workers, least(spec.launch.trials_per_device))
     tasks = [(shape.name, slot) for slot in range(CONFIGURATIONS) for shape in shapes if slot < max(1, shape.slots)]
@@ -135,9 +135,3 @@ def _joined(answers: Sequence[Answer | Refusal], origin: str, load: float | None
         epoch_bytes=sum(answer["epoch_bytes"] for answer in good) / len(good),
         result_bytes=round(sum(answer["result_bytes"] for answer in good) / len(good)),
     )
-
-
-def _all_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

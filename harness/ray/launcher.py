@@ -14,11 +14,13 @@ from pathlib import Path
 
 from harness.core.errors import RequestError
 from harness.core.lease import claim, keep_alive
+from harness.launch.foreground import ForegroundLauncher
 from harness.launch.packing import least
 from harness.launch.pool import WorkerPool, unique_name, worker_environment
 from harness.launch.slurm.commands import call
 from harness.launch.starting import ProcessStarter
 from harness.launch.this_machine import local_workers
+from harness.launcher import Launch
 from harness.ray.cluster import RayCluster
 from harness.ray.node import LOOPBACK, NodeRecord
 from harness.run.directory import RunDirectory
@@ -29,6 +31,14 @@ from harness.work.worker import load_studies
 
 MOST_BREAKDOWNS = 3
 """A cluster that breaks down so often in a row is not started again."""
+
+
+class RayLauncher(ForegroundLauncher):
+    """Processes on this machine or all nodes of the allocation, which Ray has to itself while it searches."""
+
+    def workers(self, launch: Launch) -> RayWorkers:
+        """Pools of processes, with a Ray cluster in between."""
+        return RayWorkers(launch.run, self.settings, launch.roots, *nodes_of_allocation())
 
 
 class RayWorkers:

@@ -19,6 +19,7 @@ from pydantic import (
     StringConstraints,
     Tag,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -65,6 +66,19 @@ def ascending(looks: list[int]) -> list[int]:
 
 Looks = Annotated[
     list[Annotated[int, Field(ge=2, le=MOST_SEEDS)]], Field(min_length=1, max_length=100), AfterValidator(ascending)
+]
+BUILT_IN_LAUNCHERS = ("local", "slurm", "inline")
+"""For editors alone; what there is, plugins say."""
+LauncherName = Annotated[
+    Name,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(BUILT_IN_LAUNCHERS), "type": "string"},
+                {"maxLength": 4096, "minLength": 1, "type": "string"},
+            ]
+        }
+    ),
 ]
 CountOrAuto = Annotated[
     Annotated[int, Field(ge=1, le=1000), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
@@ -285,10 +299,10 @@ class ConfirmSpec(Section):
 class LaunchSpec(Section):
     """What starts the workers."""
 
-    kind: Literal["local", "slurm", "inline"] = Field(
+    kind: LauncherName = Field(
         "local",
         description="local: processes on this machine; slurm: jobs of a cluster; inline: in the sweep's own process, "
-        "one trial after the other.",
+        "one trial after the other; or the name of a launcher plugin.",
     )
     profile: Name | None = Field(
         None, description="File that describes the cluster, relative to the sweep file or to the current folder."
@@ -303,6 +317,9 @@ class LaunchSpec(Section):
         description="Workers that share one accelerator; auto: as many as fit, by the memory that trials took.",
     )
     retries: int = Field(5, ge=0, le=1000, description="New attempts at a trial after a failure of the infrastructure.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of a launcher plugin; the built-in launchers have none."
+    )
 
 
 class SweepSpec(Section):

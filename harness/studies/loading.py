@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.arguments import user_path
 from harness.core.errors import RequestError, suggestion
+from harness.core.pluggable import Options
 from harness.data.options import read_options
 from harness.dataset import Dataset
+from harness.launcher import Launcher
 from harness.method import Method
 from harness.search import make_engine
 from harness.space.parameters import Parameter, Space
@@ -88,6 +90,7 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     Raises:
         RequestError: an unknown or broken plugin, or an option or hyperparameter that it does not take.
     """
+    _chosen_launcher(spec, catalogue, place)
     for label, dataset in spec.datasets.items():
         _check_dataset(dataset, catalogue, place, ("datasets", label), label)
     for label, method in spec.methods.items():
@@ -128,6 +131,26 @@ def check_backbones(spec: SweepSpec, place: Place) -> None:
     for way, backbone in backbones:
         weights = backbone.weights if isinstance(backbone.weights, str) else None
         _at_its_place(partial(check_backbone, backbone.name, weights), place, way)
+
+
+def launcher_of(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Launcher:
+    """The launcher that a sweep names.
+
+    Args:
+        spec: as loaded.
+        catalogue: the plugins found.
+        place: says where a value was written, such as ``LoadedSweep.place``.
+
+    Raises:
+        RequestError: there is none of that name, it is broken, or it has no such options.
+    """
+    cls, options = _chosen_launcher(spec, catalogue, place)
+    return cls(spec.launch, options)
+
+
+def _chosen_launcher(spec: SweepSpec, catalogue: Catalogue, place: Place) -> tuple[type[Launcher], Options]:
+    cls = catalogue.find(Launcher, spec.launch.kind, place("launch", "kind")).cls
+    return cls, read_options(cls, spec.launch.options, lambda *below: place("launch", "options", *below))
 
 
 def _at_its_place(check: Callable[[], object], place: Place, way: tuple[str, ...]) -> None:

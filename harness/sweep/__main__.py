@@ -6,34 +6,24 @@ The same command starts a sweep, continues one that was interrupted or killed, a
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.arguments import add_sweep_arguments, parse
-from harness.core.errors import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    EXIT_SOME_FAILED,
-    RequestError,
-    run_command,
-)
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.output import say
 
 if TYPE_CHECKING:
     from harness.core.console import Console
-    from harness.launch.inline import InlineWorker
-    from harness.launch.loading import Loading
-    from harness.launch.pool import WorkerPool
+    from harness.launcher import Launcher
     from harness.plugins import Catalogue
-    from harness.ray.launcher import RayWorkers
     from harness.run.directory import RunDirectory
     from harness.spec.sections import SweepSpec
-    from harness.studies.study import Roots, Study
+    from harness.studies.loading import LoadedSweep
+    from harness.studies.study import Study
     from harness.work.scheduler import Scheduler
 
 DESCRIPTION = "Run a sweep: methods × datasets, tuned alike, confirmed on fresh seeds, reported."
@@ -64,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
         help="what to do with studies whose code, data or settings changed since they ran: stop and say why, "
         "or set them aside and run them again (default: %(default)s)",
     )  # fmt: skip
-    result.add_argument("--wait", action="store_true", help="on Slurm: show progress until all is done")
-    result.add_argument("--cancel", action="store_true", help="on Slurm: end the sweep's jobs, with checkpoints")
+    result.add_argument("--wait", action="store_true", help="on a cluster: show progress until all is done")
+    result.add_argument("--cancel", action="store_true", help="on a cluster: end the sweep's jobs, with checkpoints")
     result.add_argument(
         "--retry-failed", action="store_true",
         help="set aside and rerun studies in which every trial failed",
@@ -94,39 +84,65 @@ def sweep(arguments: argparse.Namespace) -> int:
         assignments.append(f"launch.workers={arguments.workers}")
     loaded = load_sweep(arguments.file, assignments)
     if arguments.cancel:
-        from harness.launch.slurm.launcher import cancel
-        from harness.run.directory import RunDirectory
-
-        return cancel(RunDirectory(arguments.run_dir or Path("runs") / loaded.spec.name), console)
+        return _cancel(arguments, loaded.spec, console)
     if arguments.probe and not arguments.dry_run:
         raise RequestError("--probe: belongs to --dry-run; a sweep needs no probe")
     with ExitStack() as stack:
-        loading = None if arguments.dry_run else _loading(loaded.spec, stack)
+        launcher = None if arguments.dry_run else _built_in_launcher(loaded, stack)
         with console.status("loading plugins"):
             catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
         check_against(loaded.spec, catalogue, loaded.place)
         check_backbones(loaded.spec, loaded.place)
-        if not arguments.dry_run:
-            with _nothing_left_of_a_refusal(arguments, loaded.spec):
-                return _run(arguments, loaded.spec, catalogue, console, loading)
-        if loaded.spec.launch.kind == "slurm":
-            from harness.launch.slurm.launcher import profile_of
+        launcher = launcher or _launcher(loaded, catalogue)
+        launcher.check_settings()
+        if arguments.dry_run:
+            return _preview(arguments, loaded.spec, catalogue, launcher, console)
+        # Closed first, so that nothing of ours writes into a run directory that is removed.
+        with _nothing_left_of_a_refusal(arguments, loaded.spec), closing(launcher):
+            return _run(arguments, loaded.spec, catalogue, launcher, console)
 
-            profile_of(loaded.spec)
-        return _preview(arguments, loaded.spec, catalogue, console)
 
+def _built_in_launcher(loaded: LoadedSweep, stack: ExitStack) -> Launcher | None:
+    """What launches the sweep, if that is known before plugins are loaded; it begins what takes time, until the end."""
+    from harness.launcher import Launcher
+    from harness.plugins import packaged
 
-def _loading(spec: SweepSpec, stack: ExitStack) -> Loading | None:
-    """What loads the packages of local workers from now on, until the stack is closed or workers take it over."""
-    from harness.launch.this_machine import begin_loading
-    from harness.search import engine_class
-
-    if spec.launch.kind != "local" or engine_class(spec.search).driven:
+    catalogue = packaged()
+    if loaded.spec.launch.kind not in catalogue.all(Launcher):
         return None
-    loading = begin_loading(spec.launch)
-    if loading is not None:
-        stack.callback(loading.close)
-    return loading
+    launcher = _launcher(loaded, catalogue)
+    stack.callback(launcher.close)
+    launcher.begin()
+    return launcher
+
+
+def _launcher(loaded: LoadedSweep, catalogue: Catalogue) -> Launcher:
+    """What launches the sweep: the launcher that it names, unless its engine brings workers of its own."""
+    from harness.search import engine_class
+    from harness.studies.loading import launcher_of
+
+    if engine_class(loaded.spec.search).driven:
+        from harness.ray.launcher import RayLauncher
+
+        return RayLauncher(loaded.spec.launch)
+    return launcher_of(loaded.spec, catalogue, loaded.place)
+
+
+def _cancel(arguments: argparse.Namespace, spec: SweepSpec, console: Console) -> int:
+    """End the jobs of the run, whichever launcher has submitted them."""
+    from harness.launcher import Launcher
+    from harness.plugins import discover, packaged
+    from harness.run.directory import RunDirectory
+
+    run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    known = packaged().all(Launcher)
+    if spec.launch.kind not in known:
+        known = discover([Path(folder) for folder in spec.plugins]).all(Launcher)
+    for plugin in known.values():
+        code = plugin.cls.cancel(run, console)
+        if code is not None:
+            return code
+    raise RequestError(f"{run.path}: was never launched on a cluster; a local sweep is stopped by Ctrl-C")
 
 
 @contextmanager
@@ -140,7 +156,9 @@ def _nothing_left_of_a_refusal(arguments: argparse.Namespace, spec: SweepSpec) -
         yield
 
 
-def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, console: Console) -> int:
+def _preview(
+    arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, launcher: Launcher, console: Console
+) -> int:
     """Say what would run; what it costs and can show too, where no images have to be decoded for that."""
     from harness.core.console import Console
     from harness.data.cache import default_cache_root, default_data_root
@@ -159,16 +177,18 @@ def _preview(arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogu
         out.print(f"{more}what the sweep costs and what it can show", soft_wrap=True, highlight=False, markup=False)
     else:
         means = argparse.Namespace(**vars(arguments), **defaults_of_means())
-        out.print(page(planned(means, spec, catalogue, console, probing=arguments.probe)), highlight=False)
+        plan = planned(means, spec, catalogue, launcher, console, probing=arguments.probe)
+        out.print(page(plan), highlight=False)
         out.print()
     print_preview(spec, catalogue)
     return EXIT_DONE
 
 
 def _run(
-    arguments: argparse.Namespace, spec: SweepSpec, catalogue: object, console: Console, loading: Loading | None
+    arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, launcher: Launcher, console: Console
 ) -> int:
-    from harness.plugins import Catalogue
+    from harness.data.cache import default_cache_root, default_data_root
+    from harness.launcher import Launch
     from harness.run.directory import RunDirectory
     from harness.run.index import ResultIndex
     from harness.run.links import refuse_links
@@ -177,45 +197,35 @@ def _run(
     from harness.work.reporting import refresh_report
     from harness.work.scheduler import Scheduler
 
-    assert isinstance(catalogue, Catalogue)
-    from harness.data.cache import default_cache_root, default_data_root
-
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
+    launch = Launch(run, spec, roots, console, same_command(arguments), arguments.wait)
     begun = run.begun()
     run.create()
     refuse_links(run)
-    submit = _slurm(arguments, run, spec, roots, console) if spec.launch.kind == "slurm" else None
+    launcher.check(launch)
     # What has begun is left alone until it is clear that this request goes on with it.
-    workers = _workers(run, spec, roots, loading) if submit is None and not begun else None
+    if not begun:
+        launcher.prepare(launch)
     index = ResultIndex(run)
-    try:
-        studies = plan_run(
-            run,
-            spec,
-            catalogue,
-            roots,
-            console,
-            rerun_stale=arguments.stale == "rerun",
-            repair=arguments.repair,
-            retry_failed=arguments.retry_failed,
-            index=index,
-        )
-    except BaseException:
-        if workers is not None:
-            workers.stop(console.print)
-        raise
+    studies = plan_run(
+        run,
+        spec,
+        catalogue,
+        roots,
+        console,
+        rerun_stale=arguments.stale == "rerun",
+        repair=arguments.repair,
+        retry_failed=arguments.retry_failed,
+        index=index,
+    )
     _record_environment(run)
     scheduler = Scheduler.of(run, spec, studies, index=index)
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False, markup=False)
     if not scheduler.complete():
-        if submit is not None:
-            code = submit(scheduler)
-            if code is not None:
-                return code
-        elif _launch(workers or _workers(run, spec, roots, loading), scheduler, console):
-            console.print("interrupted; the same command resumes from here")
-            return EXIT_INTERRUPTED
+        code = launcher.carry_out(launch, scheduler)
+        if code is not None:
+            return code
     page = refresh_report(run)
     say(str(page))
     return _verdict(studies, scheduler, console)
@@ -233,30 +243,6 @@ def _record_environment(run: RunDirectory) -> None:
         run.write_environment(capture(accelerators()), uncommitted_changes())
 
 
-def _slurm(
-    arguments: argparse.Namespace, run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console
-) -> Callable[[Scheduler], int | None]:
-    """Check the cluster before anything is prepared; what submits the jobs then, with the exit code if it is known."""
-    from harness.launch.slurm.launcher import check, follow, launch
-
-    profile = check(run, spec, roots, console)
-
-    def submit(scheduler: Scheduler) -> int | None:
-        launch(run, spec, profile, roots, scheduler, same_command(arguments), console)
-        if not arguments.wait:
-            return EXIT_DONE
-        try:
-            if follow(run, scheduler, console):
-                return None
-        except KeyboardInterrupt:
-            console.print("no longer watching; the jobs go on (--cancel ends them)")
-            return EXIT_INTERRUPTED
-        console.print("no job is left, some trials are; the same command submits more, harness.status tells what ended")
-        return EXIT_SOME_FAILED
-
-    return submit
-
-
 def same_command(arguments: argparse.Namespace) -> list[str]:
     """The command line that goes on with a sweep: what it was started with, less what is meant for once."""
     given = [("--set", assignment) for assignment in arguments.assignments]
@@ -271,50 +257,6 @@ def same_command(arguments: argparse.Namespace) -> list[str]:
         if value is not None
     ]
     return ["python", "-m", "harness.sweep", str(arguments.file), *(word for pair in given for word in pair)]
-
-
-def _workers(
-    run: RunDirectory, spec: SweepSpec, roots: Roots, loading: Loading | None
-) -> InlineWorker | WorkerPool | RayWorkers:
-    """The workers of this launch, which begin to load their modules."""
-    from harness.launch.inline import InlineWorker
-    from harness.launch.this_machine import local_workers
-    from harness.run.code import environment, take_snapshot
-    from harness.search import engine_class
-
-    if spec.launch.kind == "inline":
-        return InlineWorker(run, spec.launch, roots)
-    # All that this process starts imports the copy.
-    os.environ.update(environment(take_snapshot(run, spec.plugins)))
-    if engine_class(spec.search).driven:
-        from harness.ray.launcher import RayWorkers, nodes_of_allocation
-
-        return RayWorkers(run, spec.launch, roots, *nodes_of_allocation())
-    workers = local_workers(run, spec.launch, roots, loading=loading)
-    workers.prepare()
-    return workers
-
-
-def _launch(workers: InlineWorker | WorkerPool | RayWorkers, scheduler: Scheduler, console: Console) -> bool:
-    """Run workers until all is done; True when the user interrupted."""
-    from harness.launch.display import Display
-
-    # A scheduler or a closing terminal ends the sweep with SIGTERM: stop as on Ctrl-C. A shell that starts it in the
-    # background makes it ignore SIGINT, which would leave no way to stop it in order.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with Display(scheduler, workers.count, console) as display:
-            workers.start()
-            while workers.poll():
-                display.refresh()
-                workers.pause()
-    except KeyboardInterrupt:
-        console.print("stopping: running trials write their checkpoints (Ctrl-C again to kill them)")
-        return True
-    finally:
-        workers.stop(console.print)
-    return False
 
 
 def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -> int:

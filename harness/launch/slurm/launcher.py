@@ -1,4 +1,4 @@
-"""The Slurm launcher: submits workers and leaves; nothing on the login node has to stay alive."""
+"""What the Slurm launcher does: check the cluster, submit jobs, watch them, cancel them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.core.console import Console
 from harness.core.errors import EXIT_DONE, RequestError
 from harness.launch.display import Display
 from harness.launch.slurm.checks import check_cluster
-from harness.launch.slurm.commands import SlurmError, SlurmSilent, call, queue
+from harness.launch.slurm.commands import SlurmSilent, call, queue
 from harness.launch.slurm.environment import chosen_cluster, use_cluster, use_cluster_of, with_defaults
 from harness.launch.slurm.files import LaunchRecord, ProfileFacts, SlurmFiles
-from harness.launch.slurm.profile import Profile, load_profile
+from harness.launch.slurm.profile import Profile, profile_of
 from harness.launch.slurm.submit import MOST_WORKERS, Submission, job_name, top_up
 from harness.run.code import take_snapshot
 from harness.run.directory import RunDirectory
@@ -31,7 +31,7 @@ CANCEL_SECONDS = 30.0
 """Added to the grace time when jobs are to end: Slurm passes signals on in its own time."""
 
 
-def launch(
+def submit(
     run: RunDirectory,
     spec: SweepSpec,
     profile: Profile,
@@ -72,24 +72,13 @@ def launch(
     _describe(submission, files.launch()["job_name"], run, console)
 
 
-def profile_of(spec: SweepSpec) -> Profile:
-    """The profile that a sweep names.
-
-    Raises:
-        RequestError: it names none, or something is wrong in it.
-    """
-    if spec.launch.profile is None:
-        raise RequestError("launch.profile: missing; name the file that describes your cluster (see slurm/profiles)")
-    return load_profile(Path(spec.launch.profile))
-
-
 def check(run: RunDirectory, spec: SweepSpec, roots: Roots, console: Console) -> Profile:
     """The profile of the site; it fits the cluster.
 
     Raises:
         RequestError: it does not, or there is no Slurm here.
     """
-    profile, notes = with_defaults(profile_of(spec), os.environ)
+    profile, notes = with_defaults(profile_of(spec.launch), os.environ)
     files = SlurmFiles(run)
     _cluster(files.launch() if files.exists else None)
     for place, path in (("--run-dir", run.path), ("the current folder", Path.cwd())):
@@ -125,14 +114,12 @@ def follow(run: RunDirectory, scheduler: Scheduler, console: Console) -> bool:
 
 
 def cancel(run: RunDirectory, console: Console) -> int:
-    """End the run's jobs: those that wait at once, those that run when they have written their checkpoints.
+    """End the jobs of a run: those that wait at once, those that run when they have written their checkpoints.
 
     Raises:
-        RequestError: the run was never launched on Slurm, or Slurm does not answer.
+        RequestError: Slurm does not answer.
     """
     files = SlurmFiles(run)
-    if not files.exists:
-        raise RequestError(f"{run.path}: was never launched on Slurm; a local sweep is stopped by Ctrl-C")
     files.set_cancelled(True)
     launch = files.launch()
     use_cluster_of(launch)
@@ -206,6 +193,3 @@ def _describe(submission: Submission, name: str, run: RunDirectory, console: Con
         say(f"Slurm takes no more now ({submission.refused}); the rest follows as jobs end")
     say(f"watch: python -m harness.status {run.path} --watch")
     say("cancel: the same command with --cancel")
-
-
-__all__ = ["SlurmError", "cancel", "check", "follow", "launch"]

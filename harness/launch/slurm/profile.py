@@ -14,11 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.core.arguments import user_path
+from harness.core.errors import RequestError
 from harness.launch.slurm.options import Options, with_gpus
 from harness.launch.slurm.values import FilledLine, Line, Memory, Minutes, SlurmText, shown_duration
 from harness.launch.slurm.variables import SLURM_PREFIXES
 from harness.spec.forms import Section, fault
 from harness.spec.messages import validated
+from harness.spec.sections import LaunchSpec
 from harness.spec.source import YamlSource
 
 MOST_MINUTES = 10 * 366 * 24 * 60
@@ -109,6 +111,17 @@ class Profile(Section):
     def on_gpu(self) -> bool:
         """Whether trials run on GPUs."""
         return self.device == "cuda" or (self.device == "auto" and self.gpus > 0)
+
+
+def profile_of(launch: LaunchSpec) -> Profile:
+    """The profile that a sweep names.
+
+    Raises:
+        RequestError: it names none, or something is wrong in it.
+    """
+    if launch.profile is None:
+        raise RequestError("launch.profile: missing; name the file that describes your cluster (see slurm/profiles)")
+    return load_profile(Path(launch.profile))
 
 
 def load_profile(path: Path) -> Profile:

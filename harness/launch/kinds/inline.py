@@ -5,13 +5,34 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from harness.core.visible_gpus import take_device
+from harness.launch.foreground import ForegroundLauncher
 from harness.launch.this_machine import available_devices
-from harness.run.directory import RunDirectory
-from harness.spec.sections import LaunchSpec
-from harness.studies.study import Roots
-from harness.work.worker import Worker
+from harness.launcher import Launch, Places
+
+if TYPE_CHECKING:
+    from harness.run.directory import RunDirectory
+    from harness.studies.study import Roots
+
+
+class InlineLauncher(ForegroundLauncher):
+    """The sweep's own process, one trial after the other."""
+
+    name = "inline"
+    copies_code = False
+
+    def places(self) -> Places:
+        """One worker, with all threads unless the sweep says how many."""
+        import torch
+
+        threads = torch.get_num_threads() if self.settings.threads == "auto" else self.settings.threads
+        return Places(available_devices(), 1, threads)
+
+    def workers(self, launch: Launch) -> InlineWorker:
+        """The one worker."""
+        return InlineWorker(launch.run, launch.roots, self.places())
 
 
 class InlineWorker:
@@ -19,14 +40,13 @@ class InlineWorker:
 
     count = 1
 
-    def __init__(self, run: RunDirectory, launch: LaunchSpec, roots: Roots) -> None:
-        import torch
-
+    def __init__(self, run: RunDirectory, roots: Roots, places: Places) -> None:
         from harness.train.device import usable_device
+        from harness.work.worker import Worker
 
-        threads = torch.get_num_threads() if launch.threads == "auto" else launch.threads
         self._stop = threading.Event()
-        self._worker = Worker(run, roots, usable_device(take_device(available_devices()[0])), threads, self._stop)
+        device = usable_device(take_device(places.devices[0]))
+        self._worker = Worker(run, roots, device, places.threads, self._stop)
 
     def start(self) -> None:
         """Let Ctrl-C and SIGTERM ask for a checkpoint instead of tearing a training apart."""

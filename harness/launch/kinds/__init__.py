@@ -1,0 +1,1 @@
+"""The built-in launchers, one a file."""
