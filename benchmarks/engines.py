@@ -74,7 +74,7 @@ def _worker(studies: list[Study], warm: list[Study], ready: Barrier, ended: Simp
 
 def _search(scheduler: Scheduler, rng: random.Random) -> None:
     looks = 0
-    while not scheduler.states[0].searched():
+    while not scheduler.states[0].progress.searched():
         task = scheduler.claim_next()
         if task is None:
             time.sleep(pause(looks))

@@ -177,7 +177,7 @@ def measure_coordination(work: Path, studies: int, finished: int, samples: int) 
         for slot in range(finished):
             _synthetic_trial(study, slot, rng)
     scheduler = Scheduler(plans, retries=5)
-    while len(plans) > 1 and scheduler.states[-2].complete() is False:
+    while len(plans) > 1 and scheduler.states[-2].progress.complete() is False:
         coordinate(scheduler, rng)
     scheduler = Scheduler(plans, retries=5)
     first = 1000 * _seconds(lambda: coordinate(scheduler, rng))

@@ -171,7 +171,8 @@ def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, 
         index = ResultIndex(run)
         with Path(os.devnull).open("w") as nowhere:
             fix(run, False, Console(file=nowhere), index)
-        scheduler = Scheduler.of(run, spec, studies, index=index)
+        scheduler = Scheduler.of(run, spec, studies, index=index, plan=run.plan())
+        scheduler.record()
         assert scheduler.complete() and scheduler.claim_next() is None
 
     def ask() -> None:

@@ -50,6 +50,7 @@ def worked(run: RunDirectory, roots: Roots, trials: float) -> tuple[list[str], s
         where = f"slot {task.request['slot']}" if task.request["stage"] == "search" else f"seed {task.request['seed']}"
         done.append(f"{task.request['study']} {where}")
         scheduler = Scheduler(studies, retries=0, budget=Budget(run, SECONDS * trials))
+    scheduler.record()
     return done, scheduler.exhausted()
 
 

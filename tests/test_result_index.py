@@ -80,7 +80,7 @@ def said(made: Made) -> list[Any]:
 
     def scheduled(index: ResultIndex) -> object:
         scheduler = Scheduler.of(made.run, made.spec, made.studies, index=index)
-        return scheduler.complete(), [state.results for state in scheduler.states]
+        return scheduler.complete(), [state.results.read for state in scheduler.states]
 
     def status() -> object:
         told = StatusReader(made.run).read().to_json()

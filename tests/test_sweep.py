@@ -147,7 +147,7 @@ def test_a_failed_training_is_not_repeated(finished: tuple[Path, Path], cache: P
     failed = run.study("lora_c@small").trials("confirm")[0]
     failed.result_path.write_text(json.dumps({**failed.result(), "status": "failed", "cause": "nan", "message": "nan"}))
     scheduler = Scheduler(load_studies(run, Roots(cache / "none", cache))[1], retries=0)
-    assert {state.study.name: state.total() for state in scheduler.states} == {
+    assert {state.study.name: state.progress.total() for state in scheduler.states} == {
         "linear_probe@small": 5,
         "lora_c@small": 4,
     }

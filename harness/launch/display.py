@@ -32,7 +32,7 @@ class Display:
     def __init__(self, scheduler: Scheduler, workers: int, console: Console) -> None:
         self._console = console
         self._readers = [
-            StudyReader(state.study.folder, state.study.repeat, state.results) for state in scheduler.states
+            StudyReader(state.study.folder, state.study.repeat, state.results.read) for state in scheduler.states
         ]
         self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
         self._last_line = -PLAIN_SECONDS

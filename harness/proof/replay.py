@@ -16,6 +16,7 @@ from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.core.output import say
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.links import refuse_links
+from harness.run.outcome import outcome_of, seeds_of_slot
 from harness.run.records import DecisionLine
 from harness.search import Asked, Engine, make_engine
 from harness.search.rungs import Judge
@@ -67,12 +68,11 @@ def replay(study: StudyFolder) -> Replayed:
             judge = Judge(search, study.name, slot, finished_before)
             if _decide_again(judge, trials[0], decision, epochs, search) != decision:
                 found.contradicted.append((slot, decision["epoch"]))
-        if trials[0].finished and trials[0].result()["status"] == "pruned":
-            trials = trials[:1]
-        finished = all(trial.finished for trial in trials)
+        first = outcome_of(trials[0].result(), search.metric) if trials[0].finished else None
+        trials = trials[: len(seeds_of_slot(search.seeds, first))]
         history.append(
-            finished_slot(slot, trials, [trial.result() for trial in trials], search)
-            if finished
+            finished_slot(slot, trials[0], [trial.result() for trial in trials], search)
+            if all(trial.finished for trial in trials)
             else Asked(slot, asked)
         )
     return found

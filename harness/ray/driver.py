@@ -16,9 +16,9 @@ from harness.core.arguments import parse
 from harness.core.errors import EXIT_DONE, run_command
 from harness.core.lease import Lease, claim, keep_alive
 from harness.run.directory import RunDirectory
-from harness.studies.state import StudyState
 from harness.studies.study import Roots
 from harness.work.scheduler import Scheduler
+from harness.work.state import StudyState
 from harness.work.worker import load_studies, stop_event, stop_on_signals
 from harness.work.worker_report import EXIT_STOPPED
 

@@ -21,7 +21,7 @@ from harness.ray.searcher import SCORE, curve_scores, slot_of
 from harness.ray.trainable import Place, decision_file
 from harness.ray.unsaved import Unsaved
 from harness.search.rungs import Decision, Judge
-from harness.studies.state import StudyState
+from harness.work.state import StudyState
 
 
 class Halving(Unsaved, AsyncHyperBandScheduler):
@@ -48,7 +48,7 @@ class Halving(Unsaved, AsyncHyperBandScheduler):
         )
         self._state, self._place = state, place
         for slot in range(state.study.slots):
-            if state.slot_finished(slot):
+            if state.progress.slot_finished(slot):
                 self._recall(slot, f"slot-{slot}")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -75,7 +75,8 @@ class Halving(Unsaved, AsyncHyperBandScheduler):
 
     def _decision(self, slot: int, epoch: int, value: float, worse: bool) -> Decision:
         state, search = self._state, self._state.study.search
-        finished = [asked for n in range(state.study.slots) if state.slot_finished(n) and (asked := state.asked(n))]
+        slots = [n for n in range(state.study.slots) if state.progress.slot_finished(n)]
+        finished = [asked for n in slots if (asked := state.asked(n))]
         anchored = {asked.slot for asked in finished} >= set(range(search.anchors))
         judge = Judge(search, state.study.name, slot, finished if anchored else [])
         reason, tau, mean = judge.distrust(state.study.train.epochs, epoch)

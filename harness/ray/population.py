@@ -19,7 +19,7 @@ from harness.ray.searcher import SCORE, curve_scores, slot_of
 from harness.ray.unsaved import Unsaved
 from harness.space.conditions import with_defaults
 from harness.space.parameters import Float, Space, Value
-from harness.studies.state import StudyState
+from harness.work.state import StudyState
 
 INTERVALS = 8
 """So many times at most a slot may change on the way."""

@@ -19,7 +19,7 @@ from harness.search.mirror import distributions, outcome
 from harness.search.slots import epoch_score
 from harness.space.conditions import with_defaults
 from harness.space.parameters import defaults, searched
-from harness.studies.state import StudyState
+from harness.work.state import StudyState
 from harness.work.tasks import Proposal
 
 SCORE = "score"
@@ -48,8 +48,8 @@ class SlotSearcher(Unsaved, Searcher):
         self._state, self._halted, self._configuration = state, halted, configuration
         study = state.study
         self._varied = searched(study.space)
-        self._todo: Iterator[int] = iter([n for n in range(study.slots) if not state.slot_finished(n)])
-        self._known = [n for n in range(study.slots) if state.slot_finished(n)]
+        self._todo: Iterator[int] = iter([n for n in range(study.slots) if not state.progress.slot_finished(n)])
+        self._known = [n for n in range(study.slots) if state.progress.slot_finished(n)]
         self._slots: dict[str, int] = {}
         sampler = _sampler(state, len(self._known))
         storage = optuna.storages.InMemoryStorage()
@@ -133,8 +133,9 @@ def slot_of(trial: Trial) -> int:
 
 def curve_scores(state: StudyState, slot: int) -> list[float]:
     """The validation score after each epoch that a slot's first trial has on its curve; higher is better."""
-    metric = state.study.search.metric
-    return [epoch_score(line, metric) for line in state.slot_trials(slot)[0][1].curve()]
+    study = state.study
+    curve = study.folder.search_trial(slot, study.search.seeds[0]).curve()
+    return [epoch_score(line, study.search.metric) for line in curve]
 
 
 def _sampler(state: StudyState, known: int) -> optuna.samplers.BaseSampler:

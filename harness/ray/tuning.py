@@ -19,8 +19,8 @@ from harness.ray.population import Population
 from harness.ray.searcher import SlotSearcher
 from harness.ray.trainable import Place, SlotTrainable, configuration
 from harness.ray.unsaved import Unsaved
-from harness.studies.state import StudyState
 from harness.work.scheduler import Scheduler
+from harness.work.state import StudyState
 from harness.work.tasks import Proposal
 
 
@@ -120,9 +120,9 @@ def _population(state: StudyState, place: Place) -> dict[str, Any]:
     """Every slot that is not finished, as it stands."""
     members = []
     for slot in range(state.study.slots):
-        if state.slot_finished(slot):
+        if state.progress.slot_finished(slot):
             continue
-        schedule = state.slot_trials(slot)[0][1].schedule()
+        schedule = state.study.folder.search_trial(slot, state.study.search.seeds[0]).schedule()
         now = schedule[-1]["hyperparameters"] if schedule else state.ask(slot)
         members.append(configuration(place, slot, Proposal(now))["member"])
     return {"member": tune.grid_search(members)}

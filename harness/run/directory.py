@@ -38,7 +38,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
@@ -47,11 +47,42 @@ from harness.run import records
 from harness.run.records import Stage
 from harness.run.trial import TrialFolder
 
-__all__ = ["PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder", "search_name"]
+__all__ = ["Place", "PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder"]
 
 PATCH = "environment.patch"
 AGAIN = "-again"
 """End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
+
+Part: TypeAlias = Literal["search", "again", "confirm"]
+_STAGES: dict[Part, Stage] = {"search": "search", "again": "search", "confirm": "confirm"}
+"""The folders of a study that hold trials, in the order in which these run, with the stage of each."""
+
+
+class Place(NamedTuple):
+    """Which trial of a study it is, by the names that lead to its folder; nothing is looked up."""
+
+    part: Part
+    name: str
+
+    @classmethod
+    def search(cls, slot: int, seed: int) -> Place:
+        """A search trial."""
+        return cls("search", f"{slot:04d}-s{seed}")
+
+    @classmethod
+    def again(cls, slot: int, seed: int) -> Place:
+        """A trial of one of the best slots on a further tuning seed."""
+        return cls("again", f"{slot:04d}-s{seed}")
+
+    @classmethod
+    def confirm(cls, configuration: str, seed: int) -> Place:
+        """A confirm trial; ``configuration`` is the hash of its hyperparameters."""
+        return cls("confirm", f"{configuration}-s{seed}")
+
+    @classmethod
+    def repeat(cls, configuration: str, seed: int) -> Place:
+        """The repetition of a confirm trial: the same training once more, from scratch."""
+        return cls("confirm", f"{configuration}-s{seed}{AGAIN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +142,25 @@ class StudyFolder:
         """
         return records.STUDY.read(self.description_path)
 
+    def trial(self, place: Place) -> TrialFolder:
+        """The folder of a trial, whether it exists or not."""
+        return TrialFolder(inside(self.path / place.part, place.name), _STAGES[place.part])
+
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""
-        # Numbers lead nowhere else.
-        return TrialFolder(self.path.joinpath("search", search_name(slot, seed)), "search")
+        return self.trial(Place.search(slot, seed))
 
     def reevaluation(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a trial that trains one of the best slots on a further tuning seed."""
-        return TrialFolder(self.path.joinpath("again", search_name(slot, seed)), "search")
+        return self.trial(Place.again(slot, seed))
 
     def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return TrialFolder(inside(self.path / "confirm", f"{configuration}-s{seed}"), "confirm")
+        return self.trial(Place.confirm(configuration, seed))
 
     def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
         """The folder of a confirm trial's repetition: the same training once more, from scratch."""
-        return TrialFolder(inside(self.path / "confirm", f"{configuration}-s{seed}{AGAIN}"), "confirm")
+        return self.trial(Place.repeat(configuration, seed))
 
     def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
         """Every trial folder of a stage that exists, by name; repetitions are not among them."""
@@ -140,12 +174,19 @@ class StudyFolder:
         """Every trial of one of the best slots on a further tuning seed that exists; their stage is "search"."""
         return [TrialFolder(path, "search") for path in _folders(self.path / "again")]
 
-    def every_trial(self) -> Iterator[TrialFolder]:
+    def listed(self) -> dict[Place, TrialFolder]:
         """Every trial folder that exists: search before re-evaluations before confirm before its repetitions."""
-        yield from self.trials("search")
-        yield from self.reevaluations()
-        confirm = [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm")]
-        yield from sorted(confirm, key=lambda trial: trial.name.endswith(AGAIN))
+        found: dict[Place, TrialFolder] = {}
+        for part, stage in _STAGES.items():
+            paths = _folders(self.path / part)
+            if part == "confirm":
+                paths.sort(key=lambda path: path.name.endswith(AGAIN))
+            found |= {Place(part, path.name): TrialFolder(path, stage) for path in paths}
+        return found
+
+    def every_trial(self) -> Iterator[TrialFolder]:
+        """The trial folders of ``listed``."""
+        yield from self.listed().values()
 
     def choose(self, choice: records.ChoiceRecord) -> None:
         """Record the configuration that the search chose."""
@@ -446,11 +487,6 @@ class RunDirectory:
         path = self.path / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         update_json(path, dict(value))
-
-
-def search_name(slot: int, seed: int) -> str:
-    """The name of a search trial's folder."""
-    return f"{slot:04d}-s{seed}"
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -137,10 +137,10 @@ def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identit
     observations, results = [], []
     for slot in range(int(description["search_slots"])):
         trials = [study.search_trial(slot, seed) for seed in seeds]
-        found = [trial.result() for trial in trials if trial.finished]
-        results += [(result, trial) for result, trial in zip(found, trials, strict=False)]
-        score = slot_score(found, metric) if len(found) == len(seeds) else None
-        if score is not None:
+        found = [trial.result() if trial.finished else None for trial in trials]
+        results += [(result, trial) for result, trial in zip(found, trials, strict=True) if result is not None]
+        score = slot_score(found, metric)
+        if score is not None and found[0] is not None:
             observations.append(Asked(slot, found[0]["hyperparameters"], score))
     if not observations:
         raise RequestError(f"search.warm_start: {study.name}: no slot of {earlier.path} has a score yet")

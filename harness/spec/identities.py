@@ -17,3 +17,4 @@ class SearchIdentity(TypedDict):
     """The section ``search``, without what may change while a study goes on."""
 
     metric: str
+    pruner: NotRequired[str]

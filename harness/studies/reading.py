@@ -8,19 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from statistics import fmean
 
 from harness.core.files import TornFileError
 from harness.core.lease import server_now
 from harness.core.many_files import each
-from harness.run.directory import PlanToken, RunDirectory, StudyFolder, TrialFolder, search_name
+from harness.run.directory import Place, PlanToken, RunDirectory, StudyFolder, TrialFolder
 from harness.run.index import ResultIndex
-from harness.run.records import ChoiceRecord, StudyRecord, SweepRecord, TrialResult, cap_hours
-from harness.studies.choice_reading import is_present, reevaluations
+from harness.run.records import StudyRecord, SweepRecord, TrialResult, cap_hours
 from harness.studies.halt import halt_reason
 from harness.studies.overview import RunOverview, StudyOverview
-from harness.studies.trials import Finished, Tally, Trials
+from harness.studies.progress import StudyDesign, StudyProgress
+from harness.studies.trials import Tally, Trials
 
 
 class StudyReader:
@@ -29,15 +29,16 @@ class StudyReader:
     Args:
         folder: of the study.
         repeat: whether the training of the first confirm seed is run a second time.
-        read: results of the study that were read before, by the path of the trial's folder.
+        read: results of the study that were read before.
     """
 
-    def __init__(self, folder: StudyFolder, repeat: bool, read: Mapping[str, TrialResult] | None = None) -> None:
+    def __init__(self, folder: StudyFolder, repeat: bool, read: Mapping[Place, TrialResult] | None = None) -> None:
         self.folder, self._repeat = folder, repeat
+        self._read = read or {}
         self._place = folder.path.stat().st_ino if read else None
-        self._trials = Trials(folder.name, read)
+        self._trials = Trials(folder.name)
         self._description: StudyRecord | None = None
-        self.listed: list[TrialFolder] = []
+        self.listed: dict[Place, TrialFolder] = {}
 
     def read(self, now: float) -> StudyOverview | None:
         """How the study stands; None while it is being planned or set aside.
@@ -55,48 +56,43 @@ class StudyReader:
         except FileNotFoundError:
             return None
         trials.damaged = []
-        slots, seeds = int(description["search_slots"]), description["search_seeds"]
-        identity = description["identity"]
-        metric, epochs = str(identity["search"]["metric"]), int(identity["train"]["epochs"])
-        existing = {trial.name: trial for trial in self.listed if trial.stage == "search"}
-        wanted = [[search_name(slot, seed) for seed in seeds] for slot in range(slots)]
-        results = [
-            [trials.result(existing[name], metric) if name in existing else None for name in slot] for slot in wanted
-        ]
-        # Where the first seed was pruned, the slot has no other trials.
-        pruned = [slot[0] is not None and slot[0].pruned for slot in results]
-        results = [slot[:1] if ended else slot for slot, ended in zip(results, pruned, strict=True)]
-        wanted = [slot[:1] if ended else slot for slot, ended in zip(wanted, pruned, strict=True)]
-        searched = all(result is not None for slot in results for result in slot)
-        scored = {number: score for number, slot in enumerate(results) if (score := _mean_score(slot)) is not None}
-        present = [existing[name] for slot in wanted for name in slot if name in existing]
-        again = reevaluations(self.folder, description, metric, scored, searched)
-        present += [trial for trial in again if trial.path.is_dir()]
-        chooses = searched and all(trials.result(trial, metric) is not None for trial in again)
-        confirm, total = self._confirm(description, metric, chooses, bool(scored))
-        tally = trials.tally([*present, *confirm], metric, epochs, now)
-        slots_begun = sum(any(name in existing for name in slot) for slot in wanted)
-        counted = {str(trial.path) for trial in (*present, *confirm)}
+        design, epochs = (
+            StudyDesign.recorded(description, self._repeat),
+            int(description["identity"]["train"]["epochs"]),
+        )
+        listed, metric = self.listed, design.metric
+        results = {place: trials.result(trial, metric, self._read.get(place)) for place, trial in listed.items()}
+        progress = StudyProgress(design, results, cache(lambda: self._chosen(design)))
+        counted = [place for place in progress.trials() if place in listed]
+        tally = trials.tally(((listed[place], results[place]) for place in counted), epochs, now)
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
-        others = trials.tally((t for t in self.listed if str(t.path) not in counted), metric, epochs, now)
-        total += sum(map(len, wanted)) + len(again)
+        rest = listed.keys() - set(counted)
+        others = ((trial, results[place]) for place, trial in listed.items() if place in rest)
+        outside = trials.tally(others, epochs, now)
+        slots = [progress.slot_trials(slot) for slot in range(design.slots)]
+        ended = progress.ended()
         weights, prior = description["backbone"]["weights"], description.get("prior")
         return StudyOverview(
             name=self.folder.name,
-            total=total,
-            done=tally.done,
-            pruned=tally.pruned,
+            total=progress.total(),
+            done=ended["done"] + ended["pruned"],
+            pruned=ended["pruned"],
             interrupted=tally.interrupted,
             metric=metric,
-            best=_best(list(scored.values()), metric),
-            complete=tally.done + len(tally.failures) == total,
+            best=progress.best_score(),
+            complete=progress.complete(),
             running=tuple(tally.running),
             failures=tuple(tally.failures),
             seconds=tuple(tally.seconds),
-            spans=(*tally.spans, *others.spans),
+            spans=(*tally.spans, *outside.spans),
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
-            ledger=tally.ledger(others, slots, slots_begun, 0 if prior is None else prior["observations"]),
+            ledger=tally.ledger(
+                outside,
+                design.slots,
+                sum(any(place in listed for _, place in slot) for slot in slots),
+                0 if prior is None else prior["observations"],
+            ),
         )
 
     def digests(self) -> dict[str, str]:
@@ -108,7 +104,7 @@ class StudyReader:
         place = self.folder.path.stat().st_ino
         if place != self._place:
             # Another folder has taken the place of one that was set aside.
-            self._place, self._trials = place, Trials(self.folder.name)
+            self._place, self._trials, self._read = place, Trials(self.folder.name), {}
         return self._trials
 
     def ahead(self) -> list[tuple[Trials, TrialFolder, str]]:
@@ -119,39 +115,22 @@ class StudyReader:
             return []
         self._description = description
         metric = str(description["identity"]["search"]["metric"])
-        return [(known, trial, metric) for trial in known.unread(self.listed)]
+        return [(known, trial, metric) for trial in known.unread(self.listed.values())]
 
     def _listed_anew(self) -> StudyRecord:
-        self.listed = []
+        self.listed = {}
         description = self.folder.description()
-        self.listed = list(self.folder.every_trial())
+        self.listed = self.folder.listed()
         return description
 
-    def _confirm(
-        self, description: StudyRecord, metric: str, chooses: bool, any_score: bool
-    ) -> tuple[list[TrialFolder], int]:
-        """Confirm trials that have begun, and how many there will be; ``chooses``: whether the choice can be made."""
-        if chooses and not any_score:
-            return [], 0
-        seeds = description["confirm_seeds"]
-        chosen = self._chosen() if chooses else None
-        # A search that has grown, or goes by another rule, chooses anew; until then nobody knows what is confirmed.
-        if chosen is None or not is_present(chosen, description):
-            return [], len(seeds) + self._repeat
-        name = str(chosen["configuration"])
-        trials = [self.folder.confirm_trial(name, seed) for seed in seeds]
-        first = self._trials.result(trials[0], metric)
-        repeats = self._repeat and (first is None or first.failure is None)
-        if repeats and first is not None:
-            trials.append(self.folder.repeat_trial(name, seeds[0]))
-        return trials, len(seeds) + repeats
-
-    def _chosen(self) -> ChoiceRecord | None:
+    def _chosen(self, design: StudyDesign) -> str | None:
+        """The configuration that is confirmed; a search that has grown, or goes by another rule, chooses anew."""
         try:
-            return self.folder.chosen()
+            choice = self.folder.chosen()
         except TornFileError as error:
             self._trials.damaged.append(str(error.path))
             return None
+        return choice["configuration"] if choice is not None and design.agrees_with(choice) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +207,7 @@ class RunReader:
     def seen(self) -> Seen:
         """What the last ``read`` has seen."""
         digests = {path: digest for reader in self._studies.values() for path, digest in reader.digests().items()}
-        return Seen({reader.folder.name: reader.listed for reader in self._studies.values()}, digests)
+        return Seen({reader.folder.name: list(reader.listed.values()) for reader in self._studies.values()}, digests)
 
     def _read_ahead(self, readers: Sequence[StudyReader], now: float) -> None:
         """All studies at once: the trials of one are too few to keep a slow file server busy."""
@@ -251,12 +230,12 @@ class RunReader:
         metric = str(spec["search"]["metric"])
         trials = self._sources.setdefault(identity, Trials(name))
         trials.damaged = []
-        tally = trials.tally([folder], metric, _source_epochs(spec), now)
         result = trials.result(folder, metric)
+        tally = trials.tally([(folder, result)], _source_epochs(spec), now)
         return StudyOverview(
             name=name,
             total=1,
-            done=tally.done,
+            done=int(result is not None and result.failure is None),
             interrupted=tally.interrupted,
             metric=metric,
             best=None if result is None else result.score,
@@ -295,20 +274,6 @@ def _halted(studies: Sequence[StudyOverview], labels: Mapping[str, str]) -> str 
     for study in studies:
         failed[labels[study.name]] += [(failure.cause, failure.message) for failure in study.failures]
     return halt_reason(failed)
-
-
-def _mean_score(results: Sequence[Finished | None]) -> float | None:
-    """Validation score of a slot; None before every seed has one."""
-    scores = [result.score for result in results if result is not None and result.score is not None]
-    return fmean(scores) if len(scores) == len(results) else None
-
-
-def _best(scores: Sequence[float], metric: str) -> float | None:
-    if not scores:
-        return None
-    from harness.metrics.table import METRICS
-
-    return max(scores) if METRICS[metric] else min(scores)
 
 
 def _source_epochs(spec: SweepRecord) -> int | None:

@@ -28,6 +28,7 @@ from harness.space.parameters import Parameter, Value, defaults, to_json
 from harness.spec.search import SearchSpec
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec.space_forms import override
+from harness.studies.progress import StudyDesign
 
 Schedule: TypeAlias = Sequence[ScheduleLine]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
@@ -114,6 +115,21 @@ class Study:
     def reevaluations(self) -> int:
         """How many of the best slots are trained once more before one is chosen, if as many have a score."""
         return 0 if self.search.further_seed is None else min(self.search.top, self.slots)
+
+    @property
+    def design(self) -> StudyDesign:
+        """The trials that it asks for; ``StudyDesign.recorded`` of its description is the same."""
+        return StudyDesign(
+            slots=self.slots,
+            seeds=tuple(self.search.seeds),
+            first_alone=self.search.pruner != "none",
+            metric=self.search.metric,
+            choose=self.search.choose,
+            reevaluations=self.reevaluations,
+            further_seed=self.search.further_seed,
+            confirm_seeds=self.confirm_seeds,
+            repeat=self.repeat,
+        )
 
     def engine(self) -> Engine:
         """A new engine that asks this study's slots."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from harness.core.errors import one_line
 from harness.core.files import TornFileError
 from harness.core.lease import LeaseView
 from harness.run.directory import TrialFolder
-from harness.run.records import TrialOutcome, TrialResult
+from harness.run.outcome import score_in
+from harness.run.records import Status, TrialOutcome, TrialResult
 from harness.run.spent import Spent, recorded, spent
 from harness.run.trial import digest as digest_of
 from harness.studies.overview import Failure, Ledger, RunningTrial
@@ -20,13 +21,13 @@ from harness.studies.overview import Failure, Ledger, RunningTrial
 class Finished(NamedTuple):
     """What is remembered of a result."""
 
-    failure: Failure | None
+    status: Status
     score: float | None
+    """Validation score as the metric is read; None unless it is done and has one."""
+    failure: Failure | None
     seconds: float | None
     spent: Spent
     steps: int
-    pruned: bool
-    """Ended by the search at a rung."""
     span: tuple[float, float] | None
     """When its last attempt began and ended, seconds since the epoch."""
     digest: str | None
@@ -37,7 +38,6 @@ class Finished(NamedTuple):
 class Tally:
     """Sums over the trials of a study."""
 
-    done: int = 0
     interrupted: int = 0
     running: list[RunningTrial] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -66,11 +66,10 @@ class Trials:
 
     Args:
         study: its name.
-        read: results that were read before, by the path of the trial's folder.
     """
 
-    def __init__(self, study: str, read: Mapping[str, TrialResult] | None = None) -> None:
-        self._study, self._read = study, read or {}
+    def __init__(self, study: str) -> None:
+        self._study = study
         self._finished: dict[str, Finished] = {}
         self.damaged: list[str] = []
 
@@ -78,14 +77,20 @@ class Trials:
         """Those of which no result was seen yet."""
         return [trial for trial in trials if str(trial.path) not in self._finished]
 
-    def result(self, trial: TrialFolder, metric: str) -> Finished | None:
-        """What came out of a trial; None while it is not finished, or when its result is not readable."""
+    def result(self, trial: TrialFolder, metric: str, read: TrialResult | None = None) -> Finished | None:
+        """What came out of a trial; None while it is not finished, or when its result is not readable.
+
+        Args:
+            trial: the trial.
+            metric: that its search goes by.
+            read: its result, where somebody has read that.
+        """
         key = str(trial.path)
         found = self._finished.get(key)
         if found is None:
             try:
-                if key in self._read:
-                    found = self._remembered(trial, self._read[key], metric, None)
+                if read is not None:
+                    found = self._remembered(trial, read, metric, None)
                 else:
                     _, content = trial.read_result()
                     found = self._remembered(trial, trial.outcome_in(content), metric, digest_of(content))
@@ -106,20 +111,18 @@ class Trials:
         """The digest of each result that was read here, by the path of the trial's folder."""
         return {path: found.digest for path, found in self._finished.items() if found.digest is not None}
 
-    def tally(self, trials: Iterable[TrialFolder], metric: str, epochs: int | None, now: float) -> Tally:
-        """Sums over trials whose folders exist."""
+    def tally(self, trials: Iterable[tuple[TrialFolder, Finished | None]], epochs: int | None, now: float) -> Tally:
+        """Sums over trials whose folders exist, each with what came out of it."""
         sums = Tally()
-        for trial in trials:
-            result = self.result(trial, metric)
+        for trial, result in trials:
             if result is None:
                 self._add_unfinished(trial, epochs, now, sums)
                 continue
             sums.begun += 1
-            sums.pruned += result.pruned
+            sums.pruned += result.status == "pruned"
             sums.steps += result.steps
             sums.spent += result.spent
             sums.spans += [result.span] if result.span is not None else []
-            sums.done += result.failure is None
             sums.failures += [result.failure] if result.failure is not None else []
             sums.seconds += [result.seconds] if result.failure is None and result.seconds is not None else []
         return sums
@@ -156,16 +159,12 @@ class Trials:
         # The first is that of the last attempt alone, the second that of all, without what surrounds a training.
         seconds = None if time is None else max(float(time["attempt_seconds"]), float(time["train_seconds"]))
         used = recorded(result) or spent(trial.attempts(), finished=True)
-        failure = score = None
-        if result["status"] == "done":
-            metrics = result.get("metrics")
-            found = None if metrics is None else metrics.get("val", {}).get(metric)
-            score = float(found) if isinstance(found, int | float) else None
-        elif result["status"] == "failed":
+        failure = None
+        if result["status"] == "failed":
             title = f"{self._study} {trial.stage} {trial.name}"
             failure = Failure(title, str(result.get("cause")), one_line(str(result.get("message"))))
         span = None
         if time is not None and "started" in time and "ended" in time:
             span = float(time["started"]), float(time["ended"])
         steps = int(result.get("steps") or 0)
-        return Finished(failure, score, seconds, used, steps, result["status"] == "pruned", span, digest)
+        return Finished(result["status"], score_in(result, metric), failure, seconds, used, steps, span, digest)

@@ -220,7 +220,8 @@ def _run(
         index=index,
     )
     _record_environment(run)
-    scheduler = Scheduler.of(run, spec, studies, index=index)
+    scheduler = Scheduler.of(run, spec, studies, index=index, plan=run.plan())
+    scheduler.record()
     console.print(f"run directory: {run.path}", soft_wrap=True, highlight=False, markup=False)
     if not scheduler.complete():
         code = launcher.carry_out(launch, scheduler)
@@ -275,7 +276,7 @@ def _verdict(studies: Sequence[Study], scheduler: Scheduler, console: Console) -
         console.print(f"failed: {message}", soft_wrap=True, highlight=False, markup=False)
         failed += 1
     for state in scheduler.states:
-        for result in state.finished():
+        for result in filter(None, map(state.results.find, state.progress.trials())):
             if result["status"] == "failed":
                 failed += 1
                 where = f"{state.study.name} {result['stage']} slot {result['slot']} seed {result['seed']}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.spent import recorded
-from harness.studies.state import StudyState
+from harness.work.state import StudyState
 
 if TYPE_CHECKING:
     from harness.spec.sections import SweepSpec
@@ -85,7 +85,9 @@ class Budget:
         if stage == "search":
             own = 0.0 if dataset in account.reserve else _confirmation(states, dataset, account.expected)
             need += own + sum(account.reserve.values())
-        elif any(s.study.dataset.label == dataset and not s.searched() and s.begun() < s.study.slots for s in states):
+        elif any(
+            s.study.dataset.label == dataset and not s.progress.searched() and s.begun() < s.study.slots for s in states
+        ):
             return False
         return used < self.cap and used + need <= self.cap
 
@@ -104,8 +106,8 @@ class Budget:
             spent += self._of_unfinished(folder)[0] if not self._is_finished(folder) else self._finished[folder.path]
         for state in states:
             name = state.study.name
-            for folder in state.study.folder.every_trial():
-                result = state.result(folder)
+            for place, folder in state.study.folder.listed().items():
+                result = state.results.find(place)
                 if result is not None:
                     known = recorded(result)
                     seconds = self._finished.setdefault(folder.path, known.seconds if known else folder.spent().seconds)

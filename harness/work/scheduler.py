@@ -22,11 +22,12 @@ from harness.run.records import TrialRequest, repeated
 from harness.run.spent import STOPPED_BY_ERROR
 from harness.space.conditions import check_configuration
 from harness.studies.halt import halt_reason
-from harness.studies.state import StudyState, read_begun
+from harness.studies.results import read_begun
 from harness.studies.study import Schedule, Source, Study
 from harness.train.job import TrialJob
 from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.work.budget import Budget
+from harness.work.state import StudyState
 from harness.work.tasks import Candidate, Proposal, Task
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ class Scheduler:
         self.states = [StudyState(study) for study in studies]
         self._retries, self._threads, self._budget, self._follows = retries, threads, budget, follows
         self._sources: dict[Path, str] = {}
-        read_begun(self.states, index)
-        each(StudyState.chosen, self.states)
+        read_begun([state.results for state in self.states], index)
 
     @classmethod
     def of(
@@ -85,7 +85,8 @@ class Scheduler:
             studies: all of the sweep.
             threads: of the processor, for a trial.
             index: of the run's results.
-            plan: what ``run.plan`` gave before ``spec`` and ``studies`` were read; nothing is claimed under another.
+            plan: what ``run.plan`` gave before ``spec`` and ``studies`` were read; nothing is claimed, and nothing
+                recorded, under another.
         """
         budget = Budget.of(run, spec)
         return cls(studies, spec.launch.retries, threads, budget, index or ResultIndex(run), lambda: run.plan() == plan)
@@ -94,7 +95,7 @@ class Scheduler:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
         if self.halted() is not None or self.exhausted() is not None:
             return True
-        return all(self._blocked(state.study) or state.complete() for state in self.states)
+        return all(self._blocked(state.study) or state.progress.complete() for state in self.states)
 
     def claim_next(self, seconds_left: float = math.inf) -> Task | None:
         """Claim a trial; None when everything left is done by others, waits for others, or nothing is left.
@@ -122,7 +123,20 @@ class Scheduler:
                     task = self._claim(state, candidate)
                     if task is not None:
                         return task
+                # Where all that a new choice asks for is finished or taken, no claim records it.
+                self._record_choice(state)
         return None
+
+    def record(self) -> None:
+        """Record what follows from the results so far: what each search chose, and that the budget is used up.
+
+        Raises:
+            PlanChanged: the run is planned anew.
+        """
+        each(self._record_choice, self.states)
+        if self._budget is not None and self.exhausted() is not None:
+            self._check_plan()
+            self._budget.note(self.states)
 
     def claim_slot(self, study: str, slot: int, seed: int, proposal: Proposal) -> Task | None:
         """Claim a search trial for the driver of an engine; None when it is finished, somebody runs it, or the budget
@@ -169,7 +183,7 @@ class Scheduler:
         return [state for state in left if self._driven(state) and self._affords("search", state.study.name)]
 
     def _driven(self, state: StudyState) -> bool:
-        return state.engine.driven and self._ready(state.study) and not state.searched()
+        return state.engine.driven and self._ready(state.study) and not state.progress.searched()
 
     def claimable(self, most: int = 64) -> int:
         """How many trials could be claimed now; counted up to ``most``."""
@@ -186,7 +200,7 @@ class Scheduler:
         """Why it makes no sense to go on: the first trials of every method have failed alike; else None."""
         failed: dict[str, list[tuple[str, str]]] = {state.study.label: [] for state in self.states}
         for state in self.states:
-            for result in state.results.values():
+            for result in state.results.read.values():
                 if result["status"] != "failed":
                     return None
                 failed[state.study.label].append((str(result["cause"]), str(result["message"])))
@@ -196,11 +210,10 @@ class Scheduler:
         """That the budget ends the run, in words; None while there is enough, or while anything is running."""
         if self._budget is None or self._budget.account(self.states).running or self._anything_affordable():
             return None
-        if all(self._blocked(state.study) or state.complete() for state in self.states):
+        if all(self._blocked(state.study) or state.progress.complete() for state in self.states):
             return None
-        self._budget.note(self.states)
         used, cap = self._budget.account(self.states).spent / 3600, self._budget.cap / 3600
-        left = sum(state.total() - len(state.finished()) for state in self.states if not self._blocked(state.study))
+        left = sum(state.progress.left() for state in self.states if not self._blocked(state.study))
         return (
             f"budget exhausted: {used:.3g} of {cap:.3g} device-hours are used, and what is left of them is not enough "
             f"for the next of {left} trials"
@@ -232,7 +245,7 @@ class Scheduler:
         if self._budget is None:
             return self.states
         places = {label: place for place, label in enumerate(dict.fromkeys(s.study.dataset.label for s in self.states))}
-        return sorted(self.states, key=lambda s: (places[s.study.dataset.label], s.searched(), s.begun()))
+        return sorted(self.states, key=lambda s: (places[s.study.dataset.label], s.progress.searched(), s.begun()))
 
     def failed_sources(self) -> list[str]:
         """Messages of backbones that could not be trained; their studies cannot start."""
@@ -266,25 +279,27 @@ class Scheduler:
         return study.source is not None and self._source_done(study.source) and not self._ready(study)
 
     def _candidates(self, state: StudyState) -> Iterator[Candidate]:
+        progress, trial = state.progress, state.study.folder.trial
         for slot in state.slots_to_claim():
-            if state.slot_finished(slot):
+            if progress.slot_finished(slot):
                 continue
             # An ask needs the hyperparameters of all slots before it.
             if slot > 0 and state.asked(slot - 1) is None:
                 return
-            for seed, folder in state.open_trials(slot):
-                yield Candidate("search", slot, seed, folder)
-        for slot, seed, folder in state.reevaluations():
-            if state.result(folder) is None:
-                yield Candidate("search", slot, seed, folder, reevaluates=True)
-        confirm = state.confirm_folders()
-        for seed, folder in confirm:
-            if state.result(folder) is None:
-                yield Candidate("confirm", None, seed, folder)
-        repeat = state.repeat_folder()
-        if repeat is not None and state.result(repeat) is None:
+            for seed, place in progress.open_trials(slot):
+                yield Candidate("search", slot, seed, trial(place))
+        again = state.study.search.further_seed
+        for slot, place in progress.reevaluations():
+            if again is not None and not progress.is_finished(place):
+                yield Candidate("search", slot, again, trial(place), reevaluates=True)
+        confirm = progress.confirm_trials()
+        for seed, place in confirm:
+            if not progress.is_finished(place):
+                yield Candidate("confirm", None, seed, trial(place))
+        repetition = progress.repetition()
+        if repetition is not None and not progress.is_finished(repetition):
             seed, first = confirm[0]
-            yield Candidate("confirm", None, seed, repeat, repeats=first)
+            yield Candidate("confirm", None, seed, trial(repetition), repeats=trial(first))
 
     def _free(self) -> Iterator[TrialFolder]:
         """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""
@@ -293,12 +308,8 @@ class Scheduler:
         for state in self.states:
             if not self._ready(state.study):
                 continue
-            for slot in state.slots_to_claim():
-                yield from (folder for _, folder in state.open_trials(slot))
-            yield from state.after_search()
-            repeat = state.repeat_folder()
-            if repeat is not None:
-                yield repeat
+            places = [place for slot in state.slots_to_claim() for _, place in state.progress.open_trials(slot)]
+            yield from map(state.study.folder.trial, (*places, *state.progress.following()))
 
     def _claim(self, state: StudyState, candidate: Candidate) -> Task | None:
         study = state.study
@@ -307,6 +318,9 @@ class Scheduler:
             return None
         folder = candidate.folder.held(lease)
         with given_back(lease, STOPPED_BY_ERROR):
+            if candidate.stage == "confirm":
+                # No confirm trial is begun whose choice is not on the disk; the claim has looked at the plan.
+                state.record_choice()
             if not folder.has_request():
                 folder.write_request(self._request(state, candidate))
             request = folder.request()
@@ -349,9 +363,9 @@ class Scheduler:
             hyperparameters = state.ask(slot)
             conditioned = state.engine.conditioning(slot)
         else:
-            chosen = state.chosen()
+            chosen = state.choice()
             assert chosen is not None
-            hyperparameters, schedule = chosen, state.schedule()
+            hyperparameters, schedule = dict(chosen["hyperparameters"]), chosen.get("schedule", ())
         request: TrialRequest = {
             "stage": stage,
             "study": study.name,
@@ -414,6 +428,16 @@ class Scheduler:
             lease.release("the run is planned anew")
             raise PlanChanged
         return lease
+
+    def _record_choice(self, state: StudyState) -> None:
+        if state.unrecorded():
+            self._check_plan()
+            state.record_choice()
+
+    def _check_plan(self) -> None:
+        """Raise PlanChanged unless the plan that the studies are of is the run's still."""
+        if not self._follows():
+            raise PlanChanged
 
     def _given_up(self, task: Task) -> bool:
         """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""

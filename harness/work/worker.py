@@ -127,6 +127,7 @@ class Worker:
             run_task(task, self._device, self._stop, self._images_of(task), shares_device=self._packed)
             self._note_memory()
         elif scheduler.complete():
+            scheduler.record()
             return False
         else:
             if self._looks == 0:
@@ -181,6 +182,7 @@ class Worker:
                 raise
             self._plan = plan
             self._scheduler = Scheduler.of(self._run, spec, studies, self._threads, plan=plan)
+            self._scheduler.record()
         return self._scheduler
 
     def _images_of(self, task: Task) -> torch.Tensor:

@@ -19,7 +19,7 @@ from benchmarks.overhead import planned
 from harness.core.files import read_json
 from harness.ray.halving import Halving
 from harness.ray.trainable import Place, decision_file
-from harness.studies.state import StudyState
+from harness.work.state import StudyState
 
 EPOCHS, SLOTS = 9, 12
 

@@ -42,7 +42,7 @@ def search_through(study: Study) -> Scheduler:
     """Run all search trials that are left, one after the other."""
     scheduler = Scheduler([study], retries=1000)
     (state,) = scheduler.states
-    while not state.searched():
+    while not state.progress.searched():
         task = scheduler.claim_next()
         assert task is not None
         run_task(task, CPU, threading.Event())

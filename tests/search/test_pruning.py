@@ -107,9 +107,10 @@ def test_where_the_first_seed_is_pruned_the_others_are_not_trained(tmp_path: Pat
     expected = {
         f"{slot:04d}-s{seed}" for slot in range(6) for seed in (0, 3) if seed == 0 or f"{slot:04d}-s0" not in ended
     }
-    assert names == expected and state.total() == len(expected) + 1
-    chosen = state.chosen()
-    assert chosen is not None and study.folder.chosen()["slot"] not in {int(name[:4]) for name in ended}  # type: ignore[index]
+    assert names == expected and state.progress.total() == len(expected) + 1
+    scheduler.record()
+    chosen = study.folder.chosen()
+    assert chosen is not None and chosen["slot"] not in {int(name[:4]) for name in ended}
 
 
 @pytest.mark.large

@@ -1,0 +1,80 @@
+"""The results of a study's trials as its folder holds them, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.core.many_files import each
+from harness.run.directory import Place, StudyFolder
+from harness.run.index import ResultIndex
+from harness.run.outcome import Outcome, outcome_of
+from harness.run.records import TrialResult
+
+
+class TrialResults:
+    """Results by trial; one that was not there is looked for again when it is asked for.
+
+    Args:
+        folder: of the study.
+        metric: that its search goes by.
+    """
+
+    def __init__(self, folder: StudyFolder, metric: str) -> None:
+        self.folder, self._metric = folder, metric
+        self.read: dict[Place, TrialResult] = {}
+        self._outcomes: dict[Place, Outcome] = {}
+
+    def get(self, place: Place, /) -> Outcome | None:
+        """How a trial ended; None while it has not.
+
+        Raises:
+            TornFileError: its result is not readable.
+        """
+        found = self._outcomes.get(place)
+        if found is None and (result := self.find(place)) is not None:
+            found = self._outcomes[place] = outcome_of(result, self._metric)
+        return found
+
+    def find(self, place: Place) -> TrialResult | None:
+        """The whole result of a trial; None while it is not finished.
+
+        Raises:
+            TornFileError: it is not readable.
+        """
+        found = self.read.get(place)
+        if found is None:
+            try:
+                found = self.read[place] = self.folder.trial(place).result()
+            except FileNotFoundError:
+                return None
+        return found
+
+    def whole(self, place: Place) -> TrialResult:
+        """The whole result of a trial that is finished."""
+        found = self.find(place)
+        assert found is not None
+        return found
+
+
+def read_begun(studies: Sequence[TrialResults], index: ResultIndex | None = None) -> None:
+    """Read the results of all trials that exist; all studies at once, because one keeps no slow file server busy.
+
+    Args:
+        studies: the results of each.
+        index: says what was read before.
+
+    Raises:
+        TornFileError: a result is not readable.
+    """
+    listed = each(lambda study: study.folder.listed(), studies)
+    waiting = [
+        (study, place, trial) for study, trials in zip(studies, listed, strict=True) for place, trial in trials.items()
+    ]
+    if index is None:
+        each(lambda one: one[0].find(one[1]), waiting)
+        return
+    results = index.results([trial for *_, trial in waiting])
+    for study, place, trial in waiting:
+        result = results.get(str(trial.path))
+        if result is not None:
+            study.read[place] = result
