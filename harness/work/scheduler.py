@@ -23,12 +23,12 @@ from harness.run.spent import STOPPED_BY_ERROR
 from harness.space.conditions import check_configuration
 from harness.studies.halt import halt_reason
 from harness.studies.results import read_begun
-from harness.studies.study import Schedule, Source, Study
+from harness.studies.study import Source, Study
 from harness.train.job import TrialJob
 from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.work.budget import Budget
 from harness.work.state import StudyState
-from harness.work.tasks import Candidate, Proposal, Task
+from harness.work.tasks import Candidate, Proposal, Task, check_request, request_of
 
 if TYPE_CHECKING:
     from harness.spec.sections import SweepSpec
@@ -322,9 +322,9 @@ class Scheduler:
                 # No confirm trial is begun whose choice is not on the disk; the claim has looked at the plan.
                 state.record_choice()
             if not folder.has_request():
-                folder.write_request(self._request(state, candidate))
+                folder.write_request(request_of(state, candidate, self._threads))
             request = folder.request()
-            _check_request(study, folder, request)
+            check_request(study, folder, request)
         job = TrialJob(
             stage=candidate.stage,
             method=study.method.cls,
@@ -344,41 +344,6 @@ class Scheduler:
         judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
         task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
         return None if self._given_up(task) else task
-
-    def _request(self, state: StudyState, candidate: Candidate) -> TrialRequest:
-        if candidate.repeats is not None:
-            return {**candidate.repeats.request(), "repeat": True}
-        study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
-        conditioned: Sequence[int] = ()
-        schedule: Schedule = ()
-        if candidate.reevaluates:
-            assert slot is not None
-            hyperparameters, schedule = state.as_trained(slot)
-            conditioned = range(study.slots)
-        elif candidate.proposal is not None:
-            hyperparameters = dict(candidate.proposal.hyperparameters)
-            conditioned = candidate.proposal.conditioned_on
-        elif stage == "search":
-            assert slot is not None
-            hyperparameters = state.ask(slot)
-            conditioned = state.engine.conditioning(slot)
-        else:
-            chosen = state.choice()
-            assert chosen is not None
-            hyperparameters, schedule = dict(chosen["hyperparameters"]), chosen.get("schedule", ())
-        request: TrialRequest = {
-            "stage": stage,
-            "study": study.name,
-            "slot": slot,
-            "seed": seed,
-            "hyperparameters": hyperparameters,
-            "conditioned_on": list(conditioned),
-            "threads": self._threads,
-            "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
-        }
-        if schedule:
-            request["schedule"] = list(schedule)
-        return request
 
     def _claim_source(self, source: Source) -> Task | None:
         lease = self._lease(source.folder)
@@ -453,13 +418,3 @@ class Scheduler:
         )
         task.lease.release("given up")
         return True
-
-
-def _check_request(study: Study, folder: TrialFolder, request: TrialRequest) -> None:
-    """Raise RequestError where a trial was once asked for with other code, data or settings than its study has now."""
-    schedule = request.get("schedule", ())
-    if study.trial_identity(folder.stage, request["hyperparameters"], request["seed"], schedule) != request["identity"]:
-        raise RequestError(
-            f"{folder.request_path}: it asks for other code, data or settings than its study has now; "
-            "run `python -m harness.doctor RUN --fix`, which sets it aside"
-        )

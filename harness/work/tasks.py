@@ -1,4 +1,4 @@
-"""A trial that a worker may take, and one that it has taken."""
+"""A trial that a worker may take, what it is asked to run, and one that is taken."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.core.errors import RequestError
 from harness.core.lease import Lease
 from harness.run.directory import TrialFolder
 from harness.run.records import TrialRequest
 from harness.space.parameters import Value
+from harness.studies.study import Schedule, Study
 from harness.train.job import Judge, TrialJob
+from harness.work.state import StudyState
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,56 @@ class Candidate:
     def begins(self) -> Literal["search", "confirm"]:
         """What of its study begins with it, for the budget: what follows a complete search is part of confirming it."""
         return "confirm" if self.reevaluates else self.stage
+
+
+def request_of(state: StudyState, candidate: Candidate, threads: int) -> TrialRequest:
+    """What a trial is asked to run that nobody has asked before.
+
+    Args:
+        state: of its study.
+        candidate: the trial.
+        threads: of the processor, for the trial.
+    """
+    if candidate.repeats is not None:
+        return {**candidate.repeats.request(), "repeat": True}
+    study, stage, slot, seed = state.study, candidate.stage, candidate.slot, candidate.seed
+    conditioned: Sequence[int] = ()
+    schedule: Schedule = ()
+    if candidate.reevaluates:
+        assert slot is not None
+        hyperparameters, schedule = state.as_trained(slot)
+        conditioned = range(study.slots)
+    elif candidate.proposal is not None:
+        hyperparameters = dict(candidate.proposal.hyperparameters)
+        conditioned = candidate.proposal.conditioned_on
+    elif stage == "search":
+        assert slot is not None
+        hyperparameters = state.ask(slot)
+        conditioned = state.engine.conditioning(slot)
+    else:
+        chosen = state.choice()
+        assert chosen is not None
+        hyperparameters, schedule = dict(chosen["hyperparameters"]), chosen.get("schedule", ())
+    request: TrialRequest = {
+        "stage": stage,
+        "study": study.name,
+        "slot": slot,
+        "seed": seed,
+        "hyperparameters": hyperparameters,
+        "conditioned_on": list(conditioned),
+        "threads": threads,
+        "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
+    }
+    if schedule:
+        request["schedule"] = list(schedule)
+    return request
+
+
+def check_request(study: Study, folder: TrialFolder, request: TrialRequest) -> None:
+    """Raise RequestError where a trial was once asked for with other code, data or settings than its study has now."""
+    schedule = request.get("schedule", ())
+    if study.trial_identity(folder.stage, request["hyperparameters"], request["seed"], schedule) != request["identity"]:
+        raise RequestError(
+            f"{folder.request_path}: it asks for other code, data or settings than its study has now; "
+            "run `python -m harness.doctor RUN --fix`, which sets it aside"
+        )
