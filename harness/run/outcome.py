@@ -37,7 +37,7 @@ def score_in(result: TrialResult | TrialOutcome, metric: str) -> float | None:
     """The validation score of a trial that is done; None of any other, and where it is not defined."""
     metrics = result.get("metrics") if result["status"] == "done" else None
     score = None if metrics is None else score_of(metrics.get("val", {}), metric)
-    return float(score) if isinstance(score, int | float) else None
+    return None if score is None else float(score)
 
 
 def seeds_of_slot(seeds: Sequence[int], first: Ended | None) -> Sequence[int]:

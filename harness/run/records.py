@@ -5,6 +5,7 @@ Members that a run from an earlier version may lack are ``NotRequired``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from harness.core.json_form import Form, Law, Length, Told, Within
@@ -30,10 +31,10 @@ Scores: TypeAlias = dict[str, Score | list[Any]]
 """Metric → value: a number, or a list of what is counted class by class, which nobody reads back."""
 
 
-def score_of(scores: Scores, metric: str) -> Score:
+def score_of(scores: Mapping[str, object], metric: str) -> Score:
     """The single number that a metric has; None where it is not defined, was not computed, or is a list."""
     value = scores.get(metric)
-    return None if isinstance(value, list) else value
+    return value if isinstance(value, int | float) else None
 
 
 def _no_space(value: Any) -> str | None:
