@@ -56,7 +56,7 @@ def finished_home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) 
     home.plugin.parent.mkdir()
     source = (ROOT / "methods" / "linear_probe.py").read_text()
     home.plugin.write_text(source.replace('name = "linear_probe"', 'name = "my_probe"'))
-    home.sweep()
+    home.sweep(figures=True)
     return home
 
 

@@ -57,10 +57,11 @@ class Home:
         return found
 
     def sweep(
-        self, *extra: str, expect: int = 0, run: Path | None = None, report: bool = True
+        self, *extra: str, expect: int = 0, run: Path | None = None, report: bool = True, figures: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """Run the sweep inside this process."""
-        return run_inline(self.file, run or self.run, self.cache, *extra, expect=expect, report=report)
+        place = run or self.run
+        return run_inline(self.file, place, self.cache, *extra, expect=expect, report=report, figures=figures)
 
     def sweep_with_workers(self, run: Path, expect: int) -> subprocess.CompletedProcess[str]:
         """Run the sweep in processes of its own, as a user does."""

@@ -12,6 +12,7 @@ import pytest
 import torch
 from home import Home, content, one_error, truncate
 from tiny import ROOT, environment
+from warm import warm
 
 from analysis.report import main as report
 from harness.doctor.trial_files import examine
@@ -384,7 +385,7 @@ def test_worker_refuses_an_unknown_device_and_changed_code(home: Home, finished_
     ):
         # In a process of its own: a worker takes over what signals do.
         done = subprocess.run(
-            [sys.executable, "-m", "harness.work.worker", str(home.run), *extra],
+            warm([sys.executable, "-m", "harness.work.worker", str(home.run), *extra]),
             env=environment(home.cache), capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         one_error(done.returncode, done.stderr, *words)

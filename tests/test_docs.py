@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from tiny import ROOT, environment
+from warm import warm
 
 from harness.sweep.__main__ import main as sweep
 from harness.trial import main as trial
@@ -40,7 +41,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(workplace: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *words]
+    command = warm([sys.executable, *words])
     env = {**environment(workplace / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=workplace, env=env, capture_output=True, text=True, timeout=300)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from home import Home
 from tiny import ROOT, environment, run_sweep
+from warm import warm
 
 from harness.run.directory import RunDirectory
 from harness.work import worker
@@ -48,8 +49,17 @@ with open("/proc/self/status") as stream:
 """
 
 
-def commands_on(run: Path, out: Path, home: Home, names: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-    """All commands one after the other in a process of their own, so that its memory can be measured."""
+def commands_on(
+    run: Path,
+    out: Path,
+    home: Home,
+    names: list[str] | None = None,
+    start: Callable[[list[str]], list[str]] = list,
+) -> subprocess.CompletedProcess[str]:
+    """All commands one after the other in a process of their own, so that its memory can be measured.
+
+    With ``start=warm`` it has the memory of what it was forked from.
+    """
     out.mkdir(exist_ok=True)
     wanted = [
         [word.format(run=run, out=out) for word in words]
@@ -57,7 +67,7 @@ def commands_on(run: Path, out: Path, home: Home, names: list[str] | None = None
         if names is None or name in names
     ]
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(wanted)], env=environment(home.cache), cwd=out, timeout=300,
+        start([sys.executable, "-c", SCRIPT, json.dumps(wanted)]), env=environment(home.cache), cwd=out, timeout=300,
         capture_output=True, text=True,
     )  # fmt: skip
 
@@ -115,7 +125,8 @@ def test_a_sweep_that_resumes_a_strangers_run_runs_its_own_code_alone(home: Home
     for trial in run.trials():
         trial.result_path.unlink()
         trial.checkpoint_path.write_bytes(b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR.")
-    done = run_sweep(home.file, run.path, home.cache, "--repair")
+    # Only what really loads torch could be given another one.
+    done = run_sweep(home.file, run.path, home.cache, "--repair", fresh=True)
     assert not marker.exists() and "Traceback" not in done.stderr
     assert all(trial.finished for trial in run.trials())
 
@@ -161,7 +172,7 @@ def test_links_lead_nowhere(name: str, home: Home, tmp_path: Path) -> None:
     place.symlink_to(folder if is_folder else folder / "secret")
     (home.search_trial / "checkpoint.pt").write_bytes(b"orphan") if home.search_trial.is_dir() else None
     before = files_of(folder)
-    done = commands_on(home.run, tmp_path / "out", home)
+    done = commands_on(home.run, tmp_path / "out", home, start=warm)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
     assert files_of(folder) == before, "something outside was written"
     written = files_of(tmp_path / "out")

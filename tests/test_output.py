@@ -8,12 +8,14 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from home import Home
 from rich.table import Table
 from tiny import environment
+from warm import warm
 
 from harness.__main__ import COMMANDS
 from harness.core.console import Console
@@ -42,13 +44,18 @@ for name, *arguments in json.loads(sys.argv[1]):
 
 
 def run(
-    program: list[str], folder: Path, shell: str = "", encoding: str | None = None, cache: Path | None = None
+    program: list[str],
+    folder: Path,
+    shell: str = "",
+    encoding: str | None = None,
+    cache: Path | None = None,
+    start: Callable[[list[str]], list[str]] = list,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Start Python as a shell would, with redirections."""
+    """Start Python as a shell would, with redirections; ``start`` is `warm` for a fork with these streams."""
     env = environment(cache or folder / "cache")
     if encoding is not None:
         env |= {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    command = ["bash", "-c", f'exec "$@" {shell}', "bash", sys.executable, *program]
+    command = ["bash", "-c", f'exec "$@" {shell}', "bash", *start([sys.executable, *program])]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=240)
 
 
@@ -97,7 +104,7 @@ def test_every_reader_of_a_run(way: str, home: Home) -> None:
         ["harness.sweep.__main__", str(home.file), "--dry-run", "--set", "methods=[linéar_probe…]"],
         ["harness.data.__main__", "digits", "--out", str(home.path / "digits")],
     ]
-    done = run(["-c", EVERY_READER, json.dumps(commands)], home.path, shell, encoding, home.cache)
+    done = run(["-c", EVERY_READER, json.dumps(commands)], home.path, shell, encoding, home.cache, start=warm)
     no_traceback(done)
     assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")[-3000:]
     if way != "closed output":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tiny import environment, run_inline, run_sweep, sweep_command, tiny_sweep
+from warm import warm
 
 from harness.proof.comparison import repeated_work, run_differences, trial_differences
 from harness.proof.replay import main as replay
@@ -160,7 +161,7 @@ def test_a_failed_training_is_not_repeated(finished: tuple[Path, Path], cache: P
 
 def test_two_sweeps_at_once_share_the_work(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
     file, path = finished
-    command = sweep_command(file, tmp_path / "run", "--workers", "1")
+    command = warm(sweep_command(file, tmp_path / "run", "--workers", "1"))
     sweeps = [subprocess.Popen(command, env=environment(cache), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [sweep.wait(timeout=300) for sweep in sweeps] == [0, 0]
     run = RunDirectory(tmp_path / "run")
@@ -292,7 +293,9 @@ def test_trial_command_shows_progress_and_goes_on_after_ctrl_c(
         "--set", "datasets.digits.classes=[0, 1, 2]",
     ]  # fmt: skip
     command = [sys.executable, "-m", "harness.trial", *arguments]
-    trial = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    trial = subprocess.Popen(
+        warm(command), env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     curve = tmp_path / "t" / "curve.jsonl"
     deadline = time.monotonic() + 120
     while not curve.exists():
@@ -319,7 +322,7 @@ def test_trial_command_opens_a_debugger_at_the_error(cache: Path, tmp_path: Path
         "--out", str(tmp_path / "t"), "--set", "train.image_size=8", "--set", "backbone.name=resnet20", "--pdb",
     ]  # fmt: skip
     done = subprocess.run(
-        command, env=environment(cache), input="p hp['lr']\nq\n", capture_output=True, text=True, timeout=120
+        warm(command), env=environment(cache), input="p hp['lr']\nq\n", capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
     assert "(Pdb) 0.001" in done.stdout

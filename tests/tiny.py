@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import subprocess
 import sys
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import yaml
+from sketches import empty_figures
+from warm import warm
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,21 +52,28 @@ def sweep_command(file: Path, run: Path, *extra: str) -> list[str]:
     return [sys.executable, "-m", "harness.sweep", str(file), "--run-dir", str(run), *extra]
 
 
-def run_sweep(file: Path, run: Path, cache: Path, *extra: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a sweep to its end and check its exit code."""
+def run_sweep(
+    file: Path, run: Path, cache: Path, *extra: str, expect: int = 0, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a sweep with workers to its end and check its exit code.
+
+    Its processes are forks of one that has loaded packages, unless they have to be ``fresh``: see ``warm``.
+    """
+    command = sweep_command(file, run, *extra)
     done = subprocess.run(
-        sweep_command(file, run, *extra), env=environment(cache), capture_output=True, text=True, timeout=300
+        command if fresh else warm(command), env=environment(cache), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == expect, done.stdout + done.stderr
     return done
 
 
 def run_inline(
-    file: Path, run: Path, cache: Path, *extra: str, expect: int = 0, report: bool = True
+    file: Path, run: Path, cache: Path, *extra: str, expect: int = 0, report: bool = True, figures: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """The same inside this process, without workers of its own: for what processes make no difference to.
 
-    Without ``report`` nothing is drawn, which takes longer than the sweep: for what nobody looks at.
+    Without ``report`` none is written, and without ``figures`` each of its figures is an empty one, since drawing takes
+    longer than the sweep.
     """
     from harness.sweep.__main__ import main
 
@@ -72,9 +81,10 @@ def run_inline(
     output, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment(cache)),
-        contextlib.nullcontext() if report else mock.patch("harness.work.reporting.refresh_report", return_value=""),
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
+        nullcontext() if report else mock.patch("harness.work.reporting.refresh_report", return_value=""),
+        empty_figures() if report and not figures else nullcontext(),
+        redirect_stdout(output),
+        redirect_stderr(errors),
     ):
         code = main(command)
     assert code == expect, output.getvalue() + errors.getvalue()

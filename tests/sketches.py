@@ -1,0 +1,23 @@
+"""Reports whose figures are empty: for tests of what a report says, since drawing is most of the time it takes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
+_SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt" viewBox="0 0 1 1"/>\n'
+_PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP6DwABBQECz6AuzQAAAABJRU5ErkJggg==")
+
+
+@contextlib.contextmanager
+def empty_figures() -> Iterator[None]:
+    """Whatever this process draws meanwhile, its captions are kept and its canvas is not written."""
+    from analysis.contents import Figure
+
+    def finished(canvas: object, caption: str, alt: str, stem: str) -> Figure:
+        return Figure(caption=caption, alt=alt, stem=stem, svg=_SVG, png=_PNG, pdf=b"%PDF-1.4\n%%EOF\n")
+
+    with mock.patch("analysis.figures.drawing.finished", finished):
+        yield
