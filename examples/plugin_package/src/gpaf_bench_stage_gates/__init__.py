@@ -1,0 +1,1 @@
+"""An installable plugin of gpaf-bench: the method ``stage_gates``."""
