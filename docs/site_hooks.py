@@ -163,7 +163,9 @@ def _expanded(nav: Any, docs: Path) -> Any:
     if isinstance(nav, dict):
         return {title: _expanded(one, docs) for title, one in nav.items()}
     if isinstance(nav, str) and nav.endswith("/*"):
-        pages = sorted((docs / nav.removesuffix("/*")).glob("*.md"), key=lambda page: (page.name != "README.md", page.name))
+        pages = sorted(
+            (docs / nav.removesuffix("/*")).glob("*.md"), key=lambda page: (page.name != "README.md", page.name)
+        )
         return [page.relative_to(docs).as_posix() for page in pages]
     return nav
 
@@ -172,7 +174,9 @@ def _keys_table(section: dict[str, Any]) -> str:
     rows = ["| key | default | takes | meaning |", "|---|---|---|---|"]
     for key, form in section["properties"].items():
         default = "required" if key in section.get("required", ()) else f"`{_json(form.get('default'))}`"
-        rows.append(f"| `{key}` | {default} | {_cell(' or '.join(_kinds(form)))} | {_cell(form.get('description', ''))} |")
+        rows.append(
+            f"| `{key}` | {default} | {_cell(' or '.join(_kinds(form)))} | {_cell(form.get('description', ''))} |"
+        )
     return "\n".join(rows)
 
 

@@ -29,7 +29,7 @@ def array_names(archive: Path) -> list[str]:
     """Names of the arrays and files of an npz file, without ``.npy``.
 
     Raises:
-        as ``NpyStream``.
+        ValueError: the archive is damaged or malicious; more in ``NpyStream``.
     """
     with ZipFile(archive) as file:
         _check(file, archive)
@@ -56,8 +56,9 @@ class NpyStream:
             name: of the array, without ``.npy``.
 
         Raises:
-            one of ``harness.core.zip_checks.DAMAGE``: no such array, or its header or length is wrong; the caller knows
+            KeyError: no such array. This and the next are among ``harness.core.zip_checks.DAMAGE``; the caller knows
                 what the file should be and says so.
+            ValueError: its header or length is wrong.
             OSError: the file system does not give the file.
         """
         self.archive, self.name = archive, name

@@ -79,7 +79,9 @@ def _channels(backbone: nn.Module) -> dict[str, int]:
         if number is not None and isinstance(module, nn.Sequential):
             stages.setdefault(number, name)  # a stage comes before what is inside it
     found = {
-        name: [site.module.out_channels for site in conv_sites(backbone) if site.stage == number and not site.downsample]
+        name: [
+            site.module.out_channels for site in conv_sites(backbone) if site.stage == number and not site.downsample
+        ]
         for number, name in stages.items()
     }
     if not found:
