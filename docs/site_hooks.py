@@ -128,8 +128,9 @@ def api_page() -> str:
 
     parts = [
         "# Plugin API",
-        "A plugin imports these names from `harness.api`, and nothing else of the harness. Other modules may change with"
-        " any version; these names stay. The module in a heading is where a name is defined, not where to import it from.",
+        "A plugin imports these names from `harness.api`, and nothing else of the harness. Other modules may change"
+        " with any version; these names stay. The module in a heading is where a name is defined, not where to import"
+        " it from.",
     ]
     for module in dict.fromkeys(PLACES.values()):
         parts.append(f"## Defined in `{module}`")

@@ -16,7 +16,7 @@ RUN_FILES = re.compile(
     r"|predictions\.parquet|checkpoint\.pt|results\.index|model\.safetensors|environment\.patch"
 )
 COMMAND = re.compile(r"python -m ((?:harness|analysis)\.\w+)")
-DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/*.md")
+DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/*.md", "docs/tutorials/*.md", "examples/*/*.md")
 
 
 def file_names(root: Path) -> Iterator[str]:

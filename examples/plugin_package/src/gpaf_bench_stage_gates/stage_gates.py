@@ -78,12 +78,10 @@ def _channels(backbone: nn.Module) -> dict[str, int]:
         number = stage_of(name)
         if number is not None and isinstance(module, nn.Sequential):
             stages.setdefault(number, name)  # a stage comes before what is inside it
-    found = {
-        name: [
-            site.module.out_channels for site in conv_sites(backbone) if site.stage == number and not site.downsample
-        ]
-        for number, name in stages.items()
-    }
+    found: dict[str, int] = {}
+    for site in conv_sites(backbone):
+        if site.stage in stages and not site.downsample:
+            found[stages[site.stage]] = site.module.out_channels
     if not found:
         raise ValueError("stage_gates: this network has no stage that is a sequence of blocks; take a ResNet")
-    return {name: widths[-1] for name, widths in found.items()}
+    return found
