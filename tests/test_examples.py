@@ -1,8 +1,10 @@
-"""The examples work: the package is built, installed and found; the notebook runs from its first cell to its last."""
+"""The examples work: the package is built, installed and found, the dataset reads its table.
+
+tests/test_tutorials.py runs the notebook.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,8 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from home import Home
-from tiny import ROOT, environment, run_inline
+from tiny import ROOT, environment
 
 from harness.sweep.__main__ import main as sweep
 
@@ -74,23 +75,3 @@ def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path: Path) -> None:
     table.write_text("file,label,patient\na.png,square,p1\n")
     with pytest.raises(DataError, match=r"labels\.csv:2: the label 'square'"):
         dataset.records(tmp_path)
-
-
-def test_the_notebook_runs(home: Home, tmp_path: Path) -> None:
-    # Jupyter would be fifty packages for this: the cells run in order in a fresh process, as a kernel runs them.
-    run = tmp_path / "two"
-    file = tmp_path / "two.yaml"
-    text = (
-        home.file.read_text()
-        .replace("plugins: [plugins]", "plugins: []")
-        .replace("[my_probe]", "[linear_probe, bn_affine]")
-    )
-    file.write_text(text.replace("seeds: [1000]", "seeds: 2"))
-    run_inline(file, run, home.cache)
-    cells = json.loads((EXAMPLES / "read_a_run.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    script = tmp_path / "cells.py"
-    script.write_text("\n\n".join(code), encoding="utf-8")
-    env = {**environment(home.cache), "RUN": str(run), "MPLBACKEND": "agg"}
-    said = python(env, str(script), cwd=tmp_path)
-    assert "bn_affine" in said and (tmp_path / "scores.png").stat().st_size > 5000
