@@ -52,6 +52,22 @@ def test_every_room_is_on_the_map() -> None:
     assert all((ROOT / "harness" / name).exists() for name in named)
 
 
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_its_parts(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.match(rf"# {page.name[:4]}: .+\n\nDate: 20\d\d-\d\d-\d\d\n", text)
+    assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == ["Context", "Decision", "Consequences"]
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    listed = re.findall(r"\]\((0.*\.md)\)", (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8"))
+    assert listed == [page.name for page in DECISIONS]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 def test_what_documents_name_is_there(page: str) -> None:
     for text in spans(page):

@@ -15,6 +15,7 @@ import yaml
 from tiny import ROOT, environment
 from warm import warm
 
+from harness import __version__
 from harness.sweep.__main__ import main as sweep
 from harness.trial import main as trial
 
@@ -110,6 +111,13 @@ def test_the_readmes_commands_name_what_its_own_sweep_has() -> None:
 def test_no_document_presumes_a_published_package() -> None:
     texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "harness").rglob("*.py")]
     assert not [path for path in texts if re.search(r"pip install '?gpaf-bench", path.read_text(encoding="utf-8"))]
+
+
+def test_all_places_state_the_same_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert newest is not None
+    assert citation["version"] == newest[1] == __version__
 
 
 def test_the_dry_run_and_the_plan_count_the_same_trials(
