@@ -233,6 +233,7 @@ def _interval(estimate: Estimate | None) -> IntervalRecord | None:
 
 
 def _numbers(estimate: Estimate | None) -> dict[str, Any]:
+    """What the record's fields of these names take, which checks them."""
     return {name: getattr(estimate, name, None) for name in ("low", "high", "confidence", "standard_error", "df")}
 
 

@@ -224,6 +224,7 @@ def _trained_differently(parts: Sequence[_Run]) -> Iterator[Caution]:
 
 def _cells(part: _Run, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
     chosen = part.records.trials.filter(pl.col("chosen") & pl.col("stage").is_in(["confirm", "repeat"]))
+    # Rows as polars gives them, whose columns are ``frames``'s.
     rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in chosen.iter_rows(named=True):
         rows[row["dataset"], row["method"]].append(row)

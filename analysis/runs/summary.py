@@ -136,7 +136,8 @@ class Summary:
     set_aside: dict[str, Spent]
     """What each study used that was set aside (``--stale rerun``, ``--retry-failed``), by the name of its folder."""
     failures: tuple[dict[str, Any], ...]
-    """``trial``, ``dataset``, ``method``, ``stage``, ``cause``, ``message``, ``attempts`` of what failed."""
+    """``trial``, ``dataset``, ``method``, ``stage``, ``cause``, ``message``, ``attempts`` of what failed: rows as
+    polars gives them."""
     untimed_attempts: int
     outside: int
     """Confirm trials and repetitions with a result that ran another configuration or an undeclared seed."""

@@ -70,7 +70,11 @@ class Measured:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any], origin: str) -> Measured:
-        """What ``to_json`` wrote."""
+        """What ``to_json`` wrote, perhaps in a file that somebody edited.
+
+        Raises:
+            TypeError, KeyError: it is something else.
+        """
         parts = tuple(Parts(**entry) for entry in given["parts"])
         return cls(**{**given, "parts": parts, "origin": origin})
 

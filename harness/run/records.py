@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, c
 
 from harness.core.json_form import Form, Law, Length, Told, Within
 from harness.space.parameters import Number, ParameterForm, Setting, from_json
-from harness.spec.identities import SearchIdentity, TrainIdentity
 
 MOST_CLASSES = 10_000
 
@@ -74,6 +73,19 @@ class StudyPrior(TypedDict):
 class _CodeOf(TypedDict):
     name: str
     code: str
+
+
+class TrainIdentity(TypedDict):
+    """The section ``train`` of a sweep file; readers ask for no other of its members."""
+
+    epochs: Annotated[int, Within(ge=1, lt=2**31)]
+
+
+class SearchIdentity(TypedDict):
+    """The section ``search``, without what may change while a study goes on."""
+
+    metric: str
+    pruner: NotRequired[str]
 
 
 class StudyIdentity(TypedDict):
@@ -480,7 +492,7 @@ class Card(TypedDict):
     groups: NotRequired[Count | None]
     identical: NotRequired[Identical]
     clusters: NotRequired[Count]
-    near_joined: NotRequired[Count | None]
+    near_joined: NotRequired[bool]
     left_out: NotRequired[dict[str, Count]]
     absent: NotRequired[list[str]]
     notes: NotRequired[list[str]]

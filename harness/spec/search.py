@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.spec.forms import Name, Section, Seeds, fault
-from harness.spec.identities import SearchIdentity
 
 MINIMISED = frozenset({"nll", "brier", "ece"})
 """The metrics of which less is better."""
@@ -108,9 +107,9 @@ class SearchSpec(Section):
             raise fault(["seeds"], "population-based training tunes on one seed; give one")
         return self
 
-    def identity(self) -> SearchIdentity:
+    def identity(self) -> dict[str, object]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return cast(SearchIdentity, self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"}))
+        return self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"})
 
     def declared(self) -> dict[str, object]:
         """All of it that counts, for the declaration that is locked at the first launch."""

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -44,7 +44,6 @@ from harness.spec.forms import (
     fault,
     method_entry,
 )
-from harness.spec.identities import TrainIdentity
 from harness.spec.search import MOST_EPOCHS, SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
@@ -164,11 +163,11 @@ class TrainSpec(Section):
         rest = {key: value for key, value in given.items() if key != "graphs"}
         return {"step": {"auto": "auto", "off": "plain"}[given["graphs"]], **rest}
 
-    def identity(self) -> TrainIdentity:
+    def identity(self) -> dict[str, object]:
         """What it says of a trial's result, as plain data; ``deterministic: auto`` is what a sweep always was."""
         # Left out, so that results from before there was the key stay what they are.
         skipped = {"deterministic"} if self.deterministic == "auto" else None
-        return cast(TrainIdentity, self.model_dump(mode="json", exclude=skipped))
+        return self.model_dump(mode="json", exclude=skipped)
 
     def merged(self, overrides: Mapping[str, object]) -> TrainSpec:
         """This section with some keys replaced, checked again."""
@@ -408,7 +407,7 @@ class SweepSpec(Section):
         return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
 
 
-def json_schema() -> dict[str, object]:
+def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the sweep file, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SweepSpec.model_json_schema()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from harness.core.errors import RequestError
 from harness.core.identity import canonical_hash, trial_identity
@@ -21,7 +21,15 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import Catalogue, Plugin
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import Card, ScheduleLine, StudyIdentity, StudyPriorPart, StudyRecord
+from harness.run.records import (
+    Card,
+    ScheduleLine,
+    SearchIdentity,
+    StudyIdentity,
+    StudyPriorPart,
+    StudyRecord,
+    TrainIdentity,
+)
 from harness.search import Asked, Engine, make_engine
 from harness.search.warm_start import Prior, prior_of
 from harness.space.parameters import Parameter, Value, defaults, to_json
@@ -174,8 +182,9 @@ def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[st
         "protocol": PROTOCOL,
         "method": {"name": plugin.name, "code": plugin.code},
         "space": to_json(space),
-        "train": spec.train.identity(),
-        "search": spec.search.identity(),
+        # A model tells no types when it is dumped.
+        "train": cast(TrainIdentity, spec.train.identity()),
+        "search": cast(SearchIdentity, spec.search.identity()),
     }
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,7 @@ from harness.data.leaks import Leaks, find_leaks
 from harness.data.pictures import sample_grid
 from harness.data.split import Split
 from harness.dataset import ArrayImage, Dataset, Record
+from harness.run.records import CARD
 
 REAL = Path(os.environ.get("GPAF_BENCH_DATA") or ROOT.parent / "shared" / "data").absolute()
 PLUGIN = '''
@@ -345,11 +347,25 @@ def test_an_image_with_several_labels_counts_in_each() -> None:
     card = make_card(Plain(), data, split, find_leaks(data, split), allow_leakage="because of this")
 
     assert json.loads(json.dumps(card)) == card
+    assert CARD.fault(card) is None
     assert card["counts"] == {"train": [3, 3], "val": [0, 0], "test": [1, 1]}
     assert card["sides"] == {"train": 5, "val": 1, "test": 2}
     assert card["shares"]["train"] == [0.6, 0.6] and card["shares"]["all"] == [0.5, 0.5]
     assert (card["summary"], card["groups"], card["allow_leakage"]) == ("One line.", 4, "because of this")
     assert card["leaks"]["groups"] == 1
+
+
+def test_a_card_with_its_audit_has_the_form_of_a_card() -> None:
+    data, split = in_memory(
+        ["train"] * 5 + ["val"] + ["test"] * 2, [0, 1] * 4, dict.fromkeys(("train", "val", "test"), (9, 9, 9))
+    )
+    leaks = find_leaks(data, split)
+    pair = Pair("c0", "c1", ("train", "test"), ("one", "two"), "near", 0.9)
+    audit = Audit(8, leaks, (), (pair,), 1000, 0, ("nothing more",))
+
+    card = make_card(Plain(), replace(data, near_joined=True), split, leaks, audit)
+
+    assert CARD.fault(json.loads(json.dumps(card))) is None
 
 
 def test_the_worst_pairs_are_of_every_kind() -> None:
