@@ -132,7 +132,7 @@ def kernel_sentences(run: RunDirectory) -> Iterator[str]:
     for study in run.studies():
         method, dataset = study.name.split("@")
         for path in determinism_paths(study.path):
-            found = records.STEP_CHOICE.read(path)
+            found = records.KERNEL_CHOICE.read(path)
             taken = "deterministic" if found["choice"] else "no deterministic"
             yield f"{method} on {dataset}, {found['device']}: {taken} kernels, as measured once ({found['reason']})."
 
