@@ -108,7 +108,7 @@ def schema_page() -> str:
     """The keys of a sweep file, section by section, from its JSON Schema."""
     from harness.spec.sections import json_schema
 
-    schema = json_schema()
+    schema: dict[str, Any] = {**json_schema()}
     parts = [
         "# Schema of the sweep file",
         "Generated from the JSON Schema that `python -m harness.spec --schema` prints and editors use."

@@ -10,6 +10,8 @@ import pytest
 from documents import PAGES, spans
 from tiny import ROOT
 
+from harness.core.public_names import PLACES
+
 MAP = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 WAYS = re.findall(r"^### (The way of .*?)\n\n((?:\|.*\n)+)", MAP, flags=re.MULTILINE)
 FOLDERS = ("harness", "analysis", "methods", "datasets", "slurm", "tests", "benchmarks", "sweeps", "docs", "examples")
@@ -83,6 +85,8 @@ def is_there(dotted: str) -> bool:
     if path.is_dir() or path.with_suffix(".py").is_file():
         return True
     module, _, name = dotted.rpartition(".")
+    if module == "harness.api":
+        return name in PLACES
     source = ROOT.joinpath(*module.split(".")).with_suffix(".py")
     if not source.is_file():
         return False

@@ -35,6 +35,7 @@ PICTURES = {
 RUN = {
     "docs/writing-a-method.md": "tests/test_docs.py",
     "docs/writing-a-dataset.md": "tests/test_docs.py",
+    "docs/writing-a-launcher.md": "tests/launch/test_launchers.py",
     "docs/tutorials/first-sweep.md": "tests/test_tutorials.py",
     "docs/tutorials/own-method.md": "tests/test_tutorials.py",
     "docs/tutorials/own-dataset.md": "tests/test_tutorials.py",
@@ -131,7 +132,8 @@ FRAME = {"name": "x", "backbone": {"name": "resnet20"}, "datasets": ["digits"], 
 
 @pytest.mark.parametrize("block", of("yaml"))
 def test_yaml_is_a_sweep_file_or_a_part_of_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sweeps" / "my_plugins").mkdir(parents=True)
+    for folder in ("sweeps/my_plugins", "my_plugins"):
+        (tmp_path / folder).mkdir(parents=True)
     shutil.copytree(ROOT / "slurm" / "profiles", tmp_path / "slurm" / "profiles")
     shutil.copy(ROOT / "slurm" / "profiles" / "example.yaml", tmp_path / "slurm" / "profiles" / "mine.yaml")
     monkeypatch.chdir(tmp_path / "sweeps")

@@ -63,10 +63,10 @@ def test_the_sweep_on_a_csv_dataset_is_valid(
 
 
 def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path: Path) -> None:
-    from harness.core.errors import DataError
+    from harness.api import DataError, Dataset
     from harness.plugins import discover
 
-    dataset = discover([EXAMPLES / "csv_dataset" / "plugins"]).dataset("cells", "test").cls()
+    dataset = discover([EXAMPLES / "csv_dataset" / "plugins"]).find(Dataset, "cells", "test").cls()
     table = tmp_path / "cells" / "labels.csv"
     table.parent.mkdir()
     table.write_text("file,label\na.png,round\n")

@@ -44,7 +44,10 @@ FORBIDDEN = {
     "Statistics are functions of arrays": ("analysis/stats/paired.py", "from analysis.runs import frames"),
     "What reads and says needs no torch": ("harness/status/status.py", "import torch"),
     "The analysis reads runs and trains nothing": ("analysis/report.py", "from harness.train import loop"),
-    "Launchers know nothing of one another": ("harness/launch/inline.py", "from harness.launch.slurm import files"),
+    "Launchers know nothing of one another": (
+        "harness/launch/kinds/inline.py",
+        "from harness.launch.slurm import files",
+    ),
     "No circles": ("harness/core/errors.py", "from harness.core import files"),
 }
 
