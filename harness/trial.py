@@ -19,8 +19,6 @@ from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.files import TornFileError
 from harness.core.output import say
-from harness.dataset import Dataset
-from harness.method import Method
 from harness.run.records import score_of, sides_of
 
 if TYPE_CHECKING:
@@ -111,6 +109,8 @@ def _trial(arguments: argparse.Namespace) -> int:
 def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, Study]:
     from harness.data.cache import default_cache_root, default_data_root
     from harness.data.decoding_bar import DecodingBar
+    from harness.dataset import Dataset
+    from harness.method import Method
     from harness.plugins import discover
     from harness.run.directory import RunDirectory
     from harness.studies.loading import check_against, check_backbones, load_mapping

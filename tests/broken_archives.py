@@ -27,6 +27,7 @@ from PIL import Image
 from harness.core.errors import run_command
 from harness.data.cache import prepare
 from harness.data.split import make_split
+from harness.dataset import Dataset
 from harness.plugins import Catalogue, discover
 from harness.spec.source import YamlSource
 from harness.studies.loading import read_options
@@ -384,7 +385,7 @@ def _command(arguments: list[str]) -> int:
 
 
 def _read(name: str, *assignments: str) -> int:
-    plugin, given = _catalogue().dataset(name, "DATASET"), YamlSource({})
+    plugin, given = _catalogue().find(Dataset, name, "DATASET"), YamlSource({})
     for assignment in assignments:
         given.set(assignment)
     options = read_options(plugin.cls, given.data, lambda *keys: ".".join(map(str, keys)))

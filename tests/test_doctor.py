@@ -139,7 +139,8 @@ def test_every_file_at_once(kind: str, sick: Home, larger_home: Home, capsys: py
 def test_what_is_lost_is_named_and_made_again(
     sick: Home, larger_home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for path in targets(sick):
+    # Without a plan, which runs from before there was one lack too, the sweep command publishes the next.
+    for path in (path for path in targets(sick) if path.name != "plan.json"):
         whole = path.read_bytes()
         stamp = path.stat().st_mtime
         path.unlink()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, DataError, RequestError, run_command
 from harness.core.output import say
-from harness.dataset import Dataset
 
 if TYPE_CHECKING:
     from harness.core.console import Console
@@ -115,6 +114,7 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Pa
 def _find(arguments: argparse.Namespace, bars: Console) -> tuple[Dataset, str]:
     """The dataset with its options, and the hash of its code."""
     from harness.data.options import read_options
+    from harness.dataset import Dataset
     from harness.plugins import discover
     from harness.spec.source import YamlSource
 

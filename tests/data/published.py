@@ -24,7 +24,7 @@ def _catalogue() -> Catalogue:
 def archive(name: str) -> tuple[Dataset, Path]:
     """A dataset with its default options, and the folder of its archives."""
     root = Path(os.environ.get("GPAF_BENCH_DATA") or _REPOSITORY.parent / "shared" / "data")
-    dataset = _catalogue().dataset(name, "test").cls()
+    dataset = _catalogue().find(Dataset, name, "test").cls()
     for file in dataset.files:
         if not (root / file).is_file():
             pytest.skip(f"{file} is not in {root}")
@@ -34,4 +34,4 @@ def archive(name: str) -> tuple[Dataset, Path]:
 def decoded(name: str, cache: Path, size: int = 32) -> DecodedDataset:
     """All of a dataset; one size for all tests of a session saves time."""
     dataset, root = archive(name)
-    return prepare(dataset, _catalogue().dataset(name, "test").code, size, root, cache)
+    return prepare(dataset, _catalogue().find(Dataset, name, "test").code, size, root, cache)

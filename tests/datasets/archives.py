@@ -29,7 +29,7 @@ def _catalogue() -> Catalogue:
 
 
 def plugin(name: str) -> Plugin[Dataset]:
-    return _catalogue().dataset(name, "test")
+    return _catalogue().find(Dataset, name, "test")
 
 
 def dataset(name: str, **options: object) -> Dataset:
