@@ -68,6 +68,9 @@ if TYPE_CHECKING:
     from harness.dataset import OfficialSplit as OfficialSplit
     from harness.dataset import Record as Record
     from harness.dataset import RemoteFile as RemoteFile
+    from harness.export.contract import Export as Export
+    from harness.export.contract import ExportedRun as ExportedRun
+    from harness.export.trials import ExportedTrial as ExportedTrial
     from harness.launch.foreground import ForegroundLauncher as ForegroundLauncher
     from harness.launch.pool import unique_name as unique_name
     from harness.launch.pool import worker_environment as worker_environment

@@ -44,6 +44,7 @@ class _Kind(NamedTuple):
 KINDS = {
     "method": _Kind("harness.method:Method", "methods/"),
     "dataset": _Kind("harness.dataset:Dataset", "datasets/"),
+    "export": _Kind("harness.export.contract:Export", "harness.export.targets"),
     "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
 }
 """Every kind of plugin."""
@@ -140,13 +141,10 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
     Raises:
         RequestError: one of ``folders`` does not exist.
     """
-    for folder in folders:
-        if not folder.is_dir():
-            raise RequestError(f"{folder}: no such plugin folder")
     found: list[Plugin[Any]] = []
     broken: list[BrokenPlugin] = []
     seen: set[Path] = set()
-    for folder in [*builtin_folders(), *folders]:
+    for folder in [*builtin_folders(), *_there(folders)]:
         _load_folder(folder, found, broken, seen)
     for entry in entry_points(group=GROUP):
         try:
@@ -161,6 +159,22 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
         else:
             problem = TypeError(f"the entry point gives {loaded!r}, neither a module nor a folder")
             broken.append(_broken(entry.name, Path(entry.value), problem))
+    return Catalogue(found, broken)
+
+
+def of_folders(folders: Sequence[Path]) -> Catalogue:
+    """Load the plugins of ``folders``, and of the built-in ones those kinds that belong to the package alone.
+
+    For commands that only read: no method or dataset is loaded for them, and nothing that their user did not name.
+
+    Raises:
+        RequestError: one of ``folders`` does not exist.
+    """
+    found: list[Plugin[Any]] = []
+    broken: list[BrokenPlugin] = []
+    seen: set[Path] = set()
+    for folder in _there(folders):
+        _load_folder(folder, found, broken, seen)
     return Catalogue(found, broken)
 
 
@@ -189,6 +203,29 @@ def contract_of(kind: str) -> type[Pluggable]:
     module, _, name = KINDS[kind].contract.partition(":")
     contract: type[Pluggable] = getattr(importlib.import_module(module), name)
     return contract
+
+
+def described(path: Path, error: BaseException) -> str:
+    """What a plugin raised, in one line, with the line of its file where there is one.
+
+    Args:
+        path: the plugin's file.
+        error: with its traceback.
+    """
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    line = _line(path, error)
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "harness":
+        # The modules of the harness move; its public names stay.
+        text += "; import what a plugin needs from harness.api"
+    shown = one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
+    return f"line {line}: {shown}" if line else shown
+
+
+def _there(folders: Sequence[Path]) -> Sequence[Path]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"{folder}: no such plugin folder")
+    return folders
 
 
 def _built_into_the_package(kind: str) -> list[Plugin[Any]]:
@@ -281,15 +318,7 @@ def _without_conflicts(found: Sequence[Plugin[Any]]) -> tuple[list[Plugin[Any]],
 
 
 def _broken(name: str, path: Path, error: BaseException) -> BrokenPlugin:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    line = _line(path, error)
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "harness":
-        # The modules of the harness move; its public names stay.
-        text += "; import what a plugin needs from harness.api"
-    shown = one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
-    return BrokenPlugin(
-        name, path, f"line {line}: {shown}" if line else shown, "".join(traceback.format_exception(error))
-    )
+    return BrokenPlugin(name, path, described(path, error), "".join(traceback.format_exception(error)))
 
 
 def _line(path: Path, error: BaseException) -> int | None:

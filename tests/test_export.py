@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from home import Home, one_error
 from harness.core.extras import install
 from harness.export.__main__ import main as export
 from harness.export.addresses import sqlite_address
+from harness.export.contract import Export, ExportedRun
 from harness.export.trials import trials_of
+from harness.plugins import of_folders
+from harness.proof.export_conformance import export_problems
 from harness.run.directory import RunDirectory
 
 
@@ -143,3 +147,118 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
     assert install("timm") == "pip install 'timm>=1.0'"
     assert install("export", "mlflow") == "pip install 'mlflow>=3.0'"
     assert install("export", "alembic").startswith("pip install 'mlflow>=3.0' ")
+
+
+JSON_LINES = '''
+"""One JSON line a trial."""
+
+import json
+from pathlib import Path
+
+from harness.api import Export, ExportedRun
+
+
+class JsonLines(Export):
+    """One JSON line a trial.
+
+    Keys: study, stage, seed, and the final scores.
+    """
+
+    name = "json_lines"
+    repeatable = True
+
+    def write(self, run: ExportedRun, destination: Path) -> str:
+        lines = [
+            json.dumps({"study": trial.study, "stage": trial.stage, "seed": trial.request["seed"], **trial.scores()})
+            for trial in run.trials()
+        ]
+        destination.write_text("".join(f"{line}\\n" for line in lines))
+        return f"{destination}: {len(lines)} trials of {run.name}"
+'''
+
+
+def user_export(folder: Path, text: str = JSON_LINES, name: str = "json_lines.py") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_a_users_export_is_one_file_that_is_named_by_its_folder(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, place = user_export(home.path / "mine"), home.path / "trials.jsonl"
+    assert export([str(home.run), "--plugins", str(folder), "--to", "json_lines", str(place)]) == 0
+    assert capsys.readouterr().out == f"{place}: 2 trials of run\n"
+    lines = [json.loads(line) for line in place.read_text().splitlines()]
+    result = json.loads((home.search_trial / "result.json").read_text())
+    assert [line["stage"] for line in lines] == ["search", "confirm"]
+    assert lines[0]["val/balanced_accuracy"] == result["metrics"]["val"]["balanced_accuracy"]
+    # The run names a folder of plugins too, and nothing in it is run for that.
+    user_export(home.plugin.parent, "raise SystemExit('this must not run')\n", "trap.py")
+    assert export([str(home.run), "--to", "csv", str(home.path / "t.csv")]) == 0
+
+
+def test_exports_are_listed_with_their_help_and_a_misspelt_name_gets_a_suggestion(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = user_export(home.path / "mine")
+    for words, told in (
+        ([], "csv  One row a trial"),
+        (["--plugins", str(folder)], "json_lines  One JSON line a trial."),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            export(["--help", *words])
+        assert stop.value.code == 0 and told in re.sub("  +", "  ", capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        export(["--plugins", str(folder), "--to", "json_lines", "--help"])
+    assert "Keys: study, stage, seed, and the final scores." in capsys.readouterr().out
+    for words, wrong in (([], "cvs"), (["--plugins", str(folder)], "jsonlines")):
+        code = export([str(home.run), *words, "--to", wrong, str(home.path / "x")])
+        one_error(code, capsys.readouterr().err, "no export is called", "did you mean")
+
+
+def test_an_export_that_fails_is_one_line_with_its_place_and_leaves_nothing(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = JSON_LINES.replace('return f"', 'raise KeyError("seed"); f"')
+    folder, place = user_export(home.path / "mine", broken), home.path / "new" / "trials.jsonl"
+    code = export([str(home.run), "--plugins", str(folder), "--to", "json_lines", str(place)])
+    line = broken[: broken.index("raise KeyError")].count("\n") + 1
+    one_error(code, capsys.readouterr().err, "json_lines.py", f"line {line}: KeyError: 'seed'")
+    assert not place.parent.exists()
+
+
+SUFFIXES = {"optuna": (".log", ".db")}
+
+
+@pytest.mark.parametrize("name", sorted(of_folders(()).all(Export)))
+def test_every_built_in_export_keeps_to_the_contract(home: Home, tmp_path: Path, name: str) -> None:
+    package = {"csv": "polars", "parquet": "polars"}.get(name, name)
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    if name == "mlflow":
+        pytest.importorskip("alembic", reason="mlflow has no database")
+    cls = of_folders(()).all(Export)[name].cls
+    run = RunDirectory(home.copy(tmp_path / "a run?%41{y} 'ß").run)
+    for number, suffix in enumerate(SUFFIXES.get(name, ("",))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert export_problems(cls, run, folder, suffix) == []
+
+
+def test_the_conformance_suite_notices_what_an_export_breaks(home: Home, tmp_path: Path) -> None:
+    class Careless(Export):
+        """Keeps to nothing."""
+
+        name = "careless"
+        repeatable = True
+        written = 0
+
+        def write(self, run: ExportedRun, destination: Path) -> str:
+            Careless.written += 1
+            destination.with_name("stray").write_text("")
+            destination.write_text(str(Careless.written))
+            (run.directory.path / "note").write_text("mine")
+            return "two\nlines"
+
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    # Each of the two exports says two lines and leaves a stray file.
+    assert len(export_problems(Careless, RunDirectory(home.run), folder)) == 6

@@ -91,6 +91,10 @@ PLACES = {
     "unique_name": "harness.launch.pool",
     "worker_environment": "harness.launch.pool",
     "worker_command": "harness.launch.worker_command",
+    # Exports.
+    "Export": "harness.export.contract",
+    "ExportedRun": "harness.export.contract",
+    "ExportedTrial": "harness.export.trials",
     # Errors.
     "DataError": "harness.core.errors",
     "RequestError": "harness.core.errors",

@@ -1,4 +1,5 @@
-"""A run in the formats of other tools: ``python -m harness.export RUN --to TARGET DEST``.
+"""A run in the formats of other tools: ``python -m harness.export RUN --to NAME DEST``.
 
-Each module of ``harness.export.targets`` is a target: it has one function ``export``, and ``--to`` takes its name.
+Each format is a class ``Export`` in a file: the built-in ones are in ``harness.export.targets``, a user's in a folder
+that ``--plugins`` names.
 """

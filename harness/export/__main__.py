@@ -1,94 +1,131 @@
-"""Export a run to other tools: ``python -m harness.export RUN --to TARGET DEST``."""
+"""Export a run to other tools: ``python -m harness.export RUN --to NAME DEST``."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import pkgutil
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.extras import install
+from harness.core.output import complain, say
 from harness.core.refusals import leaving_nothing
 from harness.export import targets
+from harness.export.contract import Export, ExportedRun
 
 if TYPE_CHECKING:
-    from harness.run.directory import RunDirectory
-from harness.core.output import say
+    from harness.plugins import Catalogue, Plugin
 
-EPILOG = """
-csv, parquet    one row a trial
-optuna          a storage with a study for each method and dataset: a journal file, or SQLite where DEST ends in .db
-tensorboard     event files, a folder for each trial
-mlflow          an SQLite file for `mlflow ui --backend-store-uri sqlite:///DEST`
-wandb           offline runs for `wandb sync`
-
-exit codes: 0 done, 2 the request was wrong, 130 interrupted
-"""
+EXIT_CODES = "exit codes: 0 done, 2 the request was wrong, 130 interrupted"
 
 
-def names() -> list[str]:
-    """Every target."""
-    return [module.name for module in pkgutil.iter_modules(targets.__path__)]
+def parser(exports: Mapping[str, Plugin[Export]] | None = None, shown: str = "") -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.export``.
 
+    Args:
+        exports: all that there are, by name; the built-in ones if None.
+        shown: the one whose help is shown; without it all are listed.
+    """
+    if exports is None:
+        from harness.plugins import of_folders
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of ``python -m harness.export``."""
+        exports = of_folders(()).all(Export)
+    if shown in exports:
+        epilog = f"{shown}\n\n{inspect.getdoc(exports[shown].cls)}"
+    else:
+        width = max(map(len, exports)) + 4
+        lines = [f"{name:{width}}{plugin.summary}" for name, plugin in sorted(exports.items())]
+        epilog = "\n".join((*lines, "", "--to NAME --help: more about one of them"))
     result = argparse.ArgumentParser(
         prog="python -m harness.export",
         description="Write a run's trials in the format of another tool. The run directory is only read.",
-        epilog=EPILOG,
+        epilog=f"{epilog}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
-    result.add_argument("--to", required=True, choices=names(), metavar="TARGET", help=", ".join(names()))
+    result.add_argument("--to", required=True, metavar="NAME", help=", ".join(sorted(exports)).replace("%", "%%"))
     result.add_argument(
         "destination",
         type=user_path,
         metavar="DEST",
         help="file or folder that does not exist yet (mlflow: or a store)",
     )
+    _add_plugins(result)
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parse(parser(), argv)
-    return run_command(lambda: export(arguments))
+    return run_command(lambda: _main(argv))
 
 
-def export(arguments: argparse.Namespace) -> int:
+def _main(argv: Sequence[str] | None) -> int:
+    from harness.plugins import of_folders
+
+    # Before the rest, because the exports of these folders belong to what the help lists.
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    _add_plugins(early)
+    early.add_argument("--to", default="")
+    try:
+        known, _ = early.parse_known_args(argv)
+    except argparse.ArgumentError:
+        # Something is wrong with it; the whole parser says what.
+        known = early.parse_args([])
+    catalogue = of_folders(known.plugins)
+    arguments = parse(parser(catalogue.all(Export), known.to), argv)
+    return export(arguments, catalogue)
+
+
+def export(arguments: argparse.Namespace, catalogue: Catalogue) -> int:
     """Carry out the command line."""
     from harness.run.directory import RunDirectory
     from harness.run.links import refuse_links
 
+    plugin = catalogue.find(Export, arguments.to, "--to")
+    for broken in catalogue.broken:
+        complain(f"note: {broken.path}: {broken.error}")
     run, destination = RunDirectory(arguments.run), arguments.destination.absolute()
     run.require()
     refuse_links(run)
-    target = importlib.import_module(f"{targets.__name__}.{arguments.to}")
-    if destination.exists() and not getattr(target, "UPDATES", False):
+    if destination.exists() and not plugin.cls.updates:
         raise RequestError(f"{destination}: exists already; an export is written anew, so choose another place")
     with leaving_nothing(destination):
-        _write(run, target, arguments.to, destination)
+        _write(ExportedRun(run), plugin, destination)
     return EXIT_DONE
 
 
-def _write(run: RunDirectory, target: Any, name: str, destination: Path) -> None:
+def _write(run: ExportedRun, plugin: Plugin[Export], destination: Path) -> None:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(f"{destination.parent}: not a folder; choose another place") from error
+    built_in = plugin.cls.__module__.startswith(f"{targets.__name__}.")
     try:
-        say(target.export(run, destination))
+        said = plugin.cls().write(run, destination)
+    except (RequestError, OSError):
+        raise
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("harness", "analysis"):
             raise
-        needed = f"needs the package {error.name}; {install('export', error.name)}"
-        raise RequestError(f"--to {name}: {needed}") from error
+        remedy = install("export", error.name) if built_in else "install it"
+        raise RequestError(f"--to {plugin.name}: needs the package {error.name}; {remedy}") from error
+    except Exception as error:
+        if built_in:
+            raise
+        from harness.plugins import described
+
+        raise RequestError(f"--to {plugin.name}: {plugin.path}: {described(plugin.path, error)}") from error
+    say(said)
+
+
+def _add_plugins(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder of exports"
+    )
 
 
 if __name__ == "__main__":

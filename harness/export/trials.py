@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rich.progress import track
-
-from harness.core.console import Console
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.records import CurveLine, Scores, Stage, Time, TrialRequest, TrialResult, sides_of
 
@@ -117,6 +114,10 @@ def all_trials(run: RunDirectory) -> Iterator[ExportedTrial]:
     Raises:
         TornFileError: a file of a trial is not readable.
     """
+    from rich.progress import track
+
+    from harness.core.console import Console
+
     for study in track(run.studies(), "studies", console=Console(stderr=True), transient=True):
         yield from trials_of(study)
 

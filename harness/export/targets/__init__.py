@@ -1,1 +1,1 @@
-"""The targets, a module each with a function ``export(run, destination) -> str`` that says what was written."""
+"""The built-in exports, one ``Export`` a module."""

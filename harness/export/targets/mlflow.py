@@ -9,35 +9,45 @@ import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import RequestError
 from harness.export.addresses import sqlite_address
-from harness.export.trials import ExportedTrial, all_trials
-from harness.run.directory import RunDirectory
+from harness.export.contract import Export, ExportedRun
 
-UPDATES = True
-"""The destination may exist."""
+if TYPE_CHECKING:
+    from harness.export.trials import ExportedTrial
+
 TRIAL, STATE = "gpaf_bench.trial", "gpaf_bench.state"
 """Tags of a run: which trial it is, and what was known of it."""
 
 
-def export(run: RunDirectory, destination: Path) -> str:
-    """Write the store or bring it up to date; says how to look at it."""
-    from mlflow.tracking import MlflowClient
+class MLflow(Export):
+    """An SQLite file for `mlflow ui --backend-store-uri sqlite:///DEST`, or a store that is brought up to date.
 
-    if destination.exists():
-        _require_store(destination)
-    place = sqlite_address(destination)
-    client = MlflowClient(tracking_uri=place)
-    experiments: dict[str, str] = {}
-    count = 0
-    for trial in all_trials(run):
-        if trial.study not in experiments:
-            experiments[trial.study] = _experiment(client, f"{run.path.name}: {trial.study}", destination)
-        _write(client, experiments[trial.study], trial)
-        count += 1
-    return f"{destination}: {count} trials; mlflow ui --backend-store-uri {shlex.quote(place)}"
+    An experiment for each study, a run for each trial. In a store that exists already, what has not changed stays,
+    what has is replaced.
+    """
+
+    name = "mlflow"
+    updates = True
+
+    def write(self, run: ExportedRun, destination: Path) -> str:
+        """Write the store or bring it up to date; says how to look at it."""
+        from mlflow.tracking import MlflowClient
+
+        if destination.exists():
+            _require_store(destination)
+        place = sqlite_address(destination)
+        client = MlflowClient(tracking_uri=place)
+        experiments: dict[str, str] = {}
+        count = 0
+        for trial in run.trials():
+            if trial.study not in experiments:
+                experiments[trial.study] = _experiment(client, f"{run.name}: {trial.study}", destination)
+            _write(client, experiments[trial.study], trial)
+            count += 1
+        return f"{destination}: {count} trials; mlflow ui --backend-store-uri {shlex.quote(place)}"
 
 
 def _require_store(path: Path) -> None:

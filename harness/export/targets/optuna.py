@@ -14,43 +14,56 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.progress import track
-
-from harness.core.console import Console
 from harness.export.addresses import sqlite_address
-from harness.export.trials import ExportedTrial, trials_of
-from harness.metrics.table import METRICS
-from harness.run.directory import RunDirectory, StudyFolder
-from harness.run.records import score_of
-from harness.space.parameters import Choice, Float, Int, Parameter, from_json, searched
+from harness.export.contract import Export, ExportedRun
 
 if TYPE_CHECKING:
     import optuna
 
+    from harness.export.trials import ExportedTrial
+    from harness.run.directory import StudyFolder
+    from harness.space.parameters import Parameter
+
 SQLITE = (".db", ".sqlite", ".sqlite3")
 
 
-def export(run: RunDirectory, destination: Path) -> str:
-    """Write the storage; says how to look at it."""
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
+class OptunaStorage(Export):
+    """A study of Optuna for each method and dataset: a journal file, or SQLite where DEST ends in .db.
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if destination.suffix in SQLITE:
-        place = sqlite_address(destination)
-        storage: optuna.storages.BaseStorage = optuna.storages.RDBStorage(place)
-    else:
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(destination)))
-        place = str(destination)
-    count = 0
-    studies = run.studies()
-    for folder in track(studies, "studies", console=Console(stderr=True), transient=True):
-        count += _study(storage, folder)
-    return f"{destination}: {count} trials in {len(studies)} studies; optuna-dashboard {shlex.quote(place)}"
+    For optuna-dashboard and Optuna's own analyses. The storage is a copy for looking at: the run directory stays the
+    truth, and a sweep never reads a storage.
+    """
+
+    name = "optuna"
+
+    def write(self, run: ExportedRun, destination: Path) -> str:
+        """Write the storage; says how to look at it."""
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+        from rich.progress import track
+
+        from harness.core.console import Console
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if destination.suffix in SQLITE:
+            place = sqlite_address(destination)
+            storage: optuna.storages.BaseStorage = optuna.storages.RDBStorage(place)
+        else:
+            storage = optuna.storages.JournalStorage(JournalFileBackend(str(destination)))
+            place = str(destination)
+        count = 0
+        studies = run.directory.studies()
+        for folder in track(studies, "studies", console=Console(stderr=True), transient=True):
+            count += _study(storage, folder)
+        return f"{destination}: {count} trials in {len(studies)} studies; optuna-dashboard {shlex.quote(place)}"
 
 
 def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:
     import optuna
+
+    from harness.export.trials import trials_of
+    from harness.metrics.table import METRICS
+    from harness.space.parameters import from_json
 
     description = folder.description()
     metric, space = str(description["identity"]["search"]["metric"]), from_json(description["space"])
@@ -82,6 +95,9 @@ def _slot(
 ) -> optuna.trial.FrozenTrial:
     """A slot as a trial of Optuna: the mean over its tuning seeds."""
     from optuna.trial import FrozenTrial, TrialState
+
+    from harness.run.records import score_of
+    from harness.space.parameters import searched
 
     varied = searched(space)
     asked = trials[0].request["hyperparameters"]
@@ -126,6 +142,8 @@ def _by_epoch(trials: Sequence[ExportedTrial], metric: str) -> Iterator[tuple[in
 
 def _distribution(parameter: Parameter) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    from harness.space.parameters import Choice, Float, Int
 
     if isinstance(parameter, Float):
         return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.export.table import table
-from harness.run.directory import RunDirectory
+from harness.export.contract import Export, ExportedRun
 
 
-def export(run: RunDirectory, destination: Path) -> str:
-    """Write the table; says where and how many rows."""
-    frame = table(run)
-    frame.write_parquet(destination)
-    return f"{destination}: {len(frame)} trials"
+class Parquet(Export):
+    """One row a trial, as a Parquet file."""
+
+    name = "parquet"
+    repeatable = True
+
+    def write(self, run: ExportedRun, destination: Path) -> str:
+        """Write the table; says where and how many rows."""
+        frame = run.table()
+        frame.write_parquet(destination)
+        return f"{destination}: {len(frame)} trials"

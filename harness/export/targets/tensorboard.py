@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.export.trials import ExportedTrial, all_trials
-from harness.run.directory import RunDirectory
+from harness.export.contract import Export, ExportedRun
+
+if TYPE_CHECKING:
+    from harness.export.trials import ExportedTrial
 
 
-def export(run: RunDirectory, destination: Path) -> str:
-    """Write the files; says how to look at them."""
-    import tensorboard  # noqa: F401  (torch's own message names it less clearly)
+class TensorBoard(Export):
+    """TensorBoard's event files, a folder for each trial.
 
-    count = 0
-    for trial in all_trials(run):
-        _write(trial, destination / trial.study / trial.stage / trial.name)
-        count += 1
-    return f"{destination}: {count} trials; tensorboard --logdir {shlex.quote(str(destination))}"
+    ``DEST/STUDY/STAGE/TRIAL/`` has curves by step, final scores and hyperparameters.
+    """
+
+    name = "tensorboard"
+
+    def write(self, run: ExportedRun, destination: Path) -> str:
+        """Write the files; says how to look at them."""
+        import tensorboard  # noqa: F401  (torch's own message names it less clearly)
+
+        count = 0
+        for trial in run.trials():
+            _write(trial, destination / trial.study / trial.stage / trial.name)
+            count += 1
+        return f"{destination}: {count} trials; tensorboard --logdir {shlex.quote(str(destination))}"
 
 
 def _write(trial: ExportedTrial, folder: Path) -> None:

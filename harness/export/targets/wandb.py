@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.export.trials import ExportedTrial, all_trials
-from harness.run.directory import RunDirectory
+from harness.export.contract import Export, ExportedRun
+
+if TYPE_CHECKING:
+    from harness.export.trials import ExportedTrial
 
 
-def export(run: RunDirectory, destination: Path) -> str:
-    """Write the runs; says how to send them."""
-    import wandb  # noqa: F401  (before the folder is made)
+class WeightsAndBiases(Export):
+    """Offline runs of Weights & Biases, for `wandb sync`.
 
-    destination.mkdir()
-    count = 0
-    for trial in all_trials(run):
-        _write(run.path.name, destination, trial)
-        count += 1
-    return f"{destination}: {count} trials; wandb sync {shlex.quote(str(destination))}/wandb/offline-run-*"
+    Nothing is sent anywhere until then. The id of a run follows from its trial, so that the same trial of a later
+    export is the same run of the project.
+    """
+
+    name = "wandb"
+
+    def write(self, run: ExportedRun, destination: Path) -> str:
+        """Write the runs; says how to send them."""
+        import wandb  # noqa: F401  (before the folder is made)
+
+        destination.mkdir()
+        count = 0
+        for trial in run.trials():
+            _write(run.name, destination, trial)
+            count += 1
+        return f"{destination}: {count} trials; wandb sync {shlex.quote(str(destination))}/wandb/offline-run-*"
 
 
 def _write(project: str, destination: Path, trial: ExportedTrial) -> None:
