@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.contracts import PLUGIN_STEM, ReportData
 from analysis.parallel import HERE, Pool, cores
 from analysis.runs.trials_of import Panel
 from harness.core.arguments import parse, user_path
@@ -64,7 +65,9 @@ class Report:
     """What a click on a cell of the page shows."""
 
 
-def write_report(run: RunDirectory, out: Path | None = None, workers: int | None = None) -> ReportPaths:
+def write_report(
+    run: RunDirectory, out: Path | None = None, workers: int | None = None, plugins: Sequence[Path] = ()
+) -> ReportPaths:
     """Write the report of a run, finished or not, to ``out`` (by default the run's own report folder).
 
     Args:
@@ -72,6 +75,7 @@ def write_report(run: RunDirectory, out: Path | None = None, workers: int | None
         out: a folder, made where there is none.
         workers: processes that share the work, as ``parallel.Pool`` starts them; None for a core each where there is
             much to do. The report is the same.
+        plugins: folders whose figures and tables are added; their code is executed.
 
     Raises:
         RequestError: the run directory is none, one of its files is torn, or ``out`` is not a folder.
@@ -79,11 +83,11 @@ def write_report(run: RunDirectory, out: Path | None = None, workers: int | None
     """
     run.require()
     refuse_links(run)
-    return _write(_of_runs([run], workers), out if out is not None else run.report)
+    return _write(_of_runs([run], workers, plugins), out if out is not None else run.report)
 
 
-def write_joint_report(runs: Sequence[RunDirectory], out: Path) -> ReportPaths:
-    """Write one report of several runs, whose methods and datasets are united.
+def write_joint_report(runs: Sequence[RunDirectory], out: Path, plugins: Sequence[Path] = ()) -> ReportPaths:
+    """Write one report of several runs, whose methods and datasets are united; ``plugins`` as for ``write_report``.
 
     Raises:
         RequestError: as for ``write_report``, or the runs do not go together.
@@ -92,11 +96,11 @@ def write_joint_report(runs: Sequence[RunDirectory], out: Path) -> ReportPaths:
     for run in runs:
         run.require()
         refuse_links(run)
-    return _write(_of_runs(runs), out)
+    return _write(_of_runs(runs, plugins=plugins), out)
 
 
-def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
-    """Write the report of results that do not come from a run directory.
+def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = ()) -> ReportPaths:
+    """Write the report of results that do not come from a run directory; ``plugins`` as for ``write_report``.
 
     Raises:
         RequestError: ``out`` is not a folder, or a file of predictions is not what it should be.
@@ -109,13 +113,9 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
     from analysis.words.appendix import appendix
 
     analysis, reduced = _analysed(evidence, HERE)()
-    sections = [
-        *findings(analysis, None, None, ()),
-        seed_section(analysis),
-        prediction_section(reduced),
-        supplement(analysis),
-        *appendix(evidence, None, None, {}),
-    ]
+    shown = [*findings(analysis, None, None, ()), seed_section(analysis), prediction_section(reduced)]
+    rest = [supplement(analysis), *appendix(evidence, None, None, {})]
+    sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis), plugins)
     methods, datasets = _counted(len(evidence.methods), "method"), _counted(len(evidence.datasets), "dataset")
     report = Report(
         title=evidence.name,
@@ -128,9 +128,20 @@ def write_table_report(evidence: Evidence, out: Path) -> ReportPaths:
     return _write(report, out)
 
 
-def _of_runs(runs: Sequence[RunDirectory], workers: int | None = None) -> Report:
+def _of_runs(runs: Sequence[RunDirectory], workers: int | None = None, plugins: Sequence[Path] = ()) -> Report:
     with Pool(_workers(runs) if workers is None else workers) as pool:
-        return _composed(runs, pool)
+        return _composed(runs, pool, plugins)
+
+
+def _with_plugins(
+    sections: Sequence[Section], before: int, data: ReportData, folders: Sequence[Path]
+) -> Sequence[Section]:
+    if not folders:
+        # The loader of plugins is needed for nothing else.
+        return sections
+    from analysis.plugin_sections import with_plugins
+
+    return with_plugins(sections, before, data, folders)
 
 
 def _workers(runs: Sequence[RunDirectory]) -> int:
@@ -140,7 +151,7 @@ def _workers(runs: Sequence[RunDirectory]) -> int:
     return min(cores(), MOST_WORKERS) if cells >= MANY_CELLS or trials >= MANY_TRIALS else 1
 
 
-def _composed(runs: Sequence[RunDirectory], pool: Pool) -> Report:
+def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path]) -> Report:
     # These take a second to import; `--help` and a mistyped path should not wait for them.
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
@@ -169,11 +180,8 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool) -> Report:
     cost = cost_figures(analysis, trained, pool)
     heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
     first = findings(analysis, known[0].summary.spec, parameters, heads, pool)
-    sections = [
-        *first,
-        seed_section(analysis, pool),
-        *searches,
-        predicted,
+    shown = [*first, seed_section(analysis, pool), *searches, predicted]
+    rest = [
         *(
             section
             for place, facts in enumerate(known)
@@ -181,6 +189,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool) -> Report:
         ),
         supplement(analysis),
     ]
+    sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis, known), plugins)
     said = [sentence for facts in known for sentence in flags(facts.summary)]
     documents = [results(facts.summary, flags(facts.summary)) for facts in known]
     comparison = comparison_records(analysis)
@@ -265,7 +274,7 @@ def _write(report: Report, folder: Path) -> ReportPaths:
             write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
     tables = [item for item in items if isinstance(item, Table)]
     write_tables(tables, folder / "tables")
-    chosen = [table for table in tables if table.name in PAPER_TABLES]
+    chosen = [table for table in tables if table.name in PAPER_TABLES or table.name.startswith(PLUGIN_STEM)]
     drawings = [item for item in items if isinstance(item, Figure)]
     paper = document(chosen, drawings, report.title, report.paragraphs)
     write_atomic(folder / "paper.tex", paper.encode())
@@ -283,6 +292,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a comparison.")
     parser.add_argument("runs", nargs="*", type=user_path, metavar="RUN", help="run directories, taken together")
     parser.add_argument("--out", type=user_path, metavar="DIR", help="where to write (default for one run: RUN/report)")
+    parser.add_argument(
+        "--plugins",
+        action="append",
+        default=[],
+        type=user_path,
+        metavar="DIR",
+        help="a folder whose figures and tables are added; its code is executed",
+    )
     foreign = parser.add_argument_group("results from elsewhere (docs/import-results.md)")
     foreign.add_argument("--table", type=user_path, metavar="FILE", help="results: method,dataset,seed,metric,value")
     foreign.add_argument(
@@ -315,11 +332,11 @@ def _run(options: argparse.Namespace) -> int:
             raise RequestError(f"--{option} belongs to results from elsewhere; a run has that in its sweep file")
         runs = [RunDirectory(path) for path in options.runs]
         if len(runs) == 1:
-            say(str(write_report(runs[0], options.out).html))
+            say(str(write_report(runs[0], options.out, plugins=options.plugins).html))
             return EXIT_DONE
         if options.out is None:
             raise RequestError("several runs have no folder in common; name one for their report with --out")
-        say(str(write_joint_report(runs, options.out).html))
+        say(str(write_joint_report(runs, options.out, options.plugins).html))
         return EXIT_DONE
     if options.table is None and options.predictions is None:
         raise RequestError("nothing to report; name a run directory, or a table of results with --table")
@@ -328,7 +345,8 @@ def _run(options: argparse.Namespace) -> int:
     from analysis.imported.evidence import evidence_from_tables
 
     table, predictions = given.pop("table", None), given.pop("predictions", None)
-    say(str(write_table_report(evidence_from_tables(table, predictions, **given), options.out).html))
+    evidence = evidence_from_tables(table, predictions, **given)
+    say(str(write_table_report(evidence, options.out, options.plugins).html))
     return EXIT_DONE
 
 

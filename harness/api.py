@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING, Any
 from harness.core.public_names import PLACES
 
 if TYPE_CHECKING:
+    from analysis.contracts import Drawing as Drawing
+    from analysis.contracts import Figure as Figure
+    from analysis.contracts import ReportData as ReportData
+    from analysis.contracts import Rows as Rows
+    from analysis.contracts import Table as Table
     from harness.activations.base import PreservingActivation as PreservingActivation
     from harness.activations.base import mean_deviation as mean_deviation
     from harness.activations.family import ACTIVATIONS as ACTIVATIONS

@@ -24,7 +24,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
-from harness.core.identity import code_hash
+from harness.core.files import read_with_status
+from harness.core.identity import MOST_CODE, code_hash
 from harness.core.infrastructure import PLUGIN_PACKAGE
 from harness.core.pluggable import Pluggable
 
@@ -37,14 +38,17 @@ class _Kind(NamedTuple):
 
     contract: str
     """The base class of its plugins, as ``module:name``."""
-    builtin: str
-    """The built-in ones: a folder beside the package, or a package, which is loaded when its kind is asked for."""
+    builtin: str = ""
+    """The built-in ones: a folder beside the package, or a package, which is loaded when its kind is asked for. Empty
+    where there are none."""
 
 
 KINDS = {
     "method": _Kind("harness.method:Method", "methods/"),
     "dataset": _Kind("harness.dataset:Dataset", "datasets/"),
     "export": _Kind("harness.export.contract:Export", "harness.export.targets"),
+    "figure": _Kind("analysis.contracts:Figure"),
+    "table": _Kind("analysis.contracts:Table"),
     "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
 }
 """Every kind of plugin."""
@@ -178,6 +182,17 @@ def of_folders(folders: Sequence[Path]) -> Catalogue:
     return Catalogue(found, broken)
 
 
+def naming(folders: Sequence[Path], kinds: Sequence[str]) -> list[Path]:
+    """Files of plugin folders that name the contract of one of some kinds; nothing is loaded.
+
+    A folder that is not there has none.
+    """
+    words = "|".join(KINDS[kind].contract.partition(":")[2] for kind in kinds)
+    pattern = re.compile(rf"\b({words})\b".encode())
+    files = [path for folder in folders for path in sorted(folder.resolve().glob("*.py"))]
+    return [path for path in files if pattern.search(_text(path))]
+
+
 def packaged() -> Catalogue:
     """The built-in plugins of kinds that are in the package: those of a kind are loaded when it is asked for."""
     return Catalogue([], [])
@@ -221,6 +236,14 @@ def described(path: Path, error: BaseException) -> str:
     return f"line {line}: {shown}" if line else shown
 
 
+def _text(path: Path) -> bytes:
+    """The content of a file, which may be a link; nothing of what is no module."""
+    try:
+        return read_with_status(path.resolve(), MOST_CODE)[1]
+    except (OSError, RequestError):
+        return b""
+
+
 def _there(folders: Sequence[Path]) -> Sequence[Path]:
     for folder in folders:
         if not folder.is_dir():
@@ -230,7 +253,7 @@ def _there(folders: Sequence[Path]) -> Sequence[Path]:
 
 def _built_into_the_package(kind: str) -> list[Plugin[Any]]:
     home = KINDS[kind].builtin
-    if home.endswith("/"):
+    if not home or home.endswith("/"):
         return []
     package = importlib.import_module(home)
     names = sorted(found.name for found in pkgutil.iter_modules(package.__path__) if not found.name.startswith("_"))

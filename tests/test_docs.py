@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 import yaml
+from home import Home
 from tiny import ROOT, environment
 from warm import warm
 
+from analysis.report import main as report
 from harness import __version__
+from harness.export.__main__ import main as export
 from harness.sweep.__main__ import main as sweep
 from harness.trial import main as trial
 
 GUIDES = ("writing-a-method.md", "writing-a-dataset.md")
+OUTPUTS = "writing-an-export-or-figure.md"
 
 
 def blocks(guide: str, language: str) -> list[str]:
@@ -82,6 +86,27 @@ def test_the_guides_sweep_is_valid_and_is_the_one_that_is_killed(capsys: pytest.
     assert sweep([file, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert "norm_bias" in said.out + said.err
+
+
+def test_the_guides_export_figure_and_table_show_a_run(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = OUTPUTS
+    for block in blocks(guide, "python"):
+        place = re.match(r"# (\S+)\n", block)
+        assert place
+        (home.path / place[1]).parent.mkdir(exist_ok=True)
+        (home.path / place[1]).write_text(block, encoding="utf-8")
+
+    def words(module: str) -> list[str]:
+        ((_, _, *found),) = commands(guide, module)
+        place = {"runs/shapes": home.run, "my_outputs": home.path / "my_outputs", "trials.jsonl": home.path / "lines"}
+        return [str(place.get(word, word)) for word in found]
+
+    assert export(words("harness.export")) == 0
+    assert len((home.path / "lines").read_text().splitlines()) == 2
+    assert report(words("analysis.report")) == 0
+    page = (home.run / "report" / "report.html").read_text()
+    assert "over 1 seeds" in page and "Median training time of a trial." in page
+    assert capsys.readouterr().err.strip() == ""
 
 
 def readme_sweep() -> dict[str, Any]:

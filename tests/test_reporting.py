@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def test_a_writer_that_is_told_to_stop_lets_others_write_at_once(
     stop = threading.Event()
     stop_on_signals(stop)
 
-    def write_for_long(run: RunDirectory) -> None:
+    def write_for_long(run: RunDirectory, plugins: Sequence[Path]) -> None:
         assert not view(run.lock_folder).dead  # type: ignore[union-attr]
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
@@ -81,7 +81,7 @@ def test_a_writer_that_was_succeeded_in_its_sleep_leaves_no_older_report_behind(
     written = []
     write_report = report.write_report
 
-    def sleep_then_write(run: RunDirectory) -> report.ReportPaths:
+    def sleep_then_write(run: RunDirectory, plugins: Sequence[Path]) -> report.ReportPaths:
         lease = view(run.lock_folder)
         assert lease is not None
         if not written:
@@ -89,7 +89,7 @@ def test_a_writer_that_was_succeeded_in_its_sleep_leaves_no_older_report_behind(
             successor.write_text(json.dumps({"released": "done"}))
             run.report_state.write_text("of the successor")
         written.append(lease.number)
-        return write_report(run)
+        return write_report(run, plugins=plugins)
 
     monkeypatch.setattr(report, "write_report", sleep_then_write)
     refresh_report(run)

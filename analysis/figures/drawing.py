@@ -79,11 +79,19 @@ _STYLE: dict[str, Any] = {
 @contextmanager
 def canvas_of(height: float) -> Iterator[Canvas]:
     """A canvas of the report's width, ``height`` in inches, that no setting of the user's reaches."""
-    from matplotlib import style
     from matplotlib.figure import Figure as Canvas
 
-    with style.context(["default", _STYLE]):
+    with house_style():
         yield Canvas(figsize=(WIDTH, height), dpi=_DPI, layout="constrained")
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The settings of the report's figures, and none of the user's."""
+    from matplotlib import style
+
+    with style.context(["default", _STYLE]):
+        yield
 
 
 def finished(canvas: Canvas, caption: str, alt: str, stem: str) -> Figure:

@@ -128,6 +128,16 @@ def trials(run: RunDirectory) -> pl.DataFrame:
     return read(run).trials
 
 
+def no_trials() -> pl.DataFrame:
+    """The columns of ``trials`` without a row."""
+    return pl.DataFrame(schema={**_TRIAL, **_METRIC})
+
+
+def no_curves() -> pl.DataFrame:
+    """The columns of ``curves`` without a row."""
+    return pl.DataFrame(schema=_EPOCH)
+
+
 def attempts(run: RunDirectory) -> pl.DataFrame:
     """One row an attempt on a trial, those that died included.
 

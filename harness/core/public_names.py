@@ -95,6 +95,12 @@ PLACES = {
     "Export": "harness.export.contract",
     "ExportedRun": "harness.export.contract",
     "ExportedTrial": "harness.export.trials",
+    # Figures and tables of a report.
+    "Drawing": "analysis.contracts",
+    "Figure": "analysis.contracts",
+    "ReportData": "analysis.contracts",
+    "Rows": "analysis.contracts",
+    "Table": "analysis.contracts",
     # Errors.
     "DataError": "harness.core.errors",
     "RequestError": "harness.core.errors",

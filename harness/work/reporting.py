@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.files import read_with_status, write_atomic
-from harness.core.identity import canonical_hash
+from harness.core.identity import canonical_hash, code_hash
 from harness.core.lease import hold
 from harness.core.many_files import each
+from harness.plugins import naming
+from harness.run.code import plugin_folders
 from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
 from harness.run.inventory import card_pictures, documents
@@ -19,17 +22,21 @@ NOTHING = Seen({}, {})
 
 
 def refresh_report(run: RunDirectory) -> Path:
-    """Write the report unless it already shows the present results; returns the page's path."""
+    """Write the report unless it already shows the present results; returns the page's path.
+
+    The figures and tables of the sweep's plugin folders are in it, and their code is executed.
+    """
     from analysis.report import write_report
 
     while True:
         with hold(run.lock_folder) as lease:
             if report_is_current(run):
                 break
-            state = results_state(run)
-            write_report(run)
+            folders = _plugins(run)
+            shown = [results_state(run), *filter(None, [_plugin_code(folders)])]
+            write_report(run, plugins=folders)
             if lease.held:
-                write_atomic(run.report_state, state.encode())
+                write_atomic(run.report_state, "\n".join(shown).encode())
                 break
             # It slept so long that another one took over; what that one wrote may be newer, and is now overwritten.
             run.report_state.unlink(missing_ok=True)
@@ -44,10 +51,14 @@ def report_is_current(run: RunDirectory, seen: Seen = NOTHING) -> bool:
         seen: what need not be looked at again.
     """
     try:
-        shown = read_with_status(run.report_state)[1].decode(errors="replace")
+        shown, _, code = read_with_status(run.report_state)[1].decode(errors="replace").partition("\n")
     except FileNotFoundError:
         return False
-    return run.report_page.exists() and shown == results_state(run, seen)
+    if not run.report_page.exists() or shown != results_state(run, seen):
+        return False
+    folders = _plugins(run)
+    # Where the run was copied to, its plugins may not be.
+    return _plugin_code(folders) == code or not all(folder.is_dir() for folder in folders)
 
 
 def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
@@ -77,6 +88,24 @@ def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
             "program": _program(),
         }
     )
+
+
+def _plugins(run: RunDirectory) -> list[Path]:
+    """The sweep's plugin folders, as this process finds them."""
+    return [folder for folder in plugin_folders(run.spec().get("plugins", ())) if folder.is_dir()]
+
+
+def _plugin_code(folders: Sequence[Path]) -> str:
+    """Changes with the code of the figures and tables of plugin folders, which is not executed; empty without any."""
+    files = naming(folders, ("figure", "table"))
+    return canonical_hash([[path.name, _code(path)] for path in files]) if files else ""
+
+
+def _code(path: Path) -> str | None:
+    try:
+        return code_hash(path)
+    except (OSError, SyntaxError):
+        return _digest(path)
 
 
 def _digest(path: Path) -> str | None:
