@@ -6,6 +6,7 @@ import argparse
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,18 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     from harness.plugins import of_folders
 
-    # Before the rest, because the exports of these folders belong to what the help lists.
+    # The help lists what is in these folders too, and so is asked for first.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     _add_plugins(early)
     early.add_argument("--to", default="")
-    try:
-        known, _ = early.parse_known_args(argv)
-    except argparse.ArgumentError:
-        # Something is wrong with it; the whole parser says what.
-        known = early.parse_args([])
-    catalogue = of_folders(known.plugins)
-    arguments = parse(parser(catalogue.all(Export), known.to), argv)
-    return export(arguments, catalogue)
+    early.add_argument("-h", "--help", action="store_true")
+    with suppress(argparse.ArgumentError):  # the whole parser says what is wrong
+        asked, _ = early.parse_known_args(argv)
+        if asked.help:
+            parse(parser(of_folders(asked.plugins).all(Export), asked.to), argv)
+    arguments = parse(parser(), argv)
+    return export(arguments, of_folders(arguments.plugins))
 
 
 def export(arguments: argparse.Namespace, catalogue: Catalogue) -> int:
