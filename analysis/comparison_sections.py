@@ -14,7 +14,6 @@ from analysis.figures.predictions import ReducedPredictions, confusion, reliabil
 from analysis.figures.ranks import critical_difference
 from analysis.parallel import HERE, Pool
 from analysis.stats.cautions import Refused
-from analysis.tables.cells import metric_name
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.tables.main_table import main
@@ -114,9 +113,10 @@ def claims_table(analysis: Analysis) -> Table:
         status = one.status if one.comparison.declared else f"exploratory: {one.status}"
         row = (f"{pair.first} is better than {pair.second}", status, one.evidence)
         groups.setdefault(place, []).append(row)
-    metric = metric_name(analysis.evidence.plan.metric)
+    plan = analysis.evidence.plan
     return Table(
-        caption=f"Claims by {metric}: that the first method of each declared comparison is better than the second.",
+        caption=f"Claims by {plan.label(plan.metric)}: that the first method of each declared comparison is better "
+        "than the second.",
         head=("Claim", "Status", "Evidence"),
         align="lll",
         groups=tuple((place, tuple(rows)) for place, rows in groups.items()),

@@ -6,6 +6,9 @@ The document is an object with these members; a number that does not exist is nu
     1; raised when a member changes its meaning.
 ``name``, ``metric``, ``complete``
     of the sweep, the primary metric, and whether nothing is missing.
+``own_metrics``
+    only where plugins define some: a list of objects with ``name``, ``label``, ``phrase``, ``higher_is_better``,
+    ``bounds`` (lowest and highest value, null where there is none), ``compared``.
 ``flags``
     a list of sentences: the reservations printed on top of the report.
 ``scores``
@@ -61,6 +64,7 @@ def results(summary: Summary, flags: list[str]) -> dict[str, object]:
         "version": VERSION,
         "name": summary.spec["name"],
         "metric": summary.metric,
+        **_defined_by_plugins(summary),
         "complete": summary.complete,
         "flags": flags,
         "scores": [_score(study, score) for study in summary.studies for score in study.scores.values()],
@@ -72,6 +76,11 @@ def results(summary: Summary, flags: list[str]) -> dict[str, object]:
         "spec": summary.spec,
         "environment": summary.environment or {},
     }
+
+
+def _defined_by_plugins(summary: Summary) -> dict[str, object]:
+    own = [facts.to_json() for facts in summary.metrics.values() if facts.recorded_only]
+    return {"own_metrics": own} if own else {}
 
 
 def _score(study: Study, score: Score) -> dict[str, object]:
@@ -107,7 +116,7 @@ def _study(study: Study, summary: Summary) -> dict[str, object]:
         "chosen": study.chosen,
         "default_value": study.default_value,
         "confirmed_value": study.confirmed_value,
-        "optimism": optimism(study, summary.metric),
+        "optimism": optimism(study, summary.measure),
         "trainable": list(study.trainable),
         "head": list(study.head),
         "median_train_seconds": study.train_seconds,

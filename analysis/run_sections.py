@@ -26,6 +26,7 @@ from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.exactness import exactness_sentences
 from analysis.words.phrases import network_phrase
+from harness.metrics.facts import MetricFacts
 from harness.run import records
 from harness.run.directory import RunDirectory
 from harness.run.trial import determinism_paths, step_choice_paths
@@ -72,15 +73,15 @@ def early(facts: RunFacts, pool: Pool = HERE) -> list[Section]:
 
 
 def _search_figures(facts: RunFacts, pool: Pool) -> Iterator[Drawings]:
-    metric, trials = facts.summary.metric, facts.trials
+    metric, trials = facts.summary.measure, facts.trials
     stem = facts.stem("budget")
-    if share_panels(trials, metric):
+    if share_panels(trials, metric.name):
         yield Drawings((pool.submit(budget, trials, metric, stem),))
     else:
-        alone = [pool.submit(budget, part, metric, stem, 0.95, False) for part in parts(trials, metric)]
+        alone = [pool.submit(budget, part, metric, stem, 0.95, False) for part in parts(trials, metric.name)]
         yield Drawings(tuple(alone), stem)
     stem = facts.stem("importance")
-    yield Drawings(tuple(pool.submit(importance, part, metric, stem) for part in parts(trials, metric)), stem)
+    yield Drawings(tuple(pool.submit(importance, part, metric, stem) for part in parts(trials, metric.name)), stem)
     names = stems(facts.stem("curves"), facts.summary.datasets)
     own = {name: trials.filter(pl.col("dataset") == name) for name in facts.summary.datasets}
     yield Drawings(
@@ -88,8 +89,10 @@ def _search_figures(facts: RunFacts, pool: Pool) -> Iterator[Drawings]:
     )
 
 
-def _curves(run: RunDirectory, trials: pl.DataFrame, dataset: str, metric: str, stem: str) -> tuple[Figure, ...]:
-    figure = learning_curves(frames.curves(run, metric, trials), dataset, metric, stem)
+def _curves(
+    run: RunDirectory, trials: pl.DataFrame, dataset: str, metric: MetricFacts, stem: str
+) -> tuple[Figure, ...]:
+    figure = learning_curves(frames.curves(run, metric.name, trials), dataset, metric, stem)
     return () if figure is None else (figure,)
 
 

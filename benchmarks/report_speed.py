@@ -28,9 +28,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.runs.frames import METRICS
 from harness.core.files import encode_json
-from harness.metrics.table import evaluate
+from harness.metrics.table import evaluate, general
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 
 METHODS = tuple(f"method_{number}" for number in range(10))
@@ -121,7 +120,7 @@ def result_template(stage: str, sides: Sequence[str]) -> Template:
     """A result with everything that a trial on four classes records."""
     per_class = {name: [0.7512345678901234] * len(CLASSES) for name in ("auc_per_class", "sensitivity", "specificity")}
     table = {"confusion": [[100] * len(CLASSES)] * len(CLASSES), "support": [400] * len(CLASSES)}
-    metrics = {side: {name: PLACE.format(f"{side}_{name}") for name in METRICS} | per_class | table for side in sides}
+    metrics = {side: {name: PLACE.format(f"{side}_{name}") for name in general()} | per_class | table for side in sides}
     return Template(
         {
             "stage": stage, "slot": PLACE.format("slot"), "seed": PLACE.format("seed"),
@@ -173,7 +172,7 @@ class Writer:
 
     def searched(self, folder: TrialFolder, slot: int) -> None:
         """A search trial."""
-        values = {f"val_{name}": float(self._rng.uniform(0.6, 0.8)) for name in METRICS}
+        values = {f"val_{name}": float(self._rng.uniform(0.6, 0.8)) for name in general()}
         self._trial(folder, self._search, {"slot": slot, "seed": 0, "lr": float(self._rng.uniform()), **values})
 
     def confirmed(self, folder: TrialFolder, seed: int, level: float) -> None:
@@ -181,7 +180,7 @@ class Writer:
         logits = self._rng.normal(size=(CASES, len(CLASSES)))
         logits[np.arange(CASES), self._labels] += level
         found = evaluate(logits, self._labels)
-        values = {f"{side}_{name}": found[name] for side in ("val", "test") for name in METRICS}
+        values = {f"{side}_{name}": found[name] for side in ("val", "test") for name in general()}
         self._trial(folder, self._confirm, {"slot": None, "seed": seed, "lr": 1e-3, **values})
         columns = {f"logit_{k}": logits[:, k] for k in range(len(CLASSES))}
         frame = {"case_id": self._case_ids, "group": self._case_ids, "label": self._labels, **columns}

@@ -34,6 +34,7 @@ from benchmarks.report_speed import plain_write
 from harness.core.files import encode_json
 from harness.core.identity import configuration_hash, differences
 from harness.data.cache import default_data_root
+from harness.metrics.table import general
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.space.parameters import Value
 from harness.studies.study import Planner, Roots, Study
@@ -122,8 +123,7 @@ def _write(
     facts: dict[str, Any] = {"stage": stage, "slot": slot, "seed": seed, "hyperparameters": asked}
     facts["identity"] = study.trial_identity(stage, asked, seed)
     request = {"study": study.name, "conditioned_on": [], "threads": 1, **facts}
-    names = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
-    scores: dict[str, Any] = dict.fromkeys(names, score)
+    scores: dict[str, Any] = dict.fromkeys(general(), score)
     scores |= {"sensitivity": [score] * 4, "specificity": [score] * 4, "confusion": [[9] * 4] * 4, "support": [9] * 4}
     result = {
         **facts, "status": "done", "cause": None, "message": None,
@@ -134,7 +134,7 @@ def _write(
         "memory": {"peak_bytes": 1}, "device": {"name": "cpu", "threads": 1},
         "spent": {"attempts": 1, "seconds": 1.0, "interrupted": 0, "died": 0, "lost_seconds": 0.0},
     }  # fmt: skip
-    line = {"epoch": 0, "step": 3, "train_loss": 0.5, "val": dict.fromkeys(names, score)}
+    line = {"epoch": 0, "step": 3, "train_loss": 0.5, "val": dict.fromkeys(general(), score)}
     lease = {"host": "h", "hostname": "h", "pid": 1, "process_started": 1.0, "claimed": 1.0, "released": "finished"}
     plain_write(trial.request_path, encode_json(request))
     plain_write(trial.curve_path, (json.dumps(line) + "\n").encode())

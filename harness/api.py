@@ -89,6 +89,9 @@ if TYPE_CHECKING:
     from harness.method import ParamGroup as ParamGroup
     from harness.method import optimiser_space as optimiser_space
     from harness.method import trainable as trainable
+    from harness.metrics.cases import MultiLabelCases as MultiLabelCases
+    from harness.metrics.cases import ScoredCases as ScoredCases
+    from harness.metrics.metric import Metric as Metric
     from harness.networks.activation_sites import ActivationSite as ActivationSite
     from harness.networks.activation_sites import conv_chains as conv_chains
     from harness.networks.architectures import build_extractor as build_extractor

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import importlib
 import inspect
-import pkgutil
 import re
 import sys
 import traceback
@@ -27,7 +26,7 @@ from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_l
 from harness.core.files import read_with_status
 from harness.core.identity import MOST_CODE, code_hash
 from harness.core.infrastructure import PLUGIN_PACKAGE
-from harness.core.pluggable import Pluggable
+from harness.core.pluggable import Pluggable, modules_in, plugins_in
 
 GROUP = "gpaf_bench.plugins"
 """Entry-point group; an entry point loads to a module, or to the path of a folder."""
@@ -50,6 +49,7 @@ KINDS = {
     "figure": _Kind("analysis.contracts:Figure"),
     "table": _Kind("analysis.contracts:Table"),
     "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
+    "metric": _Kind("harness.metrics.metric:Metric", "harness.metrics.builtin"),
 }
 """Every kind of plugin."""
 
@@ -93,10 +93,14 @@ class Catalogue:
     Args:
         found: plugins of all kinds, without those in built-in packages, which are loaded when their kind is asked for.
         broken: what cannot be used.
+        folders: those that a user named.
     """
 
-    def __init__(self, found: Sequence[Plugin[Any]], broken: Sequence[BrokenPlugin]) -> None:
+    def __init__(
+        self, found: Sequence[Plugin[Any]], broken: Sequence[BrokenPlugin], folders: Sequence[Path] = ()
+    ) -> None:
         self._found, self.broken = list(found), tuple(broken)
+        self._folders = {folder.resolve() for folder in folders}
         self._by_kind: dict[str, dict[str, Plugin[Any]]] = {}
         for kind in dict.fromkeys(plugin.cls.kind for plugin in found):
             self._of(kind)
@@ -108,6 +112,11 @@ class Catalogue:
             contract: the base class of the kind, such as ``Method``.
         """
         return self._of(contract.kind)
+
+    def given(self, contract: type[P]) -> list[Plugin[P]]:
+        """Every usable plugin of a kind that is in a folder that a user named, by name."""
+        own = (plugin for plugin in self.all(contract).values() if plugin.path.parent in self._folders)
+        return sorted(own, key=lambda plugin: plugin.name)
 
     def find(self, contract: type[P], name: str, place: str) -> Plugin[P]:
         """A plugin by name.
@@ -163,7 +172,7 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
         else:
             problem = TypeError(f"the entry point gives {loaded!r}, neither a module nor a folder")
             broken.append(_broken(entry.name, Path(entry.value), problem))
-    return Catalogue(found, broken)
+    return Catalogue(found, broken, folders)
 
 
 def of_folders(folders: Sequence[Path]) -> Catalogue:
@@ -255,9 +264,7 @@ def _built_into_the_package(kind: str) -> list[Plugin[Any]]:
     home = KINDS[kind].builtin
     if not home or home.endswith("/"):
         return []
-    package = importlib.import_module(home)
-    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__) if not found.name.startswith("_"))
-    modules = [importlib.import_module(f"{home}.{name}") for name in names]
+    modules = modules_in(home)
     return [plugin for module in modules for plugin in _plugins(module, Path(str(module.__file__)))]
 
 
@@ -305,13 +312,7 @@ def _collect(stem: str, path: Path, module: ModuleType, found: list[Plugin[Any]]
 
 def _plugins(module: ModuleType, path: Path) -> Iterator[Plugin[Any]]:
     code = code_hash(path)
-    # Without repetition: a class may have several names in its module.
-    for cls in dict.fromkeys(value for value in vars(module).values() if inspect.isclass(value)):
-        if cls.__module__ != module.__name__:
-            continue
-        # A class without a name is a base of others.
-        if not issubclass(cls, Pluggable) or not hasattr(cls, "name"):
-            continue
+    for cls in plugins_in(module):
         if cls.kind not in KINDS:
             raise TypeError(f"{cls.__name__} is a {cls.kind!r}, which is no kind of plugin ({', '.join(KINDS)})")
         if not isinstance(cls.name, str) or not _NAME.fullmatch(cls.name):

@@ -208,6 +208,7 @@ def _job(arguments: argparse.Namespace, study: Study, request: TrialRequest) -> 
         split=study.dataset.split,
         train=study.train,
         metric=study.search.metric,
+        further=study.further,
         seed=arguments.seed,
         save_model=arguments.save_model,
         cache=study.dataset.cache,
@@ -231,7 +232,11 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialRe
     for number in previous:
         signal.signal(number, lambda *_: stop.set())
     try:
-        with trial_log(task) as log, keep_alive(task.lease), _progress(console, task.title) as progress:
+        with (
+            trial_log(task) as log,
+            keep_alive(task.lease),
+            _progress(console, task.title, task.job.metric) as progress,
+        ):
             control = Control(stop=stop, log=log.info, progress=progress)
             result = run_trial(task.job, task.request, task.folder, device, control, keep_exception=arguments.pdb)
     except Interrupted:
@@ -251,7 +256,7 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialRe
 
 
 @contextlib.contextmanager
-def _progress(console: Console, title: str) -> Iterator[Any]:
+def _progress(console: Console, title: str, metric: str) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
@@ -264,7 +269,7 @@ def _progress(console: Console, title: str) -> Iterator[Any]:
             if "steps" in facts:
                 bar.update(task, completed=facts["step"], total=facts["steps"])
             if "val" in facts:
-                shown = {name: score_of(facts["val"], name) for name in ("balanced_accuracy", "auc", "nll")}
+                shown = {name: score_of(facts["val"], name) for name in dict.fromkeys((metric, "auc", "nll"))}
                 values = ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in shown.items())
                 bar.console.print(f"epoch {facts['epoch']}/{facts['epochs']}: validation {values}", highlight=False)
 

@@ -113,7 +113,6 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     assert spec.datasets["brain_mri"].dataset == "brain_mri"
     assert (spec.launch.kind, spec.launch.workers, spec.launch.threads) == ("local", 16, "auto")
     assert spec.train.precision == "bf16"
-    assert not spec.search.minimised
 
 
 def test_every_form_of_a_listing(tmp_path: Path) -> None:
@@ -254,6 +253,10 @@ def test_names_options_and_hyperparameters_are_checked(tmp_path: Path, good: str
          "x.yaml:10: datasets.d.dataset: the plugin 'torn' is broken: "),
         ("method: probe\n", "method: prob\n",
          "x.yaml:6: backbone.weights.method: no method is called 'prob'"),
+        ("datasets: [toy]\n", "datasets: [toy]\nsearch: {metric: balanced_acuracy}\n",
+         "x.yaml:11: search.metric: no metric is called 'balanced_acuracy'; did you mean 'balanced_accuracy'?"),
+        ("datasets: [toy]\n", "datasets: [toy]\nsearch: {metric: kappa_quadratic}\n",
+         "x.yaml:11: search.metric: kappa_quadratic needs classes in an order, and those of toy have none"),
         ("size: 8", "sise: 8", "x.yaml:7: backbone.weights.dataset.sise: unknown key; did you mean 'size'?"),
         ("dataset: toy, size", "dataset: tuy, size",
          "x.yaml:7: backbone.weights.dataset.dataset: no dataset is called"),

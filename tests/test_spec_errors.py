@@ -176,10 +176,6 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         edited("seeds: [0]", "seeds: 0"),
         "x.yaml:14: search.seeds: expected a list, got 0",
     ),
-    "unknown metric": (
-        edited("seeds: [0]", "metric: balanced_acuracy"),
-        "x.yaml:14: search.metric: 'balanced_acuracy' is not allowed; did you mean 'balanced_accuracy'?",
-    ),
     "unknown engine": (
         edited("seeds: [0]", "engine: rey"),
         "x.yaml:14: search.engine: 'rey' is not allowed; did you mean 'ray'?",

@@ -20,15 +20,15 @@ from analysis.stats.bootstrap import (
 )
 from analysis.stats.estimate import FloatArray
 from analysis.stats.pseudovalues import accuracy_values, auc_values, balanced_accuracy_values
-from harness.metrics.multi_label import sigmoid
-from harness.metrics.table import softmax
+from harness.metrics.cases import sigmoid, softmax
+from harness.metrics.table import built_in
 
-PSEUDOVALUE_METRICS = ("accuracy", "balanced_accuracy", "auc")
+PSEUDOVALUE_METRICS = tuple(name for name, metric in built_in().items() if metric.interval == "two_way")
 """A mean over cases exactly, so that the two-way interval holds."""
 CASE_MEANS = ("nll", "brier")
 CONFUSION_METRICS = ("macro_f1", "mcc")
-RESAMPLED_METRICS = (*CONFUSION_METRICS, "ece", *CASE_MEANS)
-"""Compared by the crossed bootstrap. Cohen's kappa has only the narrower interval over seeds."""
+RESAMPLED_METRICS = tuple(name for name, metric in built_in().items() if metric.interval == "crossed_bootstrap")
+"""Compared by the crossed bootstrap. Other metrics have only the narrower interval over seeds."""
 RESAMPLES = 2000
 """The standard deviation of so many is known to 1.6 %."""
 
@@ -143,7 +143,7 @@ def _by_weights(metrics: Sequence[str], logits: FloatArray, predictions: Predict
 
 
 def _losses(metric: str, logits: FloatArray, labels: npt.NDArray[np.int64]) -> FloatArray:
-    """Shape (seeds, cases), as ``harness.metrics.table`` defines both metrics."""
+    """Shape (seeds, cases), as ``harness.metrics.builtin`` defines both metrics."""
     if labels.ndim == 2:
         if metric == "nll":
             return np.asarray(np.logaddexp(0.0, np.where(labels == 1, -logits, logits)).mean(axis=2))

@@ -15,7 +15,6 @@ from analysis.stats.cautions import Caution
 from analysis.words.phrases import (
     decimals,
     evidence_phrase,
-    metric_phrase,
     open_question,
     place_phrase,
     refusal,
@@ -47,11 +46,11 @@ def _claims(analysis: Analysis) -> Iterator[Claim]:
     plan = analysis.evidence.plan
     checked = {_key(one.comparison): one for one in analysis.robustness}
     for one in (*analysis.of("primary"), *analysis.averages):
-        turned = _reversed(checked.get(_key(one)))
+        turned = _reversed(checked.get(_key(one)), plan)
         yield Claim(
             statement=(
                 f"{one.pair.first} is better than {one.pair.second} {place_phrase(one.pair)} "
-                f"by {metric_phrase(one.pair.metric)}."
+                f"by {plan.phrase(one.pair.metric)}."
             ),
             status=_status(one),
             evidence=_evidence(one, plan),
@@ -79,8 +78,8 @@ def _evidence(one: Comparison, plan: Plan) -> str:
     return f"It was {one.outcome} by {size} ({evidence_phrase(one, plan, size=True, scope=True)})."
 
 
-def _reversed(one: Robustness | None) -> Caution | None:
-    by = None if one is None else reversal(one)
+def _reversed(one: Robustness | None, plan: Plan) -> Caution | None:
+    by = None if one is None else reversal(one, plan)
     return None if by is None else Caution("reversed_by_check", f"The verdict is the opposite {by}.")
 
 

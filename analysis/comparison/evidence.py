@@ -12,7 +12,8 @@ import numpy.typing as npt
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from analysis.stats.multiplicity import Correction, family_size
-from harness.metrics.table import METRICS
+from harness.metrics.facts import MetricFacts
+from harness.metrics.table import built_in, known_metrics
 
 Family = Literal["vs_control", "all_pairs"]
 
@@ -35,19 +36,31 @@ class Plan:
     confidence: float = 0.95
     looks: tuple[int, ...] = ()
     """Numbers of seeds at which the results were to be looked at; empty where nothing was said."""
-    lower_is_better: frozenset[str] = frozenset()
-    """Metrics of an imported table of which less is better; those of ``harness.metrics.table`` know it themselves."""
+    known: Mapping[str, MetricFacts] = field(default_factory=known_metrics)
+    """What is said of metrics, by name; of one that is not here nothing but its name."""
     beforehand: bool = True
     """Whether all this was fixed before there were results; an imported table cannot show it."""
 
+    def facts(self, metric: str) -> MetricFacts:
+        """What is said of a metric; where nothing is known of it, more is taken as better."""
+        return self.known.get(metric) or MetricFacts(metric, metric, metric)
+
+    def label(self, metric: str) -> str:
+        """A metric as tables and figures name it."""
+        return self.facts(metric).label
+
+    def phrase(self, metric: str) -> str:
+        """A metric within a sentence."""
+        return self.facts(metric).phrase
+
     def higher_is_better(self, metric: str) -> bool:
-        """Whether more of a metric is better; where nothing is known of it, it is."""
-        return METRICS.get(metric, metric not in self.lower_is_better)
+        """Whether more of a metric is better."""
+        return self.facts(metric).higher_is_better
 
     @property
     def direction(self) -> str:
         """Which values of the primary metric are the good ones, in words."""
-        return f"{'higher' if self.higher_is_better(self.metric) else 'lower'} is better"
+        return self.facts(self.metric).direction
 
     def pairs(self, methods: Sequence[str]) -> list[tuple[str, str]]:
         """The declared comparisons of one dataset: each other method against the control, or every pair once."""
@@ -176,7 +189,5 @@ class Evidence:
 
     def chance(self, dataset: str) -> float | None:
         """The primary metric of a constant prediction, where all classes are known and that is a fixed number."""
-        classes = self.classes.get(dataset)
-        if self.plan.metric == "auc":
-            return 0.5
-        return 1 / len(classes) if classes and self.plan.metric == "balanced_accuracy" else None
+        classes, metric = self.classes.get(dataset), built_in().get(self.plan.metric)
+        return None if metric is None else metric.chance(len(classes) if classes else None)

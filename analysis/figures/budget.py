@@ -14,7 +14,7 @@ from analysis.figures.drawing import FAINT, SEED, SMALL
 from analysis.figures.importance import slot_scores
 from analysis.stats.budget_curve import BudgetCurve, budget_curve
 from analysis.stats.estimate import FloatArray
-from harness.metrics.table import METRICS
+from harness.metrics.facts import MetricFacts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +55,7 @@ def share_panels(trials: pl.DataFrame, metric: str) -> bool:
 
 
 def budget(
-    trials: pl.DataFrame, metric: str, stem: str, confidence: float = 0.95, shared: bool | None = None
+    trials: pl.DataFrame, metric: MetricFacts, stem: str, confidence: float = 0.95, shared: bool | None = None
 ) -> tuple[Figure, ...]:
     """Expected best validation score against the search trials, and against the hours of training that they took.
 
@@ -64,7 +64,7 @@ def budget(
 
     Args:
         trials: ``frames.trials`` of a run.
-        metric: that the search optimised, without its prefix.
+        metric: that the search optimised.
         stem: file name without its suffix.
         confidence: of the intervals, at each single number of trials.
         shared: whether methods share panels; what ``share_panels`` says of these trials if None.
@@ -73,7 +73,7 @@ def budget(
     label = _hours_label(trials, known)
     methods = sorted({method for own in known.values() for method in own})
     drawn: list[Figure] = []
-    if share_panels(trials, metric) if shared is None else shared:
+    if share_panels(trials, metric.name) if shared is None else shared:
         for part in drawing.sheets(list(known), 5):
             shown = {name: known[name] for name in part}
             with drawing.canvas_of(1.15 + 1.75 * len(part)) as canvas:
@@ -89,11 +89,11 @@ def budget(
     return tuple(drawn)
 
 
-def _searches(trials: pl.DataFrame, metric: str, confidence: float) -> dict[str, dict[str, Search]]:
+def _searches(trials: pl.DataFrame, metric: MetricFacts, confidence: float) -> dict[str, dict[str, Search]]:
     """Dataset → method → its search."""
     known: dict[str, dict[str, Search]] = {}
-    for (dataset, method), own in sorted(slot_scores(trials, metric).group_by(["dataset", "method"])):
-        curve = budget_curve(own["score"].to_numpy(), confidence, METRICS[metric])
+    for (dataset, method), own in sorted(slot_scores(trials, metric.name).group_by(["dataset", "method"])):
+        curve = budget_curve(own["score"].to_numpy(), confidence, metric.higher_is_better)
         seconds = own["seconds"]
         hours = None if seconds.null_count() or not (total := float(seconds.sum())) else total / len(seconds) / 3600
         known.setdefault(str(dataset), {})[str(method)] = Search(curve, hours)
@@ -197,14 +197,12 @@ def _draw(axes: Axes, spent: FloatArray, curve: BudgetCurve, colour: str, style:
 
 
 def _figure(
-    canvas: Canvas, searches: Mapping[str, Mapping[str, Search]], metric: str, stem: str, trials: pl.DataFrame,
+    canvas: Canvas, searches: Mapping[str, Mapping[str, Search]], metric: MetricFacts, stem: str, trials: pl.DataFrame,
     label: str | None, alone: bool,
 ) -> Figure:  # fmt: skip
     import polars as pl
 
-    canvas.supylabel(
-        f"Best {drawing.metric_name(metric)}\n(validation, {'higher' if METRICS[metric] else 'lower'} is better)"
-    )
+    canvas.supylabel(f"Best {metric.label}\n(validation, {metric.direction})")
     curves = {(name, method): search.curve for name, own in searches.items() for method, search in own.items()}
     shown = list(curves.values())
     slots = trials.filter((pl.col("stage") == "search") & pl.col("dataset").is_in(list(searches)))
@@ -215,7 +213,7 @@ def _figure(
     lost = begun - sum(len(curve.expected) for curve in shown)
     return drawing.finished(
         canvas,
-        f"{', '.join(searches)}: best {drawing.metric_name(metric)} on the validation split after so many of "
+        f"{', '.join(searches)}: best {metric.label} on the validation split after so many of "
         f"{drawing.counted([len(curve.expected) for curve in shown], 'search trial')}. Line: expected best (unbiased, "
         f"without replacement); shaded: {drawing.percent(shown[0].confidence)} interval of the median best, where so "
         "few trials bound it on both sides"
@@ -224,7 +222,7 @@ def _figure(
         + ". Scope: new random trials from the same search space; after a sampler that learns, the same trials in "
         "random order. Validation scores are optimistic."
         + (f" Left out, without a score: {drawing.counted([lost], 'trial')}." if lost else ""),
-        f"Expected best validation {drawing.metric_name(metric)} by number of search trials; at the end: "
+        f"Expected best validation {metric.label} by number of search trials; at the end: "
         + ", ".join(f"{name} {method} {curve.expected[-1]:.3f}" for (name, method), curve in curves.items()),
         stem,
     )

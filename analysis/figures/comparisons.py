@@ -58,7 +58,7 @@ def forest(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
                     drawing.finished(
                         canvas,
                         caption,
-                        f"Differences of {drawing.metric_name(evidence.plan.metric)} with intervals: "
+                        f"Differences of {evidence.plan.label(evidence.plan.metric)} with intervals: "
                         + "; ".join(_spoken(panel, rows) for panel in part),
                         sheet_stem(stem, len(drawn)),
                     )
@@ -120,7 +120,7 @@ def _draw_forest(
 
 def _axis(analysis: Analysis) -> str:
     plan = analysis.evidence.plan
-    name = drawing.metric_name(plan.metric)
+    name = plan.label(plan.metric)
     side = "right" if plan.higher_is_better(plan.metric) else "left"
     if plan.family == "all_pairs":
         return f"{name}: first − second ({side} of 0: first is better)"
@@ -177,7 +177,7 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         f"each method minus {plan.control}" if plan.family == "vs_control" else "each pair of methods, first − second"
     )
     parts = [
-        f"{drawing.metric_name(plan.metric)} on the test split ({plan.direction}): {against}, paired "
+        f"{plan.label(plan.metric)} on the test split ({plan.direction}): {against}, paired "
         f"by seed, with {drawing.percent(plan.confidence)} intervals.",
         "; ".join(f"{panel.title}: {panel.size}" for panel in panels if panel.size) + ".",
     ]

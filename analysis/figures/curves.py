@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from analysis.contents import Figure
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, SEED
+from harness.metrics.facts import MetricFacts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +27,7 @@ def stems(prefix: str, labels: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def learning_curves(curves: pl.DataFrame, dataset: str, metric: str, stem: str) -> Figure | None:
+def learning_curves(curves: pl.DataFrame, dataset: str, metric: MetricFacts, stem: str) -> Figure | None:
     """Validation ``metric`` by epoch of the chosen configurations, a panel a method; None without curves.
 
     The median and the band from the lowest to the highest seed are drawn as far as every seed ran; where
@@ -35,7 +36,7 @@ def learning_curves(curves: pl.DataFrame, dataset: str, metric: str, stem: str) 
     Args:
         curves: ``frames.curves`` of the whole run.
         dataset: whose curves to draw.
-        metric: name of the metric, for the axis.
+        metric: for the axis.
         stem: file name without its suffix.
     """
     import polars as pl
@@ -64,13 +65,13 @@ def learning_curves(curves: pl.DataFrame, dataset: str, metric: str, stem: str) 
             panel.set_title(f"{names[method]} (n = {seeds[method]})")
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         canvas.supxlabel("Epoch")
-        canvas.supylabel(f"{drawing.metric_name(metric)}, validation")
+        canvas.supylabel(f"{metric.label}, validation")
         return drawing.finished(
             canvas,
             f"{dataset}: learning curves of the chosen configurations. Line: median over n seeds; band: "
             "lowest to highest seed; dotted: median of the seeds that early stopping has left; grey: the other "
             "methods. Scope: these seeds, described.",
-            f"Validation {drawing.metric_name(metric)} by epoch on {dataset}, one panel a method",
+            f"Validation {metric.label} by epoch on {dataset}, one panel a method",
             stem,
         )
 

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.contents import Figure
-from analysis.tables.run_tables import METRIC_NAMES
 from harness.core.errors import one_line
 
 if TYPE_CHECKING:
@@ -203,11 +202,6 @@ def titles(labels: Sequence[str], numbers: Sequence[int], most: int) -> dict[str
         return short_names(labels, most)
     names = short_names(labels, max(6, most - 8))
     return {label: f"{names[label]} (n = {number})" for label, number in zip(labels, numbers, strict=True)}
-
-
-def metric_name(metric: str) -> str:
-    """The name that a reader knows."""
-    return METRIC_NAMES.get(metric, metric)
 
 
 def counted(numbers: Sequence[int], noun: str) -> str:

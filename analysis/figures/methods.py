@@ -56,17 +56,17 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
                 )
             drawing.rows_of(axes, [names[score.method] for score in part])
             axes.margins(x=0.04)
-            axes.set_xlabel(f"{drawing.metric_name(plan.metric)}, test split ({plan.direction})")
+            axes.set_xlabel(f"{plan.label(plan.metric)}, test split ({plan.direction})")
             drawing.few_ticks(axes)
             number = drawing.counted([len(score.values) for score in part], "seed")
             drawn.append(
                 drawing.finished(
                     canvas,
-                    f"{dataset}: {drawing.metric_name(plan.metric)} of each of {number} (circle; crossed out: "
+                    f"{dataset}: {plan.label(plan.metric)} of each of {number} (circle; crossed out: "
                     "collapsed to the score of a constant prediction), the same seed joined by a grey line; their mean "
                     f"(diamond) with the {drawing.percent(plan.confidence)} t interval. Scope: retraining on this "
                     "data, scored on this test set. Whether two intervals overlap says nothing about a difference.",
-                    f"{drawing.metric_name(plan.metric)} of each seed on {dataset}; means: "
+                    f"{plan.label(plan.metric)} of each seed on {dataset}; means: "
                     + ", ".join(f"{one.method} {one.mean:.3f}" for one in part if one.mean is not None),
                     sheet_stem(stem, len(drawn)),
                 )
@@ -127,7 +127,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
             for axes, name in zip(grid, part, strict=True):
                 axes.set_title(drawing.short_names([name], 60)[name])
             grid[-1].set_xlabel("Trained parameters, head not counted (logarithmic, from 1 on)")
-            canvas.supylabel(f"{drawing.metric_name(plan.metric)}\n(test split, {plan.direction})")
+            canvas.supylabel(f"{plan.label(plan.metric)}\n(test split, {plan.direction})")
             drawing.lay_out(canvas)
             for axes, own in zip(grid, labels, strict=True):
                 _place(axes, own)
@@ -253,7 +253,7 @@ def _pareto_caption(analysis: Analysis, points: Mapping[str, Sequence[tuple[Scor
         if method not in {score.method for score, _ in points[name]}
     ]  # fmt: skip
     return (
-        f"{drawing.metric_name(plan.metric)} ({plan.direction}; mean over "
+        f"{plan.label(plan.metric)} ({plan.direction}; mean over "
         f"{drawing.counted([len(score.values) for score in shown], 'seed')} with {drawing.percent(plan.confidence)} "
         f"intervals) against trained parameters. Scope: {scope}. Filled, and joined by the dashed line: no method "
         "shown has a better mean with as few parameters; the line is a description and no test."

@@ -17,7 +17,7 @@ from analysis.contents import Figure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, PAPER, SEED, TINT
 from analysis.stats.estimate import FloatArray, mean_over_seeds
-from harness.metrics.table import softmax
+from harness.metrics.cases import softmax
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -52,7 +52,7 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
         return (
             drawing.finished(
                 canvas,
-                f"Mean ranks of {drawing.metric_name(plan.metric)} (mean over seeds on the test split; 1 is best) over "
+                f"Mean ranks of {plan.label(plan.metric)} (mean over seeds on the test split; 1 is best) over "
                 f"{len(datasets)} datasets. Scope: new datasets like these"
                 + (f"; fewer than {MANY_DATASETS} are thin evidence for that" if few else "")
                 + f". Bars join methods that Nemenyi's test does not tell apart (critical difference CD = {width:.2f}, "

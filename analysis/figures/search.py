@@ -9,23 +9,24 @@ from analysis.contents import Figure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, SEED, SMALL, TINT
 from analysis.figures.importance import CHANCE, FEWEST_TRIALS, SearchImportance, importances
+from harness.metrics.facts import MetricFacts
 
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.axes import Axes
 
 
-def importance(trials: pl.DataFrame, metric: str, stem: str) -> tuple[Figure, ...]:
+def importance(trials: pl.DataFrame, metric: MetricFacts, stem: str) -> tuple[Figure, ...]:
     """The share of the search's variance behind each hyperparameter, and that behind the seed.
 
     A panel a study that has at least ``importance.FEWEST_TRIALS`` finished trials; nothing is drawn without one.
 
     Args:
         trials: ``frames.trials`` of a run.
-        metric: that the search optimised, without its prefix.
+        metric: that the search optimised.
         stem: file name without its suffix.
     """
-    known = [one for one in importances(trials, metric) if one.importances]
+    known = [one for one in importances(trials, metric.name) if one.importances]
     drawn: list[Figure] = []
     for dataset in dict.fromkeys(one.dataset for one in known):
         own = [one for one in known if one.dataset == dataset]
@@ -50,10 +51,10 @@ def importance(trials: pl.DataFrame, metric: str, stem: str) -> tuple[Figure, ..
     return tuple(drawn)
 
 
-def _importance_caption(dataset: str, metric: str, trials: Sequence[int]) -> str:
+def _importance_caption(dataset: str, metric: MetricFacts, trials: Sequence[int]) -> str:
     return (
         f"{dataset}: importance of each hyperparameter in the search, {drawing.counted(trials, 'finished trial')}. "
-        f"Bar: share of the variance of the validation {drawing.metric_name(metric)} that lies between three groups of "
+        f"Bar: share of the variance of the validation {metric.label} that lies between three groups of "
         "trials of equal size by its value (or one group a category), corrected for the number of groups (epsilon "
         "squared of a one-way analysis of variance; below 0 drawn as 0). Tick: what "
         f"{drawing.percent(CHANCE)} of random rearrangements of the scores stay below. Hatched from the right: share "

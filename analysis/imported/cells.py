@@ -10,7 +10,7 @@ from analysis.imported.predictions import PredictionTable
 from analysis.imported.results import Results, TableTrial
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError, suggestion
-from harness.metrics.table import METRICS, evaluate
+from harness.metrics.table import built_in, evaluate
 
 TOLERANCE = 1e-6
 """Distance at which a value of the table and that of the predictions still count as the same."""
@@ -87,7 +87,7 @@ class MergedTables:
             values = dict(trials[seed].values) if seed in trials else {}
             if predictions is not None and seed in logits:
                 found = evaluate(logits[seed], predictions.labels)
-                for metric in (metric for metric in METRICS if metric in found):
+                for metric in (metric for metric in built_in() if metric in found):
                     if metric in values and not self._agree(metric, values[metric], found[metric]):
                         raise RequestError(_conflict(self.files[0], (method, dataset, seed, metric), values, found))
                     if values.get(metric) is not None and found[metric] is None:
@@ -133,7 +133,7 @@ class MergedTables:
             if undefined:
                 yield Caution("undefined_values", f"The table says n/a for {metric} of {_seeds(undefined)}.")
             absent = [seed for seed, trial in done.items() if metric not in trial.values]
-            if absent and not (metric in METRICS and set(absent) <= set(predicted)):
+            if absent and not (metric in built_in() and set(absent) <= set(predicted)):
                 yield Caution(
                     "missing_values", f"The table has no {metric} of {_seeds(absent)}, only other metrics of the trial."
                 )

@@ -14,9 +14,10 @@ from analysis.imported.results import read_results
 from analysis.stats.cautions import Caution
 from analysis.stats.multiplicity import Correction
 from harness.core.errors import RequestError, suggestion
-from harness.metrics.table import METRICS
+from harness.metrics.facts import MetricFacts
+from harness.metrics.table import DEFAULT, built_in, known_metrics
 
-COMPUTED = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "mcc", "nll", "brier", "ece")
+COMPUTED = (DEFAULT, *(name for name, metric in built_in().items() if metric.compared and name != DEFAULT))
 """Compared wherever there are predictions, the first one as the primary metric unless something else is said."""
 
 MOST_PAIRS_OF_METHODS = 5_000
@@ -45,7 +46,7 @@ def evidence_from_tables(
         correction: of the p values.
         margin: difference of the primary metric that counts as practically equal, above 0.
         metric: the primary one; it can be left out where the tables have but one, or where there are only predictions.
-        lower_is_better: metrics of other names than those of ``harness.metrics.table`` of which less is better.
+        lower_is_better: metrics of other names than those of ``harness.metrics.builtin`` of which less is better.
         name: of the comparison, by default that of the file.
 
     Raises:
@@ -84,7 +85,10 @@ def evidence_from_tables(
             control=control,
             correction=correction,
             margin=margin,
-            lower_is_better=frozenset(lower_is_better),
+            known={
+                **{name: MetricFacts(name, name, name, higher_is_better=False) for name in lower_is_better},
+                **known_metrics(),
+            },
             beforehand=False,
         ),
         datasets=merged.datasets,
@@ -116,7 +120,7 @@ def _metrics(merged: MergedTables, cells: Iterable[Cell], primary: str | None) -
 
 def _check_directions(lower_is_better: Sequence[str], metrics: Sequence[str]) -> None:
     for name in lower_is_better:
-        if METRICS.get(name, False):
+        if name in built_in() and built_in()[name].higher_is_better:
             raise RequestError(f"--lower-is-better {name}: of this metric higher is better; leave the option out")
         if name not in metrics:
             raise RequestError(f"--lower-is-better {name}: the tables have no such metric{suggestion(name, metrics)}")
@@ -129,8 +133,8 @@ def _cautions(metrics: Sequence[str], lower_is_better: Sequence[str]) -> Iterato
         "the same seed changes; whether the comparison is fair in this cannot be checked here.",
     )
     for name in metrics:
-        if name not in METRICS and name not in lower_is_better:
-            close = get_close_matches(name.casefold(), METRICS, n=1, cutoff=0.75)
+        if name not in built_in() and name not in lower_is_better:
+            close = get_close_matches(name.casefold(), built_in(), n=1, cutoff=0.75)
             yield Caution(
                 "assumed_direction",
                 f"{name} is not a metric that is known here; higher values are taken as better"

@@ -11,6 +11,7 @@ import polars as pl
 
 from analysis.imported.file import LARGEST, LONGEST_NAME, ROW, ForeignTable, open_table
 from harness.core.errors import RequestError
+from harness.metrics.table import built_in
 
 COLUMNS = ("method", "dataset", "seed", "metric", "value")
 NAMES = ("method", "dataset", "metric")
@@ -18,13 +19,6 @@ UNDEFINED = ("n/a", "na")
 """A value that the test cases leave undefined, in either case."""
 FAILED = "failed"
 """In the place of a value: the training failed for good."""
-RANGES = {
-    **dict.fromkeys(("accuracy", "balanced_accuracy", "auc", "macro_f1", "ece"), (0.0, 1.0)),
-    **dict.fromkeys(("mcc", "kappa", "kappa_quadratic"), (-1.0, 1.0)),
-    "nll": (0.0, float("inf")),
-    "brier": (0.0, 2.0),
-}
-"""Of the metrics that ``harness.metrics.table`` defines; margins and chance levels are in these units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +113,8 @@ def _check_cells(table: ForeignTable, rows: pl.DataFrame) -> None:
         f"the {{metric}} of {{method}} on {{dataset}}, seed {{seed}}, is {{written}}, beyond ±{LARGEST:g}; no score is "
         "so large",
     )
-    for metric, (low, high) in RANGES.items():
+    # Margins and chance levels are in the units of the built-in metrics.
+    for metric, (low, high) in ((name, metric.bounds) for name, metric in built_in().items()):
         _refuse(
             table,
             rows,

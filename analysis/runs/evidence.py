@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import polars as pl
 from analysis.comparison.evidence import Cell, Evidence, Family, Plan, Predictions, Repeat, Undeclared
 from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
+from analysis.runs.metrics import metrics_of
 from analysis.runs.predictions import Source, read_predictions
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError, suggestion
@@ -30,8 +31,6 @@ from harness.run.records import (
 )
 from harness.studies.declaration import ALPHA, Locked, locked
 
-COMPARED_METRICS = tuple(name for name in frames.METRICS if name != "kappa")
-"""Every metric that methods are compared by, in this order after the primary one; tables alone show kappa."""
 _DECLARED = ("metric", "family", "control", "correction", "margin", "looks")
 _TRAINED_ALIKE = ("backbone", "train")
 
@@ -42,6 +41,7 @@ class _Run:
     records: frames.Records
     spec: SweepRecord
     plan: Plan
+    """``known`` are the metrics that its trials have."""
     cards: dict[str, Card]
     studies: dict[tuple[str, str], tuple[StudyRecord, ChoiceRecord | None]]
     """(dataset, method) that the sweep names and that was begun → description and choice."""
@@ -91,7 +91,7 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     return Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
         source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
-        plan=parts[0].plan,
+        plan=_united([part.plan for part in parts]),
         datasets=tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"])),
         methods=tuple(dict.fromkeys(label for part in parts for label in part.spec["methods"])),
         cells=cells,
@@ -109,18 +109,17 @@ def _open(run: RunDirectory, records: frames.Records) -> _Run:
     studies = {(str(one["dataset"]), str(one["label"])): (one, chosen) for one, chosen in described}
     named = {key: one for key, one in studies.items() if key[0] in spec["datasets"] and key[1] in spec["methods"]}
     declared = locked(run)
-    return _Run(run, records, spec, _plan(run, spec, declared), run.cards(), named, declared)
+    return _Run(run, records, spec, _plan(run, spec, declared, records.trials), run.cards(), named, declared)
 
 
-def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None) -> Plan:
+def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None, trials: pl.DataFrame) -> Plan:
     confirm: DeclaredComparison | ConfirmRecord
     metric, confirm, alpha = str(spec["search"]["metric"]), spec["confirm"], ALPHA
     kept = None if declared is None else declared.declared["comparison"]
     if kept is not None and (kept["control"] is None or kept["control"] in spec["methods"]):
         # What was locked counts, whatever the sweep file says now.
         metric, confirm, alpha = str(kept["metric"]), kept, kept["alpha"]
-    if metric not in frames.METRICS:
-        raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
+    known = metrics_of(run, trials, metric)
     control = confirm.get("control")
     # Runs from before the family was declared have none.
     family: Family = confirm.get("family") or ("all_pairs" if control is None else "vs_control")
@@ -132,7 +131,8 @@ def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None) -> Plan
         raise RequestError(f"{run.path}: confirm.family: vs_control needs confirm.control, the method to compare with")
     return Plan(
         metric=metric,
-        metrics=(metric, *(name for name in COMPARED_METRICS if name != metric)),
+        metrics=(metric, *(facts.name for facts in known.values() if facts.compared and facts.name != metric)),
+        known=known,
         family=family,
         control=control,
         correction=confirm.get("correction", "holm"),
@@ -141,6 +141,13 @@ def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None) -> Plan
         alpha=alpha,
         beforehand=declared is None or declared.confirmed == 0,
     )
+
+
+def _united(plans: Sequence[Plan]) -> Plan:
+    """One plan for runs that declared the same, by the metrics that all of them have."""
+    first = plans[0]
+    shared = tuple(name for name in first.metrics if all(name in plan.metrics for plan in plans))
+    return replace(first, metrics=shared)
 
 
 def _undeclared(part: _Run) -> Iterator[Undeclared]:
@@ -183,6 +190,12 @@ def _check_together(first: _Run, second: _Run) -> None:
             raise RequestError(
                 f"{other}: declared {name} {_said(others)}, but {one} declared {_said(own)}; "
                 "runs are one comparison only where they declared the same, so report them apart"
+            )
+    for metric in first.plan.known.keys() & second.plan.known.keys():
+        if first.plan.known[metric] != second.plan.known[metric]:
+            raise RequestError(
+                f"{other}: its metric {metric!r} has another label, direction or bounds than that of {one}; report the "
+                "runs apart"
             )
     for label in first.cards.keys() & second.cards.keys():
         card, another = first.cards[label], second.cards[label]
@@ -230,10 +243,16 @@ def _cells(part: _Run, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
         rows[row["dataset"], row["method"]].append(row)
     prefix = part.run.path.relative_to(base)
     for key, (description, _) in part.studies.items():
-        yield key, _cell(key, description, rows[key], prefix)
+        yield key, _cell(key, description, rows[key], prefix, tuple(part.plan.known))
 
 
-def _cell(key: tuple[str, str], description: StudyRecord, rows: Sequence[dict[str, Any]], prefix: Path) -> Cell:
+def _cell(
+    key: tuple[str, str],
+    description: StudyRecord,
+    rows: Sequence[dict[str, Any]],
+    prefix: Path,
+    metrics: Sequence[str],
+) -> Cell:
     declared = tuple(int(seed) for seed in description["confirm_seeds"])
     inside = [row for row in rows if row["seed"] in declared]
     confirmed = {row["seed"]: row for row in inside if row["stage"] == "confirm"}
@@ -243,12 +262,12 @@ def _cell(key: tuple[str, str], description: StudyRecord, rows: Sequence[dict[st
         dataset=key[0],
         method=key[1],
         declared=declared,
-        scores={name: {seed: row[f"test_{name}"] for seed, row in done.items()} for name in frames.METRICS},
+        scores={name: {seed: row[f"test_{name}"] for seed, row in done.items()} for name in metrics},
         failures={
             seed: row["cause"] or "unknown" for seed, row in sorted(confirmed.items()) if row["status"] == "failed"
         },
         repeats=tuple(
-            Repeat(seed, row["device"], _change(done[seed], row))
+            Repeat(seed, row["device"], _change(done[seed], row, metrics))
             for seed, row in sorted(again.items())
             if seed in done and done[seed]["device"] == row["device"]
         ),
@@ -258,8 +277,8 @@ def _cell(key: tuple[str, str], description: StudyRecord, rows: Sequence[dict[st
     )
 
 
-def _change(first: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, float]:
-    both = ((name, first[f"test_{name}"], again[f"test_{name}"]) for name in frames.METRICS)
+def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float]:
+    both = ((name, first[f"test_{name}"], again[f"test_{name}"]) for name in metrics)
     return {name: abs(a - b) for name, a, b in both if a is not None and b is not None}
 
 

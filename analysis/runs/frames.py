@@ -13,6 +13,7 @@ from polars.datatypes import DataTypeClass
 
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
+from harness.metrics.table import known_metrics
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.records import (
     ChoiceRecord,
@@ -25,9 +26,6 @@ from harness.run.records import (
     sides_of,
 )
 from harness.run.spent import judged
-
-METRICS = ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece")
-"""Scalar metrics of every finished trial; each is a column ``val_NAME`` and, after confirm, ``test_NAME``."""
 
 RowStage: TypeAlias = Stage | Literal["again", "repeat"]
 """Of a row: re-evaluations and repetitions have their own words here."""
@@ -69,8 +67,6 @@ _TRIAL: dict[str, DataTypeClass] = {
     "not_deterministic": pl.String,  # operations that were used and have no such kernel, separated by commas
     **costs.COLUMNS,
 }
-_COLUMNS = [(side, name, f"{side}_{name}") for side in ("val", "test") for name in METRICS]
-_METRIC: dict[str, DataTypeClass] = {column: pl.Float64 for _, _, column in _COLUMNS}
 _ATTEMPT: dict[str, DataTypeClass] = {
     **_PLACE,
     "attempt": pl.Int64,
@@ -119,6 +115,7 @@ def read(run: RunDirectory, pool: Pool = HERE) -> Records:
 def trials(run: RunDirectory) -> pl.DataFrame:
     """One row a trial of every stage, in the order of the run directory: search, again, confirm, repeat.
 
+    Each metric is a column ``val_NAME`` and, after confirm, ``test_NAME``.
     A trial without a result has the status ``unfinished``; its epochs are those of its curve so far. Metrics
     that a result leaves undefined are null.
 
@@ -197,7 +194,9 @@ def read_study(run: RunDirectory, study: StudyFolder) -> Records:
 
 
 def _joined(parts: Sequence[Records]) -> Records:
-    return Records(pl.concat([part.trials for part in parts]), pl.concat([part.attempts for part in parts]))
+    # A study that was set aside and planned anew may have metrics that others have not.
+    trials = pl.concat([part.trials for part in parts], how="diagonal")
+    return Records(trials, pl.concat([part.attempts for part in parts]))
 
 
 def _records(
@@ -207,7 +206,7 @@ def _records(
     description: StudyRecord | None,
     chosen: ChoiceRecord | None,
 ) -> Records:
-    rows, tried = [], []
+    rows, tried, columns = [], [], _columns(description)
     start = len(run.path.as_posix()) + 1
     for folder in folders:
         place = {
@@ -217,10 +216,10 @@ def _records(
             "stage": stage,
         }
         result = _result(folder)
-        rows.append({**place, **_trial(folder, stage, result, chosen)})
+        rows.append({**place, **_trial(folder, stage, result, chosen, columns)})
         tried += [{**place, **attempt} for attempt in _attempts(folder, result is not None)]
     return Records(
-        pl.DataFrame(rows, schema={**_TRIAL, **_METRIC}, orient="row"),
+        pl.DataFrame(rows, schema={**_TRIAL, **{column: pl.Float64 for column, _, _ in columns}}, orient="row"),
         pl.DataFrame(tried, schema=_ATTEMPT, orient="row"),
     )
 
@@ -248,7 +247,19 @@ def _attempts(folder: TrialFolder, finished: bool) -> Iterator[Row]:
         }
 
 
-def _trial(folder: TrialFolder, stage: RowStage, result: TrialResult | None, chosen: ChoiceRecord | None) -> Row:
+def _columns(description: StudyRecord | None) -> list[tuple[str, str, str]]:
+    """Column, side and metric of each scalar metric that a trial of a study has."""
+    names = known_metrics(description.get("metrics", ()) if description is not None else ())
+    return [(f"{side}_{name}", side, name) for side in ("val", "test") for name in names]
+
+
+def _trial(
+    folder: TrialFolder,
+    stage: RowStage,
+    result: TrialResult | None,
+    chosen: ChoiceRecord | None,
+    columns: Sequence[tuple[str, str, str]],
+) -> Row:
     asked: Repeated | TrialRequest | None = result
     if result is None and folder.has_request():
         asked = folder.request()
@@ -262,7 +273,13 @@ def _trial(folder: TrialFolder, stage: RowStage, result: TrialResult | None, cho
         "hyperparameters": _SORTED.encode({} if asked is None else asked["hyperparameters"]),
         "not_deterministic": "",
         **({"status": "unfinished", "epochs": len(folder.curve())} if result is None else _outcome(folder, result)),
+        **({} if result is None else _scores(result, columns)),
     }
+
+
+def _scores(result: TrialResult, columns: Sequence[tuple[str, str, str]]) -> Row:
+    sides = dict(sides_of(result))
+    return {column: _finite(sides[side].get(name)) for column, side, name in columns if side in sides}
 
 
 def _outcome(folder: TrialFolder, result: TrialResult) -> Row:
@@ -288,8 +305,7 @@ def _outcome(folder: TrialFolder, result: TrialResult) -> Row:
         row |= {"device": device["name"], "threads": device.get("threads")}
         row |= {"deterministic": device.get("deterministic")}
         row |= {"not_deterministic": ", ".join(device.get("not_deterministic", ()))}
-    sides = dict(sides_of(result))
-    return row | {column: _finite(sides[side].get(name)) for side, name, column in _COLUMNS if side in sides}
+    return row
 
 
 def _is_chosen(configuration: str | None, slot: int | None, chosen: ChoiceRecord | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ import polars as pl
 from analysis.runs import frames
 from analysis.runs.costs import StudyCost, reference_of, relative_step, study_cost
 from analysis.runs.ledger import Spent, ledger
+from analysis.runs.metrics import metrics_of
 from analysis.stats.estimate import Estimate, mean_over_seeds
-from harness.core.errors import RequestError, suggestion
+from harness.metrics.facts import MetricFacts
 from harness.run.directory import RunDirectory, StudyFolder
 from harness.run.records import (
     Card,
@@ -28,8 +29,6 @@ from harness.run.records import (
     cap_hours,
     reevaluated,
 )
-
-LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +126,8 @@ class Summary:
     """None where the run has no record of it."""
     cards: dict[str, Card]
     metric: str
+    metrics: Mapping[str, MetricFacts]
+    """What the tables show, by name."""
     studies: tuple[Study, ...]
     absent: tuple[tuple[str, str], ...]
     """(dataset, method) of the sweep without a study folder."""
@@ -144,6 +145,11 @@ class Summary:
     devices: tuple[str, ...]
     exhausted: bool
     """Whether the run ended because its budget was used up."""
+
+    @property
+    def measure(self) -> MetricFacts:
+        """What is said of the primary metric."""
+        return self.metrics[self.metric]
 
     def of(self, dataset: str) -> list[Study]:
         """The studies of a dataset, by method."""
@@ -186,9 +192,8 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     """
     spec = run.spec()
     metric = str(spec["search"]["metric"])
-    if metric not in frames.METRICS:
-        raise RequestError(f"{run.path}: search.metric: no such metric {metric!r}{suggestion(metric, frames.METRICS)}")
     known = frames.read(run) if records is None else records
+    metrics = metrics_of(run, known.trials, metric)
     folders = {_key(description): (folder, description) for folder, description in _described(run)}
     trials = _mark_outside([description for _, description in folders.values()], known.trials)
     attempts = known.attempts
@@ -200,7 +205,8 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     }
     of_study = trials.partition_by("dataset", "method", as_dict=True)
     studies = [
-        _study(*folders[key], of_study.get(key, trials.clear()), metric) for key in sorted(wanted & set(folders))
+        _study(*folders[key], of_study.get(key, trials.clear()), metric, metrics)
+        for key in sorted(wanted & set(folders))
     ]
     counts = attempts.group_by("trial").len("attempts")
     failed = trials.filter(pl.col("status") == "failed").join(counts, on="trial", how="left").sort("trial")
@@ -209,6 +215,7 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
         environment=_environment(run),
         cards=run.cards(),
         metric=metric,
+        metrics=metrics,
         studies=tuple(studies),
         absent=tuple(sorted(wanted - set(folders))),
         removed=tuple(sorted(set(folders) - wanted)),
@@ -272,7 +279,9 @@ def _mark_outside(descriptions: Iterable[StudyRecord], trials: pl.DataFrame) -> 
     return joined.with_columns(stage).drop("declared")
 
 
-def _study(folder: StudyFolder, description: StudyRecord, own: pl.DataFrame, metric: str) -> Study:
+def _study(
+    folder: StudyFolder, description: StudyRecord, own: pl.DataFrame, metric: str, metrics: Iterable[str]
+) -> Study:
     chosen = folder.chosen()
     dataset, method = _key(description)
     searched, repeated, confirmed = (own.filter(pl.col("stage") == s) for s in ("search", "again", "confirm"))
@@ -306,7 +315,7 @@ def _study(folder: StudyFolder, description: StudyRecord, own: pl.DataFrame, met
         again=again,
         default_value=_mean(default[f"val_{metric}"], len(search_seeds)),
         confirmed_value=_mean(done[f"val_{metric}"], done.height),
-        scores={name: _score(name, done) for name in frames.METRICS},
+        scores={name: _score(name, done) for name in metrics},
         trainable=_distinct(done["trainable"]),
         head=_distinct(done["head"]),
         on_features=done.height > 0 and bool(done["on_features"].fill_null(False).all()),
@@ -361,18 +370,17 @@ def _distinct(values: pl.Series) -> tuple[int, ...]:
     return tuple(sorted(values.drop_nulls().unique()))
 
 
-def optimism(study: Study, metric: str) -> float | None:
+def optimism(study: Study, metric: MetricFacts) -> float | None:
     """By how much the chosen configuration looked better in the search than it is on the test split.
 
     What the search promised (the best validation score, or what its model expected) minus the mean test score over
     the confirm seeds, with the sign turned where lower is better; None while either is unknown.
     """
-    mean = study.scores[metric].mean
+    mean = study.scores[metric.name].mean
     promised = None if study.chosen is None else study.chosen.get("expected", study.chosen["value"])
     if promised is None or mean is None:
         return None
-    difference = float(promised) - mean
-    return -difference if metric in LOWER_IS_BETTER else difference
+    return metric.sign * (float(promised) - mean)
 
 
 def shown_hyperparameters(study: Study) -> dict[str, str]:

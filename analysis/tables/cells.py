@@ -10,7 +10,6 @@ from analysis.comparison.pairs import Interval, Pair
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, number
 from analysis.stats.estimate import Estimate
-from analysis.tables.run_tables import METRIC_NAMES
 
 SCOPES: Mapping[Interval, str] = {
     "two_way": "retraining and new cases from the same source (two-way interval over seeds and cases)",
@@ -56,17 +55,6 @@ class Scopes:
             mark = self.mark(kind)
             said.append(f"{mark + ': ' if mark else ''}{SCOPES[kind]}")
         return f"Scope of the intervals: {'; '.join(said)}."
-
-
-def metric_name(metric: str) -> str:
-    """A metric as it is called in a text."""
-    return METRIC_NAMES.get(metric, metric)
-
-
-def in_text(metric: str) -> str:
-    """A metric as it is called within a sentence."""
-    name = metric_name(metric)
-    return name if metric == "brier" or name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def named(one: Comparison) -> str:

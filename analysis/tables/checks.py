@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Cell
+from analysis.comparison.evidence import Cell, Plan
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, Marked, Row, Table, count, number
 from analysis.stats.paired import seeds_for_exact_test, smallest_p
-from analysis.tables.cells import by_dataset, in_text, listed, metric_name, named, outcome, p_text
+from analysis.tables.cells import by_dataset, listed, named, outcome, p_text
 
 
 def power(analysis: Analysis) -> Table:
@@ -33,7 +33,7 @@ def power(analysis: Analysis) -> Table:
 
     groups = by_dataset(analysis, analysis.of("primary"))
     return Table(
-        caption=f"What the declared comparisons by {in_text(plan.metric)} could have found.",
+        caption=f"What the declared comparisons by {plan.facts(plan.metric).in_text} could have found.",
         head=(
             "Comparison",
             "Paired seeds",
@@ -77,9 +77,9 @@ def seed_sensitivity(analysis: Analysis) -> Table:
         return tuple(result)
 
     groups = tuple((dataset, rows(dataset)) for dataset in evidence.datasets)
+    measure = evidence.plan.facts(evidence.plan.metric)
     return Table(
-        caption=f"Seed sensitivity: where the variance of each method's mean {in_text(evidence.plan.metric)} "
-        "comes from.",
+        caption=f"Seed sensitivity: where the variance of each method's mean {measure.in_text} comes from.",
         head=("Method", "SD over seeds", "Seed, %", "Case, %", "Interaction, %", "SE now", "SE, endless seeds"),
         align="lrrrrrr",
         groups=tuple((dataset, own) for dataset, own in groups if own),
@@ -98,6 +98,7 @@ def robustness(analysis: Analysis) -> Table:
         (name, [one for one in own if one.comparison.pair.dataset == name]) for name in analysis.evidence.datasets
     ]
     return _checked(
+        analysis.evidence.plan,
         [group for group in groups if group[1]],
         "Do the verdicts hold by another metric and with half of the seeds?",
         "Scope: as for each comparison. A half of the seeds finds less, so that inconclusive there is no surprise. "
@@ -111,6 +112,7 @@ def robustness_of_averages(analysis: Analysis) -> Table:
     datasets = analysis.evidence.datasets
     own = [one for one in analysis.robustness if one.comparison.role == "average" and one.checks]
     return _checked(
+        analysis.evidence.plan,
         [("", own)] if own else [],
         "Do the verdicts on averages hold with each dataset left out?",
         f"Scope: averaged over these {len(datasets)} datasets ({listed(datasets)}), or all of them but one.",
@@ -140,7 +142,7 @@ def nondeterminism(analysis: Analysis) -> Table:
     )
     return Table(
         caption="Nondeterminism: change of the test metrics when a trial is repeated with the same seed.",
-        head=("Method", "Seed", "Device", *map(metric_name, metrics)),
+        head=("Method", "Seed", "Device", *map(evidence.plan.label, metrics)),
         align="lrl" + "r" * len(metrics),
         groups=tuple((dataset, own) for dataset, own in groups if own),
         note="Scope: this training on this kind of device, scored on this test set. A difference of two methods that "
@@ -150,7 +152,7 @@ def nondeterminism(analysis: Analysis) -> Table:
     )
 
 
-def _checked(groups: Sequence[tuple[str, list[Robustness]]], caption: str, note: str, name: str) -> Table:
+def _checked(plan: Plan, groups: Sequence[tuple[str, list[Robustness]]], caption: str, note: str, name: str) -> Table:
     names = list(dict.fromkeys(check.what for _, own in groups for one in own for check in one.checks))
 
     def row(one: Robustness) -> Row:
@@ -164,7 +166,7 @@ def _checked(groups: Sequence[tuple[str, list[Robustness]]], caption: str, note:
 
     return Table(
         caption=caption,
-        head=("Comparison", "Verdict", "Result", *map(_head, names)),
+        head=("Comparison", "Verdict", "Result", *(_head(what, plan) for what in names)),
         align="lll" + "l" * len(names),
         groups=tuple((label, tuple(map(row, own))) for label, own in groups),
         note=f"{note} Holds: the same verdict throughout; contradicted: a check says the opposite; weaker: a check no "
@@ -173,8 +175,8 @@ def _checked(groups: Sequence[tuple[str, list[Robustness]]], caption: str, note:
     )
 
 
-def _head(what: str) -> str:
-    words = f"by {in_text(what.removeprefix('by '))}" if what.startswith("by ") else what
+def _head(what: str, plan: Plan) -> str:
+    words = f"by {plan.facts(what.removeprefix('by ')).in_text}" if what.startswith("by ") else what
     return words[:1].upper() + words[1:]
 
 

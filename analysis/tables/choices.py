@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.contents import NOT_AVAILABLE, Table, number
-from analysis.runs.summary import LOWER_IS_BETTER, Study, Summary
+from analysis.runs.summary import Study, Summary
 from harness.run.records import RuledRecord
 
 RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "surrogate_mean": "best by a model"}
@@ -60,4 +60,4 @@ def _rows(study: Study, summary: Summary) -> Iterator[tuple[str, ...]]:
 def _less(promised: float, came: float | None, summary: Summary) -> str:
     if came is None:
         return NOT_AVAILABLE
-    return number((came - promised) if summary.metric in LOWER_IS_BETTER else promised - came)
+    return number(summary.measure.sign * (promised - came))

@@ -11,7 +11,6 @@ from analysis.tables.cells import (
     by_dataset,
     family,
     listed,
-    metric_name,
     p_text,
     versus,
 )
@@ -24,16 +23,17 @@ def pairwise(analysis: Analysis) -> Table:
     return difference_table(
         analysis,
         by_dataset(analysis, analysis.of("primary")),
-        f"{metric_name(plan.metric)}: the declared comparisons ({family(analysis)}).",
+        f"{plan.label(plan.metric)}: the declared comparisons ({family(analysis)}).",
         "pairwise",
     )
 
 
 def secondary(analysis: Analysis) -> Table:
     """The same pairs by the other metrics, each metric a family of its own; no claim rests on them."""
+    plan = analysis.evidence.plan
     groups = [
-        (f"{metric_name(metric)}, {dataset}", own)
-        for metric in analysis.evidence.plan.metrics
+        (f"{plan.label(metric)}, {dataset}", own)
+        for metric in plan.metrics
         for dataset, every in by_dataset(analysis, analysis.of("secondary"))
         if (own := [one for one in every if one.pair.metric == metric])
     ]
@@ -53,7 +53,7 @@ def exploratory(analysis: Analysis) -> Table:
     return difference_table(
         analysis,
         by_dataset(analysis, own),
-        f"{metric_name(plan.metric)}, exploratory: pairs outside the declared family.",
+        f"{plan.label(plan.metric)}, exploratory: pairs outside the declared family.",
         "exploratory",
         "These pairs were not declared: they suggest what to test next and support no claim. "
         "Their other metrics are in the table of all p values.",
@@ -68,7 +68,7 @@ def averages(analysis: Analysis) -> Table:
     return difference_table(
         analysis,
         groups,
-        f"{metric_name(evidence.plan.metric)}: the declared comparisons averaged over these {names}.",
+        f"{evidence.plan.label(evidence.plan.metric)}: the declared comparisons averaged over these {names}.",
         "averages",
         f"The claim is about the average over these {names}, each with the same weight, and about no other dataset.",
     )
@@ -81,7 +81,7 @@ def not_compared(analysis: Analysis) -> Table:
         if one.p is None:
             why = " ".join(caution.sentence for caution in one.pair.cautions) or "No p value could be computed."
             key = (one.pair.dataset or "Average over the datasets", versus(one.pair), why)
-            reasons.setdefault(key, []).append(metric_name(one.pair.metric))
+            reasons.setdefault(key, []).append(analysis.evidence.plan.label(one.pair.metric))
     names = dict.fromkeys(dataset for dataset, _, _ in reasons)
     return Table(
         caption="Pairs that could not be compared.",
@@ -119,12 +119,12 @@ def all_p_values(analysis: Analysis) -> Table:
 
     plan = analysis.evidence.plan
     groups = [
-        (f"{metric_name(metric)}, {dataset}", [one for one in own if one.pair.metric == metric])
+        (f"{plan.label(metric)}, {dataset}", [one for one in own if one.pair.metric == metric])
         for dataset, own in by_dataset(analysis, analysis.comparisons)
         for metric in plan.metrics
     ]
     if analysis.averages:
-        groups.append((f"{metric_name(plan.metric)}, average over the datasets", list(analysis.averages)))
+        groups.append((f"{plan.label(plan.metric)}, average over the datasets", list(analysis.averages)))
     return Table(
         caption="Every p value.",
         head=(

@@ -12,9 +12,7 @@ from analysis.tables.cells import (
     CORRECTIONS,
     TWO_WAY_P,
     Scopes,
-    in_text,
     listed,
-    metric_name,
     named,
     outcome,
     p_text,
@@ -105,7 +103,7 @@ def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remar
     plan = analysis.evidence.plan
     families = sorted({one.family for one in shown})
     parts = [remark, scopes.sentence, _SIGN, f"{sizes(analysis)}."]
-    lower = dict.fromkeys(metric_name(one.pair.metric) for one in shown if not plan.higher_is_better(one.pair.metric))
+    lower = dict.fromkeys(plan.label(one.pair.metric) for one in shown if not plan.higher_is_better(one.pair.metric))
     if lower:
         parts.append(f"{', '.join(lower)}: lower is better, so that a negative difference favours the first method.")
     parts.append(
@@ -119,7 +117,7 @@ def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remar
     elif plan.margin is None:
         parts.append("No margin of equivalence was declared, so nothing can be called equivalent.")
     else:
-        parts.append(f"The margin of equivalence was declared for {in_text(plan.metric)} alone.")
+        parts.append(f"The margin of equivalence was declared for {plan.facts(plan.metric).in_text} alone.")
     if any(one.pair.effects is not None for one in shown):
         parts.append(
             "P(A>B): fraction of seeds in which the first method has the larger value, ties counted half; "

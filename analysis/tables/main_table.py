@@ -12,7 +12,7 @@ from analysis.comparison.verdicts import Comparison, average
 from analysis.contents import NOT_AVAILABLE, Marked, Row, Table, number
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.estimate import Estimate
-from analysis.tables.cells import CORRECTIONS, TWO_WAY_P, Scopes, listed, metric_name, sizes, span
+from analysis.tables.cells import CORRECTIONS, TWO_WAY_P, Scopes, listed, sizes, span
 
 DIGITS = 3
 _LOST = "†"
@@ -68,7 +68,7 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Tab
     head = ("Method", *(() if parameters is None else ("Trained parameters",)), *evidence.datasets)
     head = (*head, *(("Average",) if several else ()))
     return Table(
-        caption=f"{metric_name(plan.metric)} on the test split: mean ± SD over seeds, "
+        caption=f"{plan.label(plan.metric)} on the test split: mean ± SD over seeds, "
         f"{plan.confidence * 100:g} % interval of the mean below.",
         head=head,
         align="l" + "r" * (len(head) - 1),

@@ -6,7 +6,7 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks_of
 from analysis.contents import NOT_AVAILABLE, Row, Table, number
 from analysis.stats.cautions import Refused
-from analysis.tables.cells import CORRECTIONS, metric_name, p_text, span
+from analysis.tables.cells import CORRECTIONS, p_text, span
 from analysis.words.phrases import friedman_phrase
 
 DIGITS = 4
@@ -45,7 +45,7 @@ def new_datasets(analysis: Analysis) -> Table | None:
             f"Iman and Davenport: {friedman_phrase(ranks.test, plan.alpha)}."
         )
     return Table(
-        caption=f"{metric_name(plan.metric)}: the declared comparisons as claims about datasets like these {count}.",
+        caption=f"{plan.label(plan.metric)}: the declared comparisons as claims about datasets like these {count}.",
         head=("Comparison", "Difference", f"{100 * plan.confidence:g} % interval", "p", "p adjusted", "Mean ranks",
               "Nemenyi p"),
         align="lrrrrrr",

@@ -6,22 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, Table, count, number
-from analysis.runs.frames import METRICS
 from analysis.runs.summary import Score, Study, Summary, optimism, shown_hyperparameters
 from analysis.stats.estimate import Estimate
 from harness.space.parameters import ParameterForm
 
-METRIC_NAMES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "auc": "AUC",
-    "macro_f1": "Macro F1",
-    "mcc": "MCC",
-    "kappa": "Kappa",
-    "nll": "NLL",
-    "brier": "Brier score",
-    "ece": "ECE",
-}
 _MEGABYTE, _GIGA = 1e6, 1e9
 SCOPE = (
     "Scope: seeds only. The interval covers retraining on this data, scored on this test set; "
@@ -46,7 +34,7 @@ def scores(summary: Summary) -> Table:
 
     return Table(
         name="scores",
-        caption=f"{METRIC_NAMES[summary.metric]} on the test split, over the confirm seeds.",
+        caption=f"{summary.measure.label} on the test split, over the confirm seeds.",
         head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
         align="lrrrrrr",
         groups=_by_dataset(summary, row, 7),
@@ -59,16 +47,19 @@ def other_metrics(summary: Summary) -> Table:
     """Every metric: mean and standard deviation."""
 
     def row(study: Study) -> tuple[str, ...]:
-        return (study.method, *(_mean_sd(study.scores[name]) for name in METRICS))
+        return (study.method, *(_mean_sd(study.scores[name]) for name in summary.metrics))
+
+    lower = [facts.label for facts in summary.metrics.values() if not facts.higher_is_better]
+    said = f"{', '.join(lower[:-1])} and {lower[-1]}" if len(lower) > 1 else "".join(lower)
 
     return Table(
         name="metrics",
         caption="All metrics on the test split: mean (SD) over the confirm seeds.",
-        head=("Method", *(METRIC_NAMES[name] for name in METRICS)),
-        align="l" + "r" * len(METRICS),
-        groups=_by_dataset(summary, row, 1 + len(METRICS)),
-        note=f"Scope: seeds only. NLL, Brier score and ECE: lower is better. {NOT_AVAILABLE}: not confirmed "
-        "yet, or undefined in at least one seed.",
+        head=("Method", *(facts.label for facts in summary.metrics.values())),
+        align="l" + "r" * len(summary.metrics),
+        groups=_by_dataset(summary, row, 1 + len(summary.metrics)),
+        note=f"Scope: seeds only. {said}: lower is better. {NOT_AVAILABLE}: not confirmed yet, or undefined in at "
+        "least one seed.",
     )
 
 
@@ -85,12 +76,12 @@ def search(summary: Summary) -> Table:
             number(None if chosen is None else chosen.get("expected")),
             number(study.confirmed_value),
             number(study.scores[summary.metric].mean),
-            number(optimism(study, summary.metric)),
+            number(optimism(study, summary.measure)),
         )
 
     return Table(
         name="search",
-        caption=f"The search by {METRIC_NAMES[summary.metric]}: default and chosen configuration.",
+        caption=f"The search by {summary.measure.label}: default and chosen configuration.",
         head=(
             "Method",
             "Chosen slot",

@@ -14,7 +14,6 @@ from analysis.words.phrases import (
     decimals,
     evidence_phrase,
     listed,
-    metric_phrase,
     open_question,
     p_phrase,
     place_phrase,
@@ -46,7 +45,7 @@ def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
 
 def _reversals(analysis: Analysis) -> Iterator[str]:
     for one in analysis.robustness:
-        turned = reversal(one)
+        turned = reversal(one, analysis.evidence.plan)
         if turned is not None:
             pair = one.comparison.pair
             yield f"The verdict on {pair.first} against {pair.second} {place_phrase(pair)} is the opposite {turned}."
@@ -61,13 +60,13 @@ def _opening(analysis: Analysis) -> Iterator[str]:
     level = f"{100 * plan.confidence:g} %"
     said = [SCOPES[kind] for kind in kinds]
     if len(kinds) == 1:
-        yield f"Differences in {metric_phrase(plan.metric)}{lower} come with {level} intervals for {said[0]}."
+        yield f"Differences in {plan.phrase(plan.metric)}{lower} come with {level} intervals for {said[0]}."
     else:
         where = [
             f"{scope} ({_where(analysis, kind)})" for kind, scope in zip(kinds, said, strict=True)
         ]  # fmt: skip
         yield (
-            f"Differences in {metric_phrase(plan.metric)}{lower} come with {level} intervals, which cover "
+            f"Differences in {plan.phrase(plan.metric)}{lower} come with {level} intervals, which cover "
             f"{'; '.join(where)}."
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Evidence
 from analysis.stats.twoway import TwoWay
-from analysis.words.phrases import counted, listed, metric_phrase, network_phrase, seeds_phrase
+from analysis.words.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.words.statistics import statistics_sentences
 from harness.run.records import SweepRecord
 
@@ -131,7 +131,9 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     if spec is not None:
         search = spec["search"]
         how = f" by {_SAMPLERS[search['sampler']]}" if search.get("sampler") in _SAMPLERS else ""
-        how += f" on validation {metric_phrase(search['metric'])}, the default configuration among the candidates"
+        how += (
+            f" on validation {evidence.plan.phrase(search['metric'])}, the default configuration among the candidates"
+        )
     yield f"Hyperparameters were tuned with {budget}{how}."
     pruner = None if spec is None else spec["search"].get("pruner", "none")
     if pruner in _PRUNERS:

@@ -17,19 +17,6 @@ from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
 from harness.run.records import NetworkRecord
 
-METRIC_PHRASES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "auc": "AUC",
-    "macro_f1": "macro-F1",
-    "mcc": "MCC",
-    "kappa": "Cohen's kappa",
-    "kappa_quadratic": "quadratically weighted kappa",
-    "nll": "negative log-likelihood",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-}
-"""Metric → its name within a sentence; a metric that is not here goes by its own name."""
 RETRAINING_AND_CASES = "retraining and new cases from the same source"
 RETRAINING = "retraining on this data, scored on this test set"
 SCOPES: Mapping[Interval, str] = {
@@ -39,11 +26,6 @@ SCOPES: Mapping[Interval, str] = {
 }
 """Kind of interval → what it covers. An average over datasets covers what the intervals behind it cover."""
 MOST_DECIMALS = 6
-
-
-def metric_phrase(name: str) -> str:
-    """The metric within a sentence."""
-    return METRIC_PHRASES.get(name, name)
 
 
 def listed(words: Sequence[str]) -> str:
@@ -199,17 +181,17 @@ def place_phrase(pair: Pair) -> str:
     return f"on {pair.dataset}" if pair.dataset else f"on average over these {len(pair.datasets)} datasets"
 
 
-def reversal(one: Robustness) -> str | None:
+def reversal(one: Robustness, plan: Plan) -> str | None:
     """The checks that give the opposite verdict, as a phrase; None where none does."""
     if not one.contradicted:
         return None
     opposite = {"better": "worse", "worse": "better"}[one.comparison.outcome]
     names = [check.what for check in one.checks if check.comparison.outcome == opposite]
-    return listed([_circumstance(name) for name in names])
+    return listed([_circumstance(name, plan) for name in names])
 
 
-def _circumstance(what: str) -> str:
+def _circumstance(what: str, plan: Plan) -> str:
     first, _, rest = what.partition(" ")
     if first == "by":
-        return f"when judged by {metric_phrase(rest)}"
+        return f"when judged by {plan.phrase(rest)}"
     return what if first == "without" else f"with {what} alone"

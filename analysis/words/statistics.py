@@ -16,7 +16,6 @@ from analysis.words.phrases import (
     exact_test_limits,
     friedman_phrase,
     listed,
-    metric_phrase,
 )
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
@@ -36,37 +35,43 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
     for one in analysis.comparisons:
         if one.pair.interval is not None:
             used.setdefault(one.pair.interval, {})[one.pair.metric] = None
-    yield f"The primary metric was {metric_phrase(plan.metric)}."
+    yield f"The primary metric was {plan.phrase(plan.metric)}."
     two_way = used.get("two_way", {})
     if two_way:
-        names = listed([metric_phrase(name) for name in two_way])
+        names = listed([plan.phrase(name) for name in two_way])
         yield (
             f"For {names}, differences were paired by seed and test case, and {level} intervals treat both as random "
             f"({RETRAINING_AND_CASES}), as in the analysis of reader studies with many cases, with seeds in the place "
             "of readers (Dorfman, Berbaum and Metz 1992; Obuchowski and Rockette 1995) and the degrees of freedom of "
             "Satterthwaite (1946)."
         )
-        pseudo = {"balanced_accuracy": "balanced accuracy", "auc": "AUC (DeLong, DeLong and Clarke-Pearson 1988)"}
-        through = listed([phrase for name, phrase in pseudo.items() if name in two_way])
+        entered = (facts.pseudo_values for facts in plan.known.values() if facts.name in two_way)
+        through = listed([phrase for phrase in entered if phrase is not None])
         if through:
-            entered = through[0].upper() + through[1:]
-            yield f"{entered} entered as pseudo-values, whose mean over the cases is the metric exactly."
+            names = through[0].upper() + through[1:]
+            yield f"{names} entered as pseudo-values, whose mean over the cases is the metric exactly."
         yield (
             "Two-sided p values of this analysis are those of Behrens and Fisher (Fisher 1935), which allow for the "
             f"uncertainty of the variances; the {level} interval may therefore exclude zero although p is above "
             f"{1 - plan.confidence:.4g}."
         )
     if "crossed_bootstrap" in used:
-        names = listed([metric_phrase(name) for name in used["crossed_bootstrap"]])
+        names = listed([plan.phrase(name) for name in used["crossed_bootstrap"]])
         yield (
             f"For {names}, intervals come from {RESAMPLES:,} resamples of seeds and cases together (Owen 2007), which "
             "is conservative."
         )
     if "t_over_seeds" in used:
-        names = listed([metric_phrase(name) for name in used["t_over_seeds"]])
+        names = listed([plan.phrase(name) for name in used["t_over_seeds"]])
         everywhere = len(used) == 1
         where = "" if everywhere else ", where an analysis of single cases was not possible"
         yield f"For {names}{where}, Student's t intervals over seeds make a narrower claim: {RETRAINING}."
+        own = [plan.phrase(name) for name in used["t_over_seeds"] if plan.facts(name).recorded_only]
+        if own:
+            yield (
+                f"A plugin defines {listed(own)}; a report runs no plugin, and reads the values that were recorded for "
+                "each training."
+            )
 
 
 def _tests(analysis: Analysis) -> Iterator[str]:
@@ -107,7 +112,7 @@ def _outcomes(analysis: Analysis) -> Iterator[str]:
         stated = "" if plan.beforehand else ", a margin stated with the analysis, not beforehand"
         yield (
             f"Two methods were called equivalent where two one-sided tests (Schuirmann 1987{corrected}) put the "
-            f"difference in {metric_phrase(plan.metric)} within ±{plan.margin:g}{stated}."
+            f"difference in {plan.phrase(plan.metric)} within ±{plan.margin:g}{stated}."
         )
     step = "" if plan.correction == "none" else " at the first step of the correction"
     yield (

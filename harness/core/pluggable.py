@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
 from typing import ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -41,3 +45,18 @@ class HasOptions(Protocol):
     """A kind of plugin that may have options."""
 
     Options: ClassVar[type[_Options]]
+
+
+def modules_in(package: str) -> list[ModuleType]:
+    """The modules of a package of built-in plugins, by name; those that begin with an underscore are helpers."""
+    home = importlib.import_module(package)
+    names = sorted(found.name for found in pkgutil.iter_modules(home.__path__) if not found.name.startswith("_"))
+    return [importlib.import_module(f"{package}.{name}") for name in names]
+
+
+def plugins_in(module: ModuleType) -> list[type[Pluggable]]:
+    """The plugins that a module defines itself; a class without a name is a base of others."""
+    # Without repetition: a class may have several names in its module.
+    classes = dict.fromkeys(value for value in vars(module).values() if inspect.isclass(value))
+    own = [cls for cls in classes if cls.__module__ == module.__name__]
+    return [cls for cls in own if issubclass(cls, Pluggable) and hasattr(cls, "name")]

@@ -21,6 +21,10 @@ PLACES = {
     "StepContext": "harness.train.step",
     "schedule_factor": "harness.train.step",
     "set_learning_rates": "harness.train.step",
+    # Metrics.
+    "Metric": "harness.metrics.metric",
+    "MultiLabelCases": "harness.metrics.cases",
+    "ScoredCases": "harness.metrics.cases",
     # Networks, and the places in them that methods change.
     "Model": "harness.networks.backbones",
     "set_training_mode": "harness.networks.backbones",

@@ -109,14 +109,15 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
 def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | None]:
     from harness.plugins import discover
     from harness.spec.space_forms import override
-    from harness.studies.study import settings_identity
+    from harness.studies.study import further_metrics, settings_identity
 
     catalogue = discover(folders)
 
     def present(spec: SweepSpec, label: str) -> Mapping[str, object]:
         entry = spec.methods[label]
         plugin = catalogue.find(Method, entry.method, f"methods.{label}")
-        return settings_identity(spec, plugin, override(plugin.cls.space, entry.hyperparameters, f"methods.{label}"))
+        space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+        return settings_identity(spec, plugin, space, further_metrics(catalogue, spec))
 
     return present
 

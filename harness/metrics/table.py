@@ -1,4 +1,4 @@
-"""Metrics of one set of predictions, over a fixed list of classes.
+"""The one table of metrics, and the metrics of one set of predictions.
 
 A value that the cases do not define is None: a class without a case has no sensitivity and no AUC, and then
 there is no mean over classes either. Averages over the classes that happen to be present are not comparable.
@@ -6,117 +6,132 @@ there is no mean over classes either. Averages over the classes that happen to b
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.metrics.multi_label import evaluate_multi_label
-from harness.metrics.parts import (
-    FloatArray,
-    IntArray,
-    area_under_curve,
-    calibration_error,
-    check_logits,
-    kappa,
-    matthews,
-    mean,
-    ratio,
-)
+from harness.core.errors import RequestError, suggestion
+from harness.core.pluggable import modules_in, plugins_in
+from harness.metrics.cases import MultiLabelCases, ScoredCases
+from harness.metrics.facts import MetricFacts, MetricRecord
+from harness.metrics.metric import COUNTS, PER_CLASS, Metric
+from harness.metrics.parts import FloatArray, IntArray
 
-METRICS: dict[str, bool] = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "auc": True,
-    "macro_f1": True,
-    "mcc": True,
-    "kappa": True,
-    "kappa_quadratic": True,
-    "nll": False,
-    "brier": False,
-    "ece": False,
-}
-"""Scalar metrics → whether higher is better. ``kappa_quadratic`` exists for ordinal classes only."""
+DEFAULT = "balanced_accuracy"
+"""What is primary where nothing else is said."""
+ROUNDING = 1e-9
+"""By how much rounding may carry a value over a bound."""
 
 
-def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities, float64, shape (n, classes); rows sum to 1 and nothing overflows."""
-    return np.exp(_log_softmax(logits))
+@cache
+def built_in() -> Mapping[str, Metric]:
+    """Every built-in metric by name, in the order of tables."""
+    found = [cls for module in modules_in("harness.metrics.builtin") for cls in plugins_in(module)]
+    metrics = sorted((cls() for cls in found if issubclass(cls, Metric)), key=_in_order)
+    return MappingProxyType({metric.name: metric for metric in metrics})
 
 
-def evaluate(logits: FloatArray, labels: IntArray, ordinal: bool = False) -> dict[str, Any]:
+def general() -> tuple[str, ...]:
+    """Names of the built-in metrics that need no order of the classes."""
+    return tuple(name for name, metric in built_in().items() if not metric.needs_order)
+
+
+def known_metrics(told: Iterable[MetricRecord] = ()) -> dict[str, MetricFacts]:
+    """What is said of every metric, by name, in the order of tables.
+
+    Args:
+        told: of metrics that are not built in, as ``study.json`` has them.
+    """
+    known = {name: metric.facts() for name, metric in built_in().items()}
+    own = sorted((MetricFacts.told(record) for record in told), key=lambda facts: facts.name)
+    return known | {facts.name: facts for facts in own if facts.name not in known}
+
+
+def facts_of(name: str, known: Mapping[str, MetricFacts], place: str) -> MetricFacts:
+    """What is said of one metric.
+
+    Args:
+        name: its name.
+        known: what ``known_metrics`` returned.
+        place: where the name was read, as the message begins.
+
+    Raises:
+        RequestError: there is none of that name.
+    """
+    if name not in known:
+        raise RequestError(f"{place}: no such metric {name!r}{suggestion(name, known)}")
+    return known[name]
+
+
+def evaluate(
+    logits: FloatArray, labels: IntArray, ordinal: bool = False, further: Sequence[Metric] = ()
+) -> dict[str, Any]:
     """Every metric of a set of cases, as plain numbers, lists and None.
 
-    With several labels an image (``labels`` of two axes) this is ``harness.metrics.multi_label``, with the same
-    keys. With one label the prediction is the class of the largest logit, the first among equals.
-
-    - ``accuracy``; ``balanced_accuracy``: mean sensitivity; ``macro_f1``: mean F1.
-    - ``auc``: mean over classes of the one-versus-rest ROC AUC on softmax probabilities, ties by midranks;
-      ``auc_per_class``.
-    - ``mcc``: R_K of Gorodkin 2004, 0 for a constant prediction; ``kappa``: Cohen 1960; ``kappa_quadratic``:
-      Cohen 1968 with weights (i - j)², only with ``ordinal``.
-    - ``nll``: mean negative log-likelihood in nats; ``brier``: mean over cases of the squared errors summed
-      over classes, in [0, 2].
-    - ``ece``: Guo et al. 2017, 15 bins of equal width over the confidence, closed on the left, the last one
-      on both sides.
-    - ``sensitivity``, ``specificity``, ``support``: lists over classes; ``confusion``: rows are true classes,
-      columns predicted ones.
+    The keys are names of metrics (``harness.metrics.builtin`` defines them) and ``auc_per_class``, and ``sensitivity``,
+    ``specificity``, ``support``: lists over classes; ``confusion``: with one label an image rows are true classes,
+    columns predicted ones; with several there is a table of two rows and two columns for each class.
 
     Args:
         logits: float64, shape (n, classes), finite.
         labels: int64, shape (n,), in [0, classes); or shape (n, classes), 0 and 1.
         ordinal: whether the order of the classes means something; not with several labels an image.
+        further: metrics that are not built in.
 
     Raises:
-        ValueError: wrong shapes, no case, fewer than two classes, a label out of range, a logit not finite.
+        ValueError: wrong shapes, no case, fewer than two classes, a label out of range, a logit not finite; or a
+            further metric gives what is no value of it.
     """
     # A table's columns lie in another order in memory, and sums would differ in their last digit.
     logits, labels = np.ascontiguousarray(logits, dtype=np.float64), np.ascontiguousarray(labels)
+    cases: ScoredCases | MultiLabelCases
     if labels.ndim == 2:
         if ordinal:
             raise ValueError("classes of which an image bears several have no order")
-        return evaluate_multi_label(logits, labels)
-    _check(logits, labels)
-    n, classes = logits.shape
-    log_proba = _log_softmax(logits)
-    proba = np.exp(log_proba)
-    predicted = logits.argmax(axis=1)
-    confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    support, called, hits = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-    present = support > 0
-    sensitivity = ratio(hits, support)
-    aucs = [area_under_curve(proba[:, k], labels == k) for k in range(classes)]
-    result: dict[str, Any] = {
-        "accuracy": float(hits.sum() / n),
-        "balanced_accuracy": mean(sensitivity),
-        "auc": mean(aucs),
-        "auc_per_class": aucs,
-        "macro_f1": mean(ratio(np.where(present, 2 * hits, 0), np.where(present, support + called, 0))),
-        "mcc": matthews(confusion),
-        "kappa": kappa(confusion, 1.0 - np.eye(classes)),
-        "nll": float(-log_proba[np.arange(n), labels].mean()),
-        "brier": float(np.square(proba - np.eye(classes)[labels]).sum(axis=1).mean()),
-        "ece": calibration_error(proba.max(axis=1), predicted == labels),
-        "sensitivity": sensitivity,
-        "specificity": ratio(n - support - called + hits, n - support),
-        "confusion": confusion.tolist(),
-        "support": support.tolist(),
-    }
-    if ordinal:
-        step = np.arange(classes, dtype=np.float64)
-        result["kappa_quadratic"] = kappa(confusion, np.square(step[:, None] - step[None, :]))
-    return result
+        cases = MultiLabelCases(logits, labels)
+    else:
+        cases = ScoredCases(logits, labels, ordinal)
+    metrics = built_in().values()
+    result = _values((metric for metric in metrics if not metric.needs_order), cases)
+    result |= {name: _plain(getattr(cases, name)) for name in COUNTS}
+    result |= _values((metric for metric in metrics if metric.needs_order), cases)
+    return result | _values(sorted(further, key=_in_order), cases)
 
 
-def _log_softmax(logits: FloatArray) -> FloatArray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
+def _values(metrics: Iterable[Metric], cases: ScoredCases | MultiLabelCases) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        if isinstance(cases, MultiLabelCases):
+            if not metric.multi_label:
+                continue
+            found[metric.name] = _checked(metric, metric.multi_label_value(cases))
+        elif cases.ordinal or not metric.needs_order:
+            found[metric.name] = _checked(metric, metric.value(cases))
+        by_class = metric.per_class(cases)
+        if by_class is not None:
+            found[f"{metric.name}{PER_CLASS}"] = by_class
+    return found
 
 
-def _check(logits: FloatArray, labels: npt.NDArray[Any]) -> None:
-    check_logits(logits, fewest_classes=2)
-    if labels.shape != logits.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels need {len(logits)} whole numbers, got {labels.dtype} of shape {labels.shape}")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ValueError(f"labels must lie in [0, {logits.shape[1]}), got {labels.min()} to {labels.max()}")
+def _checked(metric: Metric, value: Any) -> float | None:
+    """A value as a plain number; a metric that is none or out of its bounds is a mistake in its code."""
+    if value is None:
+        return None
+    low, high = metric.bounds
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise ValueError(f"the metric {metric.name!r} gave {value!r}; give a finite number, or None where it has none")
+    if not low - ROUNDING <= value <= high + ROUNDING:
+        raise ValueError(f"the metric {metric.name!r} gave {value!r}, outside its bounds {metric.bounds}")
+    return float(value)
+
+
+def _in_order(metric: Metric) -> tuple[int, str]:
+    return metric.place, metric.name
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -11,6 +11,7 @@ from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import family_size
 from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
 from analysis.stats.twoway import Components
+from harness.metrics.table import built_in
 from harness.spec.sections import ConfirmSpec
 from harness.studies.declaration import ALPHA
 
@@ -21,8 +22,6 @@ SEED_SD, DISAGREEMENT = 0.01, 0.1
 """What is assumed where nothing is known: the standard deviation of a score over seeds, and on which share of the cases
 two methods differ."""
 MOST_SEEDS = 200
-AS_CASE_MEANS = frozenset({"accuracy", "balanced_accuracy", "auc"})
-"""Metrics whose paired differences the report analyses over seeds and cases; others by resampling, or over seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,16 @@ def assumed(seed_sd: float, disagreement: float, metric: str, origin: str) -> Sp
     seeds do not lower it.
     """
     variance = 2 * seed_sd**2
-    components = Components(seed=variance, case=disagreement, interaction=0.0) if metric in AS_CASE_MEANS else None
+    components = Components(seed=variance, case=disagreement, interaction=0.0) if is_case_mean(metric) else None
     return Spread(math.sqrt(variance), components, origin)
+
+
+def is_case_mean(metric: str) -> bool:
+    """Whether the report analyses a metric's paired differences over seeds and cases; others by resampling, or over
+    seeds alone.
+    """
+    known = built_in().get(metric)
+    return known is not None and known.interval == "two_way"
 
 
 def family(confirm: ConfirmSpec, seeds: int, methods: int, datasets: int) -> Family | None:

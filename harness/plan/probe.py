@@ -169,6 +169,7 @@ class Prober:
             job = TrialJob(
                 "source", source.method, source.hyperparameters, source.backbone, None, source.dataset.dataset,
                 source.dataset.data, source.dataset.split, source.train, source.metric, source.seed,
+                further=source.further,
             )  # fmt: skip
             return job, source.dataset
         study = self._studies[name]
@@ -177,6 +178,7 @@ class Prober:
         job = TrialJob(
             "confirm", study.method.cls, hp, study.backbone, weights, study.dataset.dataset, study.dataset.data,
             study.dataset.split, study.train, study.search.metric, derive_seed("probe", configuration) % 2**31,
+            further=study.further,
         )  # fmt: skip
         return job, study.dataset
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.core.output import say
+from harness.metrics.facts import MetricFacts
+from harness.metrics.table import facts_of, known_metrics
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.links import refuse_links
 from harness.run.outcome import outcome_of, seeds_of_slot
@@ -48,6 +50,7 @@ def replay(study: StudyFolder) -> Replayed:
     """
     description = study.description()
     search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
+    metric = facts_of(search.metric, known_metrics(description.get("metrics", ())), str(study.description_path))
     epochs = int(description["identity"]["train"]["epochs"])
     prior = recorded(study)
     known = () if prior is None else prior.observations
@@ -66,12 +69,12 @@ def replay(study: StudyFolder) -> Replayed:
         for decision in () if engine.driven else trials[0].decisions():
             found.decisions += 1
             judge = Judge(search, study.name, slot, finished_before)
-            if _decide_again(judge, trials[0], decision, epochs, search) != decision:
+            if _decide_again(judge, trials[0], decision, epochs, metric) != decision:
                 found.contradicted.append((slot, decision["epoch"]))
         first = outcome_of(trials[0].result(), search.metric) if trials[0].finished else None
         trials = trials[: len(seeds_of_slot(search.seeds, first))]
         history.append(
-            finished_slot(slot, trials[0], [trial.result() for trial in trials], search)
+            finished_slot(slot, trials[0], [trial.result() for trial in trials], search, metric)
             if all(trial.finished for trial in trials)
             else Asked(slot, asked)
         )
@@ -86,12 +89,12 @@ def _asks(engine: Engine, slot: int, history: Sequence[Asked], recorded: Mapping
 
 
 def _decide_again(
-    judge: Judge, trial: TrialFolder, decision: DecisionLine, epochs: int, search: SearchSpec
+    judge: Judge, trial: TrialFolder, decision: DecisionLine, epochs: int, metric: MetricFacts
 ) -> DecisionLine | None:
     curve = trial.curve()[: decision["epoch"]]
     if len(curve) < decision["epoch"]:
         return None
-    made = judge(epochs, curve[-1]["step"], [epoch_score(line, search.metric) for line in curve])
+    made = judge(epochs, curve[-1]["step"], [epoch_score(line, metric) for line in curve])
     return None if made is None else made.line(decision["seconds"])
 
 

@@ -151,6 +151,7 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
         split=study.dataset.split,
         train=study.train.merged(measured),
         metric=study.search.metric,
+        further=study.further,
         seed=int(request["seed"]),
         schedule=tuple(request.get("schedule", ())),
     )

@@ -135,7 +135,7 @@ def curve_scores(state: StudyState, slot: int) -> list[float]:
     """The validation score after each epoch that a slot's first trial has on its curve; higher is better."""
     study = state.study
     curve = study.folder.search_trial(slot, study.search.seeds[0]).curve()
-    return [epoch_score(line, study.search.metric) for line in curve]
+    return [epoch_score(line, study.measure) for line in curve]
 
 
 def _sampler(state: StudyState, known: int) -> optuna.samplers.BaseSampler:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from harness.core.files import read_json
 from harness.core.lease import keep_alive
+from harness.metrics.facts import MetricFacts
 from harness.run.directory import TrialFolder
 from harness.search.rungs import Decision
 from harness.search.slots import slot_score
@@ -137,7 +138,7 @@ class SlotRun:
         metric: the validation metric of the search.
     """
 
-    def __init__(self, first: SeedRun, others: Sequence[Callable[[], SeedRun]], metric: str) -> None:
+    def __init__(self, first: SeedRun, others: Sequence[Callable[[], SeedRun]], metric: MetricFacts) -> None:
         self.first, self._others, self._metric = first, others, metric
         self._running = first
 

@@ -124,7 +124,7 @@ class SlotTrainable(tune.Trainable):
         if inherited is not None and first.task is not None:
             inherit(first.task, self._slot, self._proposal.hyperparameters, inherited)
         first.start(self._device, self._resident, waits=True, checkpoint_each_epoch=place.population)
-        return SlotRun(first, [partial(self._other, seed) for seed in others], study.search.metric)
+        return SlotRun(first, [partial(self._other, seed) for seed in others], study.measure)
 
     def _other(self, seed: int) -> SeedRun:
         assert self._scheduler is not None and self._resident is not None

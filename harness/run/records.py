@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from harness.core.json_form import Form, Law, Length, Told, Within
+from harness.metrics.facts import MetricRecord
 from harness.space.parameters import Number, ParameterForm, Setting, from_json
 
 MOST_CLASSES = 10_000
@@ -98,6 +99,8 @@ class StudyIdentity(TypedDict):
     search: SearchIdentity
     backbone: NotRequired[NetworkRecord]
     dataset: NotRequired[dict[str, object]]
+    metrics: NotRequired[dict[str, str]]
+    """Of metrics that are not built in: name → hash of the code."""
     prior: NotRequired[str]
 
 
@@ -105,6 +108,12 @@ class StudyPriorPart(TypedDict, total=False):
     """What ``study.json`` has only where a search began from what an earlier run had found."""
 
     prior: StudyPrior
+
+
+class StudyMetricsPart(TypedDict, total=False):
+    """What ``study.json`` has only where metrics are not built in."""
+
+    metrics: list[MetricRecord]
 
 
 class StudyRecord(TypedDict):
@@ -123,6 +132,7 @@ class StudyRecord(TypedDict):
     reevaluation: NotRequired[_Reevaluation]
     confirm_seeds: list[Seed]
     prior: NotRequired[StudyPrior]
+    metrics: NotRequired[list[MetricRecord]]
     identity: StudyIdentity
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.files import TornFileError
-from harness.metrics.table import METRICS
+from harness.metrics.facts import MetricFacts
 from harness.run.directory import TrialFolder
 from harness.run.outcome import mean_score, outcome_of
 from harness.run.records import CurveLine, TrialResult, score_of
@@ -13,7 +13,9 @@ from harness.search import Asked
 from harness.spec.search import SearchSpec
 
 
-def finished_slot(slot: int, first: TrialFolder, results: Sequence[TrialResult], search: SearchSpec) -> Asked:
+def finished_slot(
+    slot: int, first: TrialFolder, results: Sequence[TrialResult], search: SearchSpec, metric: MetricFacts
+) -> Asked:
     """What a slot taught whose trials are finished.
 
     Args:
@@ -21,40 +23,36 @@ def finished_slot(slot: int, first: TrialFolder, results: Sequence[TrialResult],
         first: the trial of its first tuning seed, which alone was pruned if the slot was.
         results: of its trials, in the order of the seeds; each repeats what was asked.
         search: how the study is searched.
+        metric: by which it is searched.
     """
     curve: tuple[float, ...] = ()
     if search.pruner != "none" and results[0]["status"] != "failed":
         try:
-            curve = tuple(epoch_score(line, search.metric) for line in first.curve())
+            curve = tuple(epoch_score(line, metric) for line in first.curve())
         except TypeError as error:
             raise TornFileError(first.curve_path) from error
     pruned = results[0]["status"] == "pruned"
-    return Asked(slot, results[0]["hyperparameters"], slot_score(results, search.metric), pruned, curve)
+    return Asked(slot, results[0]["hyperparameters"], slot_score(results, metric), pruned, curve)
 
 
-def slot_score(results: Sequence[TrialResult | None], metric: str) -> float | None:
+def slot_score(results: Sequence[TrialResult | None], metric: MetricFacts) -> float | None:
     """The score of a slot, signed so that higher is better.
 
     Args:
         results: of its trials, one a tuning seed; None for one that is not finished.
         metric: that its search goes by.
     """
-    mean = mean_score(None if result is None else outcome_of(result, metric) for result in results)
-    return None if mean is None else sign_of(metric) * mean
+    mean = mean_score(None if result is None else outcome_of(result, metric.name) for result in results)
+    return None if mean is None else metric.sign * mean
 
 
-def epoch_score(line: CurveLine, metric: str) -> float:
+def epoch_score(line: CurveLine, metric: MetricFacts) -> float:
     """The validation score of one line of a curve, signed so that higher is better.
 
     Raises:
         TypeError: it is not defined.
     """
-    score = score_of(line["val"], metric)
+    score = score_of(line["val"], metric.name)
     if score is None:
-        raise TypeError(f"{metric} of epoch {line['epoch']} is not defined")
-    return sign_of(metric) * float(score)
-
-
-def sign_of(metric: str) -> int:
-    """1 where more of a metric is better, -1 where less is."""
-    return 1 if METRICS[metric] else -1
+        raise TypeError(f"{metric.name} of epoch {line['epoch']} is not defined")
+    return metric.sign * float(score)

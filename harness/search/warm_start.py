@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.core.errors import RequestError
 from harness.core.identity import canonical_hash, differences
+from harness.metrics.table import facts_of, known_metrics
 from harness.run.directory import RunDirectory, StudyFolder
 from harness.run.records import PriorRecord, StudyPrior
 from harness.search import Asked
@@ -123,11 +124,15 @@ def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identit
     description = study.description()
     before: dict[str, object] = {**description["identity"], "space": description["space"]}
     metric = description["identity"]["search"]["metric"]
+    was, now = description["identity"].get("metrics", {}), identity.get("metrics", {})
     if metric != search.metric:
         raise RequestError(
             f"search.warm_start: {study.name}: it was searched by {metric}, this one is by {search.metric}; take the "
             "same search.metric"
         )
+    if was.get(metric) != (now.get(metric) if isinstance(now, Mapping) else None):
+        raise RequestError(f"search.warm_start: {study.name}: the code of the metric {metric} is another one than then")
+    measure = facts_of(metric, known_metrics(description.get("metrics", ())), str(study.description_path))
     for part in MUST_AGREE:
         changed = differences({part: before[part]}, {part: identity[part]})
         if changed:
@@ -139,7 +144,7 @@ def _read(earlier: RunDirectory, study: StudyFolder, search: SearchSpec, identit
         trials = [study.search_trial(slot, seed) for seed in seeds]
         found = [trial.result() if trial.finished else None for trial in trials]
         results += [(result, trial) for result, trial in zip(found, trials, strict=True) if result is not None]
-        score = slot_score(found, metric)
+        score = slot_score(found, measure)
         if score is not None and found[0] is not None:
             observations.append(Asked(slot, found[0]["hyperparameters"], score))
     if not observations:

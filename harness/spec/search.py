@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from harness.spec.forms import Name, Section, Seeds, fault
-
-MINIMISED = frozenset({"nll", "brier", "ece"})
-"""The metrics of which less is better."""
 
 MOST_EPOCHS = 100_000
 MOST_SLOTS = 10_000
@@ -24,7 +22,15 @@ LEARNERS = ("tpe", "gp")
 """Samplers that can begin from what an earlier search has found."""
 
 Rule = Literal["best", "top_k", "surrogate_mean"]
-Metric = Literal["accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "kappa", "nll", "brier", "ece"]
+
+
+def _with_known_metrics(schema: JsonDict) -> None:
+    """Let editors offer the built-in metrics, and accept any other name."""
+    # Here, because reading a sweep file needs none of what metrics are computed with.
+    from harness.metrics.table import built_in
+
+    text = {name: schema.pop(name) for name in ("type", "minLength", "maxLength")}
+    schema["anyOf"] = [{"enum": list(built_in())}, text]
 
 
 class SearchSpec(Section):
@@ -63,7 +69,11 @@ class SearchSpec(Section):
         30, ge=1, le=MOST_SLOTS, description="Configurations (slots) per study; slot 0 is the method's default."
     )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
-    metric: Metric = Field("balanced_accuracy", description="Validation metric; nll, brier and ece are minimised.")
+    metric: Name = Field(
+        "balanced_accuracy",
+        description="Validation metric: a built-in one or a plugin's; each knows whether higher or lower is better.",
+        json_schema_extra=_with_known_metrics,
+    )
     startup: int = Field(
         10, ge=1, le=MOST_SLOTS, description="Configurations proposed at random before tpe or gp models the history."
     )
@@ -125,8 +135,3 @@ class SearchSpec(Section):
     def tuning_seeds(self) -> list[int]:
         """Every seed on which something may be tuned, so that it cannot confirm."""
         return [*self.seeds, *([] if self.further_seed is None else [self.further_seed])]
-
-    @property
-    def minimised(self) -> bool:
-        """Whether less of the metric is better."""
-        return self.metric in MINIMISED

@@ -17,6 +17,7 @@ from harness.data.options import read_options
 from harness.dataset import Dataset
 from harness.launcher import Launcher
 from harness.method import Method
+from harness.metrics.metric import Metric
 from harness.search import make_engine
 from harness.space.parameters import Parameter, Space
 from harness.spec.messages import Place, validated
@@ -93,6 +94,7 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     _chosen_launcher(spec, catalogue, place)
     for label, dataset in spec.datasets.items():
         _check_dataset(dataset, catalogue, place, ("datasets", label), label)
+    _check_metric(spec, catalogue, place)
     for label, method in spec.methods.items():
         keys = ("methods", label)
         named = place(*keys) if method.method == label else place(*keys, "method")
@@ -182,6 +184,24 @@ def _check_dataset(
     named = place(*keys) if spec.dataset == label else place(*keys, "dataset")
     cls = catalogue.find(Dataset, spec.dataset, named).cls
     read_options(cls, spec.options, lambda *below: place(*keys, *below))
+
+
+def _check_metric(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
+    """Whether there is the metric of the search, and every dataset can have it; the datasets are known to exist."""
+    named = place("search", "metric")
+    metric = catalogue.find(Metric, spec.search.metric, named).cls
+    for label, entry in spec.datasets.items():
+        dataset = catalogue.find(Dataset, entry.dataset, label).cls
+        if metric.needs_order and not dataset.ordinal:
+            raise RequestError(
+                f"{named}: {metric.name} needs classes in an order, and those of {label} have none; choose another "
+                "metric"
+            )
+        if dataset.multi_label and not metric.multi_label:
+            raise RequestError(
+                f"{named}: {metric.name} needs one label an image, and those of {label} may have several; choose "
+                "another metric"
+            )
 
 
 def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> SweepSpec:

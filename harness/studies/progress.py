@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from harness.metrics.facts import MetricFacts
 from harness.run.directory import Place
 from harness.run.outcome import Ended, mean_score, seeds_of_slot
 
@@ -44,6 +45,8 @@ class StudyDesign:
     confirm_seeds: tuple[int, ...]
     repeat: bool
     """Whether the training of the first confirm seed is run a second time."""
+    own_sign: int | None = None
+    """Of a metric that is not built in: 1 where more is better, -1 where less is."""
 
     @classmethod
     def recorded(cls, description: StudyRecord, repeat: bool) -> StudyDesign:
@@ -52,6 +55,7 @@ class StudyDesign:
         again = description.get("reevaluation")
         further = None if again is None else again["seed"]
         search = description["identity"]["search"]
+        own = {record["name"]: MetricFacts.told(record).sign for record in description.get("metrics", ())}
         return cls(
             slots=description["search_slots"],
             seeds=tuple(description["search_seeds"]),
@@ -62,6 +66,7 @@ class StudyDesign:
             further_seed=further,
             confirm_seeds=tuple(description["confirm_seeds"]),
             repeat=repeat,
+            own_sign=own.get(search["metric"]),
         )
 
     def agrees_with(self, choice: ChoiceRecord) -> bool:
@@ -96,9 +101,11 @@ class StudyProgress:
     @property
     def sign(self) -> int:
         """1 where more of the metric is better, -1 where less is."""
-        from harness.metrics.table import METRICS
+        if self.design.own_sign is not None:
+            return self.design.own_sign
+        from harness.metrics.table import facts_of, known_metrics
 
-        return 1 if METRICS[self.design.metric] else -1
+        return facts_of(self.design.metric, known_metrics(), "search.metric").sign
 
     def slot_trials(self, slot: int) -> list[tuple[int, Place]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""

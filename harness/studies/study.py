@@ -19,6 +19,9 @@ from harness.data.split import Split, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.method import Method
+from harness.metrics.facts import MetricFacts
+from harness.metrics.metric import Metric
+from harness.metrics.table import built_in
 from harness.plugins import Catalogue, Plugin
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.records import (
@@ -29,6 +32,7 @@ from harness.run.records import (
     StudyPriorPart,
     StudyRecord,
     TrainIdentity,
+    StudyMetricsPart,
 )
 from harness.search import Asked, Engine, make_engine
 from harness.search.warm_start import Prior, prior_of
@@ -89,6 +93,8 @@ class Source:
     seed: int
     identity: str
     folder: TrialFolder
+    further: tuple[Metric, ...] = ()
+    """Metrics that are not built in."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,14 @@ class Study:
     folder: StudyFolder
     prior: Prior | None = None
     """What an earlier run had found, where the search begins from that."""
+    further: tuple[Metric, ...] = ()
+    """Metrics that are not built in."""
+
+    @property
+    def measure(self) -> MetricFacts:
+        """What is said of the metric that the search goes by."""
+        own = {metric.name: metric for metric in self.further}
+        return (own.get(self.search.metric) or built_in()[self.search.metric]).facts()
 
     @property
     def name(self) -> str:
@@ -137,6 +151,7 @@ class Study:
             further_seed=self.search.further_seed,
             confirm_seeds=self.confirm_seeds,
             repeat=self.repeat,
+            own_sign=None if self.search.metric in built_in() else self.measure.sign,
         )
 
     def engine(self) -> Engine:
@@ -157,6 +172,9 @@ class Study:
     def description(self) -> StudyRecord:
         """The content of ``study.json``."""
         weights: Any = self.weights if self.source is None else {"source": self.source.identity}
+        metrics: StudyMetricsPart = (
+            {"metrics": [metric.facts().to_json() for metric in self.further]} if self.further else {}
+        )
         prior: StudyPriorPart = {} if self.prior is None else {"prior": self.prior.facts()}
         return {
             "label": self.label,
@@ -172,13 +190,28 @@ class Study:
             "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
             "confirm_seeds": list(self.confirm_seeds),
             **prior,
+            **metrics,
             "identity": self.identity,
         }
 
 
-def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter]) -> StudyIdentity:
-    """The parts of a study's identity that need no data: protocol, code, search space and settings."""
-    return {
+def further_metrics(catalogue: Catalogue, spec: SweepSpec) -> list[Plugin[Metric]]:
+    """The metrics of a sweep that are not built in, by name: those in its plugin folders, and that of its search."""
+    found = {plugin.name: plugin for plugin in catalogue.given(Metric)}
+    if spec.search.metric not in built_in():
+        found[spec.search.metric] = catalogue.find(Metric, spec.search.metric, "search.metric")
+    return [found[name] for name in sorted(found)]
+
+
+def settings_identity(
+    spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter], metrics: Sequence[Plugin[Metric]] = ()
+) -> StudyIdentity:
+    """The parts of a study's identity that need no data: protocol, code, search space and settings.
+
+    Args:
+        metrics: what ``further_metrics`` returned.
+    """
+    identity: StudyIdentity = {
         "protocol": PROTOCOL,
         "method": {"name": plugin.name, "code": plugin.code},
         "space": to_json(space),
@@ -186,6 +219,13 @@ def settings_identity(spec: SweepSpec, plugin: Plugin[Method], space: Mapping[st
         "train": cast(TrainIdentity, spec.train.identity()),
         "search": cast(SearchIdentity, spec.search.identity()),
     }
+    if metrics:
+        identity["metrics"] = _code_of(metrics)
+    return identity
+
+
+def _code_of(metrics: Sequence[Plugin[Metric]]) -> dict[str, str]:
+    return {plugin.name: plugin.code for plugin in metrics}
 
 
 class Planner:
@@ -201,6 +241,8 @@ class Planner:
     ) -> None:
         self._spec, self._catalogue, self._run, self._roots = spec, catalogue, run, roots
         self._progress = progress
+        self._metrics = further_metrics(catalogue, spec)
+        self._further = tuple(plugin.cls() for plugin in self._metrics)
         self._decoded: dict[str, DecodedDataset] = {}
         self._sources: dict[str, Source] = {}
         self._file_hashes: dict[str, str] = {}
@@ -255,7 +297,7 @@ class Planner:
         folder = self._run.study(f"{label}@{dataset.label}")
         search = spec.search
         identity: StudyIdentity = {
-            **settings_identity(spec, plugin, space),
+            **settings_identity(spec, plugin, space, self._metrics),
             "backbone": {
                 "name": backbone.name,
                 "weights": source.identity if source else self._weights(weights),
@@ -281,6 +323,7 @@ class Planner:
             identity=identity,
             folder=folder,
             prior=prior,
+            further=self._further,
         )
 
     def _source(self, backbone: BackboneSpec) -> Source:
@@ -304,6 +347,7 @@ class Planner:
                     "metric": self._spec.search.metric,
                     "hyperparameters": hyperparameters,
                     "seed": given.seed,
+                    **({"metrics": _code_of(self._metrics)} if self._metrics else {}),
                 }
             )
             self._sources[key] = Source(
@@ -316,6 +360,7 @@ class Planner:
                 seed=given.seed,
                 identity=identity,
                 folder=self._run.source(identity[:16]),
+                further=self._further,
             )
         return self._sources[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict
 
@@ -14,7 +15,9 @@ from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
 from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method
-from harness.metrics.table import METRICS
+from harness.metrics.facts import MetricFacts
+from harness.metrics.metric import Metric
+from harness.metrics.table import built_in
 from harness.run.records import ScheduleLine, Scores
 from harness.search.rungs import Decision
 from harness.spec.sections import TrainSpec
@@ -42,16 +45,24 @@ class TrialJob:
     """Folder of the study, where it is recorded whether its steps are compiled (``train.step: measured``)."""
     schedule: Sequence[ScheduleLine] = ()
     """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
+    further: Sequence[Metric] = ()
+    """Metrics that are not built in, computed beside those that are."""
 
     @property
     def opens_test(self) -> bool:
         """Only the confirm stage sees the test split."""
         return self.stage == "confirm"
 
+    @cached_property
+    def measure(self) -> MetricFacts:
+        """What is said of the metric."""
+        own = {metric.name: metric for metric in self.further}
+        return (own.get(self.metric) or built_in()[self.metric]).facts()
+
     @property
     def sign(self) -> int:
         """1 where a higher metric is better, -1 where a lower one is."""
-        return 1 if METRICS[self.metric] else -1
+        return self.measure.sign
 
     def augmentation(self) -> Augmentation | None:
         """The dataset's augmentation with the sweep file's changes; None when it is switched off."""

@@ -237,7 +237,7 @@ class Training:
         """
         if not np.isfinite(logits).all():
             raise NotFiniteError(f"{side} logits are not finite")
-        return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal)
+        return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal, self.job.further)
 
     def _build(self, hyperparameters: Hyperparameters) -> Model:
         job, precision = self.job, autocast_dtype(self.job.train, self.device)
@@ -291,7 +291,7 @@ class Training:
         recorded = self.folder.decisions()
         decision = next((one for one in recorded if one["epoch"] == progress.epoch), None)
         if decision is None:
-            scores = [epoch_score(line, job.metric) for line in progress.curve]
+            scores = [epoch_score(line, job.measure) for line in progress.curve]
             made = self.control.judge(job.train.epochs, progress.curve[-1]["step"], scores)
             if made is None:
                 return

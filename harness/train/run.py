@@ -150,7 +150,7 @@ def _pruned(job: TrialJob, folder: TrialFolder) -> Trained | None:
     # Without its curve, which somebody may have set aside, it trains to that rung again.
     if len(curve) < decision["epoch"]:
         return None
-    best = max(curve, key=lambda line: (epoch_score(line, job.metric), -line["epoch"]))
+    best = max(curve, key=lambda line: (epoch_score(line, job.measure), -line["epoch"]))
     return {
         "status": "pruned",
         "cause": None,

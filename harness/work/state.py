@@ -56,7 +56,9 @@ class StudyState:
             return self._known[slot]
         if self.progress.slot_finished(slot):
             results = [self.results.whole(place) for _, place in self.progress.slot_trials(slot)]
-            self._known[slot] = finished_slot(slot, self._folders(slot)[0], results, self.study.search)
+            self._known[slot] = finished_slot(
+                slot, self._folders(slot)[0], results, self.study.search, self.study.measure
+            )
             return self._known[slot]
         if slot not in self._running:
             trial = next((trial for trial in self._folders(slot) if trial.has_request()), None)

@@ -13,8 +13,7 @@ import polars as pl
 import pytest
 
 from analysis.report import ReportPaths, write_report
-from analysis.runs.frames import METRICS
-from harness.metrics.table import evaluate
+from harness.metrics.table import evaluate, general
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.space.parameters import Choice, Fixed, Float, to_json
 
@@ -26,7 +25,7 @@ KNOWN_SEEDS = {1000: 0.812, 1001: 0.825, 1002: 0.809, 1003: 0.834, 1004: 0.818}
 def scalars(level: float, seed: int) -> dict[str, float | None]:
     """Every metric near ``level``, the balanced accuracy exactly so."""
     draw = random.Random(seed)
-    values: dict[str, float | None] = {name: level + draw.uniform(-0.02, 0.02) for name in METRICS}
+    values: dict[str, float | None] = {name: level + draw.uniform(-0.02, 0.02) for name in general()}
     return {**values, "balanced_accuracy": level}
 
 
@@ -175,7 +174,7 @@ class RunBuilder:
         }
         columns |= {"label": labels} if labels.ndim == 1 else {f"label_{k}": one for k, one in enumerate(labels.T)}
         columns |= {f"logit_{k}": one for k, one in enumerate(logits.T)}
-        scores = {name: evaluate(logits, labels)[name] for name in METRICS}
+        scores = {name: evaluate(logits, labels)[name] for name in general()}
         self.done(folder, None, seed, scores, scores, predictions=pl.DataFrame(columns))
 
     def fail(self, folder: TrialFolder, slot: int | None, seed: int, cause: str, message: str) -> None:

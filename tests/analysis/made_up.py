@@ -10,11 +10,10 @@ import numpy as np
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, Evidence, Plan, Predictions, Repeat
 from analysis.contents import Table
-from analysis.runs.frames import METRICS
 from analysis.tables import checks, comparisons
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
-from harness.metrics.table import evaluate
+from harness.metrics.table import evaluate, general
 
 CLASSES = ("nevus", "melanoma", "keratosis")
 
@@ -57,15 +56,15 @@ def made_up(
     cells = {}
     for dataset in datasets:
         for method, level in levels.items():
-            scores: dict[str, dict[int, float | None]] = {name: {} for name in METRICS}
+            scores: dict[str, dict[int, float | None]] = {name: {} for name in general()}
             for seed in seeds:
                 values, labels = logits(level, seed, cases, method + dataset)
                 known.setdefault((dataset, method), {})[seed] = values
                 found = evaluate(values, labels)
-                for name in METRICS:
+                for name in general():
                     scores[name][seed] = found[name]
             device = (devices or {}).get(method, "cpu")
-            changes = {} if repeats is None or method not in repeats else dict.fromkeys(METRICS, repeats[method])
+            changes = {} if repeats is None or method not in repeats else dict.fromkeys(general(), repeats[method])
             cells[dataset, method] = Cell(
                 dataset=dataset, method=method, declared=tuple(seeds), scores=scores, devices=(device,),
                 repeats=(Repeat(seeds[0], device, changes),) if changes else (), search_trials=3,

@@ -26,11 +26,12 @@ from analysis.figures import search as search_figures
 from analysis.figures.importance import FEWEST_TRIALS, importances, of_settings, slot_scores
 from analysis.figures.ranks import cliques, critical_difference
 from analysis.stats.cautions import Refused
-from harness.metrics.table import evaluate
+from harness.metrics.table import evaluate, known_metrics
 from tests.analysis.made_up import made_up
 
 LEVELS = {"plain": 1.5, "much_better": 2.6, "the_same_again": 1.5, "much_worse": 0.6}
 ONE = ("balanced_accuracy",)
+MEASURE = known_metrics()[ONE[0]]
 
 
 def facts_of(**changes: object) -> tuple[Analysis, list[prediction_figures.ReducedPredictions]]:
@@ -112,8 +113,8 @@ def every_figure(
         comparison_figures.forest(analysis, "forest"),
         method_figures.pareto(analysis, trained, "pareto"),
         method_figures.seeds(analysis, evidence.datasets[0], "seeds"),
-        budget_figures.budget(trials, "balanced_accuracy", "budget"),
-        search_figures.importance(trials, "balanced_accuracy", "importance"),
+        budget_figures.budget(trials, MEASURE, "budget"),
+        search_figures.importance(trials, MEASURE, "importance"),
     ]
     for one in reduced[:1]:
         drawn += [call(one, call.__name__) for call in FROM_PREDICTIONS]
@@ -133,7 +134,7 @@ def test_every_figure_is_whole_and_the_same_again(usual: tuple) -> None:
     analysis, _ = usual
     again = [
         *comparison_figures.forest(analysis, "forest"),
-        *search_figures.importance(trials, "balanced_accuracy", "importance"),
+        *search_figures.importance(trials, MEASURE, "importance"),
     ]
     for one, other in zip([first[0], first[4]], again, strict=True):
         assert (one.svg, one.png, one.pdf, one.caption) == (other.svg, other.png, other.pdf, other.caption)
@@ -230,7 +231,7 @@ def test_importance_finds_what_mattered_and_needs_trials() -> None:
     lr, width = found.importances
     assert lr.share > 0.5 > lr.by_chance and width.share < width.by_chance
     assert found.seed_noise is not None and 0 < found.seed_noise < 1
-    assert search_figures.importance(searched(["gpaf"], slots=FEWEST_TRIALS), "balanced_accuracy", "i") == ()
+    assert search_figures.importance(searched(["gpaf"], slots=FEWEST_TRIALS), MEASURE, "i") == ()
 
 
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=30), st.floats(-3, 3), st.floats(0.1, 10))
@@ -244,15 +245,15 @@ def test_importance_does_not_depend_on_the_scale(scores: list[float], shift: flo
 
 
 def test_a_budget_curve_counts_finished_slots_and_panels_follow_the_methods() -> None:
-    (shared,) = budget_figures.budget(searched(["a", "b"], datasets=("x", "y")), ONE[0], "budget")
+    (shared,) = budget_figures.budget(searched(["a", "b"], datasets=("x", "y")), MEASURE, "budget")
     assert "19 search trials" in shared.caption and "4 trials" in shared.caption
     apart = budget_figures.budget(
-        searched([f"m{number}" for number in range(7)], datasets=("x", "y")), ONE[0], "budget"
+        searched([f"m{number}" for number in range(7)], datasets=("x", "y")), MEASURE, "budget"
     )
     assert [figure.stem for figure in apart] == ["budget", "budget_2"] and "grey: the other" in apart[0].caption
     assert all("GPU-hours of training: trials times" in one.caption for one in (shared, *apart))
     unknown = searched(["a"]).with_columns(train_seconds=pl.lit(None, pl.Float64), device=pl.lit(None, pl.String))
-    (by_trials,) = budget_figures.budget(unknown, ONE[0], "budget")
+    (by_trials,) = budget_figures.budget(unknown, MEASURE, "budget")
     assert "hours" not in by_trials.caption
     assert_whole((shared, *apart, by_trials))
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import made_up_records
 import polars as pl
@@ -12,17 +12,11 @@ from analysis.parallel import Pool
 from analysis.runs import frames
 from analysis.runs.evidence import evidence_of
 from analysis.runs.summary import summarise
-from analysis.tables import run_tables as tables
 from harness.core.files import TornFileError
 from harness.run.directory import TrialFolder
-from harness.spec.search import Metric
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder
-
-
-def test_whatever_a_sweep_may_select_by_is_reported() -> None:
-    assert set(frames.METRICS) == set(tables.METRIC_NAMES) == set(get_args(Metric))
 
 
 def test_every_trial_is_a_row_with_its_metrics_or_its_cause(unfinished: RunBuilder) -> None:

@@ -46,7 +46,8 @@ def test_optimism_is_positive_when_the_search_promised_too_much(builder: Callabl
         for seed in (1000, 1001):
             values = {**made.scalars(0.8, seed), metric: tested}
             made.done(folder.confirm_trial("c0ffee", seed), None, seed, values, values)
-        differences[metric] = optimism(study(summarise(made.run), "probe"), metric)
+        summary = summarise(made.run)
+        differences[metric] = optimism(study(summary, "probe"), summary.measure)
 
     assert differences == {"balanced_accuracy": pytest.approx(0.1), "nll": pytest.approx(0.2)}
 

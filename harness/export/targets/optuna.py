@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.export.addresses import sqlite_address
 from harness.export.contract import Export, ExportedRun
+from harness.run.records import score_of
 
 if TYPE_CHECKING:
     import optuna
@@ -62,12 +63,13 @@ def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:
     import optuna
 
     from harness.export.trials import trials_of
-    from harness.metrics.table import METRICS
+    from harness.metrics.table import facts_of, known_metrics
     from harness.space.parameters import from_json
 
     description = folder.description()
     metric, space = str(description["identity"]["search"]["metric"]), from_json(description["space"])
-    direction: Literal["maximize", "minimize"] = "maximize" if METRICS[metric] else "minimize"
+    measured = facts_of(metric, known_metrics(description.get("metrics", ())), str(folder.description_path))
+    direction: Literal["maximize", "minimize"] = "maximize" if measured.higher_is_better else "minimize"
     study = optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

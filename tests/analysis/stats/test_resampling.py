@@ -16,7 +16,8 @@ from analysis.stats.bootstrap import (
 from analysis.stats.budget_curve import budget_curve
 from analysis.stats.cautions import Refused
 from analysis.stats.estimate import FloatArray, mean_over_seeds
-from harness.metrics.table import evaluate, softmax
+from harness.metrics.cases import softmax
+from harness.metrics.table import evaluate
 
 
 @settings(deadline=None, max_examples=40)

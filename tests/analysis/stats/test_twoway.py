@@ -11,7 +11,8 @@ from scipy import stats
 from analysis.stats.estimate import FloatArray
 from analysis.stats.pseudovalues import auc_values, balanced_accuracy_values
 from analysis.stats.twoway import by_group, two_way
-from harness.metrics.table import evaluate, softmax
+from harness.metrics.cases import softmax
+from harness.metrics.table import evaluate
 
 
 def correctness(seed: int, seeds: int, cases: int) -> FloatArray:

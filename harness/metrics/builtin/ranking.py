@@ -1,0 +1,32 @@
+"""Metrics of ranking: whether cases of a class score higher than others."""
+
+from __future__ import annotations
+
+from harness.metrics.cases import MultiLabelCases, ScoredCases
+from harness.metrics.metric import Metric
+from harness.metrics.parts import mean
+
+
+class AreaUnderCurve(Metric):
+    """Mean over classes of the one-versus-rest ROC AUC, ties by midranks; with one label on softmax probabilities.
+
+    With several labels an image it is, like ``accuracy``, that of MedMNIST (Yang et al. 2023).
+    """
+
+    name = "auc"
+    label, phrase = "AUC", "AUC"
+    higher_is_better, bounds = True, (0.0, 1.0)
+    place, interval = 2, "two_way"
+    pseudo_values = "AUC (DeLong, DeLong and Clarke-Pearson 1988)"
+
+    def value(self, cases: ScoredCases) -> float | None:
+        return mean(cases.areas)
+
+    def multi_label_value(self, cases: MultiLabelCases) -> float | None:
+        return mean(cases.areas)
+
+    def per_class(self, cases: ScoredCases | MultiLabelCases) -> list[float | None]:
+        return cases.areas
+
+    def chance(self, classes: int | None) -> float | None:
+        return 0.5

@@ -1,0 +1,117 @@
+"""The contract of a metric: what it is called, which way it points, and how it is computed."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from harness.core.pluggable import Pluggable
+from harness.metrics.facts import CaseInterval, MetricFacts
+from harness.metrics.parts import mean
+
+if TYPE_CHECKING:
+    from harness.metrics.cases import MultiLabelCases, ScoredCases
+
+PER_CLASS = "_per_class"
+"""Ends the name of a metric's list over classes."""
+COUNTS = ("sensitivity", "specificity", "confusion", "support")
+"""What is stored beside metrics: counts and rates, class by class."""
+LONGEST_TEXT = 80
+
+
+class Metric(Pluggable, ABC):
+    """A score of predictions: one number for a set of cases.
+
+    A subclass sets ``name``, ``label``, ``phrase``, ``higher_is_better`` and ``bounds``, and defines ``value``.
+    """
+
+    kind = "metric"
+    required = ("label", "phrase", "higher_is_better", "bounds")
+
+    label: ClassVar[str]
+    """Heading of a table's column, such as ``Balanced accuracy``."""
+    phrase: ClassVar[str]
+    """Its name within a sentence, such as ``balanced accuracy``."""
+    higher_is_better: ClassVar[bool]
+    bounds: ClassVar[tuple[float, float]]
+    """Smallest and largest value that it can have; infinite where there is none."""
+    needs_order: ClassVar[bool] = False
+    """Whether it is defined for classes in an order alone."""
+    multi_label: ClassVar[bool] = True
+    """Whether it is defined where an image may have several labels."""
+    compared: ClassVar[bool] = True
+    """Whether methods are compared by it although it is not the primary metric."""
+    place: ClassVar[int] = 100
+    """Its place among the columns of a table; those of one place are in the order of their names."""
+    interval: ClassVar[CaseInterval] = "t_over_seeds"
+    """How the analysis makes intervals of it: over seeds and cases by pseudo-values (``two_way``), by resampling both
+    (``crossed_bootstrap``), or over seeds alone. The first two need functions of ``analysis.comparison.case_values``,
+    which only built-in metrics have."""
+    pseudo_values: ClassVar[str | None] = None
+    """How a methods section names it where it entered as pseudo-values; None where these are its values themselves."""
+
+    @abstractmethod
+    def value(self, cases: ScoredCases) -> float | None:
+        """The metric of cases with one label each; None where these cases leave it undefined.
+
+        Args:
+            cases: logits and labels, and what metrics share of them.
+        """
+
+    def multi_label_value(self, cases: MultiLabelCases) -> float | None:
+        """The metric of cases with any number of labels; None where these cases leave it undefined.
+
+        By default the unweighted mean over the classes of ``value`` for each class alone (has the image the label?).
+        """
+        return mean([self.value(alone) for alone in cases.each_class()])
+
+    def per_class(self, cases: ScoredCases | MultiLabelCases) -> list[float | None] | None:
+        """The metric of each class, which is stored as ``NAME_per_class``; None where there is no such thing."""
+        return None
+
+    def chance(self, classes: int | None) -> float | None:
+        """What a constant prediction scores, where that is a fixed number.
+
+        Args:
+            classes: how many there are; None where that is not known.
+        """
+        return None
+
+    @classmethod
+    def facts(cls) -> MetricFacts:
+        """What is said of it."""
+        low, high = cls.bounds
+        return MetricFacts(
+            name=cls.name,
+            label=cls.label,
+            phrase=cls.phrase,
+            higher_is_better=cls.higher_is_better,
+            bounds=(float(low), float(high)),
+            needs_order=cls.needs_order,
+            compared=cls.compared,
+            interval=cls.interval,
+            pseudo_values=cls.pseudo_values,
+        )
+
+    @classmethod
+    def fault(cls) -> str | None:
+        """Why it cannot be used."""
+        if cls.name in COUNTS or cls.name.endswith(PER_CLASS):
+            return f"is called {cls.name!r}, which names something else in a result; choose another name"
+        # Python leaves all docstrings out where it is told to (-OO).
+        if not (cls.__doc__ or "").strip() and sys.flags.optimize < 2:
+            return "has no docstring; write what it measures and where it is defined, its first line is in lists"
+        for attribute in ("label", "phrase"):
+            text = getattr(cls, attribute)
+            if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > LONGEST_TEXT:
+                return f"has the {attribute} {text!r}; write up to {LONGEST_TEXT} characters on one line"
+        if not isinstance(cls.higher_is_better, bool):
+            return f"has higher_is_better = {cls.higher_is_better!r}; write True or False"
+        try:
+            low, high = map(float, cls.bounds)
+        except (TypeError, ValueError):
+            return f"has the bounds {cls.bounds!r}; write two numbers, such as (0.0, 1.0)"
+        if not low < high:
+            return f"has the bounds {cls.bounds!r}; the first must be below the second"
+        return None

@@ -1,0 +1,103 @@
+"""The built-in metrics: what the contract asks, and the same bits as before they were plugins."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.comparison import case_values
+from harness.metrics.facts import CaseInterval
+from harness.metrics.metric import Metric
+from harness.metrics.table import DEFAULT, built_in, evaluate, general, known_metrics
+from harness.plugins import discover
+from tests.metrics.conformance import check
+from tests.metrics.former import former
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cases=st.integers(1, 60),
+    classes=st.integers(2, 6),
+    spread=st.sampled_from([0.1, 1.0, 30.0, 900.0]),
+    ties=st.booleans(),
+    several=st.booleans(),
+    ordinal=st.booleans(),
+    share=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
+)
+def test_every_bit_and_the_order_of_keys_are_as_they_were(
+    seed: int, cases: int, classes: int, spread: float, ties: bool, several: bool, ordinal: bool, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(cases, classes)) * spread
+    logits = logits.round() if ties else logits
+    if several:
+        ordinal, labels = False, (rng.random((cases, classes)) < share).astype(np.int64)
+    else:
+        labels = rng.integers(0, classes, cases) if share else np.zeros(cases, dtype=np.int64)
+    # JSON writes a float by its shortest form, which tells any two apart.
+    assert json.dumps(evaluate(logits, labels, ordinal)) == json.dumps(former(logits, labels, ordinal))
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("metric", built_in().values(), ids=lambda metric: metric.name)
+def test_the_contract(metric: Metric, several: bool) -> None:
+    if several and not metric.multi_label:
+        assert metric.name not in evaluate(np.zeros((2, 2)), np.eye(2, dtype=np.int64))
+        return
+    check(metric, several)
+
+
+def test_one_table_names_every_metric() -> None:
+    wanted = [
+        "accuracy",
+        "balanced_accuracy",
+        "auc",
+        "macro_f1",
+        "mcc",
+        "kappa",
+        "kappa_quadratic",
+        "nll",
+        "brier",
+        "ece",
+    ]
+    assert list(built_in()) == list(known_metrics()) == wanted
+    assert {name for name, metric in built_in().items() if not metric.higher_is_better} == {"nll", "brier", "ece"}
+    assert set(general()) == set(wanted) - {"kappa_quadratic"}
+    assert DEFAULT in built_in()
+    found = discover().all(Metric)
+    assert set(found) == set(wanted)
+    assert all(plugin.cls.fault() is None and plugin.summary for plugin in found.values())
+    assert len({metric.label for metric in built_in().values()}) == len({m.phrase for m in built_in().values()}) == 10
+
+
+def test_names_in_a_sentence_keep_the_capitals_of_names_and_acronyms() -> None:
+    words = {name: facts.in_text for name, facts in known_metrics().items()}
+    assert words["balanced_accuracy"] == "balanced accuracy"
+    assert (words["auc"], words["nll"], words["brier"], words["kappa"]) == ("AUC", "NLL", "Brier score", "kappa")
+
+
+def test_the_analysis_has_what_the_interval_of_each_metric_needs() -> None:
+    """Pseudo-values whose mean is the metric, and the value of the data themselves at the head of resamples."""
+    from analysis.comparison.evidence import Predictions
+
+    rng = np.random.default_rng(3)
+    logits, labels = rng.normal(size=(2, 40, 3)), rng.permutation(np.arange(40) % 3)
+    predictions = Predictions(
+        labels=labels, classes=("a", "b", "c"), groups=None, logits={"m": dict(enumerate(logits))}
+    )
+    expected = [evaluate(one, labels) for one in logits]
+    kinds = {name: metric.interval for name, metric in built_in().items()}
+    assert set(kinds.values()) == set(get_args(CaseInterval))
+    series = case_values.resampled(list(kinds), {"m": logits}, predictions, "d", resamples=3)
+    assert {name for name, _ in series} == {name for name, kind in kinds.items() if kind == "crossed_bootstrap"}
+    for (name, _), drawn in series.items():
+        np.testing.assert_allclose(drawn[0], np.mean([one[name] for one in expected]), atol=1e-6)
+    for name in (name for name, kind in kinds.items() if kind == "two_way"):
+        table = case_values.pseudo_values(name, logits, labels)
+        np.testing.assert_allclose(table.mean(axis=1), [one[name] for one in expected], atol=1e-12)
