@@ -2,8 +2,8 @@
 
 Everything else in this package may change with any version; these names stay, and a method or dataset that uses no
 others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md``,
-``docs/writing-a-dataset.md`` and ``docs/writing-a-launcher.md`` show them in use, and the built-in methods and datasets
-import nothing else.
+``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md`` and ``docs/writing-a-launcher.md`` show them in use, and the
+built-in methods and datasets import nothing else.
 
 A name is loaded when it is asked for first, so that a dataset does not load what only methods need.
 """

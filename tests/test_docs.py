@@ -1,4 +1,4 @@
-"""What the two guides for authors of plugins show is what runs: their blocks are written out and executed."""
+"""What the guides for authors of plugins show is what runs: their blocks are written out and executed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from harness.trial import main as trial
 
 GUIDES = ("writing-a-method.md", "writing-a-dataset.md")
 OUTPUTS = "writing-an-export-or-figure.md"
+METRICS = "writing-a-metric.md"
 
 
 def blocks(guide: str, language: str) -> list[str]:
@@ -33,9 +34,9 @@ def blocks(guide: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds every file of both guides where its first line says."""
+    """A folder that holds every file of the guides where its first line says."""
     folder = tmp_path_factory.mktemp("guides")
-    for guide in GUIDES:
+    for guide in (*GUIDES, METRICS):
         # A part of a sweep file has no name; tests/test_code_blocks.py checks it.
         whole = [block for block in blocks(guide, "yaml") if block.startswith("# ")]
         for block in (*blocks(guide, "python"), *whole):
@@ -59,9 +60,10 @@ def commands(guide: str, module: str) -> list[list[str]]:
 
 
 def test_the_guides_own_tests_pass(workplace: Path) -> None:
-    done = run(workplace, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_norm_bias.py", "test_shapes.py")
+    files = ("test_norm_bias.py", "test_shapes.py", "test_geometric_mean.py")
+    done = run(workplace, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 @pytest.fixture
@@ -78,6 +80,12 @@ def test_the_guides_trial_trains(guide: str, capsys: pytest.CaptureFixture[str])
     ((_, _, *arguments),) = commands(guide, "harness.trial")
     assert trial(arguments) == 0
     assert "balanced_accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("there")
+def test_the_guides_sweep_by_a_metric_is_valid() -> None:
+    ((_, _, file),) = commands(METRICS, "harness.sweep")
+    assert sweep([file, "--dry-run"]) == 0
 
 
 @pytest.mark.usefixtures("there")
