@@ -61,7 +61,8 @@ class ReportData:
         from analysis.runs.frames import no_trials
 
         parts = [(facts.run.path.name, facts.trials) for facts in self.runs] or [("", no_trials())]
-        return pl.concat([trials.with_columns(pl.lit(name).alias("run")) for name, trials in parts])
+        # Runs may have other metrics than one another.
+        return pl.concat([trials.with_columns(pl.lit(name).alias("run")) for name, trials in parts], how="diagonal")
 
     def curves(self, metric: str | None = None) -> pl.DataFrame:
         """Validation scores by epoch (from 1) of the confirm trials of the chosen configurations that are done.

@@ -127,7 +127,7 @@ def trials(run: RunDirectory) -> pl.DataFrame:
 
 def no_trials() -> pl.DataFrame:
     """The columns of ``trials`` without a row."""
-    return pl.DataFrame(schema={**_TRIAL, **_METRIC})
+    return pl.DataFrame(schema={**_TRIAL, **{column: pl.Float64 for column, _, _ in _columns(None)}})
 
 
 def no_curves() -> pl.DataFrame:

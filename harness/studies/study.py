@@ -29,10 +29,10 @@ from harness.run.records import (
     ScheduleLine,
     SearchIdentity,
     StudyIdentity,
+    StudyMetricsPart,
     StudyPriorPart,
     StudyRecord,
     TrainIdentity,
-    StudyMetricsPart,
 )
 from harness.search import Asked, Engine, make_engine
 from harness.search.warm_start import Prior, prior_of

@@ -98,7 +98,6 @@ def _slot(
     """A slot as a trial of Optuna: the mean over its tuning seeds."""
     from optuna.trial import FrozenTrial, TrialState
 
-    from harness.run.records import score_of
     from harness.space.parameters import searched
 
     varied = searched(space)
