@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks.search_table import METRIC, RATES, RATIOS, TABLE
 from harness.core.errors import EXIT_DONE, run_command
-from harness.search import Asked, make_engine
+from harness.search import Asked, make_sampler
 from harness.search.rungs import Judge
 from harness.space.parameters import Int, Space
 from harness.spec.search import SearchSpec
@@ -71,13 +71,13 @@ def nearest(curves: Curves, lr: int, ratio: int) -> Sequence[float]:
 def search(settings: Mapping[str, Any], name: str, curves: Curves, steps: int, good: float) -> dict[str, Any]:
     """One search: steps until a score of ``good``, and the best score after each budget."""
     spec = SearchSpec.model_validate({"trials": SLOTS, "concurrency": 1, **settings})
-    engine, history = make_engine(SPACE, spec, name), list[Asked]()
+    engine, history = make_sampler(SPACE, spec, name), list[Asked]()
     epochs = max(map(len, curves.values()))
     spent, best, reached, pruned = 0, 0.0, None, 0
     at_budget = dict.fromkeys(BUDGETS, 0.0)
     while len(history) < SLOTS and (reached is None or spent < max(BUDGETS) * epochs * steps):
         slot = len(history)
-        asked = engine.ask(slot, history)
+        asked = engine.propose(slot, history)
         curve = nearest(curves, int(asked["lr"]), int(asked["head_lr_ratio"]))
         judge = Judge(spec, name, slot, [history[n] for n in engine.before(slot)])
         made = (judge(epochs, epoch * steps, curve[:epoch]) for epoch in range(1, len(curve)))

@@ -1,9 +1,9 @@
 """What a plugin imports: the public names of the harness.
 
-Everything else in this package may change with any version; these names stay, and a method or dataset that uses no
+Everything else in this package may change with any version; these names stay, and a plugin that uses no
 others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md``,
-``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md`` and ``docs/writing-a-launcher.md`` show them in use, and the
-built-in methods and datasets import nothing else.
+``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md``, ``docs/writing-a-sampler.md`` and
+``docs/writing-a-launcher.md`` show them in use, and the built-in methods and datasets import nothing else.
 
 A name is loaded when it is asked for first, so that a dataset does not load what only methods need.
 """
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from harness.core.errors import RequestError as RequestError
     from harness.core.errors import suggestion as suggestion
     from harness.core.pluggable import Options as Options
+    from harness.core.seeds import derive_seed as derive_seed
     from harness.core.zip_checks import DAMAGE as DAMAGE
     from harness.core.zip_checks import is_damage as is_damage
     from harness.core.zip_checks import reason as reason
@@ -101,6 +102,11 @@ if TYPE_CHECKING:
     from harness.networks.sites import conv_sites as conv_sites
     from harness.networks.sites import norm_sites as norm_sites
     from harness.networks.sites import stage_of as stage_of
+    from harness.search.draws import random_configuration as random_configuration
+    from harness.search.sampler import Asked as Asked
+    from harness.search.sampler import Sampler as Sampler
+    from harness.space.conditions import broken as broken
+    from harness.space.conditions import with_defaults as with_defaults
     from harness.space.parameters import Choice as Choice
     from harness.space.parameters import Fixed as Fixed
     from harness.space.parameters import Float as Float
@@ -108,6 +114,9 @@ if TYPE_CHECKING:
     from harness.space.parameters import Parameter as Parameter
     from harness.space.parameters import Space as Space
     from harness.space.parameters import Value as Value
+    from harness.space.parameters import defaults as defaults
+    from harness.space.parameters import searched as searched
+    from harness.spec.search import SearchSpec as SearchSpec
     from harness.train.step import StepContext as StepContext
     from harness.train.step import schedule_factor as schedule_factor
     from harness.train.step import set_learning_rates as set_learning_rates

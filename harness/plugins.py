@@ -50,6 +50,8 @@ KINDS = {
     "table": _Kind("analysis.contracts:Table"),
     "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
     "metric": _Kind("harness.metrics.metric:Metric", "harness.metrics.builtin"),
+    "sampler": _Kind("harness.search.sampler:Sampler", "harness.search.samplers"),
+    "engine": _Kind("harness.search.sampler:Engine", "harness.search.engines"),
 }
 """Every kind of plugin."""
 
@@ -68,6 +70,12 @@ class Plugin(Generic[P_co]):
     path: Path
     code: str
     """Hash of its syntax tree and of the helpers that it imports relatively."""
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it came with the harness."""
+        home = KINDS[self.cls.kind].builtin
+        return self.cls.__module__.rpartition(".")[0] == home or self.path.parent in builtin_folders()
 
     @property
     def summary(self) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from harness import plugins
-from harness.spec.sections import json_schema
+from harness.studies.schema import schema as json_schema
 from harness.sweep.__main__ import main as sweep
 
 ROOT = Path(__file__).parents[1]

@@ -16,9 +16,10 @@ from harness.core.errors import RequestError
 from harness.method import Method
 from harness.plugins import Catalogue, discover
 from harness.space.intervals import ANY, SHARED, Interval, interval, interval_of
-from harness.spec.sections import SweepSpec, json_schema
+from harness.spec.sections import SweepSpec
 from harness.spec.source import YamlSource
 from harness.studies.loading import check_against, load_mapping, load_sweep
+from harness.studies.schema import schema as json_schema
 
 BOMB = "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 10))
 

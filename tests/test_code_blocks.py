@@ -38,6 +38,7 @@ RUN = {
     "docs/writing-a-launcher.md": "tests/launch/test_launchers.py",
     "docs/writing-an-export-or-figure.md": "tests/test_docs.py",
     "docs/writing-a-metric.md": "tests/test_docs.py",
+    "docs/writing-a-sampler.md": "tests/search/test_samplers.py",
     "docs/tutorials/first-sweep.md": "tests/test_tutorials.py",
     "docs/tutorials/own-method.md": "tests/test_tutorials.py",
     "docs/tutorials/own-dataset.md": "tests/test_tutorials.py",

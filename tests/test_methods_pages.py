@@ -111,14 +111,16 @@ def test_a_users_methods_are_checked_by_one_command(plugins: Path, capsys: pytes
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     assert lines[0].startswith("torn: BROKEN:") and "no_such_module" in lines[0]
-    assert "kept: kept" in lines
-    assert "refuses: cannot act on resnet20: refuses: there is no place for it here" in lines
-    assert lines[lines.index("moved: BROKEN") + 1] == "    preserves_function is set, but adapt changed the logits"
-    assert "NameError" in lines[lines.index("raises: BROKEN") + 1]
+    assert "method kept: kept" in lines
+    assert "method refuses: cannot act on resnet20: refuses: there is no place for it here" in lines
+    assert (
+        lines[lines.index("method moved: BROKEN") + 1] == "    preserves_function is set, but adapt changed the logits"
+    )
+    assert "NameError" in lines[lines.index("method raises: BROKEN") + 1]
     # The built-in ones are left alone.
     assert "lora_c" not in printed
     assert check_methods(["--plugins", str(plugins), "--method", "kept"]) == 0
-    assert capsys.readouterr().out == "kept: kept\n"
+    assert capsys.readouterr().out == "method kept: kept\n"
 
 
 def test_wrong_requests_are_one_line(tmp_path: Path, plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ROOT, environment
 
-from harness.search import Asked, make_engine
+from harness.search import Asked, make_sampler
 from harness.space.parameters import Choice, Fixed, Float, Int, Space
 from harness.spec.search import SearchSpec
 
@@ -39,24 +39,24 @@ def test_a_searcher_that_keeps_its_study_asks_what_a_fresh_one_asks(
     # now and then a slot is asked again after later ones.
     rng = random.Random(seed)
     search = SearchSpec(sampler="tpe", trials=40, startup=startup, concurrency=concurrency)
-    workers = [make_engine(SPACE, search, "m@d"), make_engine(SPACE, search, "m@d")]
+    workers = [make_sampler(SPACE, search, "m@d"), make_sampler(SPACE, search, "m@d")]
     history: list[Asked] = []
     for slot in range(16):
-        fresh = make_engine(SPACE, search, "m@d").ask(slot, history)
-        assert rng.choice(workers).ask(slot, history) == fresh
+        fresh = make_sampler(SPACE, search, "m@d").propose(slot, history)
+        assert rng.choice(workers).propose(slot, history) == fresh
         history.append(Asked(slot, fresh, None if rng.random() < failures else round(rng.random(), 1)))
         if rng.random() < 0.1:
             earlier = rng.randrange(slot + 1)
-            assert workers[0].ask(earlier, history) == history[earlier].hyperparameters
+            assert workers[0].propose(earlier, history) == history[earlier].hyperparameters
 
 
 @pytest.mark.parametrize("sampler", ["qmc", "grid", "random"])
 def test_other_samplers_do_not_depend_on_what_was_asked_before(sampler: str) -> None:
     space = {name: SPACE[name] for name in ("rank", "depth", "optimizer")}
     search = SearchSpec.model_validate({"sampler": sampler, "trials": 20})
-    searcher = make_engine(space, search, "m@d")
+    searcher = make_sampler(space, search, "m@d")
     for slot in (0, 1, 2, 7, 3, 7, 8):
-        assert searcher.ask(slot, []) == make_engine(space, search, "m@d").ask(slot, [])
+        assert searcher.propose(slot, []) == make_sampler(space, search, "m@d").propose(slot, [])
 
 
 @pytest.mark.slow

@@ -176,9 +176,9 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         edited("seeds: [0]", "seeds: 0"),
         "x.yaml:14: search.seeds: expected a list, got 0",
     ),
-    "unknown engine": (
-        edited("seeds: [0]", "engine: rey"),
-        "x.yaml:14: search.engine: 'rey' is not allowed; did you mean 'ray'?",
+    "unknown pruner": (
+        edited("seeds: [0]", "pruner: medain"),
+        "x.yaml:14: search.pruner: 'medain' is not allowed; did you mean 'median'?",
     ),
     "seed that tuned": (
         BASE + "confirm: {seeds: [7, 0]}\n",

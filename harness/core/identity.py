@@ -35,6 +35,10 @@ def configuration_hash(hyperparameters: Mapping[str, object], schedule: Sequence
     return canonical_hash(whole)[:10]
 
 
+SEARCH_ALONE = ("search", "space", "prior", "sampler")
+"""Parts of a study's identity that decide what is trained, and nothing of how."""
+
+
 def trial_identity(
     study: Mapping[str, object],
     stage: str,
@@ -53,7 +57,7 @@ def trial_identity(
     """
     return canonical_hash(
         {
-            **{part: value for part, value in study.items() if part not in ("search", "space", "prior")},
+            **{part: value for part, value in study.items() if part not in SEARCH_ALONE},
             "stage": stage,
             "hyperparameters": dict(hyperparameters),
             "seed": seed,

@@ -105,6 +105,16 @@ PLACES = {
     "ReportData": "analysis.contracts",
     "Rows": "analysis.contracts",
     "Table": "analysis.contracts",
+    # Samplers.
+    "Asked": "harness.search.sampler",
+    "Sampler": "harness.search.sampler",
+    "SearchSpec": "harness.spec.search",
+    "derive_seed": "harness.core.seeds",
+    "defaults": "harness.space.parameters",
+    "searched": "harness.space.parameters",
+    "random_configuration": "harness.search.draws",
+    "broken": "harness.space.conditions",
+    "with_defaults": "harness.space.conditions",
     # Errors.
     "DataError": "harness.core.errors",
     "RequestError": "harness.core.errors",

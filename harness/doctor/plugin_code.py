@@ -1,4 +1,4 @@
-"""What the code of a method is now, told from its files alone: nothing is imported, and nothing of it runs."""
+"""What the code of a plugin is now, told from its files alone: nothing is imported, and nothing of it runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.core.identity import MOST_CODE, code_hash
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError, RequestError)
 
 
-def method_code(name: str, folders: Sequence[Path]) -> str | None:
-    """The hash of a method's code, as ``harness.plugins`` has it once the method is imported.
+def plugin_code(name: str, folders: Sequence[Path]) -> str | None:
+    """The hash of a plugin's code, as ``harness.plugins`` has it once that is imported.
 
     Args:
-        name: of the method, as its class says in ``name = "…"``.
+        name: of the plugin, as its class says in ``name = "…"``.
         folders: of plugins, in which it is looked for.
 
     Returns:

@@ -96,8 +96,8 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
         except RequestError as error:
             yield Finding("stale", study.path, one_line(str(error)), STALE, by="user")
             continue
-        if now is None:
-            what = f"the code of {spec.methods[label].method} is in no file that says so; it was not compared"
+        if isinstance(now, str):
+            what = f"the code of {now} is in no file that says so; it was not compared"
             yield Finding("code", study.path, what, "--code imports what the run names, if you trust it", by="nobody")
             continue
         recorded = {part: value for part, value in description.value["identity"].items() if part in now}
@@ -106,8 +106,10 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
             yield Finding("stale", study.path, "; ".join(changed), STALE, by="user")
 
 
-def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | None]:
+def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
+    """What gives the present parts of a method's identity; or the name of a plugin of which they cannot be told."""
     from harness.plugins import discover
+    from harness.search import find_sampler
     from harness.spec.space_forms import override
     from harness.studies.study import further_metrics, settings_identity
 
@@ -117,26 +119,37 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[st
         entry = spec.methods[label]
         plugin = catalogue.find(Method, entry.method, f"methods.{label}")
         space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
-        return settings_identity(spec, plugin, space, further_metrics(catalogue, spec))
+        sampler = find_sampler(spec.search, catalogue)
+        return settings_identity(spec, plugin, space, sampler, further_metrics(catalogue, spec))
 
     return present
 
 
-def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | None]:
-    from harness.doctor.plugin_code import method_code
+def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
+    from harness.doctor.plugin_code import plugin_code
     from harness.method import Method
     from harness.plugins import Plugin, builtin_folders
+    from harness.search import Sampler, find_sampler
     from harness.studies.study import settings_identity
 
     places = [*builtin_folders(), *folders]
 
-    def present(spec: SweepSpec, label: str) -> Mapping[str, object] | None:
+    def sampler_of(spec: SweepSpec) -> Plugin[Sampler] | None:
+        try:
+            return find_sampler(spec.search)
+        except RequestError:
+            code = plugin_code(spec.search.sampler, folders)
+            return None if code is None else Plugin(spec.search.sampler, Sampler, Path(), code)
+
+    def present(spec: SweepSpec, label: str) -> Mapping[str, object] | str:
         name = spec.methods[label].method
-        code = method_code(name, places)
+        code, sampler = plugin_code(name, places), sampler_of(spec)
         if code is None:
-            return None
+            return name
+        if sampler is None:
+            return spec.search.sampler
         plugin: Plugin[Method] = Plugin(name, Method, Path(), code)
-        known = settings_identity(spec, plugin, {})
+        known = settings_identity(spec, plugin, {}, sampler)
         return {part: value for part, value in known.items() if part != "space"}
 
     return present

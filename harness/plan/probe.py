@@ -30,7 +30,6 @@ from harness.plan.parts import Answer, Parts, Refusal
 from harness.plan.shapes import few, shape_of, source_name
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.records import TrialRequest
-from harness.search import make_engine
 from harness.studies.study import Planner, PreparedDataset, Roots, Source, Study
 from harness.train.job import Control, ProgressFacts, TrialJob
 from harness.train.loop import PREPARE_BATCHES
@@ -173,7 +172,7 @@ class Prober:
             )  # fmt: skip
             return job, source.dataset
         study = self._studies[name]
-        hp = make_engine(study.space, study.search, study.name).ask(configuration, [])
+        hp = study.sampler.cls(study.space, study.search, study.name).propose(configuration, [])
         weights: str | Path | None = study.weights if study.source is None else self._random(study.source)
         job = TrialJob(
             "confirm", study.method.cls, hp, study.backbone, weights, study.dataset.dataset, study.dataset.data,

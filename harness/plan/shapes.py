@@ -11,7 +11,6 @@ from harness.data.split import Indices, indices
 from harness.data.strata import strata
 from harness.data.subset import meta_split
 from harness.method import Hyperparameters, Method
-from harness.search import make_engine
 from harness.space.parameters import defaults
 from harness.spec.sections import TrainSpec
 from harness.studies.study import PreparedDataset, Source, Study
@@ -141,7 +140,7 @@ def source_name(source: Source) -> str:
 
 def _longest_wait(study: Study) -> int:
     """The longest chain of slots of which each waits for the one before it."""
-    engine = make_engine(study.space, study.search, study.name)
+    engine = study.sampler.cls(study.space, study.search, study.name)
     chain: list[int] = []
     for slot in range(study.slots):
         needed = engine.prerequisites(slot)

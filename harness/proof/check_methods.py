@@ -1,7 +1,7 @@
-"""Check the promises of methods on a small network: ``python -m harness.check_methods [--plugins DIR]``.
+"""Check the promises of methods and samplers: ``python -m harness.check_methods [--plugins DIR]``.
 
-It runs ``harness.proof.conformance`` over every method that is found, or over those of the given folders, and prints
-what each one breaks.
+It runs ``harness.proof.conformance`` over every method that is found, or over those of the given folders, and
+``harness.proof.sampler_conformance`` over the samplers of these folders, and prints what each one breaks.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print each method with what it breaks; 1 when anything is broken."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.check_methods",
-        description="Check what methods promise, on a network with random weights.",
+        description="Check what methods promise, on a network with random weights, and what samplers promise.",
         epilog="exit codes: 0 all kept, 1 something is broken, 2 the request was wrong",
     )
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
-                        help="check the methods of this folder; may be repeated (default: all methods)")  # fmt: skip
+                        help="check what is in this folder; may be repeated (default: all methods)")  # fmt: skip
     parser.add_argument("--method", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
     parser.add_argument("--backbone", default="resnet20", metavar="NAME", help="network (default: %(default)s)")
     parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
@@ -121,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check_all(folders: Sequence[Path], names: Sequence[str], backbone: str, size: int) -> int:
     from harness.networks.backbones import check_backbone
+    from harness.proof.sampler_conformance import violations
+    from harness.search import Sampler
 
     if size < 8:
         raise RequestError(f"--size {size}: images need at least 8 pixels")
@@ -130,22 +132,29 @@ def _check_all(folders: Sequence[Path], names: Sequence[str], backbone: str, siz
     bad = [one for one in catalogue.broken if not homes or one.path.resolve().parent in homes] if not names else []
     for broken in bad:
         say(f"{broken.name}: BROKEN: {broken.path}: {broken.error}")
-    if not methods and not bad:
+    samplers = [
+        one for _, one in sorted(catalogue.all(Sampler).items()) if one.path.resolve().parent in homes and not names
+    ]
+    if not methods and not samplers and not bad:
         raise RequestError(
-            "--plugins: there is no method in it; a method is a class derived from harness.method.Method"
+            "--plugins: there is no method in it, and no sampler; each is a class derived from harness.api's Method or "
+            "Sampler"
         )
     failed = len(bad)
     for plugin in methods:
         verdict = check(plugin.cls, backbone, size)
         if verdict.refusal is not None:
-            say(f"{plugin.name}: cannot act on {backbone}: {verdict.refusal}")
-        elif verdict.violations:
-            failed += 1
-            say(f"{plugin.name}: BROKEN")
-            say("\n".join(f"    {sentence}" for sentence in verdict.violations))
+            say(f"method {plugin.name}: cannot act on {backbone}: {verdict.refusal}")
         else:
-            say(f"{plugin.name}: kept")
+            failed += _told(f"method {plugin.name}", verdict.violations)
+    failed += sum(_told(f"sampler {one.name}", tuple(violations(one.cls))) for one in samplers)
     return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _told(name: str, violations: Sequence[str]) -> bool:
+    """Print what a plugin breaks; whether it breaks anything."""
+    say("\n".join([f"{name}: {'BROKEN' if violations else 'kept'}", *(f"    {one}" for one in violations)]))
+    return bool(violations)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.core.arguments import parse, user_path
-from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.output import say
 from harness.metrics.facts import MetricFacts
 from harness.metrics.table import facts_of, known_metrics
+from harness.plugins import Catalogue, discover
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.links import refuse_links
 from harness.run.outcome import outcome_of, seeds_of_slot
 from harness.run.records import DecisionLine
-from harness.search import Asked, Engine, make_engine
+from harness.search import Asked, Sampler, find_sampler
 from harness.search.rungs import Judge
 from harness.search.slots import epoch_score, finished_slot
 from harness.search.warm_start import recorded
@@ -42,11 +43,15 @@ class Replayed:
     """(slot, epoch) of decisions that do not follow from the curves."""
 
 
-def replay(study: StudyFolder) -> Replayed:
+def replay(study: StudyFolder, catalogue: Catalogue | None = None) -> Replayed:
     """Make the asks and decisions of a study again.
 
+    Args:
+        study: its folder.
+        catalogue: has the sampler; None for the built-in ones.
+
     Raises:
-        RequestError: a file of the study is not readable.
+        RequestError: a file of the study is not readable, or its sampler is not in the catalogue.
     """
     description = study.description()
     search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
@@ -54,7 +59,8 @@ def replay(study: StudyFolder) -> Replayed:
     epochs = int(description["identity"]["train"]["epochs"])
     prior = recorded(study)
     known = () if prior is None else prior.observations
-    engine = make_engine(from_json(description["space"]), search, study.name, known)
+    plugin = find_sampler(search, catalogue, lambda *keys: f"{study.name}: {'.'.join(map(str, keys))}")
+    engine = plugin.cls(from_json(description["space"]), search, study.name, known)
     found, history = Replayed(), list[Asked]()
     for slot in range(description["search_slots"]):
         trials = [study.search_trial(slot, seed) for seed in description["search_seeds"]]
@@ -81,10 +87,23 @@ def replay(study: StudyFolder) -> Replayed:
     return found
 
 
-def _asks(engine: Engine, slot: int, history: Sequence[Asked], recorded: Mapping[str, Value]) -> bool:
+def _with_the_sampler_of(study: StudyFolder, catalogue: Catalogue | None) -> Catalogue | None:
+    """The catalogue, where it has the sampler by which a study was searched.
+
+    Raises:
+        RequestError: it has not.
+    """
+    recorded = study.description()["identity"].get("sampler")
+    if recorded is None or catalogue is not None:
+        return catalogue
+    name = recorded["name"]
+    raise RequestError(f"{study.name}: the sampler {name!r} is not built in; name the folder of its file by --plugins")
+
+
+def _asks(engine: Sampler, slot: int, history: Sequence[Asked], recorded: Mapping[str, Value]) -> bool:
     try:
-        return engine.ask(slot, history) == recorded
-    except ValueError:  # the history holds a value that is not in the search space
+        return engine.propose(slot, history) == recorded
+    except RequestError:  # the history holds a value that is not in the search space
         return False
 
 
@@ -102,15 +121,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit code 0 when all come out the same, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Make every ask and decision again.")
     parser.add_argument("run", type=user_path, help="the run directory")
+    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
+                        help="folder of a sampler that is not built in; may be repeated")  # fmt: skip
     arguments = parse(parser, argv)
 
     def command() -> int:
         run = RunDirectory(arguments.run)
         run.require()
         refuse_links(run)
+        # What the run names is not imported unasked.
+        catalogue = discover(arguments.plugins) if arguments.plugins else None
         asks, decisions, wrong = 0, 0, 0
         for study in run.studies():
-            found = replay(study)
+            found = replay(study, _with_the_sampler_of(study, catalogue))
             asks, decisions = asks + found.asks, decisions + found.decisions
             wrong += len(found.different) + len(found.contradicted)
             for slot in found.different:

@@ -142,6 +142,8 @@ def _sampler(state: StudyState, known: int) -> optuna.samplers.BaseSampler:
     """The sampler; its stream is named by how much was known when the driver began, so that none is drawn twice."""
     search, name = state.study.search, state.study.name
     seed = derive_seed("ray", name, known) % 2**32
-    if search.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup, multivariate=True)
-    return optuna.samplers.RandomSampler(seed=seed)
+    samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup, multivariate=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+    }
+    return samplers[search.sampler]()

@@ -97,6 +97,7 @@ class StudyIdentity(TypedDict):
     space: NotRequired[dict[str, ParameterForm]]
     train: TrainIdentity
     search: SearchIdentity
+    sampler: NotRequired[_CodeOf]
     backbone: NotRequired[NetworkRecord]
     dataset: NotRequired[dict[str, object]]
     metrics: NotRequired[dict[str, str]]

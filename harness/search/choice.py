@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.search.engine import Asked
+from harness.search.sampler import Asked
 from harness.search.surrogate import expected_scores
 from harness.space.parameters import Space
 from harness.spec.search import Rule, SearchSpec

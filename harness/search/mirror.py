@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.search.engine import Asked
+from harness.search.sampler import Asked
 from harness.space.conditions import counts, parents_first
 from harness.space.parameters import Choice, Float, Int, Space, Value, defaults, searched, wanted
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.search.engine import Asked
+from harness.search.sampler import Asked
 from harness.spec.search import SearchSpec
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from harness.run.records import DecisionLine
-from harness.search.engine import Asked
 from harness.search.pruning import Pruning
+from harness.search.sampler import Asked
 from harness.spec.search import LEAST_ANCHORS, SearchSpec
 
 LEAST_AGREEMENT = 0.4

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness.search.engine import Asked
+from harness.search.sampler import Asked
 from harness.space.parameters import Choice, Float, Int, Space, Value, searched
 
 LEAST_SLOTS = 5

@@ -1,6 +1,6 @@
 """The door ``python -m harness.spec --schema``."""
 
-from harness.spec.sections import main
+from harness.studies.schema import main
 
 __all__ = ["main"]
 

@@ -16,6 +16,7 @@ from pydantic import (
     Discriminator,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
 )
 from pydantic_core import PydanticCustomError, core_schema
@@ -25,6 +26,9 @@ from harness.core.errors import shortened
 LARGEST_SEED = 2**53 - 1
 """Above it, what reads JSON elsewhere rounds whole numbers."""
 MOST_SEEDS = 1000
+
+PLUGIN = "x-plugin"
+"""Where the form of a key says which kind of plugin the key names."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
@@ -110,6 +114,19 @@ class OverridesOf:
             handler.generate_schema(self.model),
             serialization=core_schema.plain_serializer_function_ser_schema(dict),
         )
+
+
+class PluginOf:
+    """Marks a text as the name of a plugin of a kind: any may be written, editors offer those that are built in."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The form of the text, with the kind."""
+        return {**handler(schema), PLUGIN: self.kind}
 
 
 def entries(given: Any, spell_out: Callable[[str, Any], Any]) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
-from pydantic.config import JsonDict
+from pydantic import Field, field_validator
 
-from harness.spec.forms import Name, Section, Seeds, fault
+from harness.spec.forms import Name, PluginOf, Section, Seeds, fault
 
 MOST_EPOCHS = 100_000
 MOST_SLOTS = 10_000
@@ -15,32 +14,17 @@ MOST_SLOTS = 10_000
 LEAST_ANCHORS = 4
 """Fewer anchors with a score do not tell how well ranks agree."""
 
-OWN_PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patience")
-RAY_PRUNERS = ("none", "asha", "hyperband", "pbt")
-RAY_SAMPLERS = ("tpe", "random")
-LEARNERS = ("tpe", "gp")
-"""Samplers that can begin from what an earlier search has found."""
-
 Rule = Literal["best", "top_k", "surrogate_mean"]
-
-
-def _with_known_metrics(schema: JsonDict) -> None:
-    """Let editors offer the built-in metrics, and accept any other name."""
-    # Here, because reading a sweep file needs none of what metrics are computed with.
-    from harness.metrics.table import built_in
-
-    text = {name: schema.pop(name) for name in ("type", "minLength", "maxLength")}
-    schema["anyOf"] = [{"enum": list(built_in())}, text]
 
 
 class SearchSpec(Section):
     """How hyperparameters are tuned, with the same budget for every method."""
 
-    engine: Literal["optuna", "ray"] = Field(
-        "optuna", description="Who hands slots out: this program with Optuna's samplers, or Ray Tune."
+    engine: Annotated[Name, PluginOf("engine")] = Field(
+        "optuna", description="Who hands slots out: workers, asking the sampler (optuna), or an engine such as ray."
     )
-    sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "qmc"] = Field(
-        "tpe", description="How configurations are proposed."
+    sampler: Annotated[Name, PluginOf("sampler")] = Field(
+        "tpe", description="How configurations are proposed: the name of a sampler."
     )
     pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience", "pbt"] = Field(
         "none",
@@ -69,10 +53,9 @@ class SearchSpec(Section):
         30, ge=1, le=MOST_SLOTS, description="Configurations (slots) per study; slot 0 is the method's default."
     )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
-    metric: Name = Field(
+    metric: Annotated[Name, PluginOf("metric")] = Field(
         "balanced_accuracy",
         description="Validation metric: a built-in one or a plugin's; each knows whether higher or lower is better.",
-        json_schema_extra=_with_known_metrics,
     )
     startup: int = Field(
         10, ge=1, le=MOST_SLOTS, description="Configurations proposed at random before tpe or gp models the history."
@@ -102,20 +85,6 @@ class SearchSpec(Section):
         if 0 < anchors < LEAST_ANCHORS:
             raise fault([], f"{anchors} do not tell how well ranks agree; take at least {LEAST_ANCHORS}, or 0")
         return anchors
-
-    @model_validator(mode="after")
-    def _engine_can(self) -> SearchSpec:
-        known = RAY_PRUNERS if self.engine == "ray" else OWN_PRUNERS
-        if self.pruner not in known:
-            raise fault(["pruner"], f"the engine {self.engine} has no {self.pruner}; known: {', '.join(known)}")
-        if self.engine == "ray" and self.sampler not in RAY_SAMPLERS:
-            raise fault(["sampler"], f"the engine ray has no {self.sampler}; known: {', '.join(RAY_SAMPLERS)}")
-        if self.warm_start is not None and (self.sampler not in LEARNERS or self.pruner == "pbt"):
-            what = "population-based training" if self.pruner == "pbt" else f"the sampler {self.sampler}"
-            raise fault(["warm_start"], f"{what} learns nothing from earlier trials; take {' or '.join(LEARNERS)}")
-        if self.pruner == "pbt" and len(self.seeds) > 1:
-            raise fault(["seeds"], "population-based training tunes on one seed; give one")
-        return self
 
     def identity(self) -> dict[str, object]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""

@@ -1,4 +1,4 @@
-"""The sweep file as typed sections; ``python -m harness.spec --schema`` prints its JSON Schema for editors.
+"""The sweep file as typed sections.
 
 Every section can be left out but ``name``, ``backbone``, ``datasets`` and ``methods``. The models take the
 forms that a file may use (lists of names, short mappings) and the spelled-out one that ``model_dump`` writes.
@@ -6,9 +6,6 @@ forms that a file may use (lists of names, short mappings) and the spelled-out o
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -19,21 +16,20 @@ from pydantic import (
     StringConstraints,
     Tag,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from harness.core.arguments import parse
-from harness.core.errors import run_command
 from harness.spec.budget import BudgetSpec, Hypothesis
 from harness.spec.forms import (
     MOST_SEEDS,
+    PLUGIN,
     DatasetEntry,
     DatasetListing,
     MethodListing,
     Name,
     OverridesOf,
+    PluginOf,
     Section,
     Seed,
     Seeds,
@@ -65,19 +61,6 @@ def ascending(looks: list[int]) -> list[int]:
 
 Looks = Annotated[
     list[Annotated[int, Field(ge=2, le=MOST_SEEDS)]], Field(min_length=1, max_length=100), AfterValidator(ascending)
-]
-BUILT_IN_LAUNCHERS = ("local", "slurm", "inline")
-"""For editors alone; what there is, plugins say."""
-LauncherName = Annotated[
-    Name,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": list(BUILT_IN_LAUNCHERS), "type": "string"},
-                {"maxLength": 4096, "minLength": 1, "type": "string"},
-            ]
-        }
-    ),
 ]
 CountOrAuto = Annotated[
     Annotated[int, Field(ge=1, le=1000), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
@@ -298,7 +281,7 @@ class ConfirmSpec(Section):
 class LaunchSpec(Section):
     """What starts the workers."""
 
-    kind: LauncherName = Field(
+    kind: Annotated[Name, PluginOf("launcher")] = Field(
         "local",
         description="local: processes on this machine; slurm: jobs of a cluster; inline: in the sweep's own process, "
         "one trial after the other; or the name of a launcher plugin.",
@@ -379,9 +362,6 @@ class SweepSpec(Section):
                 ["search", "trials"],
                 f"{self.trials:,} trials of all methods and datasets; at most {MOST_TRIALS:,} fit into a run",
             )
-        if self.search.engine == "ray" and self.launch.kind != "local":
-            remedy = "take local; inside of a Slurm allocation that uses all of its nodes (docs/ray.md)"
-            raise fault(["launch", "kind"], f"the engine ray starts processes of its own; {remedy}")
         if self.confirm.family == "vs_control" and self.confirm.control is None:
             raise fault(
                 ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"
@@ -407,25 +387,26 @@ class SweepSpec(Section):
         return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the sweep file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SweepSpec.model_json_schema()}
+def json_schema(known: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """JSON Schema (2020-12) of the sweep file, for editors.
+
+    Args:
+        known: kind of plugin → names that an editor offers; others are allowed.
+    """
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **SweepSpec.model_json_schema()}
+    _offer(schema, known)
+    return schema
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the JSON Schema."""
-    parser = argparse.ArgumentParser(prog="python -m harness.spec", description="The form of a sweep file.")
-    parser.add_argument("--schema", action="store_true", required=True, help="print its JSON Schema")
-    parse(parser, arguments)
-    return run_command(_print_schema)
-
-
-def _print_schema() -> int:
-    # JSON has escapes of its own for what the reader of the output cannot show.
-    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=plain))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _offer(form: Any, known: Mapping[str, Sequence[str]]) -> None:
+    """Where a form is that of a plugin's name, add those that are known."""
+    if isinstance(form, list):
+        for one in form:
+            _offer(one, known)
+    elif isinstance(form, dict):
+        for one in form.values():
+            _offer(one, known)
+        kind = form.pop(PLUGIN, None)
+        if kind is not None:
+            text = {key: form.pop(key) for key in ("type", "minLength", "maxLength")}
+            form["anyOf"] = [{"enum": sorted(known.get(kind, ())), "type": "string"}, text]

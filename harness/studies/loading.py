@@ -18,9 +18,11 @@ from harness.dataset import Dataset
 from harness.launcher import Launcher
 from harness.method import Method
 from harness.metrics.metric import Metric
-from harness.search import make_engine
+from harness.search import Engine, Sampler, find_sampler
+from harness.search.sampler import in_one_line
 from harness.space.parameters import Parameter, Space
 from harness.spec.messages import Place, validated
+from harness.spec.search import SearchSpec
 from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
 from harness.spec.source import YamlSource
 from harness.spec.space_forms import override
@@ -95,12 +97,13 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     for label, dataset in spec.datasets.items():
         _check_dataset(dataset, catalogue, place, ("datasets", label), label)
     _check_metric(spec, catalogue, place)
+    sampler = _checked_sampler(spec, catalogue, place)
     for label, method in spec.methods.items():
         keys = ("methods", label)
         named = place(*keys) if method.method == label else place(*keys, "method")
         space = catalogue.find(Method, method.method, named).cls.space
         varied = read_space(space, method.hyperparameters, lambda *below, at=keys: place(*at, *below))
-        _at_its_place(partial(make_engine, varied, spec.search, label), place, ())
+        _at_its_place(partial(_check_space, sampler, varied, spec.search, label), place, ())
     for way, source in spec.sources():
         space = catalogue.find(Method, source.method, place(*way, "method")).cls.space
         inside = (*way, "hyperparameters")
@@ -176,6 +179,20 @@ def read_space(space: Space, given: Mapping[str, object], place: Place) -> dict[
         prefix = place(name).removesuffix(f".{name}")
         result[name] = override(space, {name: entry}, prefix)[name]
     return result
+
+
+def _checked_sampler(spec: SweepSpec, catalogue: Catalogue, place: Place) -> type[Sampler]:
+    plugin = find_sampler(spec.search, catalogue, place)
+    _at_its_place(partial(plugin.cls.check, spec.search), place, ())
+    if issubclass(plugin.cls, Engine) and spec.launch.kind != "local":
+        what = f"the engine {plugin.name} starts processes of its own; {plugin.cls.launch}"
+        raise RequestError(f"{place('launch', 'kind')}: {what}")
+    return plugin.cls
+
+
+def _check_space(sampler: type[Sampler], space: Space, search: SearchSpec, label: str) -> None:
+    with in_one_line(sampler):
+        sampler(space, search, label).check_order()
 
 
 def _check_dataset(

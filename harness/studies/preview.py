@@ -7,7 +7,7 @@ from rich.table import Table
 from harness.core.console import Console
 from harness.method import Method
 from harness.plugins import Catalogue
-from harness.search import make_engine
+from harness.search import make_sampler
 from harness.space.conditions import condition_in_words
 from harness.space.parameters import Choice, Fixed, Parameter
 from harness.spec.sections import SweepSpec
@@ -55,7 +55,7 @@ def _search_trials(spec: SweepSpec, slots: int) -> int:
 
 def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:
     return [
-        make_engine(_space(spec, catalogue, label), spec.search, f"{label}@{dataset}").slots
+        make_sampler(_space(spec, catalogue, label), spec.search, f"{label}@{dataset}", catalogue=catalogue).slots
         for dataset in spec.datasets
         for label in spec.methods
     ]

@@ -34,7 +34,7 @@ from harness.run.records import (
     StudyRecord,
     TrainIdentity,
 )
-from harness.search import Asked, Engine, make_engine
+from harness.search import Asked, Sampler, find_sampler
 from harness.search.warm_start import Prior, prior_of
 from harness.space.parameters import Parameter, Value, defaults, to_json
 from harness.spec.search import SearchSpec
@@ -111,6 +111,8 @@ class Study:
     dataset: PreparedDataset
     train: TrainSpec
     search: SearchSpec
+    sampler: Plugin[Sampler]
+    """Gives the slots their configurations."""
     slots: int
     confirm_seeds: tuple[int, ...]
     repeat: bool
@@ -154,9 +156,9 @@ class Study:
             own_sign=None if self.search.metric in built_in() else self.measure.sign,
         )
 
-    def engine(self) -> Engine:
-        """A new engine that asks this study's slots."""
-        return make_engine(self.space, self.search, self.name, self.known_before)
+    def engine(self) -> Sampler:
+        """A new sampler of this study's slots."""
+        return self.sampler.cls(self.space, self.search, self.name, self.known_before)
 
     @property
     def known_before(self) -> Sequence[Asked]:
@@ -204,11 +206,21 @@ def further_metrics(catalogue: Catalogue, spec: SweepSpec) -> list[Plugin[Metric
 
 
 def settings_identity(
-    spec: SweepSpec, plugin: Plugin[Method], space: Mapping[str, Parameter], metrics: Sequence[Plugin[Metric]] = ()
+    spec: SweepSpec,
+    plugin: Plugin[Method],
+    space: Mapping[str, Parameter],
+    sampler: Plugin[Sampler],
+    metrics: Sequence[Plugin[Metric]] = (),
 ) -> StudyIdentity:
     """The parts of a study's identity that need no data: protocol, code, search space and settings.
 
+    The code of a built-in sampler or metric is none of them: the protocol version covers it.
+
     Args:
+        spec: the specification of the sweep.
+        plugin: the method.
+        space: its search space, as the sweep has it.
+        sampler: what asks the study's slots.
         metrics: what ``further_metrics`` returned.
     """
     identity: StudyIdentity = {
@@ -221,6 +233,8 @@ def settings_identity(
     }
     if metrics:
         identity["metrics"] = _code_of(metrics)
+    if not sampler.builtin:
+        identity["sampler"] = {"name": sampler.name, "code": sampler.code}
     return identity
 
 
@@ -296,8 +310,9 @@ class Planner:
         weights = backbone.weights if isinstance(backbone.weights, str) else None
         folder = self._run.study(f"{label}@{dataset.label}")
         search = spec.search
+        sampler = find_sampler(search, self._catalogue)
         identity: StudyIdentity = {
-            **settings_identity(spec, plugin, space, self._metrics),
+            **settings_identity(spec, plugin, space, sampler, self._metrics),
             "backbone": {
                 "name": backbone.name,
                 "weights": source.identity if source else self._weights(weights),
@@ -317,7 +332,8 @@ class Planner:
             dataset=dataset,
             train=spec.train,
             search=search,
-            slots=make_engine(space, search, folder.name).slots,
+            sampler=sampler,
+            slots=sampler.cls(space, search, folder.name).slots,
             confirm_seeds=spec.confirm.seed_list(search.tuning_seeds),
             repeat=spec.confirm.repeat,
             identity=identity,

@@ -118,10 +118,10 @@ def _built_in_launcher(loaded: LoadedSweep, stack: ExitStack) -> Launcher | None
 
 def _launcher(loaded: LoadedSweep, catalogue: Catalogue) -> Launcher:
     """What launches the sweep: the launcher that it names, unless its engine brings workers of its own."""
-    from harness.search import engine_class
+    from harness.search import is_driven
     from harness.studies.loading import launcher_of
 
-    if engine_class(loaded.spec.search).driven:
+    if is_driven(loaded.spec.search):
         from harness.ray.launcher import RayLauncher
 
         return RayLauncher(loaded.spec.launch)

@@ -80,7 +80,7 @@ class StudyState:
         already = self.asked(slot)
         if already is not None:
             return dict(already.hyperparameters)
-        return self.engine.ask(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
+        return self.engine.propose(slot, [asked for n in range(slot) if (asked := self.asked(n)) is not None])
 
     def as_trained(self, slot: int) -> tuple[dict[str, Value], Sequence[ScheduleLine]]:
         """The hyperparameters that a finished slot began with, and how they changed on the way."""

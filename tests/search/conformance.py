@@ -1,6 +1,6 @@
-"""What every engine keeps, shown by sweeps; a class of tests that each engine inherits.
+"""What every sampler and engine keeps, shown by sweeps; a class of tests that those of each inherit.
 
-An engine's own tests: ``class TestMine(EngineConformance): search = {"engine": "mine", "trials": 4}``.
+Its own tests: ``class TestMine(EngineConformance): search = {"sampler": "mine", "trials": 4}``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import pytest
 from tiny import run_inline, run_sweep, tiny_sweep
 
+from harness.plugins import discover
 from harness.proof.replay import Replayed, replay
 from harness.run.directory import RunDirectory, StudyFolder
-from harness.search import engine_class
+from harness.search import is_driven
 from harness.space.conditions import check_configuration
 from harness.space.parameters import defaults, from_json
 from harness.spec.search import SearchSpec
@@ -25,6 +26,8 @@ class EngineConformance:
 
     search: ClassVar[dict[str, Any]]
     launcher: ClassVar[str] = "inline"
+    plugin: ClassVar[str | None] = None
+    """The text of a user's file, where that defines it."""
     hyperparameters: ClassVar[dict[str, Any]] = {"head_lr": {"log": [0.01, 1.0], "default": 0.1}, "weight_decay": 0.0}
 
     @classmethod
@@ -32,6 +35,7 @@ class EngineConformance:
         """Run the sweep, or go on with it; returns its only study."""
         file = tiny_sweep(
             folder,
+            plugins=[str(one) for one in cls.plugins(folder)],
             methods=[{"linear_probe": cls.hyperparameters}],
             train={"epochs": 1, "batch_size": 64, "image_size": 8},
             search={"startup": 2, "concurrency": 2, **cls.search},
@@ -41,6 +45,15 @@ class EngineConformance:
         (run_inline if cls.launcher == "inline" else run_sweep)(file, run, cache)
         (study,) = RunDirectory(run).studies()
         return study
+
+    @classmethod
+    def plugins(cls, folder: Path) -> list[Path]:
+        """The user's folder of plugins, written into a folder."""
+        if cls.plugin is None:
+            return []
+        (folder / "mine").mkdir(exist_ok=True)
+        (folder / "mine" / "plugin.py").write_text(cls.plugin)
+        return [folder / "mine"]
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -68,11 +81,11 @@ class EngineConformance:
         assert chosen is not None and chosen["value"] == best
         assert all(t.request()["hyperparameters"] == chosen["hyperparameters"] for t in study.trials("confirm"))
 
-    def test_its_asks_can_be_replayed(self, finished: Path) -> None:
-        if engine_class(SearchSpec.model_validate(self.search)).driven:
+    def test_its_asks_can_be_replayed(self, finished: Path, tmp_path: Path) -> None:
+        if is_driven(SearchSpec.model_validate(self.search)):
             pytest.skip("a driver's asks depend on time; what they were conditioned on is in trial.json")
         (study,) = RunDirectory(finished).studies()
-        assert replay(study) == Replayed(asks=study.description()["search_slots"])
+        assert replay(study, discover(self.plugins(tmp_path))) == Replayed(asks=study.description()["search_slots"])
 
     def test_a_search_goes_on_from_its_folders(self, finished: Path, tmp_path: Path, shared_cache: Path) -> None:
         run = tmp_path / "run"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.errors import RequestError
-from harness.search import Asked, best_slots, choose, make_engine
+from harness.search import Asked, best_slots, choose, make_sampler
 from harness.space.parameters import Choice, Fixed, Float, Int, Space, Value, defaults
 from harness.spec.search import SearchSpec
 
@@ -29,15 +29,15 @@ def spec(**settings: object) -> SearchSpec:
 
 def ask(space: Space, search: SearchSpec, study: str, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
     """What an engine that has seen nothing yet asks."""
-    return make_engine(space, search, study).ask(slot, history)
+    return make_sampler(space, search, study).propose(slot, history)
 
 
 def slot_count(space: Space, search: SearchSpec) -> int:
-    return make_engine(space, search, "m@d").slots
+    return make_sampler(space, search, "m@d").slots
 
 
 def prerequisites(slot: int, search: SearchSpec) -> range:
-    return make_engine(SPACE, search, "m@d").conditioning(slot)
+    return make_sampler(SPACE, search, "m@d").conditioning(slot)
 
 
 def quality(hyperparameters: dict[str, object]) -> float:
@@ -65,10 +65,10 @@ def test_slot_0_is_the_default_and_asks_can_be_replayed(sampler: str) -> None:
     space = DISCRETE if sampler == "grid" else SPACE
     slots = 5 if sampler == "gp" else 12  # fitting takes a second
     history: list[Asked] = []
-    asks_all = make_engine(space, search, "m@d")
+    asks_all = make_sampler(space, search, "m@d")
     for slot in range(slots):
         hyperparameters = ask(space, search, "m@d", slot, history)
-        assert asks_all.ask(slot, history) == hyperparameters, "what an engine keeps changes what it asks"
+        assert asks_all.propose(slot, history) == hyperparameters, "what an engine keeps changes what it asks"
         history.append(Asked(slot, hyperparameters, float(slot)))
         assert hyperparameters.keys() == space.keys() and hyperparameters["optimizer"] == "adamw"
     assert history[0].hyperparameters == defaults(space)

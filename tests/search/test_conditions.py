@@ -9,7 +9,7 @@ import pytest
 from test_asks import ask, spec
 
 from harness.core.errors import RequestError
-from harness.search import Asked, make_engine
+from harness.search import Asked, make_sampler
 from harness.space.conditions import broken, check_configuration, counts
 from harness.space.parameters import Choice, Fixed, Float, Int, Space, defaults, from_json, searched, to_json
 from harness.spec.space_forms import override
@@ -35,9 +35,9 @@ def quality(asked: dict[str, Any]) -> float:
 
 
 def run(space: Space, search: dict[str, Any], slots: int) -> list[Asked]:
-    engine, history = make_engine(space, spec(trials=slots, **search), "m@d"), list[Asked]()
+    engine, history = make_sampler(space, spec(trials=slots, **search), "m@d"), list[Asked]()
     for slot in range(slots):
-        asked = engine.ask(slot, history)
+        asked = engine.propose(slot, history)
         check_configuration(space, asked)
         # What a fresh engine answers, in another process for instance, is the same.
         assert ask(space, engine.search, "m@d", slot, history) == asked
@@ -67,8 +67,8 @@ def test_a_grid_holds_each_allowed_configuration_once() -> None:
         "kind": Choice("a", ("a", "b")),
         "size": Choice(1, (1, 2, 3), when={"kind": "b"}),
     }
-    engine = make_engine(space, spec(sampler="grid", trials=100), "m@d")
-    points = [engine.ask(slot, ()) for slot in range(engine.slots)]
+    engine = make_sampler(space, spec(sampler="grid", trials=100), "m@d")
+    points = [engine.propose(slot, ()) for slot in range(engine.slots)]
     assert len(points) == len({tuple(sorted(point.items())) for point in points}) == 6 * (1 + 3)
     assert not any(broken(space, point) for point in points)
 
@@ -78,11 +78,11 @@ def test_cma_es_moves_towards_what_scored_best() -> None:
     scores = [quality(dict(entry.hyperparameters)) for entry in history]
     assert np.mean(scores[-14:]) > 0.5 * np.mean(scores[1:15]) and max(scores[-14:]) > max(scores[:15])
     # A generation of 4 + ⌊3 ln 3⌋ knows exactly the generations before it.
-    engine = make_engine(NUMBERS, spec(sampler="cmaes", pruner="asha", concurrency=3), "m@d")
+    engine = make_sampler(NUMBERS, spec(sampler="cmaes", pruner="asha", concurrency=3), "m@d")
     assert [len(engine.conditioning(slot)) for slot in (0, 1, 7, 8, 14, 15)] == [0, 0, 0, 8, 8, 15]
     assert [len(engine.prerequisites(slot)) for slot in (7, 8, 14)] == [5, 8, 12]
     first = [entry.hyperparameters for entry in history[1:8]]
-    assert [engine.ask(slot, ()) for slot in range(1, 8)] == first
+    assert [engine.propose(slot, ()) for slot in range(1, 8)] == first
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_cma_es_moves_towards_what_scored_best() -> None:
 )
 def test_what_a_sampler_cannot_search_is_refused(space: Space, sampler: str, message: str) -> None:
     with pytest.raises(RequestError, match=rf"^search\.sampler: {sampler} .*{message}"):
-        make_engine(space, spec(sampler=sampler), "m@d")
+        make_sampler(space, spec(sampler=sampler), "m@d")
 
 
 def test_a_sweep_file_declares_conditions() -> None:

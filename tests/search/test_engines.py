@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,8 +14,7 @@ import torch
 from conformance import EngineConformance
 from tiny import tiny_sweep
 
-import harness.search.engine as engines
-from harness.plugins import discover
+from harness.plugins import Plugin, discover
 from harness.run.directory import RunDirectory
 from harness.search import Asked, Engine
 from harness.space.parameters import Value, defaults
@@ -47,20 +47,18 @@ class TestGrid(EngineConformance):
 class Driven(Engine):
     """Leaves its slots to a driver."""
 
-    driven = True
+    name = "driven"
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
         raise AssertionError("nobody but its driver asks a driven engine")
 
 
-def test_the_driver_of_an_engine_claims_slots_and_workers_leave_them(
-    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(engines._ENGINES, "optuna", f"{__name__}:Driven")
+def test_the_driver_of_an_engine_claims_slots_and_workers_leave_them(tmp_path: Path, shared_cache: Path) -> None:
     file = tiny_sweep(tmp_path, methods=[{"linear_probe": {"head_lr": {"log": [0.01, 1.0], "default": 0.1}}}])
     run = RunDirectory(tmp_path / "run")
     run.create()
     (study,) = Planner(load_sweep(file).spec, discover(), run, Roots(shared_cache, shared_cache)).studies()
+    study = replace(study, sampler=Plugin(Driven.name, Driven, Path(__file__), ""))
     study.folder.describe(study.description())
     scheduler = Scheduler([study], retries=1)
     assert scheduler.claim_next() is None and scheduler.claimable() == 0 and not scheduler.complete()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from harness.core.errors import RequestError
 from harness.core.seeds import derive_seed
 from harness.search.draws import random_configuration
-from harness.search.engine import Asked, Engine
+from harness.search.sampler import Asked, Sampler
 from harness.space.conditions import broken
 from harness.space.parameters import Choice, Float, Int, Space, Value, defaults, searched, wanted
 from harness.spec.search import SearchSpec
@@ -31,11 +31,13 @@ ATTEMPTS = 50
 Vector = npt.NDArray[np.float64]
 
 
-class EvolutionEngine(Engine):
+class EvolutionSampler(Sampler):
     """CMA-ES with margin, which keeps whole numbers apart (Hamano et al. 2022, arXiv 2205.13482).
 
     It begins around the default configuration. A generation has 4 + ⌊3 ln n⌋ slots for n hyperparameters (Hansen 2016).
     """
+
+    name = "cmaes"
 
     _drawn: list[tuple[dict[str, Value], Vector]]
     """Of the generation that is being asked: each configuration, and the point that the strategy is told of."""
@@ -66,9 +68,7 @@ class EvolutionEngine(Engine):
         return range(self._first(self._generation(slot)) if slot > self._size else 0)
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
-        """The configuration of a slot; see ``Engine.ask``."""
-        if slot == 0:
-            return defaults(self.space)
+        """The configuration of a slot; see ``Sampler.ask``."""
         known = {entry.slot: entry for entry in history}
         number = self._generation(slot)
         scores = [self._scores(generation, known) for generation in range(number)]

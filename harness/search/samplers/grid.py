@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.errors import RequestError
 from harness.core.seeds import derive_seed
-from harness.search.engine import Asked, Engine
+from harness.search.sampler import Asked, Sampler
 from harness.space.conditions import broken, with_defaults
 from harness.space.parameters import Choice, Float, Space, Value, defaults, searched
 from harness.spec.search import SearchSpec
@@ -19,8 +19,10 @@ MOST_POINTS = 10_000
 """As many as a study may have slots."""
 
 
-class GridEngine(Engine):
-    """Walks through a grid; conditioned on nothing."""
+class GridSampler(Sampler):
+    """Every configuration of a discrete space, in a random order; conditioned on nothing."""
+
+    name = "grid"
 
     def __init__(self, space: Space, search: SearchSpec, study: str, prior: Sequence[Asked] = ()) -> None:
         super().__init__(space, search, study, prior)
@@ -34,8 +36,8 @@ class GridEngine(Engine):
         return min(self.search.trials, 1 + len(self._grid))
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
-        """The point of a slot; see ``Engine.ask``."""
-        return defaults(self.space) if slot == 0 else dict(self._grid[slot - 1])
+        """The point of a slot; see ``Sampler.ask``."""
+        return dict(self._grid[slot - 1])
 
 
 def _points(space: Space) -> list[dict[str, Value]]:
