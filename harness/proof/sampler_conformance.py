@@ -47,7 +47,7 @@ def violations(sampler: type[Sampler]) -> Iterator[str]:
             with in_one_line(sampler):
                 sampler(space, SEARCH, STUDY)
         except RequestError as refusal:
-            if refusal.__cause__ is not None:
+            if refusal.__cause__ is not None and not isinstance(refusal.__cause__, RequestError):
                 yield f"{name}: {str(refusal).removeprefix('search.sampler: ')}"
             continue
         accepted += 1

@@ -219,15 +219,19 @@ def is_driven(search: SearchSpec) -> bool:
 
 @contextmanager
 def in_one_line(cls: type[Sampler], what: str = "") -> Iterator[None]:
-    """Say in one line how a sampler's own code fails, with the line of its file.
+    """Say in one line how a sampler's own code fails or refuses: at the key, and with the line of its file.
 
     Raises:
-        RequestError: it fails.
+        RequestError: it fails; the message begins with ``search.`` and the key.
         OSError: the file system does.
     """
     try:
         yield
-    except (RequestError, OSError):
+    except RequestError as refusal:
+        if str(refusal).startswith("search."):
+            raise
+        raise RequestError(f"search.sampler: {cls.name}: {what}{refusal}") from refusal
+    except OSError:
         raise
     except Exception as error:
         text = one_line(f"{type(error).__name__}: {error}")

@@ -183,11 +183,16 @@ def read_space(space: Space, given: Mapping[str, object], place: Place) -> dict[
 
 def _checked_sampler(spec: SweepSpec, catalogue: Catalogue, place: Place) -> type[Sampler]:
     plugin = find_sampler(spec.search, catalogue, place)
-    _at_its_place(partial(plugin.cls.check, spec.search), place, ())
+    _at_its_place(partial(_check_settings, plugin.cls, spec.search), place, ())
     if issubclass(plugin.cls, Engine) and spec.launch.kind != "local":
         what = f"the engine {plugin.name} starts processes of its own; {plugin.cls.launch}"
         raise RequestError(f"{place('launch', 'kind')}: {what}")
     return plugin.cls
+
+
+def _check_settings(sampler: type[Sampler], search: SearchSpec) -> None:
+    with in_one_line(sampler):
+        sampler.check(search)
 
 
 def _check_space(sampler: type[Sampler], space: Space, search: SearchSpec, label: str) -> None:

@@ -101,6 +101,6 @@ def test_anchors_train_to_the_end(tmp_path: Path, shared_cache: Path, monkeypatc
 
 def finish(study: Any, slot: int, result: Mapping[str, Any]) -> None:
     folder = study.folder.search_trial(slot, 0)
-    hyperparameters = study.engine().ask(slot, ())
+    hyperparameters = study.engine().propose(slot, ())
     folder.write_request(made_up_records.request(slot=slot, hyperparameters=hyperparameters))
     folder.finish(made_up_records.result(slot=slot, hyperparameters=hyperparameters, **result))

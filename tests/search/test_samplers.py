@@ -35,6 +35,13 @@ BUILTIN = packaged().all(Sampler)
 GUIDE = (ROOT / "docs" / "writing-a-sampler.md").read_text(encoding="utf-8")
 NEAR_BEST, SWEEP = re.findall(r"^```(?:python|yaml)\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^python -m (\S+) (.*)$", GUIDE, flags=re.MULTILINE)
+REFUSES = """
+    @classmethod
+    def check(cls, search):
+        from harness.api import RequestError
+
+        raise RequestError("only on Sundays")
+"""
 
 
 class TestNearBest(EngineConformance):
@@ -203,7 +210,13 @@ def test_a_killed_search_asks_the_same(tmp_path: Path, shared_cache: Path) -> No
         ({"engine": "optunaa"}, ("search.engine", "did you mean 'optuna'")),
         ({"sampler": "torn"}, ("search.sampler", "the plugin 'torn' is broken", "torn.py: line 1: ZeroDivisionError")),
         ({"sampler": "waits"}, ("search.sampler", "waits: conditioning(0)", "n at most 0")),
+        ({"sampler": "refuses"}, ("tiny.yaml:", "search.sampler: refuses: only on Sundays")),
+        ({"sampler": "fails"}, ("search.sampler: fails: slot 1: ZeroDivisionError", "fails.py:")),
         ({"sampler": "near_best", "pruner": "pbt"}, ("search.pruner", "the engine optuna has no pbt")),
+        ({"engine": "ray", "pruner": "median"}, ("tiny.yaml:", "search.pruner", "the engine ray has no median", "pbt")),
+        ({"engine": "ray", "sampler": "near_best"}, ("search.sampler", "the engine ray has no near_best", "tpe")),
+        ({"engine": "ray", "pruner": "pbt", "seeds": [0, 1]}, ("search.seeds", "one seed")),
+        ({"engine": "ray"}, ("launch.kind", "the engine ray starts processes of its own", "docs/ray.md")),
         ({"sampler": "near_best", "warm_start": "earlier"}, ("search.warm_start", "near_best learns nothing")),
     ],
 )
@@ -216,6 +229,8 @@ def test_wrong_names_and_settings_take_one_line(
     for stem, text in (
         ("near_best", NEAR_BEST),
         ("torn", "1 / 0\n"),
+        ("fails", NEAR_BEST.replace("near_best", "fails").replace("drawn = ", "drawn = 1 / 0 or ")),
+        ("refuses", NEAR_BEST.replace("near_best", "refuses") + REFUSES),
         ("waits", waits.replace("slot >= self.search.startup", "slot >= 0")),
     ):
         (mine / f"{stem}.py").write_text(text)
