@@ -106,9 +106,9 @@ def help_of(module: str) -> str:
 
 def schema_page() -> str:
     """The keys of a sweep file, section by section, from its JSON Schema."""
-    from harness.spec.sections import json_schema
+    from harness.studies.schema import schema as schema_of
 
-    schema: dict[str, Any] = {**json_schema()}
+    schema: dict[str, Any] = {**schema_of()}
     parts = [
         "# Schema of the sweep file",
         "Generated from the JSON Schema that `python -m harness.spec --schema` prints and editors use."

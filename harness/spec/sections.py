@@ -387,7 +387,7 @@ class SweepSpec(Section):
         return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
 
 
-def json_schema(known: Mapping[str, Sequence[str]]) -> dict[str, object]:
+def json_schema(known: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """JSON Schema (2020-12) of the sweep file, for editors.
 
     Args:

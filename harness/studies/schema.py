@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from harness.core.arguments import parse
 from harness.core.errors import run_command
@@ -17,7 +18,7 @@ from harness.search.sampler import WORKERS
 from harness.spec.sections import json_schema
 
 
-def schema() -> dict[str, object]:
+def schema() -> dict[str, Any]:
     """The form of a sweep file, for editors."""
     known = packaged()
     names = {contract.kind: [*known.all(contract)] for contract in (Sampler, Launcher, Metric)}

@@ -20,8 +20,8 @@ from harness.launcher import Launcher
 from harness.plugins import discover, main, packaged
 from harness.proof.comparison import repeated_work, run_differences
 from harness.run.directory import RunDirectory
-from harness.spec.sections import BUILT_IN_LAUNCHERS
 from harness.studies.loading import launcher_of, load_sweep
+from harness.studies.schema import schema
 from harness.sweep.__main__ import main as sweep
 
 (EXAMPLE,) = re.findall(
@@ -83,7 +83,9 @@ def user_sweep(folder: Path, plugin: str, name: str) -> Path:
 
 
 def test_the_schema_names_the_built_in_ones() -> None:
-    assert set(packaged().all(Launcher)) == set(BUILT_IN_LAUNCHERS)
+    named, other = schema()["$defs"]["LaunchSpec"]["properties"]["kind"]["anyOf"]
+    assert set(named["enum"]) == set(packaged().all(Launcher)) == {"inline", "local", "slurm"}
+    assert other["type"] == "string" and "enum" not in other
 
 
 def test_a_users_launcher_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
