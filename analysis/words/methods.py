@@ -132,7 +132,9 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
         search = spec["search"]
         sampler = search.get("sampler")
         how = f" by {_SAMPLERS.get(sampler, f'the sampler {sampler}')}" if isinstance(sampler, str) else ""
-        how += f" on validation {evidence.plan.phrase(search['metric'])}, the default configuration among the candidates"
+        how += (
+            f" on validation {evidence.plan.phrase(search['metric'])}, the default configuration among the candidates"
+        )
     yield f"Hyperparameters were tuned with {budget}{how}."
     pruner = None if spec is None else spec["search"].get("pruner", "none")
     if pruner in _PRUNERS:
