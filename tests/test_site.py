@@ -12,7 +12,7 @@ from tiny import ROOT
 
 from harness.__main__ import COMMANDS
 from harness.core.public_names import PLACES
-from harness.spec.sections import json_schema
+from harness.studies.schema import schema as json_schema
 
 
 @pytest.fixture(scope="module")
