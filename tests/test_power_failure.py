@@ -97,7 +97,8 @@ def test_a_result_that_lost_its_request_counts_and_is_reported(study: Study) -> 
     task.folder.request_path.unlink()
     after = Scheduler([study], retries=1)
     assert claimed(after).folder == study.folder.search_trial(1, 0)
-    assert after.state(study.name).known[0].hyperparameters == task.request["hyperparameters"]
+    known = after.state(study.name).asked(0)
+    assert known is not None and known.hyperparameters == task.request["hyperparameters"]
     found = examine(task.folder, thorough=False)
     (missing,) = (finding for finding in found if finding.place == task.folder.request_path)
     assert missing.kind == "missing" and task.folder.result_path in missing.aside

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -51,7 +53,8 @@ def test_pages_of_the_root_keep_their_links(hooks: ModuleType) -> None:
     for source, place in hooks.COPIED.items():
         text = hooks.copied((ROOT / source).read_text(encoding="utf-8"))
         for target in re.findall(r"\]\(([^)#]+)", text):
-            path = (ROOT / "docs" / place).parent / target
+            # The folder of the copies is there while the site is built alone.
+            path = Path(os.path.normpath((ROOT / "docs" / place).parent / target))
             assert target.startswith("http") or target in siblings or path.exists(), f"{source}: {target}"
 
 
