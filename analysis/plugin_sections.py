@@ -14,9 +14,10 @@ from analysis import contents
 from analysis.contents import NOT_AVAILABLE, Item, Section, count, number, sheet_stem
 from analysis.contracts import PLUGIN_STEM, Cell, Drawing, Figure, ReportData, Rows, Table
 from analysis.figures import drawing
+from harness.core.identity import naming
 from harness.core.infrastructure import is_infrastructure
 from harness.core.output import complain
-from harness.plugins import Catalogue, Plugin, described, naming, of_folders
+from harness.plugins import Catalogue, Plugin, described, of_folders
 
 P = TypeVar("P", Figure, Table)
 
@@ -67,7 +68,7 @@ def _added(data: ReportData, catalogue: Catalogue, folders: Sequence[Path]) -> d
         _show(plugin, figures_of, data, added)
     for table in catalogue.all(Table).values():
         _show(table, tables_of, data, added)
-    ours = set(naming(folders, ("figure", "table")))
+    ours = set(naming(folders, ("Figure", "Table")))
     for broken in catalogue.broken:
         # What cannot be loaded and names neither contract is a method or a dataset, which a report does not need.
         if broken.path in ours:

@@ -23,8 +23,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command, suggestion
-from harness.core.files import read_with_status
-from harness.core.identity import MOST_CODE, code_hash
+from harness.core.identity import code_hash
 from harness.core.infrastructure import PLUGIN_PACKAGE
 from harness.core.pluggable import Pluggable, modules_in, plugins_in
 
@@ -199,17 +198,6 @@ def of_folders(folders: Sequence[Path]) -> Catalogue:
     return Catalogue(found, broken)
 
 
-def naming(folders: Sequence[Path], kinds: Sequence[str]) -> list[Path]:
-    """Files of plugin folders that name the contract of one of some kinds; nothing is loaded.
-
-    A folder that is not there has none.
-    """
-    words = "|".join(KINDS[kind].contract.partition(":")[2] for kind in kinds)
-    pattern = re.compile(rf"\b({words})\b".encode())
-    files = [path for folder in folders for path in sorted(folder.resolve().glob("*.py"))]
-    return [path for path in files if pattern.search(_text(path))]
-
-
 def packaged() -> Catalogue:
     """The built-in plugins of kinds that are in the package: those of a kind are loaded when it is asked for."""
     return Catalogue([], [])
@@ -251,14 +239,6 @@ def described(path: Path, error: BaseException) -> str:
         text += "; import what a plugin needs from harness.api"
     shown = one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
     return f"line {line}: {shown}" if line else shown
-
-
-def _text(path: Path) -> bytes:
-    """The content of a file, which may be a link; nothing of what is no module."""
-    try:
-        return read_with_status(path.resolve(), MOST_CODE)[1]
-    except (OSError, RequestError):
-        return b""
 
 
 def _there(folders: Sequence[Path]) -> Sequence[Path]:

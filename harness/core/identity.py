@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import RequestError
 from harness.core.files import read_with_status
 from harness.core.public_names import PLACES
 
@@ -121,6 +122,24 @@ def _parsed(path: Path, content: bytes) -> tuple[str, tuple[Path, ...]]:
     """
     tree = ast.parse(content, filename=str(path))
     return _canonical(_shape(tree)), (*_relative_imports(tree, path), *_building_blocks(tree))
+
+
+def naming(folders: Sequence[Path], names: Sequence[str]) -> list[Path]:
+    """Files of plugin folders that say one of some public names; nothing is loaded.
+
+    A folder that is not there has none.
+    """
+    pattern = re.compile(rf"\b({'|'.join(names)})\b".encode())
+    files = [path for folder in folders for path in sorted(folder.resolve().glob("*.py"))]
+    return [path for path in files if pattern.search(_source(path))]
+
+
+def _source(path: Path) -> bytes:
+    """The content of a file, which may be a link; nothing of what is no module."""
+    try:
+        return read_with_status(path.resolve(), MOST_CODE)[1]
+    except (OSError, RequestError):
+        return b""
 
 
 @functools.cache

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.files import read_with_status, write_atomic
-from harness.core.identity import canonical_hash, code_hash
+from harness.core.identity import canonical_hash, code_hash, naming
 from harness.core.lease import hold
 from harness.core.many_files import each
-from harness.plugins import naming
 from harness.run.code import plugin_folders
 from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
@@ -97,7 +96,7 @@ def _plugins(run: RunDirectory) -> list[Path]:
 
 def _plugin_code(folders: Sequence[Path]) -> str:
     """Changes with the code of the figures and tables of plugin folders, which is not executed; empty without any."""
-    files = naming(folders, ("figure", "table"))
+    files = naming(folders, ("Figure", "Table"))
     return canonical_hash([[path.name, _code(path)] for path in files]) if files else ""
 
 
