@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from harness.core.errors import DataError as DataError
     from harness.core.errors import RequestError as RequestError
     from harness.core.errors import suggestion as suggestion
-    from harness.core.pluggable import Options as Options
+    from harness.core.plugin_options import Options as Options
     from harness.core.seeds import derive_seed as derive_seed
     from harness.core.zip_checks import DAMAGE as DAMAGE
     from harness.core.zip_checks import is_damage as is_damage

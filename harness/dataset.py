@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import DataError
-from harness.core.pluggable import Options, Pluggable
+from harness.core.pluggable import Pluggable
+from harness.core.plugin_options import Options
 from harness.core.zip_checks import DAMAGE, implausible, is_damage, reason
 
 OfficialSplit = Literal["train", "val", "test"]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
-from harness.core.pluggable import Options, Pluggable
+from harness.core.pluggable import Pluggable
+from harness.core.plugin_options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from types import ModuleType
-from typing import ClassVar, Protocol
-
-from pydantic import BaseModel, ConfigDict
+from typing import ClassVar
 
 
 class Pluggable:
@@ -29,22 +27,6 @@ class Pluggable:
     def fault(cls) -> str | None:
         """Why a plugin that has all its attributes still cannot be used, as the end of "CLASS …"; None if it can."""
         return None
-
-
-class Options(BaseModel):
-    """Options of a plugin in a sweep file; a plugin that has some derives its own class from this."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-# The class attribute of the same name hides the model inside the class.
-_Options = Options
-
-
-class HasOptions(Protocol):
-    """A kind of plugin that may have options."""
-
-    Options: ClassVar[type[_Options]]
 
 
 def modules_in(package: str) -> list[ModuleType]:

@@ -66,7 +66,7 @@ PLACES = {
     "KaggleFile": "harness.dataset",
     "MOST_PIXELS": "harness.dataset",
     "OfficialSplit": "harness.dataset",
-    "Options": "harness.core.pluggable",
+    "Options": "harness.core.plugin_options",
     "Record": "harness.dataset",
     "RemoteFile": "harness.dataset",
     "HIDDEN": "harness.data.zip_members",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from harness.core.errors import RequestError
-from harness.core.pluggable import HasOptions, Options
+from harness.core.plugin_options import HasOptions, Options
 from harness.spec.messages import Place, explain
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.arguments import user_path
 from harness.core.errors import RequestError, suggestion
-from harness.core.pluggable import Options
+from harness.core.plugin_options import Options
 from harness.data.options import read_options
 from harness.dataset import Dataset
 from harness.launcher import Launcher
