@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analysis.runs.evidence import evidence_of
 from analysis.runs.ledger import Spent
 from analysis.runs.summary import Study, Summary, optimism, summarise
+from analysis.tables.run_tables import other_metrics
 from analysis.words.flags import flags
 from harness.core.errors import RequestError
 
@@ -161,3 +163,28 @@ def test_an_unknown_metric_is_named(builder: Callable[..., RunBuilder]) -> None:
 
     with pytest.raises(RequestError, match="did you mean 'accuracy'"):
         summarise(made.run)
+
+
+def test_a_metric_of_ordered_classes_is_shown_where_trials_have_it(builder: Callable[..., RunBuilder]) -> None:
+    shown = {}
+    for ordinal in (False, True):
+        made = builder(["probe"], ["alpha"], name=f"ordinal {ordinal}")
+        folder = made.study("probe", "alpha", seeds=[1000, 1001])
+        made.choose(folder, 0, 0.8)
+        for seed in (1000, 1001):
+            values = {**made.scalars(0.8, seed), **({"kappa_quadratic": 0.5} if ordinal else {})}
+            made.done(folder.confirm_trial("c0ffee", seed), None, seed, values, values)
+        summary = summarise(made.run)
+        shown[ordinal] = other_metrics(summary).head
+        assert ("kappa_quadratic" in summary.metrics) == ordinal
+        assert ("kappa_quadratic" in evidence_of([made.run]).cells["alpha", "probe"].scores) == ordinal
+        assert summary.metric in evidence_of([made.run]).plan.metrics
+    assert shown[True] == (*shown[False][:7], "Quadratic kappa", *shown[False][7:])
+
+
+def test_a_run_that_is_searched_by_an_unknown_metric_is_refused(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["probe"], ["alpha"], metric="acuracy")
+    made.study("probe", "alpha", seeds=[1000])
+    for read in (summarise, lambda run: evidence_of([run])):
+        with pytest.raises(RequestError, match=r"search.metric: no such metric 'acuracy'; did you mean 'accuracy'\?"):
+            read(made.run)
