@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from harness.metrics.facts import MetricFacts
@@ -98,7 +99,7 @@ class StudyProgress:
         self._scores: dict[int, float | None] = {}
         self._first_open = 0
 
-    @property
+    @cached_property
     def sign(self) -> int:
         """1 where more of the metric is better, -1 where less is."""
         if self.design.own_sign is not None:
