@@ -60,7 +60,7 @@ def findings(
 
 
 def seed_section(analysis: Analysis, pool: Pool = HERE) -> Section:
-    """What the seeds did, and what so many of them can show."""
+    """What the seeds did, and what that number of seeds can show."""
     names, shown = stems("seeds", analysis.evidence.datasets), analysis.primary
     drawn = Drawings(tuple(pool.submit(seeds, shown, name, stem) for name, stem in names.items()))
     return Section(

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from harness.run.records import TrialRequest, TrialResult
     from harness.spec.sections import SweepSpec
     from harness.studies.study import Study
-    from harness.train.job import ProgressFacts, TrialJob
+    from harness.train.job import ProgressFacts
     from harness.work.tasks import Task
 
 
@@ -160,6 +161,7 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
 
     from harness.run.directory import TrialFolder
     from harness.space.parameters import defaults
+    from harness.studies.jobs import job_of
     from harness.work.tasks import Task
 
     folder = TrialFolder(path, arguments.stage)
@@ -190,29 +192,9 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
     lease = folder.claim(progress=0)
     if lease is None:
         raise RequestError(f"{path}: another process runs this trial; wait for it or choose another --out")
-    job = _job(arguments, study, request)
+    # One trial is no study, so nothing that a study measures is looked for or recorded.
+    job = replace(job_of(study, request), save_model=arguments.save_model, study=None)
     return Task(folder.held(lease), lease, folder.request(), job, f"{study.name} {arguments.stage}")
-
-
-def _job(arguments: argparse.Namespace, study: Study, request: TrialRequest) -> TrialJob:
-    from harness.train.job import TrialJob
-
-    return TrialJob(
-        stage=arguments.stage,
-        method=study.method.cls,
-        hyperparameters=request["hyperparameters"],
-        backbone=study.backbone,
-        weights=study.weights,
-        dataset=study.dataset.dataset,
-        data=study.dataset.data,
-        split=study.dataset.split,
-        train=study.train,
-        metric=study.search.metric,
-        further=study.further,
-        seed=arguments.seed,
-        save_model=arguments.save_model,
-        cache=study.dataset.cache,
-    )
 
 
 def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialResult | None:

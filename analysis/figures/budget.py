@@ -213,9 +213,9 @@ def _figure(
     lost = begun - sum(len(curve.expected) for curve in shown)
     return drawing.finished(
         canvas,
-        f"{', '.join(searches)}: best {metric.label} on the validation split after so many of "
-        f"{drawing.counted([len(curve.expected) for curve in shown], 'search trial')}. Line: expected best (unbiased, "
-        f"without replacement); shaded: {drawing.percent(shown[0].confidence)} interval of the median best, where so "
+        f"{', '.join(searches)}: best {metric.label} on the validation split by number of trials "
+        f"({drawing.counted([len(curve.expected) for curve in shown], 'search trial')} in all). "
+        f"Line: expected best (unbiased, without replacement); shaded: {drawing.percent(shown[0].confidence)} interval of the median best, where so "
         "few trials bound it on both sides"
         + ("; thin line: the bound that there is; grey: the other methods" if alone else "")
         + ("" if label is None else f". {label}: trials times the method's mean training time of one finished trial")

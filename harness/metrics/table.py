@@ -40,15 +40,26 @@ def general() -> tuple[str, ...]:
     return tuple(name for name, metric in built_in().items() if not metric.needs_order)
 
 
+@cache
+def _said() -> Mapping[str, MetricFacts]:
+    return MappingProxyType({name: metric.facts() for name, metric in built_in().items()})
+
+
+def facts_with(name: str, further: Iterable[Metric]) -> MetricFacts:
+    """What is said of a metric that is built in or one of ``further``; its name was checked before."""
+    own = {metric.name: metric for metric in further}
+    return own[name].facts() if name in own else _said()[name]
+
+
 def known_metrics(told: Iterable[MetricRecord] = ()) -> dict[str, MetricFacts]:
     """What is said of every metric, by name, in the order of tables.
 
     Args:
         told: of metrics that are not built in, as ``study.json`` has them.
     """
-    known = {name: metric.facts() for name, metric in built_in().items()}
+    known = _said()
     own = sorted((MetricFacts.told(record) for record in told), key=lambda facts: facts.name)
-    return known | {facts.name: facts for facts in own if facts.name not in known}
+    return {**known, **{facts.name: facts for facts in own if facts.name not in known}}
 
 
 def facts_of(name: str, known: Mapping[str, MetricFacts], place: str) -> MetricFacts:

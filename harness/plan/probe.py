@@ -30,6 +30,7 @@ from harness.plan.parts import Answer, Parts, Refusal
 from harness.plan.shapes import few, shape_of, source_name
 from harness.run.directory import RunDirectory, TrialFolder
 from harness.run.records import TrialRequest
+from harness.studies.jobs import source_job
 from harness.studies.study import Planner, PreparedDataset, Roots, Source, Study
 from harness.train.job import Control, ProgressFacts, TrialJob
 from harness.train.loop import PREPARE_BATCHES
@@ -165,12 +166,7 @@ class Prober:
     def _job(self, name: str, configuration: int) -> tuple[TrialJob, PreparedDataset]:
         source = self._sources.get(name)
         if source is not None:
-            job = TrialJob(
-                "source", source.method, source.hyperparameters, source.backbone, None, source.dataset.dataset,
-                source.dataset.data, source.dataset.split, source.train, source.metric, source.seed,
-                further=source.further,
-            )  # fmt: skip
-            return job, source.dataset
+            return replace(source_job(source), save_model=False, cache=None), source.dataset
         study = self._studies[name]
         hp = study.sampler.cls(study.space, study.search, study.name).propose(configuration, [])
         weights: str | Path | None = study.weights if study.source is None else self._random(study.source)

@@ -7,6 +7,7 @@ of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,8 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
     """
     import torch
 
-    from harness.train.job import Control, TrialJob
+    from harness.studies.jobs import job_of
+    from harness.train.job import Control
     from harness.train.run import run_trial
 
     request = recorded.request()
@@ -140,20 +142,9 @@ def repeat(study: Study, recorded: TrialFolder, again: TrialFolder, run: RunDire
         measured["step"] = "compiled" if recorded.result().get("compiled") else "auto"
     if study.train.deterministic == "auto":
         measured["deterministic"] = bool(recorded.result()["device"].get("deterministic", False))
-    job = TrialJob(
-        stage="confirm",
-        method=study.method.cls,
-        hyperparameters=request["hyperparameters"],
-        backbone=study.backbone,
-        weights=_weights(run, study),
-        dataset=study.dataset.dataset,
-        data=study.dataset.data,
-        split=study.dataset.split,
-        train=study.train.merged(measured),
-        metric=study.search.metric,
-        further=study.further,
-        seed=int(request["seed"]),
-        schedule=tuple(request.get("schedule", ())),
+    # Nothing that other trials left in the cache is used: all that a training computes is computed again.
+    job = replace(
+        job_of(study, request), weights=_weights(run, study), train=study.train.merged(measured), cache=None, study=None
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(int(recorded.result()["device"]["threads"]))

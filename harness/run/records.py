@@ -169,7 +169,7 @@ _Inheritance = TypedDict("_Inheritance", {"from": NotRequired[_Heir]})
 
 
 class ScheduleLine(_Inheritance):
-    """A line of ``schedule.jsonl``: one change of the hyperparameters, and whose state it goes on from."""
+    """A line of ``schedule.jsonl``: one change of the hyperparameters, and whose state the training continues from."""
 
     epoch: Count
     hyperparameters: Configuration

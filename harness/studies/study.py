@@ -21,7 +21,7 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
-from harness.metrics.table import built_in
+from harness.metrics.table import built_in, facts_with
 from harness.plugins import Catalogue, Plugin
 from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
 from harness.run.records import (
@@ -127,8 +127,7 @@ class Study:
     @property
     def measure(self) -> MetricFacts:
         """What is said of the metric that the search goes by."""
-        own = {metric.name: metric for metric in self.further}
-        return (own.get(self.search.metric) or built_in()[self.search.metric]).facts()
+        return facts_with(self.search.metric, self.further)
 
     @property
     def name(self) -> str:

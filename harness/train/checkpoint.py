@@ -26,7 +26,7 @@ BYTES_PER_SECOND = 4e8
 
 
 class State(TypedDict):
-    """All that a training goes on from."""
+    """The state that a training resumes from."""
 
     progress: dict[str, Any]
     """The members of ``harness.train.progress.Progress``."""

@@ -17,7 +17,7 @@ from harness.dataset import Augmentation, Dataset
 from harness.method import Hyperparameters, Method
 from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
-from harness.metrics.table import built_in
+from harness.metrics.table import facts_with
 from harness.run.records import ScheduleLine, Scores
 from harness.search.rungs import Decision
 from harness.spec.sections import TrainSpec
@@ -56,8 +56,7 @@ class TrialJob:
     @cached_property
     def measure(self) -> MetricFacts:
         """What is said of the metric."""
-        own = {metric.name: metric for metric in self.further}
-        return (own.get(self.metric) or built_in()[self.metric]).facts()
+        return facts_with(self.metric, self.further)
 
     @property
     def sign(self) -> int:

@@ -22,9 +22,9 @@ from harness.run.records import TrialRequest, repeated
 from harness.run.spent import STOPPED_BY_ERROR
 from harness.space.conditions import check_configuration
 from harness.studies.halt import halt_reason
+from harness.studies.jobs import job_of, source_job
 from harness.studies.results import read_begun
 from harness.studies.study import Source, Study
-from harness.train.job import TrialJob
 from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.work.budget import Budget
 from harness.work.state import StudyState
@@ -325,23 +325,7 @@ class Scheduler:
                 folder.write_request(request_of(state, candidate, self._threads))
             request = folder.request()
             check_request(study, folder, request)
-        job = TrialJob(
-            stage=candidate.stage,
-            method=study.method.cls,
-            hyperparameters=request["hyperparameters"],
-            backbone=study.backbone,
-            weights=study.weights if study.source is None else study.source.folder.model_path,
-            dataset=study.dataset.dataset,
-            data=study.dataset.data,
-            split=study.dataset.split,
-            train=study.train,
-            metric=study.search.metric,
-            further=study.further,
-            seed=candidate.seed,
-            cache=study.dataset.cache,
-            schedule=tuple(request.get("schedule", ())),
-            study=study.folder.path,
-        )
+        job = job_of(study, request)
         judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
         task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
         return None if self._given_up(task) else task
@@ -364,23 +348,7 @@ class Scheduler:
         }
         with given_back(lease, STOPPED_BY_ERROR):
             folder.write_request(request)
-        job = TrialJob(
-            stage="source",
-            method=source.method,
-            hyperparameters=source.hyperparameters,
-            backbone=source.backbone,
-            weights=None,
-            dataset=source.dataset.dataset,
-            data=source.dataset.data,
-            split=source.dataset.split,
-            train=source.train,
-            metric=source.metric,
-            further=source.further,
-            seed=source.seed,
-            save_model=True,
-            cache=source.dataset.cache,
-        )
-        task = Task(folder, lease, request, job, f"source {source.dataset.dataset.name}")
+        task = Task(folder, lease, request, source_job(source), f"source {source.dataset.dataset.name}")
         return None if self._given_up(task) else task
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
