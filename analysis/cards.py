@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.contents import Facts, Item, Picture, Section, Table, count, number, numbered
-from harness.run.records import AuditFacts, Card, Identical, SplitSide
+from harness.run.data_records import AuditFacts, Card, Identical
+from harness.run.record_values import SplitSide
 
 _SIDES: dict[SplitSide, str] = {"train": "Training", "val": "Validation", "test": "Test"}
 _KINDS: dict[Literal["identical", "near"], str] = {"identical": "Identical pixels", "near": "Nearly identical"}

@@ -25,8 +25,8 @@ from harness.data.split import make_split
 from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import discover
-from harness.run.directory import TrialFolder
-from harness.run.records import CurveLine
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import CurveLine
 from harness.space.parameters import Value, defaults
 from harness.spec.sections import TrainSpec
 from harness.train import determinism

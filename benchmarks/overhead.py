@@ -32,11 +32,13 @@ from harness.data.cache import default_cache_root, default_data_root
 from harness.data.split import indices
 from harness.metrics.table import evaluate
 from harness.plugins import discover
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.records import TrainedResult, TrialRequest
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrainedResult, TrialRequest
 from harness.space.parameters import Choice, Fixed, Space, Value
 from harness.studies.loading import load_mapping
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training

@@ -28,8 +28,8 @@ from benchmarks.overhead import machine
 from benchmarks.trainings import Case, Script, training_job
 from harness.data.cache import default_data_root
 from harness.data.split import make_split
-from harness.run.directory import TrialFolder
-from harness.run.records import TrialRequest
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrialRequest
 from harness.train.device import usable_device
 from harness.train.job import Control, TrialJob
 from harness.train.run import run_trial

@@ -30,7 +30,9 @@ import polars as pl
 
 from harness.core.files import encode_json
 from harness.metrics.table import evaluate, general
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
 
 METHODS = tuple(f"method_{number}" for number in range(10))
 DATASETS = tuple(f"dataset_{number:02d}" for number in range(12))

@@ -35,9 +35,11 @@ from harness.core.files import encode_json
 from harness.core.identity import configuration_hash, differences
 from harness.data.cache import default_data_root
 from harness.metrics.table import general
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 from harness.space.parameters import Value
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.work.reporting import results_state
 
 SIZES = (1_000, 10_000)

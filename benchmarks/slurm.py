@@ -23,10 +23,12 @@ from benchmarks.startup import PLUGIN
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.data.cache import default_cache_root, default_data_root
 from harness.plugins import discover
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.records import TrialRequest
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrialRequest
 from harness.studies.loading import load_mapping
-from harness.studies.study import Planner, Roots
+from harness.studies.planner import Planner
+from harness.studies.study import Roots
 from slurm.cluster import LittleCluster, obstacle
 from slurm.cluster.processes import wait_until
 

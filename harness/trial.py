@@ -20,11 +20,12 @@ from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.files import TornFileError
 from harness.core.output import say
-from harness.run.records import score_of, sides_of
+from harness.run.record_values import score_of
+from harness.run.trial_records import sides_of
 
 if TYPE_CHECKING:
     from harness.core.console import Console
-    from harness.run.records import TrialRequest, TrialResult
+    from harness.run.trial_records import TrialRequest, TrialResult
     from harness.spec.sections import SweepSpec
     from harness.studies.study import Study
     from harness.train.job import ProgressFacts
@@ -115,7 +116,8 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     from harness.plugins import discover
     from harness.run.directory import RunDirectory
     from harness.studies.loading import check_against, check_backbones, load_mapping
-    from harness.studies.study import Planner, Roots
+    from harness.studies.planner import Planner
+    from harness.studies.study import Roots
 
     with console.status("loading plugins"):
         catalogue = discover([folder.absolute() for folder in arguments.plugins])
@@ -159,7 +161,7 @@ def _name(arguments: argparse.Namespace, study: Study) -> str:
 def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: Path, console: Console) -> Task | None:
     import torch
 
-    from harness.run.directory import TrialFolder
+    from harness.run.trial import TrialFolder
     from harness.space.parameters import defaults
     from harness.studies.jobs import job_of
     from harness.work.tasks import Task

@@ -14,7 +14,8 @@ import psutil
 from harness.core.errors import RequestError
 from harness.core.files import read_json
 from harness.core.lease import latest_number, lease_files
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 
 @dataclass(frozen=True, slots=True)

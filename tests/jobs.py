@@ -15,7 +15,7 @@ from harness.data.split import Split, make_split
 from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import discover
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.space.parameters import Value, defaults
 from harness.spec.sections import TrainSpec
 from harness.train.job import Control, TrialJob

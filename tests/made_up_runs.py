@@ -13,7 +13,9 @@ import pytest
 
 from harness.core.lease import Lease
 from harness.launch.slurm.files import SlurmFiles
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
 from harness.spec.sections import SweepSpec
 from harness.status import __main__ as status
 from harness.status.status import StatusReader

@@ -22,8 +22,8 @@ from harness.core.files import encode_json, read_json
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
 from harness.proof.rerun import compare, planned, repeat
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.trial import step_choice_path, step_choice_paths
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder, step_choice_path, step_choice_paths
 from harness.spec.sections import TrainSpec
 from harness.studies.study import Roots
 from harness.train import step_choice

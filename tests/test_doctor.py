@@ -19,7 +19,8 @@ from harness.doctor import leases
 from harness.doctor.__main__ import main as doctor
 from harness.launch.slurm.files import SlurmFiles
 from harness.proof.comparison import run_differences
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 Fault = Callable[[Path], object]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from harness.method import Method
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.space.parameters import Space
 from harness.train.data import TrialData
 from harness.train.job import Control, Interrupted, TrialJob

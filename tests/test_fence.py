@@ -24,9 +24,11 @@ from harness.core import lease
 from harness.core.errors import RequestError
 from harness.core.lease import LeaseLost
 from harness.plugins import discover
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 from harness.studies.loading import load_sweep
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.sweep.prepare import _refuse_living
 from harness.train.checkpoint import write_checkpoint
 from harness.work.run_task import run_task

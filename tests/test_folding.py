@@ -12,7 +12,7 @@ from jobs import CPU, Digits, job, run
 from torch import Tensor, nn
 
 from harness.networks.backbones import Model
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.train.job import Control
 from harness.train.loop import Training
 from harness.train.speed.folding import FoldedNorms

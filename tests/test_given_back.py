@@ -13,7 +13,7 @@ from jobs import Digits, job
 
 from harness.core.lease import LeaseLost
 from harness.core.many_files import each
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.train.checkpoint import CheckpointWriter, load_checkpoint
 from harness.work import run_task as running
 from harness.work.run_task import run_task

@@ -14,7 +14,8 @@ from jobs import Digits, job
 from tiny import environment, run_sweep, sweep_command, tiny_sweep
 
 from harness.proof.comparison import repeated_work
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 from harness.train.job import Control
 from harness.train.loop import Training
 

@@ -19,7 +19,8 @@ from harness.core.infrastructure import AMBIGUOUS, LASTING, Patience, is_infrast
 from harness.plugins import discover
 from harness.run.directory import RunDirectory
 from harness.studies.loading import load_sweep
-from harness.studies.study import Planner, Roots
+from harness.studies.planner import Planner
+from harness.studies.study import Roots
 from harness.work.worker import Worker
 
 EVERY = sorted(errno.errorcode)

@@ -13,7 +13,8 @@ from harness.doctor.trial_files import examine
 from harness.plugins import discover
 from harness.run.directory import RunDirectory
 from harness.studies.loading import load_sweep
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.work.scheduler import Scheduler
 from harness.work.tasks import Task
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.core.files import TornFileError
 from harness.core.identity import canonical_hash
-from harness.run import records
+from harness.run import records, trial_records
 
 SETTINGS = st.dictionaries(
     st.text(max_size=5), st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
@@ -25,22 +25,22 @@ SETTINGS = st.dictionaries(
 def test_a_number_stays_the_number_that_it_was(settings: dict[str, Any]) -> None:
     """10.0 and 10 are two configurations: their hashes differ."""
     content = json.dumps(made_up_records.request(hyperparameters=settings)).encode()
-    found = records.REQUEST.parse(content)
+    found = trial_records.REQUEST.parse(content)
     assert found is not None and canonical_hash(found["hyperparameters"]) == canonical_hash(settings)
 
 
 CASES = [
-    (records.RESULT, made_up_records.result(), {"status": "finished"}, "status"),
-    (records.RESULT, made_up_records.result(), {"metrics": {}}, "metrics.val"),
-    (records.RESULT, made_up_records.result(), {"time": {"train_seconds": "x"}}, "time"),
-    (records.RESULT, made_up_records.result(status="failed"), {"hyperparameters": 1.0}, "hyperparameters"),
-    (records.REQUEST, made_up_records.request(), {"threads": 0}, "threads"),
-    (records.REQUEST, made_up_records.request(), {"seed": True}, "seed"),
+    (trial_records.RESULT, made_up_records.result(), {"status": "finished"}, "status"),
+    (trial_records.RESULT, made_up_records.result(), {"metrics": {}}, "metrics.val"),
+    (trial_records.RESULT, made_up_records.result(), {"time": {"train_seconds": "x"}}, "time"),
+    (trial_records.RESULT, made_up_records.result(status="failed"), {"hyperparameters": 1.0}, "hyperparameters"),
+    (trial_records.REQUEST, made_up_records.request(), {"threads": 0}, "threads"),
+    (trial_records.REQUEST, made_up_records.request(), {"seed": True}, "seed"),
     (records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "x", "default": 1}}}, "space.lr.kind"),
     (records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "Float", "default": 1}}}, "space"),
     (records.STUDY, made_up_records.study(), {"search_slots": 10**30}, "search_slots"),
     (records.CHOICE, made_up_records.choice(), {"value": "0.5"}, "value"),
-    (records.CURVE, made_up_records.epoch(3, nll=0.5), {"epoch": -1}, "epoch"),
+    (trial_records.CURVE, made_up_records.epoch(3, nll=0.5), {"epoch": -1}, "epoch"),
 ]
 
 

@@ -14,7 +14,8 @@ from home import content, one_error
 from tiny import environment, run_inline, tiny_sweep
 
 from harness.proof.reproduce import main
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 pytestmark = pytest.mark.slow
 

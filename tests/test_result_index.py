@@ -21,9 +21,10 @@ from rich.console import Console
 import harness.run.index
 from benchmarks import scale
 from harness.doctor.__main__ import main as doctor
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex, entries_of
 from harness.run.inventory import artefact
+from harness.run.trial import TrialFolder
 from harness.status.status import StatusReader
 from harness.studies.study import Roots, Study
 from harness.sweep.prepare import fix

@@ -12,7 +12,8 @@ import pytest
 from home import Home, truncate
 
 from harness.proof.comparison import repeated_work, run_differences, trial_differences
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 
 def difference(home: Home, finished: Home) -> str:

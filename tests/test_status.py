@@ -21,8 +21,9 @@ from made_up_runs import EPOCHS, SECONDS, begin, choose, facts, finish, make_run
 from tiny import ROOT, environment
 
 from harness.core.lease import EXPIRY_SECONDS
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
 from harness.run.spent import Spent
+from harness.run.trial import TrialFolder
 from harness.status import __main__ as status
 from harness.status.devices import device_use
 from harness.status.status import StatusReader

@@ -18,7 +18,8 @@ import pytest
 from harness.core import lease
 from harness.core.errors import RequestError
 from harness.core.files import NoPlainFileError, TornFileError, update_json, write_exclusive, write_json
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 SLOTS = 40
 

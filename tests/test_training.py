@@ -20,7 +20,7 @@ from harness.method import Hyperparameters, Method, ParamGroup
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.step import build_optimizer, schedule_factor, set_learning_rates
 

@@ -215,8 +215,9 @@ def _figure(
         canvas,
         f"{', '.join(searches)}: best {metric.label} on the validation split by number of trials "
         f"({drawing.counted([len(curve.expected) for curve in shown], 'search trial')} in all). "
-        f"Line: expected best (unbiased, without replacement); shaded: {drawing.percent(shown[0].confidence)} interval of the median best, where so "
-        "few trials bound it on both sides"
+        "Line: expected best (unbiased, without replacement); shaded: "
+        f"{drawing.percent(shown[0].confidence)} interval of the median best, where so few trials bound it on both "
+        "sides"
         + ("; thin line: the bound that there is; grey: the other methods" if alone else "")
         + ("" if label is None else f". {label}: trials times the method's mean training time of one finished trial")
         + ". Scope: new random trials from the same search space; after a sampler that learns, the same trials in "

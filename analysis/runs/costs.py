@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from harness.run.records import TrialResult
+from harness.run.trial_records import TrialResult
 
 REFERENCE = "full_finetune"
 """Plugin whose time a step the others are compared with: what a user would do without any of the methods."""

@@ -19,16 +19,10 @@ from analysis.runs.metrics import metrics_of
 from analysis.runs.predictions import Source, read_predictions
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError, suggestion
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.records import (
-    Card,
-    ChoiceRecord,
-    ConfirmRecord,
-    DeclaredComparison,
-    StudyRecord,
-    SweepRecord,
-    reevaluated,
-)
+from harness.run.data_records import Card
+from harness.run.directory import RunDirectory
+from harness.run.records import ChoiceRecord, ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord, reevaluated
+from harness.run.trial import TrialFolder
 from harness.studies.declaration import ALPHA, Locked, locked
 
 _DECLARED = ("metric", "family", "control", "correction", "margin", "looks")

@@ -14,18 +14,13 @@ from polars.datatypes import DataTypeClass
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
 from harness.metrics.table import known_metrics
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import (
-    ChoiceRecord,
-    Repeated,
-    Stage,
-    StudyRecord,
-    TrialRequest,
-    TrialResult,
-    score_of,
-    sides_of,
-)
+from harness.run.directory import RunDirectory
+from harness.run.record_values import Stage, score_of
+from harness.run.records import ChoiceRecord, StudyRecord
 from harness.run.spent import judged
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import Repeated, TrialRequest, TrialResult, sides_of
 
 RowStage: TypeAlias = Stage | Literal["again", "repeat"]
 """Of a row: re-evaluations and repetitions have their own words here."""

@@ -17,9 +17,9 @@ from analysis.runs.ledger import Spent, ledger
 from analysis.runs.metrics import metrics_of
 from analysis.stats.estimate import Estimate, mean_over_seeds
 from harness.metrics.facts import MetricFacts
-from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.data_records import Card
+from harness.run.directory import RunDirectory
 from harness.run.records import (
-    Card,
     ChoiceRecord,
     EnvironmentRecord,
     Space,
@@ -29,6 +29,7 @@ from harness.run.records import (
     cap_hours,
     reevaluated,
 )
+from harness.run.study_folder import StudyFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,12 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NotRequired, TypedDict
 
 from harness.core.lease import LeaseRecord
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import ChoiceRecord, Configuration, Status, StudyRecord, score_of, scores_on
+from harness.run.directory import RunDirectory
+from harness.run.record_values import Configuration, Status, score_of
+from harness.run.records import ChoiceRecord, StudyRecord
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import scores_on
 
 _COMMANDS = ("trace", "reproduce")
 

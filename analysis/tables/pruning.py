@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from analysis.contents import NOT_AVAILABLE, Table, count, number
-from harness.run.directory import RunDirectory, StudyFolder
-from harness.run.records import DecisionLine
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
+from harness.run.trial_records import DecisionLine
 
 Decisions = Mapping[int, list[DecisionLine]]
 """Epoch of a rung → the decisions that were made there."""

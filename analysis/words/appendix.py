@@ -11,7 +11,9 @@ from typing import Literal, TypeAlias
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.contents import Facts, Section, count, number
 from analysis.words.phrases import counted, listed, network_phrase, plain, seeds_phrase
-from harness.run.records import Card, ChoiceRecord, EnvironmentRecord, SplitSide, StudyRecord, SweepRecord
+from harness.run.data_records import Card
+from harness.run.record_values import SplitSide
+from harness.run.records import ChoiceRecord, EnvironmentRecord, StudyRecord, SweepRecord
 
 _SIDES: tuple[SplitSide, ...] = ("train", "val", "test")
 _Part: TypeAlias = Literal["split", "train", "search", "confirm", "launch"]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from harness.core.errors import one_line
 from harness.data.split import Split, exact_counts, indices
 from harness.dataset import Dataset
-from harness.run.records import AuditFacts, Card, PairCounts
+from harness.run.data_records import AuditFacts, Card, PairCounts
 
 if TYPE_CHECKING:
     from harness.data.audit import Audit, Pair

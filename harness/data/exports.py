@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.data.audit import Audit, Pair
     from harness.data.decoded import DecodedDataset
     from harness.data.split import Split
-    from harness.run.records import Card
+    from harness.run.data_records import Card
 
 FILES = {
     "split.json": "the case ids of each side, as a sweep records them",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split, indices
-from harness.run.records import LeakFacts
+from harness.run.data_records import LeakFacts
 
 _TEST = 2
 """Place of the test side in what ``indices`` returns."""

@@ -18,7 +18,7 @@ from harness.core.errors import RequestError, suggestion
 from harness.data.decoded import DecodedDataset
 from harness.data.pack import assign
 from harness.data.strata import strata
-from harness.run.records import SplitRecord
+from harness.run.data_records import SplitRecord
 
 SplitKind = Literal["grouped", "random", "official"]
 

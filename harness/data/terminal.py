@@ -8,7 +8,7 @@ from rich.text import Text
 from analysis.cards import audit_section, class_counts, facts, leak_sentences
 from analysis.contents import Table
 from harness.core.console import Console
-from harness.run.records import Card
+from harness.run.data_records import Card
 
 _WIDE = 2000
 

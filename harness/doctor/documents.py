@@ -12,8 +12,9 @@ from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, read
 from harness.run import inventory as run_files
 from harness.run import records
-from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.directory import RunDirectory
 from harness.run.inventory import Document
+from harness.run.study_folder import StudyFolder
 
 REWRITTEN = "the sweep command writes it again"
 

@@ -11,9 +11,10 @@ from harness.core.many_files import each
 from harness.doctor import documents, folders, index, jobs, leases, studies, trial_files
 from harness.doctor.finding import Finding
 from harness.run import inventory as run_files
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
 from harness.run.index import Examined, ResultIndex
 from harness.run.links import refuse_links
+from harness.run.trial import TrialFolder
 
 
 def damage(run: RunDirectory) -> Iterator[Finding]:

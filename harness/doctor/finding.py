@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 
 By = Literal["fix", "sweep", "user", "nobody"]
 """Who fixes it: ``--fix``; the sweep command by itself; the user; nobody, because nothing depends on it."""

@@ -8,7 +8,8 @@ from itertools import groupby
 
 from harness.core import lease as leases
 from harness.doctor.finding import Finding, relative
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 
 class _InUse(Exception):

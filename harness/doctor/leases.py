@@ -21,7 +21,7 @@ from harness.core.lease import (
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, read
 from harness.launch.display import duration
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 
 CLOCK_SECONDS = 60.0
 """Clocks that are less apart than this do no harm."""

@@ -12,8 +12,10 @@ from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
 from harness.doctor.trial_files import AGAIN
 from harness.method import Method
-from harness.run import records
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run import records, trial_records
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
 
 if TYPE_CHECKING:
     from harness.spec.sections import SweepSpec
@@ -28,7 +30,7 @@ def examine_trials(study: StudyFolder) -> Iterator[Finding]:
         return
     identity, agreeing, others = found.value["identity"], 0, []
     for trial in study.every_trial():
-        request = read(trial.request_path, records.REQUEST)
+        request = read(trial.request_path, trial_records.REQUEST)
         if request.fault is not None:
             continue
         asked = request.value
@@ -111,7 +113,7 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[st
     from harness.plugins import discover
     from harness.search import find_sampler
     from harness.spec.space_forms import override
-    from harness.studies.study import further_metrics, settings_identity
+    from harness.studies.planner import further_metrics, settings_identity
 
     catalogue = discover(folders)
 
@@ -130,7 +132,7 @@ def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str
     from harness.method import Method
     from harness.plugins import Plugin, builtin_folders
     from harness.search import Sampler, find_sampler
-    from harness.studies.study import settings_identity
+    from harness.studies.planner import settings_identity
 
     places = [*builtin_folders(), *folders]
 

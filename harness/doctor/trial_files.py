@@ -11,10 +11,19 @@ from harness.core.file_checks import is_checkpoint, is_parquet, is_safetensors
 from harness.core.files import is_too_much
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, Judgement, judged
-from harness.run import records
-from harness.run.directory import TrialFolder
-from harness.run.records import TrainedResult, TrialResult
-from harness.run.trial import CHECKPOINT, CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE, ReplacedFileError, digest
+from harness.run import trial_records
+from harness.run.trial import (
+    CHECKPOINT,
+    CURVE,
+    DECISIONS,
+    REQUEST,
+    RESULT,
+    SCHEDULE,
+    ReplacedFileError,
+    TrialFolder,
+    digest,
+)
+from harness.run.trial_records import TrainedResult, TrialResult
 
 _asked = itemgetter("stage", "slot", "seed", "hyperparameters", "identity")
 
@@ -37,7 +46,7 @@ def examine(trial: TrialFolder, thorough: bool) -> Iterator[Finding]:
 
 def judge_result(content: bytes | None) -> Judgement[TrialResult]:
     """Whether the file of a result holds one; None where there is none."""
-    return judged(content, records.RESULT)
+    return judged(content, trial_records.RESULT)
 
 
 def examine_beside(trial: TrialFolder, result: Judgement[TrialResult], thorough: bool) -> Iterator[Finding]:
@@ -55,7 +64,7 @@ def examine_beside(trial: TrialFolder, result: Judgement[TrialResult], thorough:
 def _faults(trial: TrialFolder, result: Judgement[TrialResult], thorough: bool) -> Iterator[Fault]:
     # One list in place of a question a file; a file that comes afterwards is looked at the next time.
     names = trial.names()
-    asked = judged(trial.content(REQUEST) if REQUEST in names else None, records.REQUEST)
+    asked = judged(trial.content(REQUEST) if REQUEST in names else None, trial_records.REQUEST)
     if asked.fault == "missing" and not names & {RESULT, CURVE, CHECKPOINT}:
         return
     if asked.fault is not None:
@@ -85,7 +94,7 @@ def _curve(trial: TrialFolder, content: bytes | None, result: TrainedResult | No
         return
     last = None
     for line in content.splitlines():
-        found = judged(line or b"null", records.CURVE)
+        found = judged(line or b"null", trial_records.CURVE)
         if found.fault is not None:
             yield trial.curve_path, (found.fault, found.what)
             return
@@ -103,7 +112,7 @@ def _curve(trial: TrialFolder, content: bytes | None, result: TrainedResult | No
 
 def _lines(trial: TrialFolder, names: Set[str]) -> Iterator[Fault]:
     """What else is written line by line."""
-    for name, form in ((DECISIONS, records.DECISION), (SCHEDULE, records.SCHEDULE)):
+    for name, form in ((DECISIONS, trial_records.DECISION), (SCHEDULE, trial_records.SCHEDULE)):
         content = trial.content(name) if name in names else None
         if content is None:
             continue

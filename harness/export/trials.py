@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import CurveLine, Scores, Stage, Time, TrialRequest, TrialResult, sides_of
+from harness.run.directory import RunDirectory
+from harness.run.record_values import Scores, Stage
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import CurveLine, Time, TrialRequest, TrialResult, sides_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ def planned(
     from harness.plan.earlier import earlier_times, given_times
     from harness.plan.shapes import study_shapes
     from harness.run.directory import RunDirectory
-    from harness.studies.study import Planner, Roots
+    from harness.studies.planner import Planner
+    from harness.studies.study import Roots
 
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)

@@ -10,9 +10,10 @@ from statistics import fmean
 from harness.core.errors import RequestError
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.records import StudyRecord, TrainedResult
-from harness.run.trial import CURVE, REQUEST, RESULT
+from harness.run.directory import RunDirectory
+from harness.run.records import StudyRecord
+from harness.run.trial import CURVE, REQUEST, RESULT, TrialFolder
+from harness.run.trial_records import TrainedResult
 
 
 def earlier_times(path: Path, shapes: Sequence[StudyShape]) -> dict[str, Measured]:

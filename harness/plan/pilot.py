@@ -19,10 +19,11 @@ from harness.launch.this_machine import available_devices
 from harness.plan.detectable import Spread, is_case_mean
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
-from harness.run.records import score_of
+from harness.run.record_values import score_of
 from harness.space.parameters import defaults
 from harness.spec.sections import SweepSpec
-from harness.studies.study import Planner, Roots
+from harness.studies.planner import Planner
+from harness.studies.study import Roots
 from harness.train.device import usable_device
 from harness.work.run_task import run_task
 from harness.work.scheduler import Scheduler

@@ -28,10 +28,12 @@ from harness.method import Method
 from harness.networks.backbones import Model, build_model, save_model
 from harness.plan.parts import Answer, Parts, Refusal
 from harness.plan.shapes import few, shape_of, source_name
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.records import TrialRequest
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrialRequest
 from harness.studies.jobs import source_job
-from harness.studies.study import Planner, PreparedDataset, Roots, Source, Study
+from harness.studies.planner import Planner
+from harness.studies.study import PreparedDataset, Roots, Source, Study
 from harness.train.job import Control, ProgressFacts, TrialJob
 from harness.train.loop import PREPARE_BATCHES
 from harness.train.run import run_trial

@@ -12,8 +12,11 @@ from typing import Any
 
 from harness.core.errors import RequestError, one_line
 from harness.core.files import TornFileError, open_stream
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import ChoiceRecord, CurveLine
+from harness.run.directory import RunDirectory
+from harness.run.records import ChoiceRecord
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import CurveLine
 
 VARYING = ("time", "memory", "device", "spent", "files")
 """Parts of a result that depend on the machine and the moment."""

@@ -17,10 +17,12 @@ from harness.core.output import say
 from harness.metrics.facts import MetricFacts
 from harness.metrics.table import facts_of, known_metrics
 from harness.plugins import Catalogue, discover
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory
 from harness.run.links import refuse_links
 from harness.run.outcome import outcome_of, seeds_of_slot
-from harness.run.records import DecisionLine
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import DecisionLine
 from harness.search import Asked, Sampler, find_sampler
 from harness.search.rungs import Judge
 from harness.search.slots import epoch_score, finished_slot

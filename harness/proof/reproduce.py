@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from analysis.runs.cell_names import CellName
-    from harness.run.directory import RunDirectory, TrialFolder
+    from harness.run.directory import RunDirectory
+    from harness.run.trial import TrialFolder
 
 _EPILOG = """
 CELL is METHOD@DATASET (all its confirm trials) or METHOD@DATASET:SEED (one of them), with the labels of the sweep file.
@@ -56,8 +57,9 @@ def reproduce(options: argparse.Namespace) -> int:
     from harness.data.cache import default_cache_root, default_data_root
     from harness.doctor.trial_files import examine
     from harness.proof.rerun import compare, planned, repeat, what_changed
-    from harness.run.directory import RunDirectory, TrialFolder
+    from harness.run.directory import RunDirectory
     from harness.run.links import refuse_links
+    from harness.run.trial import TrialFolder
     from harness.studies.study import Roots
 
     run, console = RunDirectory(options.run), Console(soft_wrap=True, markup=False, highlight=False)

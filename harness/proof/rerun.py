@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError
 from harness.proof.comparison import VARYING
-from harness.run.records import Scores, Side, score_of, scores_on
+from harness.run.record_values import Scores, Side, score_of
+from harness.run.trial_records import scores_on
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
-    from harness.run.directory import RunDirectory, TrialFolder
+    from harness.run.directory import RunDirectory
+    from harness.run.trial import TrialFolder
     from harness.studies.study import Roots, Study
 
 _TRAINING_PARTS = ("protocol", "method", "backbone", "dataset", "train")
@@ -185,7 +187,7 @@ def planned(
     from harness.plugins import discover
     from harness.run.code import plugin_folders
     from harness.spec.sections import SweepSpec
-    from harness.studies.study import Planner
+    from harness.studies.planner import Planner
 
     spec = SweepSpec.model_validate(run.spec())
     if method not in spec.methods or dataset not in spec.datasets:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.files import read_json, write_json
-from harness.run.directory import TrialFolder
-from harness.run.records import ScheduleLine
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import ScheduleLine
 from harness.space.parameters import Value
 from harness.train.checkpoint import load_checkpoint, write_checkpoint
 from harness.work.tasks import Task

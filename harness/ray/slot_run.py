@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from harness.core.files import read_json
 from harness.core.lease import keep_alive
 from harness.metrics.facts import MetricFacts
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.search.rungs import Decision
 from harness.search.slots import slot_score
 from harness.work.run_task import run_task

@@ -26,7 +26,8 @@
     RUN/set_aside/                                 damaged files, under the paths that they had, with a number
     RUN/report/                                    what ``analysis`` made of it
 
-This module alone knows these names; those inside a trial's folder are known to ``harness.run.trial``.
+These names are known here, those of a study's folder in ``harness.run.study_folder``, those inside a trial's folder in
+``harness.run.trial``, and nowhere else.
 """
 
 from __future__ import annotations
@@ -38,167 +39,15 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
 
 from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
 from harness.core.many_files import each
-from harness.run import records
-from harness.run.records import Stage
+from harness.run import data_records, records
+from harness.run.study_folder import StudyFolder, folders_in
 from harness.run.trial import TrialFolder
 
-__all__ = ["Place", "PlanToken", "RunDirectory", "Stage", "StudyFolder", "TrialFolder"]
-
 PATCH = "environment.patch"
-AGAIN = "-again"
-"""End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
-
-Part: TypeAlias = Literal["search", "again", "confirm"]
-_STAGES: dict[Part, Stage] = {"search": "search", "again": "search", "confirm": "confirm"}
-"""The folders of a study that hold trials, in the order in which these run, with the stage of each."""
-
-
-class Place(NamedTuple):
-    """Which trial of a study it is, by the names that lead to its folder; nothing is looked up."""
-
-    part: Part
-    name: str
-
-    @classmethod
-    def search(cls, slot: int, seed: int) -> Place:
-        """A search trial."""
-        return cls("search", f"{slot:04d}-s{seed}")
-
-    @classmethod
-    def again(cls, slot: int, seed: int) -> Place:
-        """A trial of one of the best slots on a further tuning seed."""
-        return cls("again", f"{slot:04d}-s{seed}")
-
-    @classmethod
-    def confirm(cls, configuration: str, seed: int) -> Place:
-        """A confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return cls("confirm", f"{configuration}-s{seed}")
-
-    @classmethod
-    def repeat(cls, configuration: str, seed: int) -> Place:
-        """The repetition of a confirm trial: the same training once more, from scratch."""
-        return cls("confirm", f"{configuration}-s{seed}{AGAIN}")
-
-
-@dataclass(frozen=True, slots=True)
-class StudyFolder:
-    """The search of one method on one dataset, and its confirmation."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """``METHOD@DATASET``, both as labelled in the sweep file."""
-        return self.path.name
-
-    @property
-    def description_path(self) -> Path:
-        """Path of study.json."""
-        return self.path / "study.json"
-
-    @property
-    def chosen_path(self) -> Path:
-        """Path of the configuration that the search chose."""
-        return self.path / "chosen.json"
-
-    @property
-    def prior_path(self) -> Path:
-        """Path of prior.json."""
-        return self.path / "prior.json"
-
-    def write_prior(self, prior: records.PriorRecord) -> None:
-        """Record what an earlier run had found."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        update_json(self.prior_path, dict(prior))
-
-    def prior(self) -> records.PriorRecord | None:
-        """What an earlier run had found; None where the search began from nothing.
-
-        Raises:
-            TornFileError: the file is not readable.
-        """
-        return records.PRIOR.read(self.prior_path) if self.prior_path.exists() else None
-
-    @property
-    def exists(self) -> bool:
-        """Whether the study was begun."""
-        return self.description_path.exists()
-
-    def describe(self, description: records.StudyRecord) -> None:
-        """Record what the study is."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        update_json(self.description_path, dict(description))
-
-    def description(self) -> records.StudyRecord:
-        """What the study is: label, method, dataset, search space, identity.
-
-        Raises:
-            TornFileError: the file is not readable.
-        """
-        return records.STUDY.read(self.description_path)
-
-    def trial(self, place: Place) -> TrialFolder:
-        """The folder of a trial, whether it exists or not."""
-        return TrialFolder(inside(self.path / place.part, place.name), _STAGES[place.part])
-
-    def search_trial(self, slot: int, seed: int) -> TrialFolder:
-        """The folder of a search trial, whether it exists or not."""
-        return self.trial(Place.search(slot, seed))
-
-    def reevaluation(self, slot: int, seed: int) -> TrialFolder:
-        """The folder of a trial that trains one of the best slots on a further tuning seed."""
-        return self.trial(Place.again(slot, seed))
-
-    def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
-        """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return self.trial(Place.confirm(configuration, seed))
-
-    def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
-        """The folder of a confirm trial's repetition: the same training once more, from scratch."""
-        return self.trial(Place.repeat(configuration, seed))
-
-    def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
-        """Every trial folder of a stage that exists, by name; repetitions are not among them."""
-        return [TrialFolder(path, stage) for path in _folders(self.path / stage) if not path.name.endswith(AGAIN)]
-
-    def repeats(self) -> list[TrialFolder]:
-        """Every repetition of a confirm trial that exists, by name; their stage is "confirm"."""
-        return [TrialFolder(path, "confirm") for path in _folders(self.path / "confirm") if path.name.endswith(AGAIN)]
-
-    def reevaluations(self) -> list[TrialFolder]:
-        """Every trial of one of the best slots on a further tuning seed that exists; their stage is "search"."""
-        return [TrialFolder(path, "search") for path in _folders(self.path / "again")]
-
-    def listed(self) -> dict[Place, TrialFolder]:
-        """Every trial folder that exists: search before re-evaluations before confirm before its repetitions."""
-        found: dict[Place, TrialFolder] = {}
-        for part, stage in _STAGES.items():
-            paths = _folders(self.path / part)
-            if part == "confirm":
-                paths.sort(key=lambda path: path.name.endswith(AGAIN))
-            found |= {Place(part, path.name): TrialFolder(path, stage) for path in paths}
-        return found
-
-    def every_trial(self) -> Iterator[TrialFolder]:
-        """The trial folders of ``listed``."""
-        yield from self.listed().values()
-
-    def choose(self, choice: records.ChoiceRecord) -> None:
-        """Record the configuration that the search chose."""
-        update_json(self.chosen_path, dict(choice))
-
-    def chosen(self) -> records.ChoiceRecord | None:
-        """The configuration that the search chose; None while the search goes on.
-
-        Raises:
-            TornFileError: the file is not readable.
-        """
-        return records.CHOICE.read(self.chosen_path) if self.chosen_path.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,15 +199,15 @@ class RunDirectory:
         path = self.path / "exhausted.json"
         return records.EXHAUSTED.read(path) if path.exists() else None
 
-    def write_split(self, dataset: str, split: records.SplitRecord) -> None:
+    def write_split(self, dataset: str, split: data_records.SplitRecord) -> None:
         """Record the case ids of each side of a dataset's split."""
         self._write(f"splits/{dataset}.json", split)
 
-    def split(self, dataset: str) -> records.SplitRecord:
+    def split(self, dataset: str) -> data_records.SplitRecord:
         """The case ids of each side."""
-        return records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
+        return data_records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
 
-    def write_card(self, dataset: str, card: records.Card, picture: bytes | None = None) -> None:
+    def write_card(self, dataset: str, card: data_records.Card, picture: bytes | None = None) -> None:
         """Record facts about a dataset, and a picture of it (PNG), for the report."""
         self._write(f"cards/{dataset}.json", card)
         if picture is not None:
@@ -369,9 +218,9 @@ class RunDirectory:
         path = self.path / "cards" / f"{dataset}.png"
         return read_with_status(path)[1] if path.exists() else None
 
-    def cards(self) -> dict[str, records.Card]:
+    def cards(self) -> dict[str, data_records.Card]:
         """Facts about each dataset, by label."""
-        return {path.stem: records.CARD.read(path) for path in sorted((self.path / "cards").glob("*.json"))}
+        return {path.stem: data_records.CARD.read(path) for path in sorted((self.path / "cards").glob("*.json"))}
 
     def study(self, name: str) -> StudyFolder:
         """The folder of a study, whether it exists or not."""
@@ -384,7 +233,7 @@ class RunDirectory:
 
     def study_folders(self) -> list[StudyFolder]:
         """Every folder of a study, those too that lost their description."""
-        return [StudyFolder(path) for path in _folders(self.path / "studies")]
+        return [StudyFolder(path) for path in folders_in(self.path / "studies")]
 
     def source(self, identity: str) -> TrialFolder:
         """The folder of a backbone that is trained here first."""
@@ -392,7 +241,7 @@ class RunDirectory:
 
     def sources(self) -> list[TrialFolder]:
         """Every backbone that was trained here."""
-        return [TrialFolder(path, "source") for path in _folders(self.path / "sources")]
+        return [TrialFolder(path, "source") for path in folders_in(self.path / "sources")]
 
     def trials(
         self, described: bool = True, listed: Mapping[str, Sequence[TrialFolder]] | None = None
@@ -410,7 +259,7 @@ class RunDirectory:
 
     def studies_set_aside(self) -> list[StudyFolder]:
         """Every study that was set aside, by the name of its folder, which ends with a number."""
-        return [StudyFolder(path) for path in _folders(self.path / "stale")]
+        return [StudyFolder(path) for path in folders_in(self.path / "stale")]
 
     def trials_set_aside(self) -> Iterator[TrialFolder]:
         """Every trial of a study that was set aside."""
@@ -487,11 +336,3 @@ class RunDirectory:
         path = self.path / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         update_json(path, dict(value))
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        with os.scandir(parent) as entries:
-            return [parent / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -17,9 +17,10 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from harness.core.files import NoPlainFileError, TornFileError, parse_json, read_with_status, write_atomic
 from harness.core.many_files import SLOW_SECONDS, each, waits_for
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
-from harness.run.records import TrialResult
-from harness.run.trial import digest
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder, digest
+from harness.run.trial_records import TrialResult
 
 FORMAT = 2
 NEW_ENTRIES = 500

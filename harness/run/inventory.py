@@ -15,7 +15,7 @@ from harness.core.errors import RequestError
 from harness.core.files import NoPlainFileError
 from harness.core.json_form import Form
 from harness.core.many_files import each
-from harness.run import records
+from harness.run import data_records, records
 from harness.run.directory import RunDirectory
 from harness.run.trial import determinism_paths, step_choice_paths
 
@@ -46,7 +46,7 @@ def documents(run: RunDirectory) -> list[Document]:
     ]
     studies = run.study_folders()
     datasets = dict.fromkeys(study.name.partition("@")[2] for study in studies)
-    for folder, form in (("splits", records.SPLIT), ("cards", records.CARD)):
+    for folder, form in (("splits", data_records.SPLIT), ("cards", data_records.CARD)):
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
         found += [Document(path, form) for path in sorted(paths)]
     looked = each(lambda study: (bool(study.trials("confirm")), _measured(study.path)), studies)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple, Protocol
 
-from harness.run.records import Status, TrialOutcome, TrialResult, score_of
+from harness.run.record_values import Status, score_of
+from harness.run.trial_records import TrialOutcome, TrialResult
 
 
 class Ended(Protocol):

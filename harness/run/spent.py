@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.core.lease import AttemptRecord
-from harness.run.records import TrialOutcome, TrialResult
+from harness.run.trial_records import TrialOutcome, TrialResult
 
 Outcome = Literal["finished", "interrupted", "died", "open"]
 """``interrupted``: told to stop, with a checkpoint; ``died``: killed, lost or crashed; ``open``: nobody has taken the

@@ -32,8 +32,8 @@ from harness.core.files import (
     write_exclusive,
 )
 from harness.core.json_form import Form
-from harness.run import records
-from harness.run.records import Stage
+from harness.run import trial_records
+from harness.run.record_values import Stage
 from harness.run.spent import STOPPED_BY_ERROR, Spent, recorded, spent
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class TrialFolder:
         """Every attempt, oldest first."""
         return leases.history(self.path) if self.path.is_dir() else []
 
-    def write_request(self, request: records.TrialRequest) -> None:
+    def write_request(self, request: trial_records.TrialRequest) -> None:
         """Record what is to run, once; a later attempt runs the same.
 
         After a power failure it may be gone as long as nothing else was written here: then the trial was not begun.
@@ -126,42 +126,42 @@ class TrialFolder:
         """Path of ``trial.json``."""
         return self.path / REQUEST
 
-    def request(self) -> records.TrialRequest:
+    def request(self) -> trial_records.TrialRequest:
         """What is to run.
 
         Raises:
             TornFileError: the file is not readable.
             FileNotFoundError: nothing was asked yet.
         """
-        return records.REQUEST.read(self.request_path)
+        return trial_records.REQUEST.read(self.request_path)
 
     def has_request(self) -> bool:
         """Whether ``trial.json`` exists."""
         return self.request_path.exists()
 
-    def write_curve(self, lines: Sequence[records.CurveLine]) -> None:
+    def write_curve(self, lines: Sequence[trial_records.CurveLine]) -> None:
         """Replace the curve: one JSON object a line, one line an epoch."""
         write_atomic(self.curve_path, _lines(lines), self.fence)
 
-    def curve(self) -> list[records.CurveLine]:
+    def curve(self) -> list[trial_records.CurveLine]:
         """The epochs so far; empty before the first ends."""
-        return self._read_lines(CURVE, records.CURVE)
+        return self._read_lines(CURVE, trial_records.CURVE)
 
-    def write_decisions(self, decisions: Sequence[records.DecisionLine]) -> None:
+    def write_decisions(self, decisions: Sequence[trial_records.DecisionLine]) -> None:
         """Replace the decisions of the search: one JSON object a line, one line a rung."""
         write_atomic(self.decisions_path, _lines(decisions), self.fence)
 
-    def decisions(self) -> list[records.DecisionLine]:
+    def decisions(self) -> list[trial_records.DecisionLine]:
         """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
-        return self._read_lines(DECISIONS, records.DECISION)
+        return self._read_lines(DECISIONS, trial_records.DECISION)
 
-    def write_schedule(self, changes: Sequence[records.ScheduleLine]) -> None:
+    def write_schedule(self, changes: Sequence[trial_records.ScheduleLine]) -> None:
         """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
         write_atomic(self.schedule_path, _lines(changes), self.fence)
 
-    def schedule(self) -> list[records.ScheduleLine]:
+    def schedule(self) -> list[trial_records.ScheduleLine]:
         """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
-        return self._read_lines(SCHEDULE, records.SCHEDULE)
+        return self._read_lines(SCHEDULE, trial_records.SCHEDULE)
 
     def _read_lines(self, name: str, form: Form[_Line]) -> list[_Line]:
         """The JSON objects of a file, a line each; empty where there is no such file.
@@ -255,8 +255,8 @@ class TrialFolder:
     def finish(self, result: Mapping[str, object]) -> bool:
         """Commit the result; False when another process did so before.
 
-        It is put together from parts (``records.repeated``, ``Trained`` or ``Failed``, ``Circumstances``), and has the
-        form of a ``TrialResult`` when it is read.
+        It is put together from parts of ``harness.run.trial_records`` (``repeated``, ``Trained`` or ``Failed``,
+        ``Circumstances``), and has the form of a ``TrialResult`` when it is read.
 
         It gets what all attempts cost under ``spent``, and under ``files`` the SHA-256 of what lies beside it.
         """
@@ -280,7 +280,7 @@ class TrialFolder:
                 continue
         return found
 
-    def result(self) -> records.TrialResult:
+    def result(self) -> trial_records.TrialResult:
         """What came out.
 
         Raises:
@@ -289,24 +289,24 @@ class TrialFolder:
         """
         return self.result_in(self.read_result()[1])
 
-    def result_in(self, content: bytes) -> records.TrialResult:
+    def result_in(self, content: bytes) -> trial_records.TrialResult:
         """What came out, as the file of the result holds it.
 
         Raises:
             TornFileError: it is no result.
         """
-        result = records.RESULT.parse(content)
+        result = trial_records.RESULT.parse(content)
         if result is None:
             raise TornFileError(self.result_path)
         return result
 
-    def outcome_in(self, content: bytes) -> records.TrialOutcome:
+    def outcome_in(self, content: bytes) -> trial_records.TrialOutcome:
         """How the trial came out, as the file of the result holds it: a part of ``result_in``, in half the time.
 
         Raises:
             TornFileError: it is no result.
         """
-        outcome = records.OUTCOME.parse(content)
+        outcome = trial_records.OUTCOME.parse(content)
         if outcome is None:
             raise TornFileError(self.result_path)
         return outcome

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.run.records import DecisionLine
+from harness.run.trial_records import DecisionLine
 from harness.search.pruning import Pruning
 from harness.search.sampler import Asked
 from harness.spec.search import LEAST_ANCHORS, SearchSpec

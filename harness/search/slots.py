@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from harness.core.files import TornFileError
 from harness.metrics.facts import MetricFacts
-from harness.run.directory import TrialFolder
 from harness.run.outcome import mean_score, outcome_of
-from harness.run.records import CurveLine, TrialResult, score_of
+from harness.run.record_values import score_of
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import CurveLine, TrialResult
 from harness.search import Asked
 from harness.spec.search import SearchSpec
 

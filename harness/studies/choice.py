@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.core.identity import configuration_hash
-from harness.run.directory import Place
-from harness.run.records import ChoiceRecord, RuledRecord, ScheduleLine, TrialResult
+from harness.run.records import ChoiceRecord, RuledRecord
+from harness.run.study_folder import Place
+from harness.run.trial_records import ScheduleLine, TrialResult
 from harness.search import Asked, choose, compared
 from harness.space.parameters import Space
 from harness.spec.search import SearchSpec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.run.records import TrialRequest
+from harness.run.trial_records import TrialRequest
 from harness.studies.study import Source, Study
 from harness.train.job import TrialJob
 

@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from harness.metrics.facts import MetricFacts
-from harness.run.directory import Place
 from harness.run.outcome import Ended, mean_score, seeds_of_slot
+from harness.run.study_folder import Place
 
 if TYPE_CHECKING:
-    from harness.run.records import ChoiceRecord, Status, StudyRecord
+    from harness.run.record_values import Status
+    from harness.run.records import ChoiceRecord, StudyRecord
 
 
 class Results(Protocol):

@@ -14,9 +14,12 @@ from pathlib import Path
 from harness.core.files import TornFileError
 from harness.core.lease import server_now
 from harness.core.many_files import each
-from harness.run.directory import Place, PlanToken, RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
-from harness.run.records import StudyRecord, SweepRecord, TrialResult, cap_hours
+from harness.run.records import StudyRecord, SweepRecord, cap_hours
+from harness.run.study_folder import Place, StudyFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrialResult
 from harness.studies.halt import halt_reason
 from harness.studies.overview import RunOverview, StudyOverview
 from harness.studies.progress import StudyDesign, StudyProgress

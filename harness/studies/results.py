@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.many_files import each
-from harness.run.directory import Place, StudyFolder
 from harness.run.index import ResultIndex
 from harness.run.outcome import Outcome, outcome_of
-from harness.run.records import TrialResult
+from harness.run.study_folder import Place, StudyFolder
+from harness.run.trial_records import TrialResult
 
 
 class TrialResults:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from harness.core.errors import one_line
 from harness.core.files import TornFileError
 from harness.core.lease import LeaseView
-from harness.run.directory import TrialFolder
 from harness.run.outcome import score_in
-from harness.run.records import Status, TrialOutcome, TrialResult
+from harness.run.record_values import Status
 from harness.run.spent import Spent, recorded, spent
+from harness.run.trial import TrialFolder
 from harness.run.trial import digest as digest_of
+from harness.run.trial_records import TrialOutcome, TrialResult
 from harness.studies.overview import Failure, Ledger, RunningTrial
 
 

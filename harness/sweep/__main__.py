@@ -165,8 +165,9 @@ def _preview(
     from harness.plan.__main__ import defaults_of_means, planned
     from harness.plan.page import page
     from harness.run.directory import RunDirectory
+    from harness.studies.planner import Planner
     from harness.studies.preview import print_preview
-    from harness.studies.study import Planner, Roots
+    from harness.studies.study import Roots
 
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)

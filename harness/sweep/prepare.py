@@ -21,12 +21,15 @@ from harness.doctor.examination import damage, new_damage
 from harness.doctor.finding import Finding
 from harness.networks.backbones import Model, build_model
 from harness.plugins import Catalogue
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
 from harness.space.parameters import defaults
 from harness.spec.sections import SweepSpec
 from harness.studies.declaration import declaration, declare
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.train.checkpoint import DamagedCheckpointError
 
 

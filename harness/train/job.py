@@ -18,7 +18,8 @@ from harness.method import Hyperparameters, Method
 from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
 from harness.metrics.table import facts_with
-from harness.run.records import ScheduleLine, Scores
+from harness.run.record_values import Scores
+from harness.run.trial_records import ScheduleLine
 from harness.search.rungs import Decision
 from harness.spec.sections import TrainSpec
 

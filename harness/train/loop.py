@@ -16,8 +16,9 @@ from harness.data.normalisation import training_normalisation
 from harness.method import Hyperparameters, Method
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model, build_model, set_training_mode
-from harness.run.directory import TrialFolder
-from harness.run.records import ScheduleLine, Scores, score_of
+from harness.run.record_values import Scores, score_of
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import ScheduleLine
 from harness.search.slots import epoch_score
 from harness.train.checkpoint import (
     CheckpointWriter,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from harness.run.records import Configuration, CurveLine, ScheduleLine
+from harness.run.record_values import Configuration
+from harness.run.trial_records import CurveLine, ScheduleLine
 
 
 @dataclass

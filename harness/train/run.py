@@ -19,8 +19,8 @@ from harness.core.infrastructure import is_infrastructure
 from harness.core.lease import LeaseLost
 from harness.networks.backbones import save_model
 from harness.networks.costs import cost, pretrained
-from harness.run.directory import TrialFolder
-from harness.run.records import (
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import (
     Circumstances,
     DeviceRecord,
     Failed,

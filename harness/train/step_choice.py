@@ -14,9 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from harness.run.directory import TrialFolder
 from harness.run.records import STEP_CHOICE
-from harness.run.trial import step_choice_path
+from harness.run.trial import TrialFolder, step_choice_path
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.speed.graph import EAGER_STEPS

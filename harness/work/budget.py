@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
 from harness.run.spent import recorded
+from harness.run.trial import TrialFolder
 from harness.work.state import StudyState
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from harness.core.lease import LeaseLost, given_back, keep_alive
 from harness.core.output import printable_lines
 from harness.run.code import own_snapshot
-from harness.run.records import TrialResult
 from harness.run.spent import STOPPED_BY_ERROR
+from harness.run.trial_records import TrialResult
 from harness.work.tasks import Task
 
 if TYPE_CHECKING:

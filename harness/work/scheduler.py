@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Literal
 from harness.core.errors import RequestError
 from harness.core.lease import Lease, given_back
 from harness.core.many_files import each
-from harness.run.directory import PlanToken, RunDirectory, TrialFolder
+from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
-from harness.run.records import TrialRequest, repeated
 from harness.run.spent import STOPPED_BY_ERROR
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrialRequest, repeated
 from harness.space.conditions import check_configuration
 from harness.studies.halt import halt_reason
 from harness.studies.jobs import job_of, source_job

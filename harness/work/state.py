@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.method import Method
-from harness.run.directory import Place, TrialFolder
-from harness.run.records import ChoiceRecord, ScheduleLine
+from harness.run.records import ChoiceRecord
+from harness.run.study_folder import Place
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import ScheduleLine
 from harness.search import Asked
 from harness.search.rungs import Judge
 from harness.search.slots import finished_slot

@@ -8,8 +8,8 @@ from typing import Literal
 
 from harness.core.errors import RequestError
 from harness.core.lease import Lease
-from harness.run.directory import TrialFolder
-from harness.run.records import TrialRequest
+from harness.run.trial import TrialFolder
+from harness.run.trial_records import TrialRequest
 from harness.space.parameters import Value
 from harness.studies.study import Schedule, Study
 from harness.train.job import Judge, TrialJob

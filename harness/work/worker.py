@@ -25,7 +25,8 @@ from harness.core.infrastructure import Patience, is_infrastructure, patiently
 from harness.core.lease import LeaseLost, view
 from harness.core.visible_gpus import take_device
 from harness.run.directory import PlanToken, RunDirectory
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.work.run_task import run_task
 from harness.work.scheduler import PlanChanged, Scheduler
 from harness.work.tasks import Task

@@ -14,7 +14,9 @@ import pytest
 
 from analysis.report import ReportPaths, write_report
 from harness.metrics.table import evaluate, general
-from harness.run.directory import RunDirectory, StudyFolder, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
+from harness.run.trial import TrialFolder
 from harness.space.parameters import Choice, Fixed, Float, to_json
 
 SPACE = to_json({"lr": Float(1e-3, 1e-4, 1e-2, log=True), "rank": Choice(4, (1, 2, 4, 8)), "optimizer": Fixed("adamw")})

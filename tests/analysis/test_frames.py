@@ -13,7 +13,7 @@ from analysis.runs import frames
 from analysis.runs.evidence import evidence_of
 from analysis.runs.summary import summarise
 from harness.core.files import TornFileError
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

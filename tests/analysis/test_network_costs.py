@@ -10,7 +10,7 @@ from analysis.report import write_report
 
 if TYPE_CHECKING:
     from analysis.report import ReportPaths
-    from harness.run.directory import StudyFolder
+    from harness.run.study_folder import StudyFolder
     from tests.analysis.conftest import RunBuilder
 
 Builder = Callable[..., "RunBuilder"]

@@ -20,7 +20,8 @@ from harness.core.errors import RequestError
 from tests.analysis.made_up import logits
 
 if TYPE_CHECKING:
-    from harness.run.directory import StudyFolder, TrialFolder
+    from harness.run.study_folder import StudyFolder
+    from harness.run.trial import TrialFolder
     from tests.analysis.conftest import RunBuilder
 
 Build = Callable[..., "RunBuilder"]

@@ -29,7 +29,7 @@ from harness.data.leaks import Leaks, find_leaks
 from harness.data.pictures import sample_grid
 from harness.data.split import Split
 from harness.dataset import ArrayImage, Dataset, Record
-from harness.run.records import CARD
+from harness.run.data_records import CARD
 
 REAL = Path(os.environ.get("GPAF_BENCH_DATA") or ROOT.parent / "shared" / "data").absolute()
 PLUGIN = '''

@@ -12,7 +12,7 @@ import pytest
 from jobs import job, run
 
 from harness.ray.inheritance import give, inherit
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.train.job import Control, Interrupted
 from harness.work.tasks import Task
 

@@ -14,7 +14,8 @@ from tiny import run_inline, run_sweep, tiny_sweep
 
 from harness.plugins import discover
 from harness.proof.replay import Replayed, replay
-from harness.run.directory import RunDirectory, StudyFolder
+from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyFolder
 from harness.search import is_driven
 from harness.space.conditions import check_configuration
 from harness.space.parameters import defaults, from_json

@@ -12,7 +12,8 @@ from tiny import tiny_sweep
 from harness.plugins import discover
 from harness.run.directory import RunDirectory
 from harness.studies.loading import load_sweep
-from harness.studies.study import Planner, Roots, Study
+from harness.studies.planner import Planner
+from harness.studies.study import Roots, Study
 from harness.work.run_task import run_task
 from harness.work.scheduler import Scheduler
 

@@ -20,8 +20,9 @@ from harness.run.directory import RunDirectory
 from harness.search import Asked, best_slots, choose
 from harness.spec.search import SearchSpec
 from harness.studies.loading import load_sweep
+from harness.studies.planner import Planner
 from harness.studies.reading import RunReader
-from harness.studies.study import Planner, Roots
+from harness.studies.study import Roots
 
 METRIC = "balanced_accuracy"
 

@@ -19,7 +19,8 @@ from harness.run.directory import RunDirectory
 from harness.search import Asked, Engine
 from harness.space.parameters import Value, defaults
 from harness.studies.loading import load_sweep
-from harness.studies.study import Planner, Roots
+from harness.studies.planner import Planner
+from harness.studies.study import Roots
 from harness.work.run_task import run_task
 from harness.work.scheduler import Scheduler
 from harness.work.tasks import Proposal

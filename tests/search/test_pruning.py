@@ -18,7 +18,8 @@ from tiny import environment, tiny_sweep
 
 from harness.proof.comparison import repeated_work, run_differences
 from harness.proof.replay import replay
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 from harness.search import Asked
 from harness.search.rungs import LEAST_AGREEMENT, Judge, agreement, rung_epochs
 from harness.spec.search import SearchSpec

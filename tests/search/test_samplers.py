@@ -29,7 +29,7 @@ from harness.search import Asked, Engine, Sampler, find_sampler
 from harness.space.parameters import Float, Space, Value
 from harness.spec.search import SearchSpec
 from harness.spec.sections import SweepSpec
-from harness.studies.study import settings_identity
+from harness.studies.planner import settings_identity
 
 BUILTIN = packaged().all(Sampler)
 GUIDE = (ROOT / "docs" / "writing-a-sampler.md").read_text(encoding="utf-8")

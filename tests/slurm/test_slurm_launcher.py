@@ -18,7 +18,8 @@ from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
 from harness.launch.slurm.files import SlurmFiles
 from harness.launch.starting import is_worker
 from harness.proof.comparison import repeated_work, run_differences
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 from slurm.cluster import LittleCluster, Settings, obstacle
 from slurm.cluster.processes import wait_until
 

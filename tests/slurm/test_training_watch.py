@@ -14,7 +14,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 from slurm import chaos
 from slurm.disturbances import Chaos, Struck
 from slurm.training_watch import Attempt, TrainingWatch, how_it_ended

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.files import encode_json
-from harness.run.directory import Place, StudyFolder
 from harness.run.outcome import Outcome
-from harness.run.records import Status, TrialResult
+from harness.run.record_values import Status
+from harness.run.study_folder import Place, StudyFolder
+from harness.run.trial_records import TrialResult
 from harness.spec.search import SearchSpec
 from harness.studies.choice import Searched
 from harness.studies.progress import StudyDesign, StudyProgress

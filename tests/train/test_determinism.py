@@ -18,8 +18,8 @@ from harness.core.errors import RequestError
 from harness.core.files import read_json
 from harness.core.identity import canonical_hash
 from harness.proof.comparison import trial_differences
-from harness.run.directory import RunDirectory, TrialFolder
-from harness.run.trial import determinism_paths
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder, determinism_paths
 from harness.spec.sections import TrainSpec
 from harness.studies.loading import load_mapping
 from harness.train import determinism

@@ -12,7 +12,7 @@ from fake_cuda import FakeCuda, FakeStream
 from jobs import CPU, Digits, job
 from torch import Tensor
 
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.train.job import Control
 from harness.train.loop import Training
 from harness.train.run import cause_of

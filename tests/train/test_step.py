@@ -13,7 +13,7 @@ from jobs import CPU, Digits, job
 from torch import Tensor
 
 from harness.method import ParamGroup
-from harness.run.directory import TrialFolder
+from harness.run.trial import TrialFolder
 from harness.spec.sections import TrainSpec
 from harness.train.checkpoint import copied_to_cpu
 from harness.train.job import Control

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.export.addresses import sqlite_address
 from harness.export.contract import Export, ExportedRun
-from harness.run.records import score_of
+from harness.run.record_values import score_of
 
 if TYPE_CHECKING:
     import optuna
 
     from harness.export.trials import ExportedTrial
-    from harness.run.directory import StudyFolder
+    from harness.run.study_folder import StudyFolder
     from harness.space.parameters import Parameter
 
 SQLITE = (".db", ".sqlite", ".sqlite3")

@@ -18,7 +18,8 @@ from harness.core import lease as leases
 from harness.core.errors import RequestError
 from harness.core.files import read_json
 from harness.launch.starting import is_worker
-from harness.run.directory import RunDirectory, TrialFolder
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
 
 END_SECONDS = 30.0
 """How long processes may take to end in order when chaos itself is interrupted."""

@@ -1,0 +1,142 @@
+"""What the files of a run say of its datasets: splits and cards."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from harness.core.json_form import Form, Law, Length
+from harness.run.record_values import Count
+from harness.space.parameters import Number
+
+MOST_CLASSES = 10_000
+
+
+class _Sides(TypedDict):
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+class SplitRecord(_Sides):
+    """``splits/DATASET.json``: case ids of each side."""
+
+    kind: str
+    seed: int
+
+
+class _Counts(TypedDict):
+    train: list[Count]
+    val: list[Count]
+    test: list[Count]
+
+
+class _SideSizes(TypedDict):
+    train: Count
+    val: Count
+    test: Count
+
+
+class Identical(TypedDict):
+    """Sets of images with the same pixels, and the images in them."""
+
+    sets: Count
+    images: Count
+
+
+class _SplitFacts(TypedDict):
+    kind: NotRequired[str]
+    seed: NotRequired[int]
+    digest: NotRequired[str]
+
+
+class LeakFacts(TypedDict):
+    """What a split gives away: counts as ``harness.data.leaks.Leaks`` has them, and the finding in words."""
+
+    duplicate_clusters: NotRequired[Count]
+    duplicate_test: NotRequired[Count]
+    groups: NotRequired[Count]
+    group_test: NotRequired[Count]
+    test: NotRequired[Count]
+    any: NotRequired[bool]
+    sentence: NotRequired[str]
+
+
+class PairCounts(TypedDict):
+    """Pairs of one kind: all, those on two sides, those of a test image among them, those of two labels."""
+
+    pairs: Count
+    straddling: Count
+    test: Count
+    conflicting: Count
+
+
+class PairFacts(TypedDict):
+    """A pair of images that are the same, or nearly, as ``harness.data.audit.Pair`` has it."""
+
+    first: str
+    second: str
+    sides: list[str]
+    labels: list[str]
+    kind: Literal["identical", "near"]
+    similarity: Number
+
+
+class _PairKinds(TypedDict):
+    identical: PairCounts
+    near: PairCounts
+
+
+class AuditFacts(TypedDict):
+    """What a look at the pixels has found; of single pairs the worst ones."""
+
+    kinds: _PairKinds
+    worst: list[PairFacts]
+    random_pairs: Count
+    false_alarms: Count
+    notes: list[str]
+
+
+class Card(TypedDict):
+    """``cards/DATASET.json``: facts about a dataset (``harness.data.card.make_card``)."""
+
+    name: str
+    title: NotRequired[str]
+    summary: NotRequired[str]
+    modality: NotRequired[str]
+    licence: NotRequired[str]
+    citation: NotRequired[str]
+    classes: Annotated[list[str], Length(1, MOST_CLASSES)]
+    multi_label: NotRequired[bool]
+    images: Count
+    image_size: NotRequired[Count]
+    resize: NotRequired[str]
+    fingerprint: NotRequired[str]
+    split: _SplitFacts
+    sides: NotRequired[_SideSizes]
+    counts: _Counts
+    shares: NotRequired[dict[str, list[Number]]]
+    groups: NotRequired[Count | None]
+    identical: NotRequired[Identical]
+    clusters: NotRequired[Count]
+    near_joined: NotRequired[bool]
+    left_out: NotRequired[dict[str, Count]]
+    absent: NotRequired[list[str]]
+    notes: NotRequired[list[str]]
+    pictured: NotRequired[Count]
+    leaks: NotRequired[LeakFacts]
+    allow_leakage: NotRequired[str | None]
+    audit: NotRequired[AuditFacts | None]
+
+
+def _miscounted(card: Card) -> str | None:
+    of_side = card["counts"]
+    for side, counts in (("train", of_side["train"]), ("val", of_side["val"]), ("test", of_side["test"])):
+        if len(counts) != len(card["classes"]):
+            return f"counts.{side}: {len(counts)} counts for {len(card['classes'])} classes"
+    return None
+
+
+SPLIT: Form[SplitRecord] = Form(SplitRecord)
+
+
+CARD: Form[Card] = Form(Annotated[Card, Law(_miscounted)])

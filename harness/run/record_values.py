@@ -1,0 +1,47 @@
+"""Kinds of value in the files of a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from harness.core.json_form import Within
+from harness.space.parameters import Setting
+
+Count: TypeAlias = Annotated[int, Within(ge=0, lt=2**63)]
+
+
+Seed: TypeAlias = Annotated[int, Within(ge=0, lt=2**63)]
+
+
+Moment: TypeAlias = Annotated[float, Within(ge=0, lt=253402300800)]
+"""Seconds since the epoch, before the year 10000."""
+
+
+Stage: TypeAlias = Literal["source", "search", "confirm"]
+
+
+Status: TypeAlias = Literal["done", "pruned", "failed"]
+
+
+Configuration: TypeAlias = dict[str, Setting]
+
+
+Side: TypeAlias = Literal["val", "test"]
+
+
+SplitSide: TypeAlias = Literal["train", "val", "test"]
+
+
+Score: TypeAlias = float | None
+"""Null, or not a number in older runs, where it is not defined."""
+
+
+Scores: TypeAlias = dict[str, Score | list[Any]]
+"""Metric → value: a number, or a list of what is counted class by class, which nobody reads back."""
+
+
+def score_of(scores: Mapping[str, object], metric: str) -> Score:
+    """The single number that a metric has; None where it is not defined, was not computed, or is a list."""
+    value = scores.get(metric)
+    return value if isinstance(value, int | float) else None

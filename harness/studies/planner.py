@@ -1,0 +1,269 @@
+"""From a specification to its studies: each dataset is opened once, and each study gets its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from harness.core.errors import RequestError
+from harness.core.identity import canonical_hash
+from harness.data.cache import is_decoded, prepare
+from harness.data.card import make_card
+from harness.data.decoded import DecodedDataset
+from harness.data.leaks import find_leaks
+from harness.data.near_clusters import are_joined, join_near_duplicates
+from harness.data.options import read_options
+from harness.data.split import make_split
+from harness.data.subset import keep_training
+from harness.dataset import Dataset
+from harness.method import Method
+from harness.metrics.metric import Metric
+from harness.metrics.table import built_in
+from harness.plugins import Catalogue, Plugin
+from harness.run.data_records import Card
+from harness.run.directory import RunDirectory
+from harness.run.records import (
+    SearchIdentity,
+    StudyIdentity,
+    TrainIdentity,
+)
+from harness.search import Sampler, find_sampler
+from harness.search.warm_start import prior_of
+from harness.space.parameters import Parameter, defaults, to_json
+from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
+from harness.spec.space_forms import override
+from harness.studies.study import PROTOCOL, PreparedDataset, Roots, Source, Study
+
+
+def further_metrics(catalogue: Catalogue, spec: SweepSpec) -> list[Plugin[Metric]]:
+    """The metrics of a sweep that are not built in, by name: those in its plugin folders, and that of its search."""
+    found = {plugin.name: plugin for plugin in catalogue.given(Metric)}
+    if spec.search.metric not in built_in():
+        found[spec.search.metric] = catalogue.find(Metric, spec.search.metric, "search.metric")
+    return [found[name] for name in sorted(found)]
+
+
+def settings_identity(
+    spec: SweepSpec,
+    plugin: Plugin[Method],
+    space: Mapping[str, Parameter],
+    sampler: Plugin[Sampler],
+    metrics: Sequence[Plugin[Metric]] = (),
+) -> StudyIdentity:
+    """The parts of a study's identity that need no data: protocol, code, search space and settings.
+
+    The code of a built-in sampler or metric is none of them: the protocol version covers it.
+
+    Args:
+        spec: the specification of the sweep.
+        plugin: the method.
+        space: its search space, as the sweep has it.
+        sampler: what asks the study's slots.
+        metrics: what ``further_metrics`` returned.
+    """
+    identity: StudyIdentity = {
+        "protocol": PROTOCOL,
+        "method": {"name": plugin.name, "code": plugin.code},
+        "space": to_json(space),
+        # A model tells no types when it is dumped.
+        "train": cast(TrainIdentity, spec.train.identity()),
+        "search": cast(SearchIdentity, spec.search.identity()),
+    }
+    if metrics:
+        identity["metrics"] = _code_of(metrics)
+    if not sampler.builtin:
+        identity["sampler"] = {"name": sampler.name, "code": sampler.code}
+    return identity
+
+
+def _code_of(metrics: Sequence[Plugin[Metric]]) -> dict[str, str]:
+    return {plugin.name: plugin.code for plugin in metrics}
+
+
+class Planner:
+    """Builds the studies of a specification, opening each dataset once."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        catalogue: Catalogue,
+        run: RunDirectory,
+        roots: Roots,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self._spec, self._catalogue, self._run, self._roots = spec, catalogue, run, roots
+        self._progress = progress
+        self._metrics = further_metrics(catalogue, spec)
+        self._further = tuple(plugin.cls() for plugin in self._metrics)
+        self._decoded: dict[str, DecodedDataset] = {}
+        self._sources: dict[str, Source] = {}
+        self._file_hashes: dict[str, str] = {}
+
+    def studies(self) -> list[Study]:
+        """All studies, in the order of the sweep file: dataset by dataset, method by method.
+
+        Raises:
+            RequestError: something named in the specification is missing or does not fit.
+        """
+        spec = self._spec
+        prepared = {label: self._prepare(label, entry, spec.train) for label, entry in spec.datasets.items()}
+        for label, dataset in prepared.items():
+            # A backbone that is trained here first opens no test side, so its own data may leak.
+            if dataset.leaks.any and spec.split.allow_leakage is None:
+                raise RequestError(
+                    f"datasets.{label}: the {spec.split.kind} split leaks: {dataset.leaks.sentence()}; write `split: "
+                    '{kind: grouped}`, or say in `split.allow_leakage: "..."` why this may be'
+                )
+        return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
+
+    def undecoded(self) -> list[str]:
+        """Datasets of the specification that ``studies`` would have to decode or look through first, by label."""
+        spec, roots = self._spec, self._roots
+        wanted = [(label, entry, spec.train) for label, entry in spec.datasets.items()]
+        wanted += [
+            (given.dataset.dataset, given.dataset, spec.train.merged(given.train)) for _, given in spec.sources()
+        ]
+        missing = []
+        for label, entry, train in wanted:
+            dataset, code = self._plugin(label, entry)
+            known = is_decoded(dataset, code, train.image_size, roots.data, roots.cache)
+            if known and spec.split.near_duplicates:
+                known = are_joined(prepare(dataset, code, train.image_size, roots.data, roots.cache), roots.cache)
+            missing += [] if known else [label]
+        return list(dict.fromkeys(missing))
+
+    def card(self, prepared: PreparedDataset) -> Card:
+        """Facts about a dataset for the report."""
+        reason = self._spec.split.allow_leakage
+        return make_card(prepared.dataset, prepared.data, prepared.split, prepared.leaks, allow_leakage=reason)
+
+    def _study(self, label: str, dataset: PreparedDataset) -> Study:
+        spec = self._spec
+        entry = spec.methods[label]
+        place = f"methods.{label}"
+        plugin = self._catalogue.find(Method, entry.method, place)
+        space = override(plugin.cls.space, entry.hyperparameters, place)
+        backbone = entry.backbone or spec.backbone
+        source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
+        weights = backbone.weights if isinstance(backbone.weights, str) else None
+        folder = self._run.study(f"{label}@{dataset.label}")
+        search = spec.search
+        sampler = find_sampler(search, self._catalogue)
+        identity: StudyIdentity = {
+            **settings_identity(spec, plugin, space, sampler, self._metrics),
+            "backbone": {
+                "name": backbone.name,
+                "weights": source.identity if source else self._weights(weights),
+            },
+            "dataset": dataset.identity(),
+        }
+        prior = prior_of(folder, search, space, identity)
+        if prior is not None:
+            identity["prior"] = prior.identity
+        return Study(
+            label=label,
+            method=plugin,
+            space=space,
+            backbone=backbone.name,
+            weights=weights,
+            source=source,
+            dataset=dataset,
+            train=spec.train,
+            search=search,
+            sampler=sampler,
+            slots=sampler.cls(space, search, folder.name).slots,
+            confirm_seeds=spec.confirm.seed_list(search.tuning_seeds),
+            repeat=spec.confirm.repeat,
+            identity=identity,
+            folder=folder,
+            prior=prior,
+            further=self._further,
+        )
+
+    def _source(self, backbone: BackboneSpec) -> Source:
+        given = backbone.weights
+        assert isinstance(given, SourceSpec)
+        key = canonical_hash(backbone.model_dump(mode="json"))
+        if key not in self._sources:
+            train = self._spec.train.merged(given.train)
+            plugin = self._catalogue.find(Method, given.method, "backbone.weights.method")
+            hyperparameters = defaults(
+                override(plugin.cls.space, given.hyperparameters, "backbone.weights.hyperparameters")
+            )
+            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train)
+            identity = canonical_hash(
+                {
+                    "protocol": PROTOCOL,
+                    "method": {"name": plugin.name, "code": plugin.code},
+                    "backbone": backbone.name,
+                    "dataset": dataset.identity(),
+                    "train": train.identity(),
+                    "metric": self._spec.search.metric,
+                    "hyperparameters": hyperparameters,
+                    "seed": given.seed,
+                    **({"metrics": _code_of(self._metrics)} if self._metrics else {}),
+                }
+            )
+            self._sources[key] = Source(
+                method=plugin.cls,
+                hyperparameters=hyperparameters,
+                backbone=backbone.name,
+                dataset=dataset,
+                train=train,
+                metric=self._spec.search.metric,
+                seed=given.seed,
+                identity=identity,
+                folder=self._run.source(identity[:16]),
+                further=self._further,
+            )
+        return self._sources[key]
+
+    def _prepare(self, label: str, entry: DatasetSpec, train: TrainSpec) -> PreparedDataset:
+        place, size = f"datasets.{label}", train.image_size
+        dataset, code = self._plugin(label, entry)
+        options = dataset.options.model_dump(mode="json")
+        key = canonical_hash({"name": dataset.name, "options": options, "size": size})
+        report = self._progress
+        if key not in self._decoded:
+            self._decoded[key] = prepare(
+                dataset,
+                code,
+                size,
+                self._roots.data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(label, done, total),
+            )
+        data = self._decoded[key]
+        if self._spec.split.near_duplicates:
+            data = join_near_duplicates(
+                data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(f"{label}: near-duplicates", done, total),
+            )
+        try:
+            whole = make_split(data, self._spec.split.kind, self._spec.split.seed)
+            split = keep_training(whole, data, train.fraction, train.per_class)
+        except RequestError as error:
+            raise RequestError(f"{place}: {error}") from error
+        return PreparedDataset(label, dataset, data, split, find_leaks(data, split), self._roots.cache)
+
+    def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
+        """A dataset with its options, and the hash of its code."""
+        place = f"datasets.{label}"
+        plugin = self._catalogue.find(Dataset, entry.dataset, place)
+        options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
+        return plugin.cls(options), plugin.code
+
+    def _weights(self, weights: str | None) -> str | None:
+        if weights is None or not weights.endswith(".safetensors"):
+            return weights
+        if weights not in self._file_hashes:
+            import hashlib
+
+            try:
+                with Path(weights).open("rb") as stream:
+                    self._file_hashes[weights] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise RequestError(f"backbone.weights: {weights}: {error.strerror}") from error
+        return self._file_hashes[weights]
