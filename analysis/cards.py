@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from analysis.contents import Facts, Item, Picture, Section, Table, count, number, numbered
+from analysis.contents import Facts, Item, PageSection, PageTable, Picture, count, number, numbered
 from harness.run.data_records import AuditFacts, Card, Identical
 from harness.run.record_values import SplitSide
 
@@ -18,7 +18,7 @@ _SIDES: dict[SplitSide, str] = {"train": "Training", "val": "Validation", "test"
 _KINDS: dict[Literal["identical", "near"], str] = {"identical": "Identical pixels", "near": "Nearly identical"}
 
 
-def data_section(label: str, card: Card, picture: Picture | None) -> Section:
+def data_section(label: str, card: Card, picture: Picture | None) -> PageSection:
     """What a dataset is, how it was split, and what the split gives away.
 
     Args:
@@ -28,10 +28,10 @@ def data_section(label: str, card: Card, picture: Picture | None) -> Section:
     """
     pictures = () if picture is None else (picture,)
     sentences = (*leak_sentences(card), *_audit_sentences(card))
-    return Section(f"Data: {label}", sentences, (class_counts(label, card), *pictures, Facts(facts(card))))
+    return PageSection(f"Data: {label}", sentences, (class_counts(label, card), *pictures, Facts(facts(card))))
 
 
-def audit_section(audit: AuditFacts, picture: Picture | None) -> Section:
+def audit_section(audit: AuditFacts, picture: Picture | None) -> PageSection:
     """What a look at the pixels has found.
 
     Args:
@@ -44,7 +44,7 @@ def audit_section(audit: AuditFacts, picture: Picture | None) -> Section:
     if audit["worst"]:
         items.append(_worst_pairs(audit))
     notes = "; ".join(audit["notes"])
-    return Section("Audit", (f"{notes[:1].upper()}{notes[1:].rstrip('.')}.",) if notes else (), tuple(items))
+    return PageSection("Audit", (f"{notes[:1].upper()}{notes[1:].rstrip('.')}.",) if notes else (), tuple(items))
 
 
 def leak_sentences(card: Card) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def leak_sentences(card: Card) -> tuple[str, ...]:
     return (found, f"The sweep file allows leakage, with this reason: {reason}") if reason else (found,)
 
 
-def class_counts(label: str, card: Card) -> Table:
+def class_counts(label: str, card: Card) -> PageTable:
     """Images of each class on each side of the split, and their shares in per cent."""
     counts = [card["counts"][side] for side in _SIDES]
     sides = [card["sides"][side] for side in _SIDES] if "sides" in card else [sum(column) for column in counts]
@@ -71,7 +71,7 @@ def class_counts(label: str, card: Card) -> Table:
     rows = [row(str(name), [column[index] for column in counts]) for index, name in enumerate(card["classes"])]
     rows.append(row("All images", sides))
     heads = (*_SIDES.values(), "All")
-    return Table(
+    return PageTable(
         caption=f"{label}: images by class and side of the split.",
         head=("Class", *heads, *(f"{head}, %" for head in heads)),
         align="lrrrrrrrr",
@@ -132,7 +132,7 @@ def write_card_page(
         found = None if pairs is None else pair_picture(audit, pairs, "pairs")
         pictures += [] if found is None else [found]
         sections.append(audit_section(audit, found))
-    sections.append(Section("Files", (), (Facts(tuple(files.items())),)))
+    sections.append(PageSection("Files", (), (Facts(tuple(files.items())),)))
     flags = leak_sentences(card) if card["leaks"]["any"] else ()
     (folder / "figures").mkdir(exist_ok=True)
     for picture in pictures:
@@ -194,7 +194,7 @@ def _audit_sentences(card: Card) -> tuple[str, ...]:
     return (f"The audit, below, found {count(near)} {'pair' if near == 1 else 'pairs'} of nearly identical images.",)
 
 
-def _pair_counts(audit: AuditFacts) -> Table:
+def _pair_counts(audit: AuditFacts) -> PageTable:
     parts: tuple[Literal["pairs", "straddling", "test", "conflicting"], ...] = (
         *("pairs", "straddling"),
         *("test", "conflicting"),
@@ -202,7 +202,7 @@ def _pair_counts(audit: AuditFacts) -> Table:
     kinds = audit["kinds"]
     tried, wrong = audit["random_pairs"], audit["false_alarms"]
     share = f" ({number(100 * wrong / tried, 1)} %)" if tried else ""
-    return Table(
+    return PageTable(
         caption="Pairs of images that are the same, or nearly.",
         head=("Pairs", "Found", "On two sides", "Of these, with a test image", "Under two labels"),
         align="lrrrr",
@@ -218,7 +218,7 @@ def _pair_counts(audit: AuditFacts) -> Table:
     )
 
 
-def _worst_pairs(audit: AuditFacts) -> Table:
+def _worst_pairs(audit: AuditFacts) -> PageTable:
     rows = tuple(
         (
             str(place),
@@ -229,7 +229,7 @@ def _worst_pairs(audit: AuditFacts) -> Table:
         )
         for place, pair in enumerate(audit["worst"], 1)
     )
-    return Table(
+    return PageTable(
         caption="Pairs to look at first; audit.csv lists all.",
         head=("No.", "Kind", "Similarity", "First", "Second", "Sides", "Labels"),
         align="llrllll",

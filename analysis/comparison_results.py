@@ -15,7 +15,7 @@ from analysis.comparison.claims import Claim, claims
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.new_datasets import on_new_datasets, ranks_of
-from analysis.comparison.pairs import Pair, Score
+from analysis.comparison.pairs import MethodScore, Pair
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.result_models import (
@@ -237,7 +237,7 @@ def _numbers(estimate: Estimate | None) -> dict[str, Any]:
     return {name: getattr(estimate, name, None) for name in ("low", "high", "confidence", "standard_error", "df")}
 
 
-def _score(one: Score, evidence: Evidence) -> ScoreRecord:
+def _score(one: MethodScore, evidence: Evidence) -> ScoreRecord:
     values = evidence.cells[one.dataset, one.method].scores.get(one.metric, {})
     spread = one.spread
     return ScoreRecord(

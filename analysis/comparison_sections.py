@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import claims
-from analysis.contents import Drawings, Figure, Item, Section, Table
+from analysis.contents import Drawings, Item, PageFigure, PageSection, PageTable
 from analysis.figures.comparisons import forest
 from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
@@ -32,7 +32,7 @@ def findings(
     parameters: Mapping[str, str] | None,
     heads: Collection[str],
     pool: Pool = HERE,
-) -> list[Section]:
+) -> list[PageSection]:
     """What was found, claim by claim, and how; ``pool`` draws the figures, here as below.
 
     Args:
@@ -42,13 +42,13 @@ def findings(
     drawn = Drawings((pool.submit(forest, analysis.primary, "forest"),))
     ranks = Drawings((pool.submit(_ranks, analysis.primary),))
     return [
-        Section(
+        PageSection(
             "Findings",
             results_paragraphs(analysis),
             present(main(analysis, parameters), drawn, claims_table(analysis)),
         ),
-        Section("How the methods were compared", (methods_paragraph(analysis, spec, heads),), ()),
-        Section(
+        PageSection("How the methods were compared", (methods_paragraph(analysis, spec, heads),), ()),
+        PageSection(
             "Comparisons",
             (),
             present(
@@ -59,18 +59,18 @@ def findings(
     ]  # fmt: skip
 
 
-def seed_section(analysis: Analysis, pool: Pool = HERE) -> Section:
+def seed_section(analysis: Analysis, pool: Pool = HERE) -> PageSection:
     """What the seeds did, and what that number of seeds can show."""
     names, shown = stems("seeds", analysis.evidence.datasets), analysis.primary
     drawn = Drawings(tuple(pool.submit(seeds, shown, name, stem) for name, stem in names.items()))
-    return Section(
+    return PageSection(
         "Seeds and power", (), present(drawn, power(analysis), seed_sensitivity(analysis), nondeterminism(analysis))
     )
 
 
-def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = HERE) -> Section:
+def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = HERE) -> PageSection:
     """Calibration and confusion of each method on each dataset with predictions."""
-    drawings: Sequence[tuple[str, Callable[[ReducedPredictions, str], tuple[Figure, ...]]]] = (
+    drawings: Sequence[tuple[str, Callable[[ReducedPredictions, str], tuple[PageFigure, ...]]]] = (
         ("reliability", reliability),
         ("confusion", confusion),
         ("sensitivity", sensitivity),
@@ -87,7 +87,7 @@ def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = H
         for name, facts in reduced.items()
         if not facts.methods
     )
-    return Section("Predictions", several, present(Drawings(tuple(drawn))))
+    return PageSection("Predictions", several, present(Drawings(tuple(drawn))))
 
 
 def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int], pool: Pool = HERE) -> Drawings:
@@ -95,16 +95,16 @@ def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int], poo
     return Drawings((pool.submit(pareto, analysis.primary, trained, "pareto"),))
 
 
-def supplement(analysis: Analysis) -> Section:
+def supplement(analysis: Analysis) -> PageSection:
     """What was compared beside the declared family, and every p value."""
-    return Section(
+    return PageSection(
         "Appendix: all comparisons",
         (),
         present(secondary(analysis), exploratory(analysis), all_p_values(analysis)),
     )
 
 
-def claims_table(analysis: Analysis) -> Table:
+def claims_table(analysis: Analysis) -> PageTable:
     """The declared claims and what became of them."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for one in claims(analysis):
@@ -114,7 +114,7 @@ def claims_table(analysis: Analysis) -> Table:
         row = (f"{pair.first} is better than {pair.second}", status, one.evidence)
         groups.setdefault(place, []).append(row)
     plan = analysis.evidence.plan
-    return Table(
+    return PageTable(
         caption=f"Claims by {plan.label(plan.metric)}: that the first method of each declared comparison is better "
         "than the second.",
         head=("Claim", "Status", "Evidence"),
@@ -129,10 +129,10 @@ def claims_table(analysis: Analysis) -> Table:
 
 def present(*items: Item | None) -> tuple[Item, ...]:
     """The items that have something to show."""
-    return tuple(item for item in items if item is not None and not (isinstance(item, Table) and item.empty))
+    return tuple(item for item in items if item is not None and not (isinstance(item, PageTable) and item.empty))
 
 
-def _ranks(analysis: Analysis) -> tuple[Figure, ...]:
+def _ranks(analysis: Analysis) -> tuple[PageFigure, ...]:
     try:
         return critical_difference(analysis, "critical_difference")
     except Refused:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from analysis import contents
-from analysis.contents import Item, Section
+from analysis.contents import Item, PageSection
 from analysis.contracts import Figure, ReportData, Table
 from analysis.page import html
 from analysis.plugin_sections import figures_of, tables_of
@@ -38,7 +38,7 @@ def plugin_problems(plugin: type[Figure] | type[Table], data: ReportData) -> lis
 
 def item_problems(items: Sequence[Item]) -> list[str]:
     """One line for each fault of some figures and tables of a report."""
-    shown = [item for item in items if isinstance(item, contents.Figure | contents.Table)]
+    shown = [item for item in items if isinstance(item, contents.PageFigure | contents.PageTable)]
     return [f"{_name(item)}: {fault}" for item in shown for fault in _faults(item)]
 
 
@@ -47,29 +47,29 @@ def _shown(plugin: type[Figure] | type[Table], data: ReportData) -> list[Item]:
     return list(figures_of(made, data) if isinstance(made, Figure) else tables_of(made, data))
 
 
-def _name(item: contents.Figure | contents.Table) -> str:
-    return item.stem if isinstance(item, contents.Figure) else item.name
+def _name(item: contents.PageFigure | contents.PageTable) -> str:
+    return item.stem if isinstance(item, contents.PageFigure) else item.name
 
 
-def _faults(item: contents.Figure | contents.Table) -> Iterator[str]:
-    kind = "Figure" if isinstance(item, contents.Figure) else "Table"
+def _faults(item: contents.PageFigure | contents.PageTable) -> Iterator[str]:
+    kind = "Figure" if isinstance(item, contents.PageFigure) else "Table"
     if not item.caption.strip():
         yield "it has no caption"
     # A table without a name has no files.
     if not _STEM.fullmatch(_name(item) or "none"):
         yield "its name is no file name for every system"
-    if isinstance(item, contents.Figure):
+    if isinstance(item, contents.PageFigure):
         yield from _faults_of_figure(item)
-    page = _Page(html("", "", (), [Section("", (), (replace(item, number=1),))]))
+    page = _Page(html("", "", (), [PageSection("", (), (replace(item, number=1),))]))
     if page.caption != f"{kind} 1. {item.caption}":
         yield "its caption becomes markup"
-    if isinstance(item, contents.Figure) and item.alt not in page.labels:
+    if isinstance(item, contents.PageFigure) and item.alt not in page.labels:
         yield "its alt text is not what a screen reader finds"
     if page.active:
         yield f"the page has {', '.join(sorted(page.active))} in it"
 
 
-def _faults_of_figure(figure: contents.Figure) -> Iterator[str]:
+def _faults_of_figure(figure: contents.PageFigure) -> Iterator[str]:
     if not figure.alt.strip():
         yield "it has no alt text"
     for name, beginning in _BEGINNINGS.items():

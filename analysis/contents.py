@@ -28,7 +28,7 @@ Row = tuple[Text, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """Rows of text under a caption."""
 
     caption: str
@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PageFigure:
     """A drawing as SVG, PNG and PDF under a caption."""
 
     caption: str
@@ -97,12 +97,12 @@ class Facts:
 class Drawings:
     """Figures that may still be in the making; ``settled`` puts them in the place of this."""
 
-    parts: tuple[Callable[[], Sequence[Figure]], ...]
+    parts: tuple[Callable[[], Sequence[PageFigure]], ...]
     """Each waits for its figures."""
     stem: str = ""
     """Where there is one, all figures are named after it, with a number from the second on."""
 
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[PageFigure, ...]:
         """All of them, in order."""
         drawn = [figure for part in self.parts for figure in part()]
         if not self.stem:
@@ -110,11 +110,11 @@ class Drawings:
         return tuple(replace(one, stem=sheet_stem(self.stem, place)) for place, one in enumerate(drawn))
 
 
-Item = Table | Figure | Picture | Facts | Drawings
+Item = PageTable | PageFigure | Picture | Facts | Drawings
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A heading with sentences, then tables, figures, pictures and facts."""
 
     title: str
@@ -127,7 +127,7 @@ def sheet_stem(stem: str, place: int) -> str:
     return stem if place == 0 else f"{stem}_{place + 1}"
 
 
-def settled(sections: Sequence[Section]) -> list[Section]:
+def settled(sections: Sequence[PageSection]) -> list[PageSection]:
     """The sections with all figures drawn, without those that have nothing to show."""
     result = []
     for section in sections:
@@ -138,17 +138,17 @@ def settled(sections: Sequence[Section]) -> list[Section]:
     return result
 
 
-def numbered(sections: Sequence[Section]) -> list[Section]:
+def numbered(sections: Sequence[PageSection]) -> list[PageSection]:
     """The sections with their tables numbered from 1, and their figures and pictures together likewise."""
     tables = figures = 0
     result = []
     for section in sections:
         items: list[Item] = []
         for item in section.items:
-            if isinstance(item, Table):
+            if isinstance(item, PageTable):
                 tables += 1
                 items.append(replace(item, number=tables))
-            elif isinstance(item, Figure | Picture):
+            elif isinstance(item, PageFigure | Picture):
                 figures += 1
                 items.append(replace(item, number=figures))
             else:

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.contents import Figure, Marked, Picture, Section
+from analysis.contents import Marked, PageFigure, PageSection, Picture
 from analysis.figures.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
 from analysis.runs.trials_of import Panel
 from harness.core.errors import one_line
@@ -33,7 +33,11 @@ _THEME = {
 
 
 def html(
-    title: str, lead: str, flags: Sequence[str], sections: Sequence[Section], trials: Mapping[str, Panel] | None = None
+    title: str,
+    lead: str,
+    flags: Sequence[str],
+    sections: Sequence[PageSection],
+    trials: Mapping[str, Panel] | None = None,
 ) -> str:
     """The page: style, script, drawings and pictures inside, nothing to fetch. Every text is escaped.
 
@@ -67,7 +71,7 @@ def html(
     )
 
 
-def markdown(title: str, lead: str, flags: Sequence[str], sections: Sequence[Section]) -> str:
+def markdown(title: str, lead: str, flags: Sequence[str], sections: Sequence[PageSection]) -> str:
     """The same as Markdown with GitHub's tables; drawings and pictures are linked.
 
     Every text is escaped; marks alone become markup.
@@ -89,7 +93,7 @@ def _environment(autoescape: bool) -> Environment:
     )
 
 
-def _inline_svg(figure: Figure) -> Markup:
+def _inline_svg(figure: PageFigure) -> Markup:
     """The drawing with the page's colours, a name for screen readers, and ids that no other drawing has."""
     svg = figure.svg.decode()
     svg = svg[svg.index("<svg") :]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from analysis import contents
-from analysis.contents import NOT_AVAILABLE, Item, Section, count, number, sheet_stem
+from analysis.contents import NOT_AVAILABLE, Item, PageSection, count, number, sheet_stem
 from analysis.contracts import PLUGIN_STEM, Cell, Drawing, Figure, ReportData, Rows, Table
 from analysis.figures import drawing
 from harness.core.identity import naming
@@ -35,7 +35,9 @@ class _Added:
     items: list[Item] = field(default_factory=list)
 
 
-def with_plugins(sections: Sequence[Section], before: int, data: ReportData, folders: Sequence[Path]) -> list[Section]:
+def with_plugins(
+    sections: Sequence[PageSection], before: int, data: ReportData, folders: Sequence[Path]
+) -> list[PageSection]:
     """The sections with what the plugins of some folders show.
 
     Args:
@@ -52,11 +54,11 @@ def with_plugins(sections: Sequence[Section], before: int, data: ReportData, fol
         return list(sections)
     added = _added(data, of_folders(folders), folders)
     own = [_joined(section, added.pop(section.title, None)) for section in sections]
-    new = [Section(title, tuple(more.sentences), tuple(more.items)) for title, more in added.items()]
+    new = [PageSection(title, tuple(more.sentences), tuple(more.items)) for title, more in added.items()]
     return [*own[:before], *new, *own[before:]]
 
 
-def _joined(section: Section, more: _Added | None) -> Section:
+def _joined(section: PageSection, more: _Added | None) -> PageSection:
     if more is None:
         return section
     return replace(section, sentences=(*section.sentences, *more.sentences), items=(*section.items, *more.items))
@@ -144,12 +146,12 @@ def tables_of(table: Table, data: ReportData) -> Iterator[Item]:
         yield _table(filled, sheet_stem(f"{PLUGIN_STEM}{table.name}", place))
 
 
-def _table(filled: Rows, name: str) -> contents.Table:
+def _table(filled: Rows, name: str) -> contents.PageTable:
     rows = [tuple(row) for row in filled.rows]
     if not filled.head or any(len(row) != len(filled.head) for row in rows):
         raise ValueError(f"a row does not have the {len(filled.head)} columns of the head")
     columns = [[row[place] for row in rows] for place in range(len(filled.head))]
-    return contents.Table(
+    return contents.PageTable(
         caption=filled.caption,
         head=tuple(map(str, filled.head)),
         align="".join("r" if _numbers(column) else "l" for column in columns),

@@ -26,7 +26,7 @@ from harness.run.links import refuse_links
 if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis, DatasetFindings
     from analysis.comparison.evidence import Evidence
-    from analysis.contents import Section
+    from analysis.contents import PageSection
     from analysis.figures.predictions import ReducedPredictions
     from analysis.run_sections import RunFacts
 
@@ -57,7 +57,7 @@ class Report:
     title: str
     lead: str
     flags: Sequence[str]
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     paragraphs: Sequence[str]
     """Of ``paper.tex``."""
     results: Mapping[str, object]
@@ -134,8 +134,8 @@ def _of_runs(runs: Sequence[RunDirectory], workers: int | None = None, plugins: 
 
 
 def _with_plugins(
-    sections: Sequence[Section], before: int, data: ReportData, folders: Sequence[Path]
-) -> Sequence[Section]:
+    sections: Sequence[PageSection], before: int, data: ReportData, folders: Sequence[Path]
+) -> Sequence[PageSection]:
     if not folders:
         # The loader of plugins is needed for nothing else.
         return sections
@@ -254,7 +254,7 @@ def _write(report: Report, folder: Path) -> ReportPaths:
     from pydantic_core import to_json
 
     from analysis import page
-    from analysis.contents import Figure, Picture, Table, numbered
+    from analysis.contents import PageFigure, PageTable, Picture, numbered
     from analysis.tables.files import write_tables
     from analysis.tables.latex import document
     from harness.core.files import write_atomic
@@ -266,16 +266,16 @@ def _write(report: Report, folder: Path) -> ReportPaths:
         raise RequestError(f"{folder}: not a folder; choose another with --out") from error
     sections = numbered(report.sections)
     items = [item for section in sections for item in section.items]
-    for figure in (item for item in items if isinstance(item, Figure | Picture)):
+    for figure in (item for item in items if isinstance(item, PageFigure | Picture)):
         parts = {"png": figure.png}
-        if isinstance(figure, Figure):
+        if isinstance(figure, PageFigure):
             parts |= {"svg": figure.svg, "pdf": figure.pdf}
         for suffix, content in parts.items():
             write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
-    tables = [item for item in items if isinstance(item, Table)]
+    tables = [item for item in items if isinstance(item, PageTable)]
     write_tables(tables, folder / "tables")
     chosen = [table for table in tables if table.name in PAPER_TABLES or table.name.startswith(PLUGIN_STEM)]
-    drawings = [item for item in items if isinstance(item, Figure)]
+    drawings = [item for item in items if isinstance(item, PageFigure)]
     paper = document(chosen, drawings, report.title, report.paragraphs)
     write_atomic(folder / "paper.tex", paper.encode())
     paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "results.json")

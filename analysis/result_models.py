@@ -24,20 +24,20 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 """JSON has no infinity and no nan: what is not finite is null."""
 
 
-class Record(BaseModel):
+class ResultModel(BaseModel):
     """Exactly these members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Flag(Record):
+class Flag(ResultModel):
     """A reservation."""
 
     code: str = Field(description="Stable name for programs.")
     sentence: str = Field(description="The same for readers.")
 
 
-class PlanRecord(Record):
+class PlanRecord(ResultModel):
     """What was declared."""
 
     metric: str = Field(description="The primary metric.")
@@ -52,7 +52,7 @@ class PlanRecord(Record):
     beforehand: bool = Field(description="Whether this was declared before there were results.")
 
 
-class DatasetRecord(Record):
+class DatasetRecord(ResultModel):
     """A dataset of the comparison."""
 
     name: str
@@ -60,7 +60,7 @@ class DatasetRecord(Record):
     cases: int | None = Field(description="Test cases behind the intervals; null without predictions.")
 
 
-class RepeatRecord(Record):
+class RepeatRecord(ResultModel):
     """A training that was run again with the same seed."""
 
     seed: int
@@ -68,7 +68,7 @@ class RepeatRecord(Record):
     change: dict[str, Number] = Field(description="Metric → distance between the two runs.")
 
 
-class CellRecord(Record):
+class CellRecord(ResultModel):
     """One method on one dataset; one that was never begun is absent."""
 
     dataset: str
@@ -84,14 +84,14 @@ class CellRecord(Record):
     flags: list[Flag]
 
 
-class EquivalenceRecord(Record):
+class EquivalenceRecord(ResultModel):
     """Two one-sided tests against the margin; null without one, and for other metrics than the primary."""
 
     p: Number
     p_adjusted: Number
 
 
-class EffectsRecord(Record):
+class EffectsRecord(ResultModel):
     """Effect sizes over the paired seeds."""
 
     mean_difference: Number = Field(description="a minus b, in units of the metric.")
@@ -103,7 +103,7 @@ class EffectsRecord(Record):
     rank_biserial: Number = Field(description="In [-1, 1].")
 
 
-class ExactTestRecord(Record):
+class ExactTestRecord(ResultModel):
     """A two-sided test over the paired seeds that assumes no distribution, not corrected."""
 
     statistic: Number
@@ -116,7 +116,7 @@ class ExactTestRecord(Record):
     )
 
 
-class IntervalRecord(Record):
+class IntervalRecord(ResultModel):
     """A mean or a difference with Student's or Satterthwaite's interval."""
 
     estimate: Number
@@ -128,7 +128,7 @@ class IntervalRecord(Record):
     p: Number = Field(description="Two-sided, against zero, not corrected.")
 
 
-class ComponentsRecord(Record):
+class ComponentsRecord(ResultModel):
     """Variance components in squared units of the metric; estimates may lie below zero."""
 
     seed: Number
@@ -136,7 +136,7 @@ class ComponentsRecord(Record):
     interaction: Number
 
 
-class ComparisonRecord(Record):
+class ComparisonRecord(ResultModel):
     """One pair of methods, or its average over datasets; differences are a minus b."""
 
     dataset: str | None = Field(description="Null for an average over datasets.")
@@ -175,7 +175,7 @@ class ComparisonRecord(Record):
     flags: list[Flag]
 
 
-class SpreadRecord(Record):
+class SpreadRecord(ResultModel):
     """What the variance of a mean score is made of; the shares sum to 1."""
 
     seed_share: Number
@@ -185,7 +185,7 @@ class SpreadRecord(Record):
     standard_error_with_endless_seeds: Number
 
 
-class ScoreRecord(Record):
+class ScoreRecord(ResultModel):
     """One method on one dataset by one metric."""
 
     dataset: str
@@ -200,7 +200,7 @@ class ScoreRecord(Record):
     spread: SpreadRecord | None
 
 
-class CheckRecord(Record):
+class CheckRecord(ResultModel):
     """A verdict under other circumstances."""
 
     what: str
@@ -210,7 +210,7 @@ class CheckRecord(Record):
     outcome: Verdict
 
 
-class RobustnessRecord(Record):
+class RobustnessRecord(ResultModel):
     """A declared comparison by the primary metric, or an average, and its checks."""
 
     dataset: str | None
@@ -222,7 +222,7 @@ class RobustnessRecord(Record):
     checks: list[CheckRecord]
 
 
-class ClaimRecord(Record):
+class ClaimRecord(ResultModel):
     """That a is better than b by the primary metric."""
 
     dataset: str | None
@@ -236,7 +236,7 @@ class ClaimRecord(Record):
     flags: list[Flag]
 
 
-class NewDatasetsRecord(Record):
+class NewDatasetsRecord(ResultModel):
     """A declared comparison by the primary metric as a claim about new datasets: each dataset is one observation."""
 
     a: str
@@ -247,7 +247,7 @@ class NewDatasetsRecord(Record):
     nemenyi_p: Number = Field(description="Of the mean ranks, corrected for all pairs; null below three methods.")
 
 
-class RanksRecord(Record):
+class RanksRecord(ResultModel):
     """Friedman's test of the methods' mean ranks by the primary metric, each dataset one observation."""
 
     datasets: int
@@ -263,7 +263,7 @@ class RanksRecord(Record):
     p_exact: Number = Field(description="Over all orders of the observed ranks; null where they are too many.")
 
 
-class ComparisonDocument(Record):
+class ComparisonDocument(ResultModel):
     """The member ``comparison`` of results.json; an absent number is null."""
 
     plan: PlanRecord

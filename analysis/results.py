@@ -49,7 +49,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from analysis.runs.summary import Score, Study, Summary, optimism
+from analysis.runs.summary import SeedScore, StudySummary, Summary, optimism
 
 VERSION = 2
 
@@ -83,7 +83,7 @@ def _defined_by_plugins(summary: Summary) -> dict[str, object]:
     return {"own_metrics": own} if own else {}
 
 
-def _score(study: Study, score: Score) -> dict[str, object]:
+def _score(study: StudySummary, score: SeedScore) -> dict[str, object]:
     interval = score.over_seeds
     return {
         "dataset": study.dataset,
@@ -102,7 +102,7 @@ def _score(study: Study, score: Score) -> dict[str, object]:
     }
 
 
-def _study(study: Study, summary: Summary) -> dict[str, object]:
+def _study(study: StudySummary, summary: Summary) -> dict[str, object]:
     return {
         "dataset": study.dataset,
         "method": study.method,

@@ -10,7 +10,7 @@ import polars as pl
 from analysis.cards import data_section, sample_picture
 from analysis.comparison.evidence import Evidence
 from analysis.comparison_sections import present
-from analysis.contents import Drawings, Facts, Figure, Item, Section
+from analysis.contents import Drawings, Facts, Item, PageFigure, PageSection
 from analysis.figures.budget import budget, parts, share_panels
 from analysis.figures.curves import learning_curves, stems
 from analysis.figures.search import importance
@@ -43,11 +43,11 @@ class RunFacts:
     several: bool = False
     """Whether the report is of more runs than this one, so that sections and files bear its name."""
 
-    def section(self, title: str, sentences: tuple[str, ...], *items: Item | None) -> Section:
+    def section(self, title: str, sentences: tuple[str, ...], *items: Item | None) -> PageSection:
         """A section that names the run where there are several."""
-        return self.titled(Section(title, sentences, present(*items)))
+        return self.titled(PageSection(title, sentences, present(*items)))
 
-    def titled(self, section: Section) -> Section:
+    def titled(self, section: PageSection) -> PageSection:
         """The same section, with the run's name where there are several."""
         return replace(section, title=f"{section.title}: {self.run.path.name}") if self.several else section
 
@@ -56,7 +56,7 @@ class RunFacts:
         return f"{self.run.path.name}_{name}" if self.several else name
 
 
-def early(facts: RunFacts, pool: Pool = HERE) -> list[Section]:
+def early(facts: RunFacts, pool: Pool = HERE) -> list[PageSection]:
     """How the configurations were chosen; ``pool`` draws the figures."""
     summary = facts.summary
     return [
@@ -91,12 +91,12 @@ def _search_figures(facts: RunFacts, pool: Pool) -> Iterator[Drawings]:
 
 def _curves(
     run: RunDirectory, trials: pl.DataFrame, dataset: str, metric: MetricFacts, stem: str
-) -> tuple[Figure, ...]:
+) -> tuple[PageFigure, ...]:
     figure = learning_curves(frames.curves(run, metric.name, trials), dataset, metric, stem)
     return () if figure is None else (figure,)
 
 
-def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list[Section]:
+def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list[PageSection]:
     """Cost, progress, failures, methods, data and settings."""
     summary = facts.summary
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]
@@ -151,9 +151,9 @@ def _method_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
     return tuple(facts.items())
 
 
-def _data_sections(run: RunDirectory, summary: Summary, prefix: str) -> list[Section]:
+def _data_sections(run: RunDirectory, summary: Summary, prefix: str) -> list[PageSection]:
     if not summary.cards:
-        return [Section("Data", ("No card of a dataset has been written yet.",), ())]
+        return [PageSection("Data", ("No card of a dataset has been written yet.",), ())]
     sections, names = [], stems(prefix, summary.cards)
     for label, card in sorted(summary.cards.items()):
         png = run.card_picture(label)

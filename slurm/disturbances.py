@@ -17,7 +17,7 @@ from harness.launch.starting import is_worker
 from harness.run.directory import RunDirectory
 from harness.work.reporting import report_is_current
 from slurm.cluster import LittleCluster
-from slurm.training_watch import Attempt, TrainingWatch, how_it_ended
+from slurm.training_watch import JobAttempt, TrainingWatch, how_it_ended
 
 MINUTES = 30
 """Time limit of the jobs."""
@@ -62,7 +62,7 @@ class Struck:
     """A disturbance whose effect is not known yet."""
 
     kind: str
-    attempt: Attempt
+    attempt: JobAttempt
     at: float
     """Seconds since the epoch."""
     due: float
@@ -96,11 +96,11 @@ class Chaos:
         self._struck: list[Struck] = []
         self._lost: list[tuple[str, float]] = []
         self._drained: list[tuple[str, float]] = []
-        self._suspended: list[tuple[str, Attempt, float]] = []
+        self._suspended: list[tuple[str, JobAttempt, float]] = []
         self._limited: list[tuple[str, float]] = []
         self._controller_back: float | None = None
         self._serviced = self._seen = self._enough = time.monotonic()
-        self._acts: dict[str, Callable[[str, str, Attempt], bool]] = {
+        self._acts: dict[str, Callable[[str, str, JobAttempt], bool]] = {
             "preempted": self._preempt,
             "worker killed": self._kill_worker,
             "job killed": self._kill_job,
@@ -168,7 +168,7 @@ class Chaos:
                 if self._strike(job, node, training[job]):
                     following = time.monotonic() + self.rng.expovariate(1 / pause)
 
-    def _strike(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _strike(self, number: str, node: str, attempt: JobAttempt) -> bool:
         begun = {one.kind for one in self._struck}
         kinds = [kind for kind in self.kinds if kind not in self.hits and kind not in begun]
         # One that never hits is not tried for ever before the others.
@@ -236,15 +236,15 @@ class Chaos:
         rows = (line.strip().partition(" ") for line in self.cluster.run(words).stdout.splitlines())
         return [(label, rest) for label, _, rest in rows if rest]
 
-    def _preempt(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _preempt(self, number: str, node: str, attempt: JobAttempt) -> bool:
         words = ["--partition=high", "--exclusive", f"--nodelist={node}", "--job-name=urgent", "--wrap=sleep 5"]
         self.cluster.submit(*words, "--output=/dev/null")
         return True
 
-    def _kill_worker(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _kill_worker(self, number: str, node: str, attempt: JobAttempt) -> bool:
         return self._kill(node, lambda process: process.pid == attempt.pid and is_worker(process))
 
-    def _kill_job(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _kill_job(self, number: str, node: str, attempt: JobAttempt) -> bool:
         return self._kill(node, lambda process: "submitit.core._submit" in process.cmdline())
 
     def _kill(self, node: str, chosen: Callable[[psutil.Process], bool]) -> bool:
@@ -258,11 +258,11 @@ class Chaos:
                 continue
         return False
 
-    def _end_time(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _end_time(self, number: str, node: str, attempt: JobAttempt) -> bool:
         self._limited.append((number, time.monotonic() + LIMIT_SECONDS))
         return self._control("scontrol", "update", f"jobid={number}", "TimeLimit=1")
 
-    def _suspend(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _suspend(self, number: str, node: str, attempt: JobAttempt) -> bool:
         """Suspend a job beyond its lease: that is made as old as it would be in two minutes."""
         if not self._control("scontrol", "suspend", number):
             return False
@@ -274,7 +274,7 @@ class Chaos:
             time.sleep(0.1)
         return False
 
-    def _drain(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _drain(self, number: str, node: str, attempt: JobAttempt) -> bool:
         if not self._control("scontrol", "update", f"nodename={node}", "state=drain", "reason=chaos"):
             return False
         self._drained.append((node, time.monotonic() + BLIND_SECONDS))
@@ -288,7 +288,7 @@ class Chaos:
         self._lost.append((node, time.monotonic() + BLIND_SECONDS))
         return True
 
-    def _restart_controller(self, number: str, node: str, attempt: Attempt) -> bool:
+    def _restart_controller(self, number: str, node: str, attempt: JobAttempt) -> bool:
         # In order: killed hard, Slurm 22.05 forgets the jobs of the last seconds and hands out their numbers again.
         self.cluster.kill_controller(hard=False)
         self._controller_back = time.monotonic() + BLIND_SECONDS

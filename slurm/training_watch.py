@@ -19,7 +19,7 @@ from harness.run.trial import TrialFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class JobAttempt:
     """A job's attempt on a trial."""
 
     trial: TrialFolder
@@ -56,10 +56,10 @@ class TrainingWatch:
 
     def __init__(self, run: RunDirectory, epochs: int) -> None:
         self._run, self._epochs = run, epochs
-        self._curves: dict[Attempt, _Curve] = {}
+        self._curves: dict[JobAttempt, _Curve] = {}
         self._over: set[Path] = set()
 
-    def look(self) -> dict[str, Attempt]:
+    def look(self) -> dict[str, JobAttempt]:
         """The attempts in training now, by job; to be asked several times a second, or short trainings are missed."""
         found = {}
         for trial in self._run.trials():
@@ -76,18 +76,18 @@ class TrainingWatch:
                 found[attempt.job] = attempt
         return found
 
-    def trained(self, job: str, restart: int) -> list[Attempt]:
+    def trained(self, job: str, restart: int) -> list[JobAttempt]:
         """The attempts of one start of a job that were seen in training."""
         return [one for one, curve in self._curves.items() if curve.grew and (one.job, one.restart) == (job, restart)]
 
-    def was_training(self, attempt: Attempt, at: float) -> bool:
+    def was_training(self, attempt: JobAttempt, at: float) -> bool:
         """Whether an attempt that was in training a moment before a time (seconds since the epoch) still was then."""
         with contextlib.suppress(OSError):
             if attempt.trial.finished or _lines(attempt.trial) >= self._epochs:
                 return attempt.trial.curve_path.stat().st_mtime >= at
         return True
 
-    def _attempt(self, trial: TrialFolder) -> Attempt | None:
+    def _attempt(self, trial: TrialFolder) -> JobAttempt | None:
         # Files come and go under these looks; what cannot be read now is seen a moment later.
         with contextlib.suppress(OSError, RequestError, ValueError, KeyError):
             if trial.finished:
@@ -97,11 +97,11 @@ class TrainingWatch:
             content = read_json(lease_files(trial.path)[number]) if number else {}
             if number and not content.get("released"):
                 job, restart = str(content["slurm_job"]), int(content.get("slurm_restart", 0))
-                return Attempt(trial, number, int(content["pid"]), job, restart)
+                return JobAttempt(trial, number, int(content["pid"]), job, restart)
         return None
 
 
-def how_it_ended(attempt: Attempt) -> str | None:
+def how_it_ended(attempt: JobAttempt) -> str | None:
     """``finished``, ``interrupted``, ``died``, ``succeeded`` by another; None while it goes on, or cannot be read."""
     with contextlib.suppress(OSError, RequestError):
         released = read_json(attempt.lease_path).get("released")

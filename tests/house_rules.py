@@ -16,6 +16,12 @@ RUN_FILES = re.compile(
     r"|predictions\.parquet|checkpoint\.pt|results\.index|model\.safetensors|environment\.patch"
 )
 COMMAND = re.compile(r"python -m ((?:harness|analysis)\.\w+)")
+TWICE = (
+    # Another name would change the code hashes of methods, and make studies stale.
+    "Activation",
+    "CurvatureTuning",
+)
+"""Names of classes that are used twice."""
 DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/*.md", "docs/tutorials/*.md", "examples/*/*.md")
 
 
@@ -52,6 +58,19 @@ def commands(root: Path) -> Iterator[str]:
                         yield f"{path.relative_to(root)}:{number}: {name} is not in the table of harness/__main__.py"
 
 
+def class_names(root: Path) -> Iterator[str]:
+    """Public names of classes that mean two things."""
+    places: dict[str, list[str]] = {}
+    for part in ("harness", "analysis", "methods", "datasets", "slurm"):
+        for path in sorted((root / part).rglob("*.py")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(f"{path.relative_to(root)}:{node.lineno}")
+    for name, found in sorted(places.items()):
+        if len(found) > 1 and name not in TWICE:
+            yield f"{found[1]}: the class {name} is also in {found[0]}"
+
+
 def _docstrings(tree: ast.Module) -> set[int]:
     """Texts that stand alone, which say something and do nothing."""
     return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -60,7 +79,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
 def main() -> int:
     """Print what breaks a rule; 1 where something does."""
     root = Path(__file__).parent.parent
-    found = [line for rule in (file_names, commands) for line in rule(root)]
+    found = [line for rule in (file_names, commands, class_names) for line in rule(root)]
     print("\n".join(found) or "house rules: kept")
     return 1 if found else 0
 

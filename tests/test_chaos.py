@@ -14,7 +14,7 @@ from slow_method import slow_method
 from tiny import environment, tiny_sweep
 
 from harness.proof.chaos.__main__ import _verdict, main
-from harness.proof.chaos.disturbed_run import Tally
+from harness.proof.chaos.disturbed_run import HitTally
 from harness.proof.chaos.fault_layer import obstacle
 
 FORGETFUL = '''"""A method that keeps state outside the checkpoint."""
@@ -88,11 +88,11 @@ def test_a_disturbed_sweep_ends_bit_identically(tmp_path: Path, shared_cache: Pa
 
 
 def test_a_run_without_a_hit_proves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _verdict(Tally(3, others=Counter(kill=7)), [], None) == 1
+    assert _verdict(HitTally(3, others=Counter(kill=7)), [], None) == 1
     assert "this proves nothing" in capsys.readouterr().out
-    assert _verdict(Tally(3, hits=Counter(kill=2)), [], None) == 1
-    assert _verdict(Tally(3, hits=Counter(kill=3)), [], None) == 0
-    assert _verdict(Tally(3, hits=Counter(kill=3)), ["x: never finished"], None) == 1
+    assert _verdict(HitTally(3, hits=Counter(kill=2)), [], None) == 1
+    assert _verdict(HitTally(3, hits=Counter(kill=3)), [], None) == 0
+    assert _verdict(HitTally(3, hits=Counter(kill=3)), ["x: never finished"], None) == 1
 
 
 @pytest.mark.large

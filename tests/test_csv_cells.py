@@ -13,7 +13,7 @@ from home import Home
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.contents import Table
+from analysis.contents import PageTable
 from analysis.tables.files import comma_separated
 from harness.core.csv_cells import guarded, unguarded
 from harness.export.__main__ import main as export
@@ -53,7 +53,7 @@ def test_what_was_written_can_be_read_back(text: str) -> None:
 
 
 def test_tables_guard_names_headings_and_messages() -> None:
-    made = Table(
+    made = PageTable(
         caption="", head=("Method", "=head", "Mean"), align="llr", name="t",
         groups=(("@group", (("=lora", "-message", "\N{MINUS SIGN}0.5"),)),),
     )  # fmt: skip

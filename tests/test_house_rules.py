@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from house_rules import commands, file_names
+from house_rules import class_names, commands, file_names
 from tiny import ROOT
 
 
@@ -23,7 +23,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_rules_are_kept_here() -> None:
-    assert [*file_names(ROOT), *commands(ROOT)] == []
+    assert [*file_names(ROOT), *commands(ROOT), *class_names(ROOT)] == []
 
 
 def test_a_file_name_outside_of_its_room_is_found(checkout: Path) -> None:
@@ -36,6 +36,13 @@ def test_a_file_name_outside_of_its_room_is_found(checkout: Path) -> None:
 def test_a_command_without_an_entry_is_found(checkout: Path) -> None:
     (checkout / "docs" / "new.md").write_text("Give\n\n    python -m harness.networks list\n")
     assert list(commands(checkout)) == ["docs/new.md:3: harness.networks is not in the table of harness/__main__.py"]
+
+
+def test_a_class_name_that_means_two_things_is_found(checkout: Path) -> None:
+    path = checkout / "harness" / "status" / "status.py"
+    path.write_text(path.read_text() + "\n\nclass Planner:\n    pass\n")
+    (line,) = class_names(checkout)
+    assert "the class Planner is also in harness/s" in line
 
 
 FORBIDDEN = {

@@ -11,9 +11,7 @@ from home import Home
 
 from analysis import report
 from analysis.conformance import item_problems, plugin_problems
-from analysis.contents import Figure as DrawnFigure
-from analysis.contents import Item, Section
-from analysis.contents import Table as WrittenTable
+from analysis.contents import Item, PageFigure, PageSection, PageTable
 from analysis.contracts import Drawing, Figure, ReportData, Rows, Table
 from analysis.report import main
 from harness.plugins import of_folders
@@ -98,7 +96,7 @@ def write_plugins(folder: Path) -> None:
 
 def data_of(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> tuple[ReportData, list[Item]]:
     """What the report of a run is made from, and its own figures and tables."""
-    seen: list[tuple[ReportData, list[Section]]] = []
+    seen: list[tuple[ReportData, list[PageSection]]] = []
     monkeypatch.setattr(
         report, "_with_plugins", lambda sections, before, data, folders: seen.append((data, sections)) or sections
     )
@@ -164,7 +162,7 @@ def test_figures_and_tables_keep_to_the_contract(home: Home, monkeypatch: pytest
     from matplotlib import pyplot
 
     data, own = data_of(RunDirectory(home.run), monkeypatch)
-    assert {type(item) for item in own} >= {DrawnFigure, WrittenTable}
+    assert {type(item) for item in own} >= {PageFigure, PageTable}
     assert item_problems(own) == []
     write_plugins(home.plugin.parent)
     found = of_folders([home.plugin.parent])

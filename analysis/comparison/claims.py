@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Plan
+from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
@@ -65,7 +65,7 @@ def _status(one: Comparison) -> Status:
     return "supported" if one.outcome == "better" else "contradicted"
 
 
-def _evidence(one: Comparison, plan: Plan) -> str:
+def _evidence(one: Comparison, plan: DeclaredPlan) -> str:
     estimate = one.pair.estimate
     if estimate is None:
         return refusal(one).sentence
@@ -78,7 +78,7 @@ def _evidence(one: Comparison, plan: Plan) -> str:
     return f"It was {one.outcome} by {size} ({evidence_phrase(one, plan, size=True, scope=True)})."
 
 
-def _reversed(one: Robustness | None, plan: Plan) -> Caution | None:
+def _reversed(one: Robustness | None, plan: DeclaredPlan) -> Caution | None:
     by = None if one is None else reversal(one, plan)
     return None if by is None else Caution("reversed_by_check", f"The verdict is the opposite {by}.")
 

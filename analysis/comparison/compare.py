@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from analysis.comparison.evidence import Evidence, Predictions
 from analysis.comparison.names import spelling_cautions
-from analysis.comparison.pairs import DatasetValues, Pair, Score
+from analysis.comparison.pairs import DatasetValues, MethodScore, Pair
 from analysis.comparison.robustness import Robustness, robustness
 from analysis.comparison.verdicts import Comparison, Role, average, judge
 from analysis.stats.cautions import (
@@ -25,14 +25,14 @@ class Analysis:
     """Everything that a report says about methods against each other."""
 
     evidence: Evidence
-    scores: tuple[Score, ...]
+    scores: tuple[MethodScore, ...]
     comparisons: tuple[Comparison, ...]
     averages: tuple[Comparison, ...]
     robustness: tuple[Robustness, ...]
     cautions: tuple[Caution, ...]
     """Reservations about the whole; those of datasets and cells name them."""
 
-    def score(self, dataset: str, method: str, metric: str | None = None) -> Score | None:
+    def score(self, dataset: str, method: str, metric: str | None = None) -> MethodScore | None:
         """One score, by default of the primary metric."""
         wanted = (dataset, method, metric or self.evidence.plan.metric)
         return next((one for one in self.scores if (one.dataset, one.method, one.metric) == wanted), None)
@@ -60,7 +60,7 @@ class Analysis:
 class DatasetFindings:
     """What the data of one dataset say, before any correction for the number of comparisons."""
 
-    scores: tuple[Score, ...]
+    scores: tuple[MethodScore, ...]
     pairs: tuple[Pair, ...]
     halves: tuple[tuple[Pair, ...], tuple[Pair, ...]]
     """The pairs by the primary metric on the first and on the second half of the seeds."""

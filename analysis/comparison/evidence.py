@@ -19,7 +19,7 @@ Family = Literal["vs_control", "all_pairs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DeclaredPlan:
     """What was declared about the comparison."""
 
     metric: str
@@ -165,7 +165,7 @@ class Evidence:
     name: str
     source: str
     """Where it comes from, in words."""
-    plan: Plan
+    plan: DeclaredPlan
     datasets: tuple[str, ...]
     methods: tuple[str, ...]
     cells: Mapping[tuple[str, str], Cell]

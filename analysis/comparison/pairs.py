@@ -30,7 +30,7 @@ from analysis.stats.effects import Effects, paired_effects
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
 from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
 from analysis.stats.twoway import TwoWay, two_way
-from analysis.stats.variance import Split, split_variance
+from analysis.stats.variance import VarianceShares, split_variance
 
 Interval = Literal["two_way", "crossed_bootstrap", "t_over_seeds", "fixed_datasets"]
 
@@ -62,7 +62,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class MethodScore:
     """One method on one dataset by one metric."""
 
     dataset: str
@@ -74,7 +74,7 @@ class Score:
     over_seeds: Estimate | None
     over_both: TwoWay | None
     """None without predictions, or for a metric that is no mean over cases."""
-    spread: Split | None
+    spread: VarianceShares | None
     """What the uncertainty is made of; None with ``over_both`` or without any."""
 
     @property
@@ -124,7 +124,7 @@ class DatasetValues:
         """What the methods predicted for the test cases."""
         return self._predictions
 
-    def scores(self) -> Iterator[Score]:
+    def scores(self) -> Iterator[MethodScore]:
         """Every method by every metric."""
         for metric in self.metrics:
             for method in self.methods:
@@ -238,7 +238,7 @@ class DatasetValues:
         for (metric, method), series in resampled(wanted, logits, predictions, self.dataset).items():
             self._tables[metric, method, seeds] = series
 
-    def _score(self, metric: str, method: str) -> Score:
+    def _score(self, metric: str, method: str) -> MethodScore:
         values = self._cells[method].scores.get(metric, {})
         seeds = tuple(sorted(values))
         if method not in self._copies.constant:
@@ -252,7 +252,7 @@ class DatasetValues:
             both = None if table is None else two_way(table, groups, self.confidence)
         usable = both is not None and both.standard_error is not None
         squares = both.mean_squares if both is not None and usable else None
-        return Score(
+        return MethodScore(
             dataset=self.dataset,
             method=method,
             metric=metric,

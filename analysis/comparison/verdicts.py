@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from analysis.comparison.evidence import Evidence, Plan
+from analysis.comparison.evidence import DeclaredPlan, Evidence
 from analysis.comparison.pairs import Pair
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.cautions import Caution, seeds_only, undetectable_gap
@@ -117,7 +117,7 @@ def _unchanged(pair: Pair, evidence: Evidence) -> bool:
     return not any(one.reaches(datasets, (pair.first, pair.second)) for one in evidence.undeclared)
 
 
-def _family(pairs: Sequence[Pair], plan: Plan, family: int, with_detectable: bool) -> list[Comparison]:
+def _family(pairs: Sequence[Pair], plan: DeclaredPlan, family: int, with_detectable: bool) -> list[Comparison]:
     raw = [_p(one) for one in pairs]
     equal = [_equivalence(one, plan) for one in pairs]
     adjusted, equal_adjusted = _adjusted(raw, plan, family), _adjusted(equal, plan, family)
@@ -145,7 +145,7 @@ def _family(pairs: Sequence[Pair], plan: Plan, family: int, with_detectable: boo
     return result
 
 
-def _decide(pair: Pair, plan: Plan, p: float | None, equal: float | None) -> Decision:
+def _decide(pair: Pair, plan: DeclaredPlan, p: float | None, equal: float | None) -> Decision:
     if pair.estimate is None:
         return Decision("inconclusive")
     return decide(
@@ -162,13 +162,13 @@ def _p(pair: Pair) -> float | None:
     return None if pair.estimate is None else pair.estimate.p_value()
 
 
-def _equivalence(pair: Pair, plan: Plan) -> float | None:
+def _equivalence(pair: Pair, plan: DeclaredPlan) -> float | None:
     if pair.estimate is None or plan.margin is None or pair.metric != plan.metric:
         return None
     return equivalence_p(pair.estimate, plan.margin)
 
 
-def _adjusted(values: Sequence[float | None], plan: Plan, family: int) -> list[float | None]:
+def _adjusted(values: Sequence[float | None], plan: DeclaredPlan, family: int) -> list[float | None]:
     """Corrected p values; those that do not exist count in the family as not rejected."""
     known = [value for value in values if value is not None]
     corrected = iter(adjust(known, plan.correction, max(family, len(known))).tolist())

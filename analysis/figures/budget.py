@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.contents import Figure, sheet_stem
+from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, SEED, SMALL
 from analysis.figures.importance import slot_scores
@@ -56,7 +56,7 @@ def share_panels(trials: pl.DataFrame, metric: str) -> bool:
 
 def budget(
     trials: pl.DataFrame, metric: MetricFacts, stem: str, confidence: float = 0.95, shared: bool | None = None
-) -> tuple[Figure, ...]:
+) -> tuple[PageFigure, ...]:
     """Expected best validation score against the search trials, and against the hours of training that they took.
 
     Up to six methods share two panels a dataset, one by trials and one by hours; more have a panel each, with the hours
@@ -72,7 +72,7 @@ def budget(
     known = _searches(trials, metric, confidence)
     label = _hours_label(trials, known)
     methods = sorted({method for own in known.values() for method in own})
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     if share_panels(trials, metric.name) if shared is None else shared:
         for part in drawing.sheets(list(known), 5):
             shown = {name: known[name] for name in part}
@@ -199,7 +199,7 @@ def _draw(axes: Axes, spent: FloatArray, curve: BudgetCurve, colour: str, style:
 def _figure(
     canvas: Canvas, searches: Mapping[str, Mapping[str, Search]], metric: MetricFacts, stem: str, trials: pl.DataFrame,
     label: str | None, alone: bool,
-) -> Figure:  # fmt: skip
+) -> PageFigure:  # fmt: skip
     import polars as pl
 
     canvas.supylabel(f"Best {metric.label}\n(validation, {metric.direction})")

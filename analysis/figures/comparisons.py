@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import Figure, sheet_stem
+from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL, TINT
 from analysis.stats.decisions import Verdict
@@ -38,7 +38,7 @@ class _Panel:
     comparisons: dict[tuple[str, str], Comparison]
 
 
-def forest(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
+def forest(analysis: Analysis, stem: str) -> tuple[PageFigure, ...]:
     """The declared comparisons by the primary metric: differences with intervals, and the equivalence band.
 
     A panel a dataset and one for their average, rows in the order of declaration; as many figures as it takes for
@@ -47,7 +47,7 @@ def forest(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
     evidence = analysis.evidence
     pairs = list(dict.fromkeys((one.pair.first, one.pair.second) for one in analysis.of("primary")))
     panels = list(_panels(analysis))
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     for rows in drawing.sheets(pairs, ROWS):
         columns = 1 if len(rows) * len(panels) <= ALONE else min(3, len(panels))
         for part in drawing.sheets(panels, columns * max(1, 60 // (len(rows) + 3))):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from analysis.contents import Figure
+from analysis.contents import PageFigure
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, SEED
 from harness.metrics.facts import MetricFacts
@@ -27,7 +27,7 @@ def stems(prefix: str, labels: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def learning_curves(curves: pl.DataFrame, dataset: str, metric: MetricFacts, stem: str) -> Figure | None:
+def learning_curves(curves: pl.DataFrame, dataset: str, metric: MetricFacts, stem: str) -> PageFigure | None:
     """Validation ``metric`` by epoch of the chosen configurations, a panel a method; None without curves.
 
     The median and the band from the lowest to the highest seed are drawn as far as every seed ran; where

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.contents import Figure
+from analysis.contents import PageFigure
 from harness.core.errors import one_line
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def finished(canvas: Canvas, caption: str, alt: str, stem: str) -> Figure:
+def finished(canvas: Canvas, caption: str, alt: str, stem: str) -> PageFigure:
     """The drawing in its three formats; the same drawing gives the same bytes.
 
     Args:
@@ -112,7 +112,7 @@ def finished(canvas: Canvas, caption: str, alt: str, stem: str) -> Figure:
     canvas.savefig(png, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None}, pil_kwargs=fast)
     undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     canvas.savefig(pdf, format="pdf", transparent=True, metadata=undated)
-    return Figure(caption=caption, alt=alt, stem=stem, svg=svg.getvalue(), png=png.getvalue(), pdf=pdf.getvalue())
+    return PageFigure(caption=caption, alt=alt, stem=stem, svg=svg.getvalue(), png=png.getvalue(), pdf=pdf.getvalue())
 
 
 def lay_out(canvas: Canvas) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Plan
-from analysis.comparison.pairs import Score
-from analysis.contents import Figure, sheet_stem
+from analysis.comparison.evidence import DeclaredPlan
+from analysis.comparison.pairs import MethodScore
+from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL
 from analysis.stats.cautions import collapsed_seeds
@@ -26,7 +26,7 @@ _LABEL = 0.15  # inches from one label to the next
 _TALLEST = 11.0  # inches
 
 
-def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
+def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[PageFigure, ...]:
     """Every seed's score by method, the same seed joined by a line, with mean and t interval.
 
     Seeds that collapsed to the score of a constant prediction are crossed out, failed ones counted. Nothing is drawn
@@ -38,7 +38,7 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
     if not any(score.values for score in scores):
         return ()
     names, chance = drawing.short_names(evidence.methods), evidence.chance(dataset)
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     for part in drawing.sheets(scores, 32):
         with drawing.canvas_of(0.55 + 0.31 * len(part)) as canvas:
             axes = canvas.subplots()
@@ -74,7 +74,7 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[Figure, ...]:
     return tuple(drawn)
 
 
-def _joined(row: int, score: Score, below: Score) -> Iterator[tuple[list[float], list[float]]]:
+def _joined(row: int, score: MethodScore, below: MethodScore) -> Iterator[tuple[list[float], list[float]]]:
     """A line for each seed that two neighbouring methods have."""
     if score.values and below.values:
         own, other = (dict(zip(one.seeds, one.values, strict=True)) for one in (score, below))
@@ -82,7 +82,7 @@ def _joined(row: int, score: Score, below: Score) -> Iterator[tuple[list[float],
             yield [own[seed], other[seed]], [row - 0.14, row + 0.86]
 
 
-def _draw_seeds(axes: Axes, row: int, score: Score, collapsed: Sequence[int]) -> None:
+def _draw_seeds(axes: Axes, row: int, score: MethodScore, collapsed: Sequence[int]) -> None:
     if score.mean is None:
         return
     axes.plot(
@@ -97,7 +97,7 @@ def _draw_seeds(axes: Axes, row: int, score: Score, collapsed: Sequence[int]) ->
     axes.plot([score.mean], [row + 0.2], marker="D", markersize=4, color=MEAN, clip_on=False, zorder=4)
 
 
-def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str) -> tuple[Figure, ...]:
+def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str) -> tuple[PageFigure, ...]:
     """Mean score against trained parameters, with the line that no method shown is beyond.
 
     Args:
@@ -110,7 +110,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
     """
     evidence = analysis.evidence
     plan = evidence.plan
-    points: dict[str, list[tuple[Score, int]]] = {}
+    points: dict[str, list[tuple[MethodScore, int]]] = {}
     for dataset, method in ((dataset, method) for dataset in evidence.datasets for method in evidence.methods):
         score = analysis.score(dataset, method)
         if score is not None and score.values and (dataset, method) in trained:
@@ -118,7 +118,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
     if not points:
         return ()
     most = max(map(len, points.values()))
-    panel, drawn = max(1.5, _LABEL * most + 0.1), list[Figure]()
+    panel, drawn = max(1.5, _LABEL * most + 0.1), list[PageFigure]()
     counts = [number for own in points.values() for _, number in own]
     for part in drawing.sheets(list(points), max(1, int(_TALLEST / (panel + 0.5)))):
         with drawing.canvas_of(0.4 + (panel + 0.5) * len(part)) as canvas:
@@ -182,12 +182,12 @@ def spread(wanted: Sequence[float], gap: float) -> npt.NDArray[np.float64]:
     return places
 
 
-def _interval(score: Score) -> Estimate | None:
+def _interval(score: MethodScore) -> Estimate | None:
     return score.over_both if score.over_both is not None else score.over_seeds
 
 
 def _draw_pareto(
-    axes: Axes, points: Sequence[tuple[Score, int]], counts: Sequence[int], plan: Plan
+    axes: Axes, points: Sequence[tuple[MethodScore, int]], counts: Sequence[int], plan: DeclaredPlan
 ) -> list[tuple[str, float, float]]:
     """Draw the points of a dataset; returns (method, x, y) of each, for the labels."""
     lowest = math.floor(math.log10(min((number for number in counts if number), default=1)))
@@ -241,7 +241,9 @@ def _place(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
         )  # fmt: skip
 
 
-def _pareto_caption(analysis: Analysis, points: Mapping[str, Sequence[tuple[Score, int]]], part: Sequence[str]) -> str:
+def _pareto_caption(
+    analysis: Analysis, points: Mapping[str, Sequence[tuple[MethodScore, int]]], part: Sequence[str]
+) -> str:
     plan = analysis.evidence.plan
     shown = [score for name in part for score, _ in points[name]]
     both = [score.over_both is not None for score in shown]
@@ -261,6 +263,6 @@ def _pareto_caption(analysis: Analysis, points: Mapping[str, Sequence[tuple[Scor
     )
 
 
-def _spoken(dataset: str, points: Sequence[tuple[Score, int]]) -> str:
+def _spoken(dataset: str, points: Sequence[tuple[MethodScore, int]]) -> str:
     own = [f"{score.method} {np.mean(score.values):.3f} with {number:,} parameters" for score, number in points]
     return f"{dataset}: {', '.join(own)}"

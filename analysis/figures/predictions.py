@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.pairs import DatasetValues
-from analysis.contents import Figure, sheet_stem
+from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, PAPER, SEED, TINT
 from analysis.stats.estimate import FloatArray, mean_over_seeds
@@ -121,9 +121,9 @@ def _of_seed(logits: FloatArray, labels: npt.NDArray[np.int64]) -> tuple[FloatAr
     return binned, rows
 
 
-def reliability(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
+def reliability(facts: ReducedPredictions, stem: str) -> tuple[PageFigure, ...]:
     """Accuracy against confidence in 15 bins, a panel a method, over the share of cases in each bin."""
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     titles = facts.titles(16)
     for part in drawing.sheets(facts.methods, 18):
         columns = min(3, len(part))
@@ -162,7 +162,7 @@ def reliability(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
     return tuple(drawn)
 
 
-def confusion(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
+def confusion(facts: ReducedPredictions, stem: str) -> tuple[PageFigure, ...]:
     """The confusion of each method, by true class, averaged over its seeds."""
     number = len(facts.classes)
     columns = min(3 if number <= 5 else 2 if number <= 9 else 1, len(facts.methods))
@@ -170,7 +170,7 @@ def confusion(facts: ReducedPredictions, stem: str) -> tuple[Figure, ...]:
     labels = list(drawing.short_names(facts.classes, 11).values())
     # Cells are nearly square; a fixed aspect would cut off titles where the names of the classes are long.
     height = min(3.6, (drawing.WIDTH - 1.0) / columns) + 0.3
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     for part in drawing.sheets(facts.methods, columns * max(1, int((_TALLEST - 1) / height))):
         with drawing.canvas_of(1.05 + height * -(-len(part) // columns)) as canvas:
             panels = drawing.grid(canvas, len(part), columns, sharex=True, sharey=True)
@@ -216,13 +216,13 @@ def _draw_confusion(axes: Axes, matrix: FloatArray, labels: Sequence[str]) -> No
     axes.spines[:].set_visible(False)
 
 
-def sensitivity(facts: ReducedPredictions, stem: str, confidence: float = 0.95) -> tuple[Figure, ...]:
+def sensitivity(facts: ReducedPredictions, stem: str, confidence: float = 0.95) -> tuple[PageFigure, ...]:
     """The sensitivity of each class, a panel a class and a row a method, with t intervals over seeds."""
     present = [place for place, cases in enumerate(facts.support) if cases]
     names = drawing.short_names([one.method for one in facts.methods])
     height, columns = 0.35 + 0.185 * len(facts.methods), min(2, len(present))
     titles = drawing.short_names(facts.classes, 20)
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     for part in drawing.sheets(present, columns * max(1, int(_TALLEST / height))):
         with drawing.canvas_of(0.5 + height * -(-len(part) // columns)) as canvas:
             panels = drawing.grid(canvas, len(part), columns, sharex=True, sharey=True)

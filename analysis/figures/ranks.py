@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import ranks_of
-from analysis.contents import Figure
+from analysis.contents import PageFigure
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, MEAN, SEED, SMALL
 from analysis.stats.cautions import MANY_DATASETS
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LEVEL, _ROW = 0.11, 0.19  # inches
 
 
-def critical_difference(analysis: Analysis, stem: str) -> tuple[Figure, ...]:
+def critical_difference(analysis: Analysis, stem: str) -> tuple[PageFigure, ...]:
     """The diagram of Demsar (JMLR 7, 2006) from each method's mean over seeds on each dataset.
 
     Methods without a score on every dataset are left out; nothing is drawn for fewer than three.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.contents import Figure, sheet_stem
+from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import FAINT, INK, SEED, SMALL, TINT
 from analysis.figures.importance import CHANCE, FEWEST_TRIALS, SearchImportance, importances
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def importance(trials: pl.DataFrame, metric: MetricFacts, stem: str) -> tuple[Figure, ...]:
+def importance(trials: pl.DataFrame, metric: MetricFacts, stem: str) -> tuple[PageFigure, ...]:
     """The share of the search's variance behind each hyperparameter, and that behind the seed.
 
     A panel a study that has at least ``importance.FEWEST_TRIALS`` finished trials; nothing is drawn without one.
@@ -27,7 +27,7 @@ def importance(trials: pl.DataFrame, metric: MetricFacts, stem: str) -> tuple[Fi
         stem: file name without its suffix.
     """
     known = [one for one in importances(trials, metric.name) if one.importances]
-    drawn: list[Figure] = []
+    drawn: list[PageFigure] = []
     for dataset in dict.fromkeys(one.dataset for one in known):
         own = [one for one in known if one.dataset == dataset]
         rows = max(len(one.importances) for one in own)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.comparison.evidence import Cell, Predictions
 from analysis.imported.predictions import PredictionTable
-from analysis.imported.results import Results, TableTrial
+from analysis.imported.results import ImportedResults, TableTrial
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError, suggestion
 from harness.metrics.table import built_in, evaluate
@@ -23,7 +23,7 @@ class MergedTables:
         RequestError: the predictions name a method or a dataset that the results do not have.
     """
 
-    def __init__(self, results: Results | None, source: PredictionTable | None) -> None:
+    def __init__(self, results: ImportedResults | None, source: PredictionTable | None) -> None:
         self.results, self.source = results, source
         self.classes: dict[str, tuple[str, ...]] = {}
         """Dataset → its classes, where a case has one of them; filled by ``cells_of``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from analysis.comparison.evidence import Cell, Evidence, Plan
+from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence
 from analysis.imported.cells import MergedTables
 from analysis.imported.predictions import PredictionTable
 from analysis.imported.results import read_results
@@ -78,7 +78,7 @@ def evidence_from_tables(
     return Evidence(
         name=merged.files[0].stem if name is None else name,
         source=f"the table{'s' if len(merged.files) > 1 else ''} {' and '.join(file.name for file in merged.files)}",
-        plan=Plan(
+        plan=DeclaredPlan(
             metric=metrics[0],
             metrics=metrics,
             family="all_pairs" if control is None else "vs_control",

@@ -33,7 +33,7 @@ class TableTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class ImportedResults:
     """What the table says; names in the order in which they first appear."""
 
     path: Path
@@ -46,7 +46,7 @@ class Results:
     """Metric → most decimals that one of its values is written with; full precision counts as 17."""
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path) -> ImportedResults:
     """Read a table of results with the columns ``COLUMNS``; other columns do not matter.
 
     Raises:
@@ -73,7 +73,7 @@ def read_results(path: Path) -> Results:
     )
     _check_cells(table, rows)
     _check_duplicates(table, rows)
-    return Results(
+    return ImportedResults(
         path=path,
         methods=tuple(rows["method"].unique(maintain_order=True)),
         datasets=tuple(rows["dataset"].unique(maintain_order=True)),

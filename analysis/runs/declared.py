@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from analysis.comparison.evidence import Undeclared
-from analysis.contents import Facts, Section
+from analysis.contents import Facts, PageSection
 from harness.run.directory import RunDirectory
 from harness.studies.declaration import Change, Locked, locked
 
@@ -46,7 +46,7 @@ def sentence(change: Change) -> str:
     return f"{said}; {reach}{look}." if reach else f"{said}."
 
 
-def declaration_section(run: RunDirectory) -> list[Section]:
+def declaration_section(run: RunDirectory) -> list[PageSection]:
     """What was locked, and every change; empty where nothing was locked."""
     found = locked(run)
     if found is None:
@@ -66,7 +66,7 @@ def declaration_section(run: RunDirectory) -> list[Section]:
         ("Datasets", ", ".join(declared["datasets"])),
         ("Search", f"{declared['search']['trials']} slots by {declared['search']['sampler']}"),
     ]
-    return [Section("Declaration", tuple(_told(found)), (Facts(tuple(facts)),))]
+    return [PageSection("Declaration", tuple(_told(found)), (Facts(tuple(facts)),))]
 
 
 def day(seconds: float) -> str:

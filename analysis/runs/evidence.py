@@ -12,11 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from analysis.comparison.evidence import Cell, Evidence, Family, Plan, Predictions, Repeat, Undeclared
+from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Family, Predictions, Repeat, Undeclared
 from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.metrics import metrics_of
-from analysis.runs.predictions import Source, read_predictions
+from analysis.runs.predictions import PredictionSource, read_predictions
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError, suggestion
 from harness.run.data_records import Card
@@ -34,7 +34,7 @@ class _Run:
     run: RunDirectory
     records: frames.Records
     spec: SweepRecord
-    plan: Plan
+    plan: DeclaredPlan
     """``known`` are the metrics that its trials have."""
     cards: dict[str, Card]
     studies: dict[tuple[str, str], tuple[StudyRecord, ChoiceRecord | None]]
@@ -106,7 +106,7 @@ def _open(run: RunDirectory, records: frames.Records) -> _Run:
     return _Run(run, records, spec, _plan(run, spec, declared, records.trials), run.cards(), named, declared)
 
 
-def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None, trials: pl.DataFrame) -> Plan:
+def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None, trials: pl.DataFrame) -> DeclaredPlan:
     confirm: DeclaredComparison | ConfirmRecord
     metric, confirm, alpha = str(spec["search"]["metric"]), spec["confirm"], ALPHA
     kept = None if declared is None else declared.declared["comparison"]
@@ -123,7 +123,7 @@ def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None, trials:
         )
     if control is None and family == "vs_control":
         raise RequestError(f"{run.path}: confirm.family: vs_control needs confirm.control, the method to compare with")
-    return Plan(
+    return DeclaredPlan(
         metric=metric,
         metrics=(metric, *(facts.name for facts in known.values() if facts.compared and facts.name != metric)),
         known=known,
@@ -137,7 +137,7 @@ def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None, trials:
     )
 
 
-def _united(plans: Sequence[Plan]) -> Plan:
+def _united(plans: Sequence[DeclaredPlan]) -> DeclaredPlan:
     """One plan for runs that declared the same, by the metrics that all of them have."""
     first = plans[0]
     shared = tuple(name for name in first.metrics if all(name in plan.metrics for plan in plans))
@@ -276,9 +276,9 @@ def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequenc
     return {name: abs(a - b) for name, a, b in both if a is not None and b is not None}
 
 
-def _sources(cells: Mapping[tuple[str, str], Cell], dataset: str, base: Path) -> Iterator[Source]:
+def _sources(cells: Mapping[tuple[str, str], Cell], dataset: str, base: Path) -> Iterator[PredictionSource]:
     for (name, method), cell in cells.items():
         if name == dataset:
             for seed in cell.seeds:
                 folder = TrialFolder(base / cell.origins[seed], "confirm")
-                yield Source(method, seed, folder.predictions, cell.scores["accuracy"][seed])
+                yield PredictionSource(method, seed, folder.predictions, cell.scores["accuracy"][seed])

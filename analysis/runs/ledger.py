@@ -9,7 +9,7 @@ import polars as pl
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class StudyCosts:
     """What one study, or the backbones that were trained first (dataset and method None), used."""
 
     dataset: str | None
@@ -46,7 +46,7 @@ def ledger(
     attempts: pl.DataFrame,
     slots: Mapping[tuple[str, str], int],
     known_before: Mapping[tuple[str | None, str | None], int],
-) -> list[Spent]:
+) -> list[StudyCosts]:
     """One entry a study in order of (dataset, method), then one for backbones trained first, if any.
 
     Args:
@@ -68,9 +68,9 @@ def ledger(
 
 def _spent(
     own: pl.DataFrame, tried: pl.DataFrame, dataset: str | None, method: str | None, declared: int, known_before: int
-) -> Spent:
+) -> StudyCosts:
     seconds = tried.group_by("stage").agg(pl.col("seconds").sum())
-    return Spent(
+    return StudyCosts(
         dataset=dataset,
         method=method,
         slots_declared=declared,

@@ -20,7 +20,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PredictionSource:
     """Where the predictions of one trial come from."""
 
     method: str
@@ -67,7 +67,7 @@ class _Unusable(Exception):
         self.code, self.reason = code, reason
 
 
-def read_predictions(sources: Sequence[Source], classes: Sequence[str] | None) -> Predictions | None:
+def read_predictions(sources: Sequence[PredictionSource], classes: Sequence[str] | None) -> Predictions | None:
     """The predictions of one dataset; what cannot be used is left out, and a caution says so.
 
     Trials that do not agree on the test cases cannot be paired by case: those that most of them have are taken, the
@@ -83,7 +83,7 @@ def read_predictions(sources: Sequence[Source], classes: Sequence[str] | None) -
     if not sources:
         return None
     known: list[_Cases] = []
-    found: list[tuple[Source, int, FloatArray]] = []
+    found: list[tuple[PredictionSource, int, FloatArray]] = []
     refused: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for source in sources:
         try:
@@ -112,7 +112,7 @@ def read_predictions(sources: Sequence[Source], classes: Sequence[str] | None) -
     )
 
 
-def _read(source: Source, classes: int | None) -> tuple[_Cases, FloatArray]:
+def _read(source: PredictionSource, classes: int | None) -> tuple[_Cases, FloatArray]:
     try:
         frame = source.read()
     except FileNotFoundError as error:

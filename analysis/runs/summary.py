@@ -13,7 +13,7 @@ import polars as pl
 
 from analysis.runs import frames
 from analysis.runs.costs import StudyCost, reference_of, relative_step, study_cost
-from analysis.runs.ledger import Spent, ledger
+from analysis.runs.ledger import StudyCosts, ledger
 from analysis.runs.metrics import metrics_of
 from analysis.stats.estimate import Estimate, mean_over_seeds
 from harness.metrics.facts import MetricFacts
@@ -33,7 +33,7 @@ from harness.run.study_folder import StudyFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class SeedScore:
     """One metric on the test split over the confirm seeds of one study.
 
     The scope is "seeds": retraining on this data, scored on this test set. It says nothing about new cases.
@@ -73,7 +73,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class StudySummary:
     """One method on one dataset."""
 
     dataset: str
@@ -98,7 +98,7 @@ class Study:
     """Validation score of slot 0, mean over the search seeds; None unless every one of them is done."""
     confirmed_value: float | None
     """Validation score of the chosen configuration, mean over the confirm seeds."""
-    scores: dict[str, Score]
+    scores: dict[str, SeedScore]
     trainable: tuple[int, ...]
     """Distinct counts of trained parameters among the confirm trials, head not counted."""
     head: tuple[int, ...]
@@ -129,13 +129,13 @@ class Summary:
     metric: str
     metrics: Mapping[str, MetricFacts]
     """What the tables show, by name."""
-    studies: tuple[Study, ...]
+    studies: tuple[StudySummary, ...]
     absent: tuple[tuple[str, str], ...]
     """(dataset, method) of the sweep without a study folder."""
     removed: tuple[tuple[str, str], ...]
     """(dataset, method) of studies that the sweep no longer names; only the ledger counts them."""
-    ledger: tuple[Spent, ...]
-    set_aside: dict[str, Spent]
+    ledger: tuple[StudyCosts, ...]
+    set_aside: dict[str, StudyCosts]
     """What each study used that was set aside (``--stale rerun``, ``--retry-failed``), by the name of its folder."""
     failures: tuple[dict[str, Any], ...]
     """``trial``, ``dataset``, ``method``, ``stage``, ``cause``, ``message``, ``attempts`` of what failed: rows as
@@ -152,11 +152,11 @@ class Summary:
         """What is said of the primary metric."""
         return self.metrics[self.metric]
 
-    def of(self, dataset: str) -> list[Study]:
+    def of(self, dataset: str) -> list[StudySummary]:
         """The studies of a dataset, by method."""
         return [study for study in self.studies if study.dataset == dataset]
 
-    def relative_step(self, study: Study) -> float | None:
+    def relative_step(self, study: StudySummary) -> float | None:
         """Time a step as a multiple of full fine-tuning's on the same dataset; None where these do not compare."""
         name = self.spec["backbone"]["name"]
         methods = self.spec["methods"].items()
@@ -235,7 +235,7 @@ def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, StudyRecord]]:
         yield folder, folder.description()
 
 
-def _set_aside(run: RunDirectory) -> dict[str, Spent]:
+def _set_aside(run: RunDirectory) -> dict[str, StudyCosts]:
     found = {}
     for study in run.studies_set_aside():
         if study.exists:
@@ -282,7 +282,7 @@ def _mark_outside(descriptions: Iterable[StudyRecord], trials: pl.DataFrame) -> 
 
 def _study(
     folder: StudyFolder, description: StudyRecord, own: pl.DataFrame, metric: str, metrics: Iterable[str]
-) -> Study:
+) -> StudySummary:
     chosen = folder.chosen()
     dataset, method = _key(description)
     searched, repeated, confirmed = (own.filter(pl.col("stage") == s) for s in ("search", "again", "confirm"))
@@ -299,7 +299,7 @@ def _study(
     default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
     timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "again", "confirm"]))
     seconds = timed["train_seconds"].drop_nulls().to_list()
-    return Study(
+    return StudySummary(
         dataset=dataset,
         method=method,
         plugin=str(description["method"]),
@@ -350,15 +350,15 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _score(metric: str, done: pl.DataFrame) -> Score:
+def _score(metric: str, done: pl.DataFrame) -> SeedScore:
     values: dict[int, float | None] = dict(done.select("seed", f"test_{metric}").iter_rows())
     defined = [value for value in values.values() if value is not None]
     if not defined or len(defined) < len(values):
-        return Score(metric, values, None, None, None)
+        return SeedScore(metric, values, None, None, None)
     mean = statistics.mean(defined)
     if len(defined) == 1:
-        return Score(metric, values, mean, None, None)
-    return Score(metric, values, mean, statistics.stdev(defined), mean_over_seeds(np.array(defined)))
+        return SeedScore(metric, values, mean, None, None)
+    return SeedScore(metric, values, mean, statistics.stdev(defined), mean_over_seeds(np.array(defined)))
 
 
 def _mean(values: pl.Series, expected: int) -> float | None:
@@ -371,7 +371,7 @@ def _distinct(values: pl.Series) -> tuple[int, ...]:
     return tuple(sorted(values.drop_nulls().unique()))
 
 
-def optimism(study: Study, metric: MetricFacts) -> float | None:
+def optimism(study: StudySummary, metric: MetricFacts) -> float | None:
     """By how much the chosen configuration looked better in the search than it is on the test split.
 
     What the search promised (the best validation score, or what its model expected) minus the mean test score over
@@ -384,7 +384,7 @@ def optimism(study: Study, metric: MetricFacts) -> float | None:
     return metric.sign * (float(promised) - mean)
 
 
-def shown_hyperparameters(study: Study) -> dict[str, str]:
+def shown_hyperparameters(study: StudySummary) -> dict[str, str]:
     """Name → chosen value as text; empty while nothing is chosen."""
     if study.chosen is None:
         return {}

@@ -19,7 +19,7 @@ from analysis.stats.twoway import TAIL_NODES, Components, TwoWay, careful_seed_s
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PowerPlan:
     """What a number of seeds and cases promises for a mean difference."""
 
     seeds: int
@@ -113,7 +113,7 @@ def seeds_needed(d_z: float, alpha: float = 0.05, power: float = 0.8, most: int 
     return high
 
 
-def plan_two_way(components: Components, seeds: int, cases: int, alpha: float = 0.05, power: float = 0.8) -> Plan:
+def plan_two_way(components: Components, seeds: int, cases: int, alpha: float = 0.05, power: float = 0.8) -> PowerPlan:
     """What so many seeds and cases detect where the variance components of the differences are known.
 
     More seeds do not lower the part of the variance that comes from the cases.
@@ -130,7 +130,7 @@ def plan_two_way(components: Components, seeds: int, cases: int, alpha: float = 
     while _rejections(high, error, distances, weights) < power:
         high *= 2
     detectable = brentq(lambda value: _rejections(value, error, distances, weights) - power, 0.0, high, xtol=1e-12)
-    return Plan(seeds, cases, error, df, float(detectable))
+    return PowerPlan(seeds, cases, error, df, float(detectable))
 
 
 def power_two_way(components: Components, seeds: int, cases: int, difference: float, alpha: float = 0.05) -> float:

@@ -9,7 +9,7 @@ from analysis.stats.twoway import Components
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class VarianceShares:
     """Where the variance of a mean over seeds and cases comes from; the three shares sum to 1."""
 
     components: Components
@@ -22,7 +22,7 @@ class Split:
     """What remains when only the cases limit."""
 
 
-def split_variance(components: Components, seeds: int, cases: int) -> Split:
+def split_variance(components: Components, seeds: int, cases: int) -> VarianceShares:
     """Shares of seed, case and their interaction in the variance of a mean.
 
     Args:
@@ -38,7 +38,7 @@ def split_variance(components: Components, seeds: int, cases: int) -> Split:
     total = seed + case + interaction
     if total == 0:
         raise ValueError("without any variance there is nothing to split")
-    return Split(
+    return VarianceShares(
         components=components,
         standard_error=math.sqrt(total),
         seed_share=seed / total,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Cell, Plan
+from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import NOT_AVAILABLE, Marked, Row, Table, count, number
+from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, count, number
 from analysis.stats.paired import seeds_for_exact_test, smallest_p
 from analysis.tables.cells import by_dataset, listed, named, outcome, p_text
 
 
-def power(analysis: Analysis) -> Table:
+def power(analysis: Analysis) -> PageTable:
     """What the declared comparisons could have found: seeds, cases, floor of exact tests, detectable difference."""
     plan = analysis.evidence.plan
 
@@ -32,7 +32,7 @@ def power(analysis: Analysis) -> Table:
         )
 
     groups = by_dataset(analysis, analysis.of("primary"))
-    return Table(
+    return PageTable(
         caption=f"What the declared comparisons by {plan.facts(plan.metric).in_text} could have found.",
         head=(
             "Comparison",
@@ -55,7 +55,7 @@ def power(analysis: Analysis) -> Table:
     )
 
 
-def seed_sensitivity(analysis: Analysis) -> Table:
+def seed_sensitivity(analysis: Analysis) -> PageTable:
     """How much of the variance of each method's mean comes from seeds, cases and their interaction."""
     evidence = analysis.evidence
 
@@ -78,7 +78,7 @@ def seed_sensitivity(analysis: Analysis) -> Table:
 
     groups = tuple((dataset, rows(dataset)) for dataset in evidence.datasets)
     measure = evidence.plan.facts(evidence.plan.metric)
-    return Table(
+    return PageTable(
         caption=f"Seed sensitivity: where the variance of each method's mean {measure.in_text} comes from.",
         head=("Method", "SD over seeds", "Seed, %", "Case, %", "Interaction, %", "SE now", "SE, endless seeds"),
         align="lrrrrrr",
@@ -91,7 +91,7 @@ def seed_sensitivity(analysis: Analysis) -> Table:
     )
 
 
-def robustness(analysis: Analysis) -> Table:
+def robustness(analysis: Analysis) -> PageTable:
     """The verdict of each declared comparison by other metrics and with half of the seeds."""
     own = [one for one in analysis.robustness if one.comparison.role == "primary"]
     groups = [
@@ -107,7 +107,7 @@ def robustness(analysis: Analysis) -> Table:
     )
 
 
-def robustness_of_averages(analysis: Analysis) -> Table:
+def robustness_of_averages(analysis: Analysis) -> PageTable:
     """The verdict of each average with each dataset left out; empty below three datasets."""
     datasets = analysis.evidence.datasets
     own = [one for one in analysis.robustness if one.comparison.role == "average" and one.checks]
@@ -120,7 +120,7 @@ def robustness_of_averages(analysis: Analysis) -> Table:
     )
 
 
-def nondeterminism(analysis: Analysis) -> Table:
+def nondeterminism(analysis: Analysis) -> PageTable:
     """How much repeating a trial with the same seed on the same kind of device changed each metric."""
     evidence = analysis.evidence
     metrics = evidence.plan.metrics
@@ -140,7 +140,7 @@ def nondeterminism(analysis: Analysis) -> Table:
         (dataset, tuple(row for cell in evidence.cells.values() if cell.dataset == dataset for row in rows(cell)))
         for dataset in evidence.datasets
     )
-    return Table(
+    return PageTable(
         caption="Nondeterminism: change of the test metrics when a trial is repeated with the same seed.",
         head=("Method", "Seed", "Device", *map(evidence.plan.label, metrics)),
         align="lrl" + "r" * len(metrics),
@@ -152,7 +152,9 @@ def nondeterminism(analysis: Analysis) -> Table:
     )
 
 
-def _checked(plan: Plan, groups: Sequence[tuple[str, list[Robustness]]], caption: str, note: str, name: str) -> Table:
+def _checked(
+    plan: DeclaredPlan, groups: Sequence[tuple[str, list[Robustness]]], caption: str, note: str, name: str
+) -> PageTable:
     names = list(dict.fromkeys(check.what for _, own in groups for one in own for check in one.checks))
 
     def row(one: Robustness) -> Row:
@@ -164,7 +166,7 @@ def _checked(plan: Plan, groups: Sequence[tuple[str, list[Robustness]]], caption
             *(found.get(what, NOT_AVAILABLE) for what in names),
         )
 
-    return Table(
+    return PageTable(
         caption=caption,
         head=("Comparison", "Verdict", "Result", *(_head(what, plan) for what in names)),
         align="lll" + "l" * len(names),
@@ -175,7 +177,7 @@ def _checked(plan: Plan, groups: Sequence[tuple[str, list[Robustness]]], caption
     )
 
 
-def _head(what: str, plan: Plan) -> str:
+def _head(what: str, plan: DeclaredPlan) -> str:
     words = f"by {plan.facts(what.removeprefix('by ')).in_text}" if what.startswith("by ") else what
     return words[:1].upper() + words[1:]
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.contents import NOT_AVAILABLE, Table, number
-from analysis.runs.summary import Study, Summary
+from analysis.contents import NOT_AVAILABLE, PageTable, number
+from analysis.runs.summary import StudySummary, Summary
 from harness.run.records import RuledRecord
 
 RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "surrogate_mean": "best by a model"}
 
 
-def choices(summary: Summary) -> Table | None:
+def choices(summary: Summary) -> PageTable | None:
     """A row for each rule of each study; None where no more than one rule could take anything in any of them."""
     groups = [(name, [row for study in summary.of(name) for row in _rows(study, summary)]) for name in summary.datasets]
     if all(len(_rules(study)) < 2 for study in summary.studies):
         return None
-    return Table(
+    return PageTable(
         name="choices",
         caption="What each rule takes from the same search, and how much too optimistic it was.",
         head=(
@@ -34,11 +34,11 @@ def choices(summary: Summary) -> Table | None:
     )  # fmt: skip
 
 
-def _rules(study: Study) -> dict[str, RuledRecord]:
+def _rules(study: StudySummary) -> dict[str, RuledRecord]:
     return {} if study.chosen is None else study.chosen.get("rules", {})
 
 
-def _rows(study: Study, summary: Summary) -> Iterator[tuple[str, ...]]:
+def _rows(study: StudySummary, summary: Summary) -> Iterator[tuple[str, ...]]:
     if study.chosen is None:
         return
     chosen, again = study.chosen, study.chosen.get("again", {})

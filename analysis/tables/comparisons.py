@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import Row, Table
+from analysis.contents import PageTable, Row
 from analysis.tables.cells import (
     CORRECTIONS,
     TWO_WAY_P,
@@ -17,7 +17,7 @@ from analysis.tables.cells import (
 from analysis.tables.differences import difference_table
 
 
-def pairwise(analysis: Analysis) -> Table:
+def pairwise(analysis: Analysis) -> PageTable:
     """The declared family by the primary metric: a group a dataset, a row a comparison."""
     plan = analysis.evidence.plan
     return difference_table(
@@ -28,7 +28,7 @@ def pairwise(analysis: Analysis) -> Table:
     )
 
 
-def secondary(analysis: Analysis) -> Table:
+def secondary(analysis: Analysis) -> PageTable:
     """The same pairs by the other metrics, each metric a family of its own; no claim rests on them."""
     plan = analysis.evidence.plan
     groups = [
@@ -46,7 +46,7 @@ def secondary(analysis: Analysis) -> Table:
     )
 
 
-def exploratory(analysis: Analysis) -> Table:
+def exploratory(analysis: Analysis) -> PageTable:
     """Pairs outside the declared family by the primary metric."""
     plan = analysis.evidence.plan
     own = [one for one in analysis.of("exploratory") if one.pair.metric == plan.metric]
@@ -60,7 +60,7 @@ def exploratory(analysis: Analysis) -> Table:
     )
 
 
-def averages(analysis: Analysis) -> Table:
+def averages(analysis: Analysis) -> PageTable:
     """The declared comparisons averaged over the datasets, a family of its own."""
     evidence = analysis.evidence
     names = f"{len(evidence.datasets)} datasets ({listed(evidence.datasets)})"
@@ -74,7 +74,7 @@ def averages(analysis: Analysis) -> Table:
     )
 
 
-def not_compared(analysis: Analysis) -> Table:
+def not_compared(analysis: Analysis) -> PageTable:
     """Pairs without a p value, and why."""
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for one in (*analysis.comparisons, *analysis.averages):
@@ -83,7 +83,7 @@ def not_compared(analysis: Analysis) -> Table:
             key = (one.pair.dataset or "Average over the datasets", versus(one.pair), why)
             reasons.setdefault(key, []).append(analysis.evidence.plan.label(one.pair.metric))
     names = dict.fromkeys(dataset for dataset, _, _ in reasons)
-    return Table(
+    return PageTable(
         caption="Pairs that could not be compared.",
         head=("Comparison", "Metric", "Why"),
         align="lll",
@@ -103,7 +103,7 @@ def not_compared(analysis: Analysis) -> Table:
     )
 
 
-def all_p_values(analysis: Analysis) -> Table:
+def all_p_values(analysis: Analysis) -> PageTable:
     """Every p value with its role and the size of its family."""
 
     def row(one: Comparison) -> Row:
@@ -125,7 +125,7 @@ def all_p_values(analysis: Analysis) -> Table:
     ]
     if analysis.averages:
         groups.append((f"{plan.label(plan.metric)}, average over the datasets", list(analysis.averages)))
-    return Table(
+    return PageTable(
         caption="Every p value.",
         head=(
             "Comparison",

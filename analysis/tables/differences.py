@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from analysis.comparison.compare import Analysis
 from analysis.comparison.pairs import Interval
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import Table, number
+from analysis.contents import PageTable, number
 from analysis.tables.cells import (
     CORRECTIONS,
     TWO_WAY_P,
@@ -28,7 +28,7 @@ _SIGN = "Difference: first method minus second, in units of the metric."
 
 def difference_table(
     analysis: Analysis, groups: Sequence[tuple[str, list[Comparison]]], caption: str, name: str, remark: str = ""
-) -> Table:
+) -> PageTable:
     """One row a comparison: difference, interval, p values, effect sizes, outcome.
 
     Args:
@@ -43,7 +43,7 @@ def difference_table(
         kind for one in shown for kind in (_parts(analysis, one) if one.pair.dataset is None else [one.pair.interval])
     )
     columns = _columns(analysis, shown, scopes)
-    return Table(
+    return PageTable(
         caption=caption,
         head=tuple(head for head, _, _ in columns),
         align="".join(letter for _, letter, _ in columns),

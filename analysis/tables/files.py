@@ -8,14 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.contents import Marked, Table, Text
+from analysis.contents import Marked, PageTable, Text
 from analysis.tables import latex
 from harness.core.csv_cells import guarded
 from harness.core.errors import RequestError, one_line
 from harness.core.files import write_atomic
 
 
-def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+def write_tables(tables: Sequence[PageTable], folder: Path) -> list[Path]:
     """Write NAME.tex, NAME.csv and NAME.md of every table that has a name and is not empty.
 
     Returns:
@@ -42,7 +42,7 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
     return written
 
 
-def comma_separated(table: Table) -> str:
+def comma_separated(table: PageTable) -> str:
     """What the table shows, with a first column ``Group``; numbers have an ASCII minus sign, and an apostrophe is put
     before text that a spreadsheet would run.
 
@@ -56,7 +56,7 @@ def comma_separated(table: Table) -> str:
     return stream.getvalue()
 
 
-def markdown(table: Table) -> str:
+def markdown(table: PageTable) -> str:
     """Caption, one table with GitHub's syntax for each group, and note; every text in it is escaped."""
     rule = "|" + "|".join({"r": "---:", "l": "---"}[letter] for letter in table.align) + "|"
     parts = [f"**{_escaped(table.caption)}**"]

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from analysis.contents import Figure, Marked, Table, Text
+from analysis.contents import Marked, PageFigure, PageTable, Text
 from analysis.tables.latex_layout import Column, Group, columns_of, pages, panels
 from analysis.tables.latex_text import escape
 
@@ -19,7 +19,7 @@ _NOTE_WIDTH = 120
 _FLOATS_AT_ONCE = 24
 
 
-def table(table: Table) -> str:
+def table(table: PageTable) -> str:
     """A table as one or several floats of one number; every text in it is escaped.
 
     The label is ``tab:`` and the table's name. Empty if the table is.
@@ -37,7 +37,7 @@ def table(table: Table) -> str:
     )
 
 
-def document(tables: Sequence[Table], figures: Sequence[Figure], title: str, paragraphs: Sequence[str]) -> str:
+def document(tables: Sequence[PageTable], figures: Sequence[PageFigure], title: str, paragraphs: Sequence[str]) -> str:
     """A whole LaTeX document: title, paragraphs, the figures that have a PDF, the tables.
 
     It compiles with pdflatex where the figures lie as ``STEM.pdf`` beside it or in a folder ``figures`` beside or
@@ -89,7 +89,7 @@ _PREAMBLE = (
 )
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: PageFigure) -> str:
     return "\n".join(
         (
             r"\begin{figure}[!htbp]",
@@ -107,7 +107,7 @@ def _label(name: str) -> str:
 
 
 def _float(
-    table: Table, columns: Sequence[Column], chosen: Sequence[int], groups: Sequence[Group], first: bool, last: bool
+    table: PageTable, columns: Sequence[Column], chosen: Sequence[int], groups: Sequence[Group], first: bool, last: bool
 ) -> str:
     caption = escape(table.caption)
     label = rf"\label{{tab:{_label(table.name)}}}" if table.name else ""

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from analysis.contents import Row, Table, Text
+from analysis.contents import PageTable, Row, Text
 
 PAGE_WIDTH = 130
 """Characters in a line of a table, two counted for the space between columns; it is shrunk by a tenth or so then."""
@@ -41,7 +41,7 @@ class Column:
         return max(1, math.ceil(1.15 * len(text) / self.width)) if self.paragraph else text.count("\n") + 1
 
 
-def columns_of(table: Table) -> list[Column]:
+def columns_of(table: PageTable) -> list[Column]:
     """The columns as wide as their contents; long text shares what the others leave of the page."""
     cells = [[str(row[place]) for _, rows in table.groups for row in rows] for place in range(len(table.head))]
     longest = [max(len(line) for cell in column for line in [*cell.split("\n"), ""]) for column in cells]
@@ -86,7 +86,7 @@ def panels(columns: Sequence[Column]) -> list[tuple[int, ...]]:
     return [tuple(panel) for panel in result]
 
 
-def pages(table: Table, columns: Sequence[Column], panels: int, note_lines: int) -> Iterator[tuple[Group, ...]]:
+def pages(table: PageTable, columns: Sequence[Column], panels: int, note_lines: int) -> Iterator[tuple[Group, ...]]:
     """The groups, cut where as many panels as there are fill a page.
 
     A group that fits on a page is not cut; one that goes on has its heading again.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from analysis.contents import NOT_AVAILABLE, Table, count, number
-from analysis.runs.ledger import Spent
+from analysis.contents import NOT_AVAILABLE, PageTable, count, number
+from analysis.runs.ledger import StudyCosts
 from analysis.runs.summary import Summary
 
 
-def cost(summary: Summary) -> Table:
+def cost(summary: Summary) -> PageTable:
     """The budget of each study, with a total for each method where there are several datasets."""
-    by_dataset: dict[str, list[Spent]] = {}
+    by_dataset: dict[str, list[StudyCosts]] = {}
     for spent in summary.ledger:
         by_dataset.setdefault(spent.dataset or "Backbones trained first", []).append(spent)
     medians = {(study.dataset, study.method): study.train_seconds for study in summary.studies}
@@ -23,7 +23,7 @@ def cost(summary: Summary) -> Table:
     if len(datasets) > 1:
         methods = sorted({spent.method for spent in summary.ledger if spent.method is not None})
         groups.append(("All datasets", tuple(_cost_row(_total(summary.ledger, method), None) for method in methods)))
-    return Table(
+    return PageTable(
         name="cost",
         caption="Time of each study: all work, that which failed, died or was repeated included.",
         head=(
@@ -48,12 +48,12 @@ def cost(summary: Summary) -> Table:
     )
 
 
-def ledger(summary: Summary) -> Table:
+def ledger(summary: Summary) -> PageTable:
     """What each study had of the budget, and what of it was lost."""
 
     warm = any(spent.known_before for spent in summary.ledger)
 
-    def row(spent: Spent, label: str | None = None) -> tuple[str, ...]:
+    def row(spent: StudyCosts, label: str | None = None) -> tuple[str, ...]:
         return (
             label or spent.method or "all",
             f"{spent.slots} of {spent.slots_declared}" if spent.method is not None else NOT_AVAILABLE,
@@ -70,7 +70,7 @@ def ledger(summary: Summary) -> Table:
     for name, spent in summary.set_aside.items():
         number_aside = name.rpartition(".")[2]
         by_dataset.setdefault(spent.dataset or "", []).append(row(spent, f"{spent.method}, set aside {number_aside}"))
-    return Table(
+    return PageTable(
         name="ledger",
         caption="The budget ledger: what each method was given on each dataset, and what became of it.",
         head=(
@@ -98,7 +98,7 @@ def ledger(summary: Summary) -> Table:
     )
 
 
-def _cost_row(spent: Spent, median: float | None) -> tuple[str, ...]:
+def _cost_row(spent: StudyCosts, median: float | None) -> tuple[str, ...]:
     seconds = spent.seconds
     return (
         spent.method or "all",
@@ -115,10 +115,10 @@ def _cost_row(spent: Spent, median: float | None) -> tuple[str, ...]:
     )
 
 
-def _total(ledger: Iterable[Spent], method: str) -> Spent:
+def _total(ledger: Iterable[StudyCosts], method: str) -> StudyCosts:
     own = [spent for spent in ledger if spent.method == method]
     stages = sorted({stage for spent in own for stage in spent.seconds})
-    return Spent(
+    return StudyCosts(
         dataset=None,
         method=method,
         slots_declared=sum(spent.slots_declared for spent in own),

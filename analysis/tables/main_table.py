@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Cell, Plan
-from analysis.comparison.pairs import Interval, Score
+from analysis.comparison.evidence import Cell, DeclaredPlan
+from analysis.comparison.pairs import Interval, MethodScore
 from analysis.comparison.verdicts import Comparison, average
-from analysis.contents import NOT_AVAILABLE, Marked, Row, Table, number
+from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.estimate import Estimate
 from analysis.tables.cells import CORRECTIONS, TWO_WAY_P, Scopes, listed, sizes, span
@@ -28,7 +28,7 @@ class _Entry:
     interval: Interval | None
 
 
-def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Table:
+def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> PageTable:
     """Mean ± SD over seeds with its interval below: a row a method, a column a dataset, the average last.
 
     The best mean of a column is bold; underlined are all that are not distinguishable from it.
@@ -67,7 +67,7 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Tab
     present = any(entry.mean is not None for entries in columns.values() for entry in entries.values())
     head = ("Method", *(() if parameters is None else ("Trained parameters",)), *evidence.datasets)
     head = (*head, *(("Average",) if several else ()))
-    return Table(
+    return PageTable(
         caption=f"{plan.label(plan.metric)} on the test split: mean ± SD over seeds, "
         f"{plan.confidence * 100:g} % interval of the mean below.",
         head=head,
@@ -78,7 +78,7 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Tab
     )
 
 
-def _entry(score: Score | None) -> _Entry:
+def _entry(score: MethodScore | None) -> _Entry:
     if score is None or score.mean is None:
         return _Entry(None, None, None, None)
     if score.over_both is not None and score.over_both.low is not None:
@@ -109,7 +109,7 @@ def _all_averages(analysis: Analysis) -> list[Comparison]:
     return average(own, replace(evidence, plan=plan, methods=evidence.ordered))
 
 
-def _marks(entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], plan: Plan) -> dict[str, str]:
+def _marks(entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], plan: DeclaredPlan) -> dict[str, str]:
     """Method → ``best``, ``near`` (not distinguishable from a best one) or nothing."""
     means = {method: entry.mean for method, entry in entries.items() if entry.mean is not None}
     if not means:

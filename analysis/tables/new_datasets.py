@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks_of
-from analysis.contents import NOT_AVAILABLE, Row, Table, number
+from analysis.contents import NOT_AVAILABLE, PageTable, Row, number
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import CORRECTIONS, p_text, span
 from analysis.words.phrases import friedman_phrase
@@ -12,7 +12,7 @@ from analysis.words.phrases import friedman_phrase
 DIGITS = 4
 
 
-def new_datasets(analysis: Analysis) -> Table | None:
+def new_datasets(analysis: Analysis) -> PageTable | None:
     """The declared comparisons with each dataset as one observation; None below six datasets."""
     evidence, plan = analysis.evidence, analysis.evidence.plan
     try:
@@ -44,7 +44,7 @@ def new_datasets(analysis: Analysis) -> Table | None:
             f" Friedman's test of {len(ranks.methods)} methods on {count} datasets, corrected for ties, with the F of "
             f"Iman and Davenport: {friedman_phrase(ranks.test, plan.alpha)}."
         )
-    return Table(
+    return PageTable(
         caption=f"{plan.label(plan.metric)}: the declared comparisons as claims about datasets like these {count}.",
         head=("Comparison", "Difference", f"{100 * plan.confidence:g} % interval", "p", "p adjusted", "Mean ranks",
               "Nemenyi p"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from analysis.contents import NOT_AVAILABLE, Table, count, number
+from analysis.contents import NOT_AVAILABLE, PageTable, count, number
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder
 from harness.run.trial_records import DecisionLine
@@ -13,7 +13,7 @@ Decisions = Mapping[int, list[DecisionLine]]
 """Epoch of a rung → the decisions that were made there."""
 
 
-def pruning(run: RunDirectory) -> Table | None:
+def pruning(run: RunDirectory) -> PageTable | None:
     """A row for each rung of each study; None where nothing was pruned or could have been."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for study in run.studies():
@@ -25,7 +25,7 @@ def pruning(run: RunDirectory) -> Table | None:
     if not groups:
         return None
     least = next(one["least_agreement"] for s in run.studies() for made in _decisions(s).values() for one in made)
-    return Table(
+    return PageTable(
         name="pruning",
         caption="Search trials that were ended early, by rung.",
         head=("Method", "Rung, epoch", "Steps", "Trials there", "Pruned", "Agreement", "Mean over rungs", "Decides"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from analysis.contents import NOT_AVAILABLE, Table, count, number
-from analysis.runs.summary import Score, Study, Summary, optimism, shown_hyperparameters
+from analysis.contents import NOT_AVAILABLE, PageTable, count, number
+from analysis.runs.summary import SeedScore, StudySummary, Summary, optimism, shown_hyperparameters
 from analysis.stats.estimate import Estimate
 from harness.space.parameters import ParameterForm
 
@@ -17,10 +17,10 @@ SCOPE = (
 )
 
 
-def scores(summary: Summary) -> Table:
+def scores(summary: Summary) -> PageTable:
     """Primary metric: mean, standard deviation, interval, seeds and parameters of each study."""
 
-    def row(study: Study) -> tuple[str, ...]:
+    def row(study: StudySummary) -> tuple[str, ...]:
         score = study.scores[summary.metric]
         return (
             study.method,
@@ -32,7 +32,7 @@ def scores(summary: Summary) -> Table:
             _counts(study.head),
         )
 
-    return Table(
+    return PageTable(
         name="scores",
         caption=f"{summary.measure.label} on the test split, over the confirm seeds.",
         head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
@@ -43,16 +43,16 @@ def scores(summary: Summary) -> Table:
     )
 
 
-def other_metrics(summary: Summary) -> Table:
+def other_metrics(summary: Summary) -> PageTable:
     """Every metric: mean and standard deviation."""
 
-    def row(study: Study) -> tuple[str, ...]:
+    def row(study: StudySummary) -> tuple[str, ...]:
         return (study.method, *(_mean_sd(study.scores[name]) for name in summary.metrics))
 
     lower = [facts.label for facts in summary.metrics.values() if not facts.higher_is_better]
     said = f"{', '.join(lower[:-1])} and {lower[-1]}" if len(lower) > 1 else "".join(lower)
 
-    return Table(
+    return PageTable(
         name="metrics",
         caption="All metrics on the test split: mean (SD) over the confirm seeds.",
         head=("Method", *(facts.label for facts in summary.metrics.values())),
@@ -63,10 +63,10 @@ def other_metrics(summary: Summary) -> Table:
     )
 
 
-def search(summary: Summary) -> Table:
+def search(summary: Summary) -> PageTable:
     """What the search found and what became of it on fresh seeds."""
 
-    def row(study: Study) -> tuple[str, ...]:
+    def row(study: StudySummary) -> tuple[str, ...]:
         chosen = study.chosen
         return (
             study.method,
@@ -79,7 +79,7 @@ def search(summary: Summary) -> Table:
             number(optimism(study, summary.measure)),
         )
 
-    return Table(
+    return PageTable(
         name="search",
         caption=f"The search by {summary.measure.label}: default and chosen configuration.",
         head=(
@@ -102,7 +102,7 @@ def search(summary: Summary) -> Table:
     )
 
 
-def hyperparameters(summary: Summary) -> Table:
+def hyperparameters(summary: Summary) -> PageTable:
     """Each method's search space, its default and what was chosen on each dataset."""
     rows: dict[tuple[str, str, str, str], dict[str, str]] = {}
     for study in summary.studies:
@@ -121,7 +121,7 @@ def hyperparameters(summary: Summary) -> Table:
         )
         for method in sorted({key[0] for key in rows})
     )
-    return Table(
+    return PageTable(
         name="hyperparameters",
         caption="Search spaces, defaults and chosen values.",
         head=("Hyperparameter", "Searched", "Default", *(f"Chosen, {name}" for name in summary.datasets)),
@@ -130,10 +130,10 @@ def hyperparameters(summary: Summary) -> Table:
     )
 
 
-def networks(summary: Summary) -> Table:
+def networks(summary: Summary) -> PageTable:
     """What the confirmed networks of each study cost, whatever its budget was."""
 
-    def row(study: Study) -> tuple[str, ...]:
+    def row(study: StudySummary) -> tuple[str, ...]:
         figures = study.cost.figures
         before = figures["multiply_adds_before"]
         return (
@@ -151,7 +151,7 @@ def networks(summary: Summary) -> Table:
             number(summary.relative_step(study), 2),
         )
 
-    return Table(
+    return PageTable(
         name="networks",
         caption="What the adapted networks cost.",
         head=(
@@ -180,10 +180,10 @@ def networks(summary: Summary) -> Table:
     )
 
 
-def progress(summary: Summary) -> Table:
+def progress(summary: Summary) -> PageTable:
     """How far each study is, and its failures by cause."""
 
-    def row(study: Study) -> tuple[str, ...]:
+    def row(study: StudySummary) -> tuple[str, ...]:
         return (
             study.method,
             study.state,
@@ -206,7 +206,7 @@ def progress(summary: Summary) -> Table:
     groups = tuple(
         (dataset, tuple(sorted([*map(row, summary.of(dataset)), *absent[dataset]]))) for dataset in summary.datasets
     )
-    return Table(
+    return PageTable(
         name="progress",
         caption="Progress of each study; failures by cause.",
         head=("Method", "State", "Search done", "Search failed", "Confirm done", "Confirm failed", "Missing"),
@@ -215,9 +215,9 @@ def progress(summary: Summary) -> Table:
     )
 
 
-def failures(summary: Summary) -> Table:
+def failures(summary: Summary) -> PageTable:
     """Every trial that failed for good."""
-    return Table(
+    return PageTable(
         name="failures",
         caption="Failed trials.",
         head=("Trial", "Cause", "Attempts", "Message"),
@@ -235,7 +235,7 @@ def failures(summary: Summary) -> Table:
 
 
 def _by_dataset(
-    summary: Summary, row: Callable[[Study], tuple[str, ...]], columns: int
+    summary: Summary, row: Callable[[StudySummary], tuple[str, ...]], columns: int
 ) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
     groups = []
     for dataset in summary.datasets:
@@ -252,7 +252,7 @@ def _span(over_seeds: Estimate | None) -> str:
     return f"[{number(over_seeds.low)}, {number(over_seeds.high)}]"
 
 
-def _mean_sd(score: Score) -> str:
+def _mean_sd(score: SeedScore) -> str:
     if score.mean is None:
         return NOT_AVAILABLE
     return f"{number(score.mean, 3)} ({number(score.sd, 3)})"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 from analysis.comparison.evidence import Cell, Evidence
-from analysis.contents import Facts, Section, count, number
+from analysis.contents import Facts, PageSection, count, number
 from analysis.words.phrases import counted, listed, network_phrase, plain, seeds_phrase
 from harness.run.data_records import Card
 from harness.run.record_values import SplitSide
@@ -28,7 +28,7 @@ def appendix(
     environment: EnvironmentRecord | None,
     cards: Mapping[str, Card],
     studies: Iterable[Study] = (),
-) -> list[Section]:
+) -> list[PageSection]:
     """The sections of the appendix for which there are facts.
 
     Args:
@@ -45,7 +45,7 @@ def appendix(
         "Settings": settings_facts(spec),
         "Identities": identity_facts(studies),
     }
-    return [Section(f"Appendix: {title}", (), (facts,)) for title, facts in parts.items() if facts.pairs]
+    return [PageSection(f"Appendix: {title}", (), (facts,)) for title, facts in parts.items() if facts.pairs]
 
 
 def environment_facts(environment: EnvironmentRecord | None, evidence: Evidence) -> Facts:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Plan
+from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
 from analysis.words.phrases import (
@@ -84,7 +84,7 @@ def _where(analysis: Analysis, kind: str) -> str:
     return ", ".join(parts)
 
 
-def _both(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]:
+def _both(lead: str, comparisons: Sequence[Comparison], plan: DeclaredPlan) -> list[str]:
     """What was declared, then what rests on a later change."""
     later = f"{lead}, exploratory because of a change after the declaration"
     return [
@@ -93,7 +93,7 @@ def _both(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]
     ]
 
 
-def _told(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]:
+def _told(lead: str, comparisons: Sequence[Comparison], plan: DeclaredPlan) -> list[str]:
     """Up to four sentences on one dataset: decided, equivalent, open, not made; only the first names the place."""
     made = [one for one in comparisons if one.pair.estimate is not None]
     sentences = [
@@ -106,7 +106,7 @@ def _told(lead: str, comparisons: Sequence[Comparison], plan: Plan) -> list[str]
     return [f"{lead}, {said[0]}", *(sentence[0].upper() + sentence[1:] for sentence in said[1:])] if said else []
 
 
-def _decided(comparisons: Sequence[Comparison], plan: Plan) -> str:
+def _decided(comparisons: Sequence[Comparison], plan: DeclaredPlan) -> str:
     if not comparisons:
         return ""
     if len(comparisons) <= MOST_IN_FULL:
@@ -116,7 +116,7 @@ def _decided(comparisons: Sequence[Comparison], plan: Plan) -> str:
     return f"{'; '.join(_verdict(group[0], plan) if len(group) == 1 else _range(group, plan) for group in groups)}."
 
 
-def _verdict(one: Comparison, plan: Plan) -> str:
+def _verdict(one: Comparison, plan: DeclaredPlan) -> str:
     estimate = one.pair.estimate
     assert estimate is not None
     size = number(abs(estimate.estimate), decimals(estimate))
@@ -124,7 +124,7 @@ def _verdict(one: Comparison, plan: Plan) -> str:
     return f"{one.pair.first} was {one.outcome} than {one.pair.second} by {size} ({numbers})"
 
 
-def _range(group: Sequence[Comparison], plan: Plan) -> str:
+def _range(group: Sequence[Comparison], plan: DeclaredPlan) -> str:
     estimates = [one.pair.estimate for one in group if one.pair.estimate is not None]
     digits = max(decimals(estimate) for estimate in estimates)
     sizes = sorted(abs(estimate.estimate) for estimate in estimates)
@@ -136,7 +136,7 @@ def _range(group: Sequence[Comparison], plan: Plan) -> str:
     )
 
 
-def _equivalent(comparisons: Sequence[Comparison], plan: Plan) -> str:
+def _equivalent(comparisons: Sequence[Comparison], plan: DeclaredPlan) -> str:
     if not comparisons:
         return ""
     margin = f"equivalence within the margin of {plan.margin:g} was shown for"
@@ -154,7 +154,7 @@ def _despite(one: Comparison) -> str:
     return "; unlikely to be chance, yet smaller than what was declared to matter" if real else ""
 
 
-def _inconclusive(comparisons: Sequence[Comparison], plan: Plan) -> str:
+def _inconclusive(comparisons: Sequence[Comparison], plan: DeclaredPlan) -> str:
     if not comparisons:
         return ""
     detectable = [one.detectable for one in comparisons if one.detectable is not None]

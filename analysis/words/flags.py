@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from analysis.cards import leak_sentences
-from analysis.runs.summary import Study, Summary
+from analysis.runs.summary import StudySummary, Summary
 
 FEW_CASES = 30
 """Test cases of a class below which intervals over cases were seen to undercover."""
@@ -85,7 +85,7 @@ def _of_dataset(summary: Summary, dataset: str) -> Iterator[str]:
             yield f"{dataset}, {study.method}: {text}"
 
 
-def _of_study(study: Study, metric: str) -> Iterator[str]:
+def _of_study(study: StudySummary, metric: str) -> Iterator[str]:
     if study.prior is not None:
         run, known, trials = study.prior["run"].rpartition("/")[2], study.prior["observations"], study.prior["trials"]
         yield (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analysis.comparison.evidence import Plan
+from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.pairs import Interval, Pair
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
@@ -114,7 +114,7 @@ def decimals(estimate: Estimate) -> int:
     return digits
 
 
-def evidence_phrase(one: Comparison, plan: Plan, *, size: bool, scope: bool = False) -> str:
+def evidence_phrase(one: Comparison, plan: DeclaredPlan, *, size: bool, scope: bool = False) -> str:
     """The numbers of a comparison that was made: difference, interval, p value.
 
     Args:
@@ -181,7 +181,7 @@ def place_phrase(pair: Pair) -> str:
     return f"on {pair.dataset}" if pair.dataset else f"on average over these {len(pair.datasets)} datasets"
 
 
-def reversal(one: Robustness, plan: Plan) -> str | None:
+def reversal(one: Robustness, plan: DeclaredPlan) -> str | None:
     """The checks that give the opposite verdict, as a phrase; None where none does."""
     if not one.contradicted:
         return None
@@ -190,7 +190,7 @@ def reversal(one: Robustness, plan: Plan) -> str | None:
     return listed([_circumstance(name, plan) for name in names])
 
 
-def _circumstance(what: str, plan: Plan) -> str:
+def _circumstance(what: str, plan: DeclaredPlan) -> str:
     first, _, rest = what.partition(" ")
     if first == "by":
         return f"when judged by {plan.phrase(rest)}"

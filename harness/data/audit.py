@@ -34,7 +34,7 @@ _TEST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ImagePair:
     """Two images that are the same, or nearly."""
 
     first: str
@@ -67,10 +67,10 @@ class Audit:
     images: int
     """Images of the dataset."""
     leaks: Leaks
-    identical: tuple[Pair, ...]
+    identical: tuple[ImagePair, ...]
     """Worst first; a pair for each further member of a group of identical images, beside its first, which is a
     training image where there is one."""
-    near: tuple[Pair, ...]
+    near: tuple[ImagePair, ...]
     """Worst first: a pair that straddles into test, then one of conflicting labels, then the more similar."""
     random_pairs: int
     """Random pairs of different clusters that were tried to see how often the search for near-duplicates errs."""
@@ -138,8 +138,8 @@ class _Table:
             for texts in (self.labels, data.records["pixels"].to_list(), data.groups)
         )
 
-    def pair(self, first: int, second: int, kind: Literal["identical", "near"], similarity: float) -> Pair:
-        return Pair(
+    def pair(self, first: int, second: int, kind: Literal["identical", "near"], similarity: float) -> ImagePair:
+        return ImagePair(
             first=self.case_ids[first],
             second=self.case_ids[second],
             sides=(_SIDES[self.side[first]], _SIDES[self.side[second]]),
@@ -165,7 +165,7 @@ def _label_texts(data: DecodedDataset) -> list[str]:
     return ["+".join(data.classes[at] for at in np.flatnonzero(borne)) or "none" for borne in data.labels]
 
 
-def _identical(table: _Table) -> tuple[Pair, ...]:
+def _identical(table: _Table) -> tuple[ImagePair, ...]:
     representative: dict[int, int] = {}
     pairs = []
     # A training image stands for its copies, so that each copy in test is one of a pair that straddles.

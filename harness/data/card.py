@@ -20,7 +20,7 @@ from harness.dataset import Dataset
 from harness.run.data_records import AuditFacts, Card, PairCounts
 
 if TYPE_CHECKING:
-    from harness.data.audit import Audit, Pair
+    from harness.data.audit import Audit, ImagePair
     from harness.data.decoded import DecodedDataset
     from harness.data.leaks import Leaks
 
@@ -139,7 +139,7 @@ def label_text(data: DecodedDataset, row: int) -> str:
     return "+".join(name for name, borne in zip(data.classes, data.labels[row], strict=True) if borne) or "none"
 
 
-def worst_pairs(audit: Audit, most: int = MOST_PAIRS) -> tuple[Pair, ...]:
+def worst_pairs(audit: Audit, most: int = MOST_PAIRS) -> tuple[ImagePair, ...]:
     """The pairs to look at first, in the audit's order.
 
     Of each fault (two labels, identical on two sides, nearly identical on two sides) as many as of the others,
@@ -152,7 +152,7 @@ def worst_pairs(audit: Audit, most: int = MOST_PAIRS) -> tuple[Pair, ...]:
         [pair for pair in audit.near if pair.straddles],
         pairs,
     )
-    chosen: dict[Pair, None] = {}
+    chosen: dict[ImagePair, None] = {}
     for turn in zip_longest(*faults):
         chosen.update(dict.fromkeys(pair for pair in turn if pair is not None))
         if len(chosen) >= most:
@@ -193,7 +193,7 @@ def _inexact(split: Split, images: int) -> list[str]:
     return [f"The groups do not come out even at {numbers} images; the sides are the nearest that they allow."]
 
 
-def _counted(pairs: Sequence[Pair]) -> PairCounts:
+def _counted(pairs: Sequence[ImagePair]) -> PairCounts:
     return {
         "pairs": len(pairs),
         "straddling": sum(pair.straddles for pair in pairs),

@@ -14,7 +14,7 @@ from harness.data.card import SIDES, label_text, worst_pairs
 from harness.data.pictures import pair_picture, sample_grid
 
 if TYPE_CHECKING:
-    from harness.data.audit import Audit, Pair
+    from harness.data.audit import Audit, ImagePair
     from harness.data.decoded import DecodedDataset
     from harness.data.split import Split
     from harness.run.data_records import Card
@@ -61,7 +61,7 @@ _PAIR_HEAD = (
 )
 
 
-def _pair(pair: Pair) -> Sequence[str]:
+def _pair(pair: ImagePair) -> Sequence[str]:
     return (
         pair.kind,
         f"{pair.similarity:.4f}",

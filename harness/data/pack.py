@@ -24,7 +24,7 @@ _MOST_BITS = 2**32
 """The subset sums may take 512 MiB."""
 
 
-class Place(NamedTuple):
+class PackingState(NamedTuple):
     """What is still to be filled."""
 
     deficit: Counts
@@ -67,14 +67,14 @@ def assign(composition: Counts, counts: Counts, keys: npt.NDArray[np.float64]) -
     order = np.lexsort((keys, -sizes))
     targets = apportion(composition.sum(axis=0), counts)
     several = int((sizes > 1).sum())
-    place, side = Place(targets.copy(), counts.copy()), np.full(len(order), -1, dtype=np.int64)
+    place, side = PackingState(targets.copy(), counts.copy()), np.full(len(order), -1, dtype=np.int64)
     if _place_largest_first(order[:several], composition, targets, keys, place, side):
         _place_singles(order[several:], composition, place, side)
         return side
     turn = _turn_within_size(sizes[order])
     for number in (*(n for n in _HELD_BACK if n < len(order)), len(order)):
         held = turn < number
-        place, side = Place(targets.copy(), counts.copy()), np.full(len(order), -1, dtype=np.int64)
+        place, side = PackingState(targets.copy(), counts.copy()), np.full(len(order), -1, dtype=np.int64)
         if _place_largest_first(order[~held], composition, targets, keys, place, side) and _place_exactly(
             order[held], composition, targets, keys, place, side
         ):
@@ -100,7 +100,7 @@ def _place_largest_first(
     composition: Counts,
     targets: Counts,
     keys: npt.NDArray[np.float64],
-    place: Place,
+    place: PackingState,
     side: Counts,
 ) -> bool:
     for cluster in clusters:
@@ -112,7 +112,7 @@ def _place_largest_first(
     return True
 
 
-def _best_side(row: Counts, fits: npt.NDArray[np.bool_], targets: Counts, key: float, place: Place) -> int:
+def _best_side(row: Counts, fits: npt.NDArray[np.bool_], targets: Counts, key: float, place: PackingState) -> int:
     """The side with the largest relative deficit of the cluster's classes."""
     in_proportion = fits & (place.deficit >= row[:, None])[row > 0].all(axis=0)
     candidates = in_proportion if in_proportion.any() else fits
@@ -124,20 +124,20 @@ def _best_side(row: Counts, fits: npt.NDArray[np.bool_], targets: Counts, key: f
     return int(best[np.searchsorted(weight, key * weight[-1], side="right")])
 
 
-def _put(cluster: int, chosen: int, row: Counts, place: Place, side: Counts) -> None:
+def _put(cluster: int, chosen: int, row: Counts, place: PackingState, side: Counts) -> None:
     side[cluster] = chosen
     place.deficit[:, chosen] -= row
     place.room[chosen] -= row.sum()
 
 
-def _place_singles(clusters: Counts, composition: Counts, place: Place, side: Counts) -> None:
+def _place_singles(clusters: Counts, composition: Counts, place: PackingState, side: Counts) -> None:
     table = _fill(composition[clusters].sum(axis=0), place)
     label = composition[clusters].argmax(axis=1)
     for index, row in enumerate(table):
         side[clusters[label == index]] = np.repeat(np.arange(SIDES), row)
 
 
-def _fill(available: Counts, place: Place) -> Counts:
+def _fill(available: Counts, place: PackingState) -> Counts:
     """Single images of each class for each side: both margins exact, close to the deficits."""
     wanted = np.maximum(place.deficit, 0)
     table = np.array([largest_remainder(row, int(n)) for row, n in zip(wanted, available, strict=True)])
@@ -155,7 +155,7 @@ def _place_exactly(
     composition: Counts,
     targets: Counts,
     keys: npt.NDArray[np.float64],
-    place: Place,
+    place: PackingState,
     side: Counts,
 ) -> bool:
     """Place clusters so that nothing is left over; False, with nothing placed, where that cannot be.
@@ -192,7 +192,7 @@ def _place_exactly(
     return True
 
 
-def _swap_into_proportion(composition: Counts, counts: Counts, place: Place, side: Counts) -> None:
+def _swap_into_proportion(composition: Counts, counts: Counts, place: PackingState, side: Counts) -> None:
     """Exchange clusters of equal size while that reduces the squared deviations of the class proportions."""
     sizes = composition.sum(axis=1)
     weight = 1.0 / np.maximum(counts, 1) ** 2

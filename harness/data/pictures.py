@@ -21,7 +21,7 @@ from harness.data.card import MOST_CLASSES, MOST_PAIRS, borne_classes
 from harness.data.split import Split, indices
 
 if TYPE_CHECKING:
-    from harness.data.audit import Pair
+    from harness.data.audit import ImagePair
     from harness.data.decoded import DecodedDataset
 
 _INK = (122, 122, 122, 255)
@@ -57,7 +57,7 @@ def sample_grid(data: DecodedDataset, split: Split, per_class: int = 6) -> bytes
     return _png(canvas)
 
 
-def pair_picture(data: DecodedDataset, pairs: Sequence[Pair]) -> bytes:
+def pair_picture(data: DecodedDataset, pairs: Sequence[ImagePair]) -> bytes:
     """Pairs of images side by side as PNG, numbered from 1, two pairs a row; at most ``MOST_PAIRS``.
 
     Below each image stand the end of its case id, its side and its label.

@@ -6,7 +6,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from analysis.cards import audit_section, class_counts, facts, leak_sentences
-from analysis.contents import Table
+from analysis.contents import PageTable
 from harness.core.console import Console
 from harness.run.data_records import Card
 
@@ -31,7 +31,7 @@ def print_card(card: Card) -> None:
     if audit is not None:
         section = audit_section(audit, None)
         for item in section.items:
-            if isinstance(item, Table):
+            if isinstance(item, PageTable):
                 _print_table(console, item)
         for note in audit["notes"]:
             console.print(Text(f"note: {note}"))
@@ -39,7 +39,7 @@ def print_card(card: Card) -> None:
         console.print(Text(sentence, style="bold red" if card["leaks"]["any"] else "green"))
 
 
-def _print_table(console: Console, table: Table) -> None:
+def _print_table(console: Console, table: PageTable) -> None:
     grid = Grid(title=table.caption, title_justify="left", title_style="italic", box=None, pad_edge=False)
     for head, letter in zip(table.head, table.align, strict=True):
         grid.add_column(head, justify="right" if letter == "r" else "left", overflow="fold")

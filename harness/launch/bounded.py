@@ -25,7 +25,7 @@ class TooMuchOutput(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CommandOutput:
     """What a command left; bytes that are no UTF-8 are replaced."""
 
     code: int
@@ -36,7 +36,7 @@ class Finished:
 
 def run_bounded(
     words: Sequence[str], environment: Mapping[str, str], seconds: float, most_bytes: int = MOST_BYTES
-) -> Finished:
+) -> CommandOutput:
     """Run a command to its end, without input; no shell reads its words.
 
     Args:
@@ -70,7 +70,7 @@ def run_bounded(
         finally:
             _end(process)
         output, errors = (bytes(text).decode(errors="replace") for text in streams.values())
-    return Finished(code, output, errors)
+    return CommandOutput(code, output, errors)
 
 
 def _read(process: subprocess.Popen[bytes], streams: Mapping[int, bytearray], deadline: float, most: int) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class MethodCheck:
     """What became of one method on one network."""
 
     refusal: str | None
@@ -33,7 +33,7 @@ class Verdict:
     """One sentence a broken promise."""
 
 
-def check(method: type[Method], backbone: str, size: int) -> Verdict:
+def check(method: type[Method], backbone: str, size: int) -> MethodCheck:
     """Adapt, train for a few steps, merge and resume, on fixed random weights and the method's default settings.
 
     Args:
@@ -52,13 +52,13 @@ def check(method: type[Method], backbone: str, size: int) -> Verdict:
     try:
         method().adapt(network, defaults(method.space))
     except ValueError as error:
-        return Verdict(one_line(str(error)), ())
+        return MethodCheck(one_line(str(error)), ())
     except Exception as error:  # noqa: BLE001  (a plugin may fail in any way, and the next one is to be checked)
-        return Verdict(None, (f"adapt raised {describe(error)}",))
+        return MethodCheck(None, (f"adapt raised {describe(error)}",))
     try:
-        return Verdict(None, tuple(violations(method, lambda: random_network(backbone, size), size=size)))
+        return MethodCheck(None, tuple(violations(method, lambda: random_network(backbone, size), size=size)))
     except Exception as error:  # noqa: BLE001  (as above)
-        return Verdict(None, (f"raised {describe(error)}",))
+        return MethodCheck(None, (f"raised {describe(error)}",))
 
 
 def promises(method: type[Method]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.core.output import say
-from harness.proof.check_methods import Verdict, check, chosen_methods, promises
+from harness.proof.check_methods import MethodCheck, check, chosen_methods, promises
 from harness.space.intervals import interval_of
 from harness.space.parameters import Choice, Fixed, Parameter, Value, defaults
 
@@ -175,7 +175,7 @@ def _costs(adapted: dict[str, Model | str], moving: bool) -> Iterator[str]:
         )
 
 
-def _promises(plugin: Plugin[Method], verdict: Verdict) -> Iterator[str]:
+def _promises(plugin: Plugin[Method], verdict: MethodCheck) -> Iterator[str]:
     if verdict.refusal is not None:
         yield f"Nothing: it cannot act on this network ({verdict.refusal})."
     elif verdict.violations:

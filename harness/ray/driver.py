@@ -65,11 +65,11 @@ class Driver:
         return EXIT_STOPPED
 
     def _search(self, scheduler: Scheduler, state: StudyState, lease: Lease) -> None:
-        from harness.ray.trainable import Place
+        from harness.ray.trainable import SearchPlace
         from harness.ray.tuning import search
 
         leave = lease.folder / f"leave-{lease.content['token']}"
-        place = Place(
+        place = SearchPlace(
             run=str(self._run.path),
             study=state.study.name,
             data_root=str(self._roots.data),

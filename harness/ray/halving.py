@@ -18,9 +18,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from harness.core.files import write_json
 from harness.core.seeds import derive_seed
 from harness.ray.searcher import SCORE, curve_scores, slot_of
-from harness.ray.trainable import Place, decision_file
+from harness.ray.trainable import SearchPlace, decision_file
 from harness.ray.unsaved import Unsaved
-from harness.search.rungs import Decision, Judge
+from harness.search.rungs import Judge, RungDecision
 from harness.work.state import StudyState
 
 
@@ -32,7 +32,7 @@ class Halving(Unsaved, AsyncHyperBandScheduler):
         place: where decisions are left for the trials.
     """
 
-    def __init__(self, state: StudyState, place: Place) -> None:
+    def __init__(self, state: StudyState, place: SearchPlace) -> None:
         search, epochs = state.study.search, state.study.train.epochs
         first = min(search.first_rung, epochs)
         brackets = 1 + int(math.log(epochs / first, search.reduction)) if search.pruner == "hyperband" else 1
@@ -73,7 +73,7 @@ class Halving(Unsaved, AsyncHyperBandScheduler):
         """For each bracket, milestone in epochs → the scores that were met there, ascending."""
         return [{milestone: sorted(met.values()) for milestone, met in b._rungs} for b in self._brackets]
 
-    def _decision(self, slot: int, epoch: int, value: float, worse: bool) -> Decision:
+    def _decision(self, slot: int, epoch: int, value: float, worse: bool) -> RungDecision:
         state, search = self._state, self._state.study.search
         slots = [n for n in range(state.study.slots) if state.progress.slot_finished(n)]
         finished = [asked for n in slots if (asked := state.asked(n))]
@@ -86,7 +86,7 @@ class Halving(Unsaved, AsyncHyperBandScheduler):
         if reason is None:
             reason = f"{search.pruner}: {'worse than others at this rung' if prune else 'goes on'}"
         # The step is the trial's to tell.
-        return Decision(epoch, 0, value, prune, reason, len(finished), tau, mean)
+        return RungDecision(epoch, 0, value, prune, reason, len(finished), tau, mean)
 
     def _recall(self, slot: int, trial_id: str) -> None:
         # Ray draws the bracket from a generator whose state ends with the process.

@@ -154,7 +154,7 @@ class NodePlan:
     address: str = LOOPBACK
 
 
-class Node:
+class RayNode:
     """The Ray processes of one machine, from start to end."""
 
     def __init__(self, plan: NodePlan) -> None:
@@ -315,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.join,
             arguments.address,
         )
-        node = Node(plan)
+        node = RayNode(plan)
         try:
             node.start(stop)
             while not stop.wait(POLL_SECONDS):

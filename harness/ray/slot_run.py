@@ -14,7 +14,7 @@ from harness.core.files import read_json
 from harness.core.lease import keep_alive
 from harness.metrics.facts import MetricFacts
 from harness.run.trial import TrialFolder
-from harness.search.rungs import Decision
+from harness.search.rungs import RungDecision
 from harness.search.slots import slot_score
 from harness.work.run_task import run_task
 from harness.work.tasks import Task
@@ -110,17 +110,17 @@ class SeedRun:
             self._thread.join()
             self._thread = None
 
-    def _judge(self, epochs: int, step: int, scores: Sequence[float]) -> Decision | None:
+    def _judge(self, epochs: int, step: int, scores: Sequence[float]) -> RungDecision | None:
         self._events.put([*scores])
         self._go.acquire()
         if not self.decision.exists():
             return None
-        found = Decision(**read_json(self.decision))
+        found = RungDecision(**read_json(self.decision))
         # That of an epoch that was trained again after a crash may be of an earlier attempt.
         return replace(found, step=step) if found.epoch == len(scores) else None
 
 
-class Report(TypedDict):
+class TuneReport(TypedDict):
     """What a slot tells Ray after an epoch."""
 
     epoch: int
@@ -142,7 +142,7 @@ class SlotRun:
         self.first, self._others, self._metric = first, others, metric
         self._running = first
 
-    def step(self, check: Callable[[], None]) -> Report:
+    def step(self, check: Callable[[], None]) -> TuneReport:
         """Train the next epoch; after the last one, the other seeds.
 
         Returns:

@@ -26,7 +26,7 @@ from harness.work.worker import load_studies
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchPlace:
     """What all trials of a driver need to know; small and plain, because Ray carries it to other machines."""
 
     run: str
@@ -45,12 +45,12 @@ class Place:
     """Whether trials may go on from each other's state."""
 
 
-def configuration(place: Place, slot: int, proposal: Proposal) -> dict[str, Any]:
+def configuration(place: SearchPlace, slot: int, proposal: Proposal) -> dict[str, Any]:
     """What Tune hands to ``SlotTrainable``."""
     return {"member": {"place": asdict(place), "slot": slot, "proposal": asdict(proposal)}}
 
 
-def decision_file(place: Place, slot: int) -> Path:
+def decision_file(place: SearchPlace, slot: int) -> Path:
     """Where the driver leaves what was decided at a rung of a slot."""
     return Path(place.leave).with_name(f"slot-{slot:04d}.json")
 
@@ -60,7 +60,7 @@ class SlotTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the process, whose driver has one study."""
-        self._place = place = Place(**config["member"]["place"])
+        self._place = place = SearchPlace(**config["member"]["place"])
         os.environ["HOME"] = place.home
         self._device = usable_device()
         if self._device.type == "cuda" and place.share > 1:

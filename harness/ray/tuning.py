@@ -17,14 +17,14 @@ from harness.core.seeds import derive_seed
 from harness.ray.halving import Halving
 from harness.ray.population import Population
 from harness.ray.searcher import SlotSearcher
-from harness.ray.trainable import Place, SlotTrainable, configuration
+from harness.ray.trainable import SearchPlace, SlotTrainable, configuration
 from harness.ray.unsaved import Unsaved
 from harness.work.scheduler import Scheduler
 from harness.work.state import StudyState
 from harness.work.tasks import Proposal
 
 
-class Watch(Unsaved, tune.Stopper):
+class SearchStopper(Unsaved, tune.Stopper):
     """Ends a search when the driver is told to stop, or a trial says that it cannot run here."""
 
     def __init__(self, stop: threading.Event, leave: Path) -> None:
@@ -45,7 +45,7 @@ class Watch(Unsaved, tune.Stopper):
         return told
 
 
-def search(scheduler: Scheduler, place: Place, gpu: float, folder: Path, stop: threading.Event) -> None:
+def search(scheduler: Scheduler, place: SearchPlace, gpu: float, folder: Path, stop: threading.Event) -> None:
     """Search a study to its end, or until ``stop`` is set.
 
     Args:
@@ -59,7 +59,7 @@ def search(scheduler: Scheduler, place: Place, gpu: float, folder: Path, stop: t
     """
     state = scheduler.state(place.study)
     resources = {"cpu": place.threads, **({"gpu": gpu} if gpu else {})}
-    watch = Watch(stop, Path(place.leave))
+    watch = SearchStopper(stop, Path(place.leave))
     random.seed(derive_seed("tune", place.study))
     try:
         tune.Tuner(
@@ -101,7 +101,7 @@ def prepare_tune() -> None:
     }
 
 
-def _searcher(scheduler: Scheduler, state: StudyState, place: Place) -> SlotSearcher:
+def _searcher(scheduler: Scheduler, state: StudyState, place: SearchPlace) -> SlotSearcher:
     return SlotSearcher(
         state,
         lambda: place.study not in [left.study.name for left in scheduler.to_be_driven()],
@@ -109,14 +109,14 @@ def _searcher(scheduler: Scheduler, state: StudyState, place: Place) -> SlotSear
     )
 
 
-def _scheduler(state: StudyState, place: Place) -> TrialScheduler | None:
+def _scheduler(state: StudyState, place: SearchPlace) -> TrialScheduler | None:
     pruner = state.study.search.pruner
     if pruner == "pbt":
         return Population(state)
     return None if pruner == "none" else Halving(state, place)
 
 
-def _population(state: StudyState, place: Place) -> dict[str, Any]:
+def _population(state: StudyState, place: SearchPlace) -> dict[str, Any]:
     """Every slot that is not finished, as it stands."""
     members = []
     for slot in range(state.study.slots):

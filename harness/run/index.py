@@ -34,7 +34,7 @@ Examined: TypeAlias = tuple[list[_Found], TrialResult | None]
 """What is wrong with the files of a trial, and its result where that is whole."""
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """What is remembered of a finished trial."""
 
     result: bytes
@@ -176,17 +176,17 @@ class ResultIndex:
         except FileNotFoundError:
             return None
         if self._learns and _settled(status, now):
-            self._remember(trial, Entry(_stamp(status), b"", digest(content).encode(), content))
+            self._remember(trial, IndexEntry(_stamp(status), b"", digest(content).encode(), content))
         return content
 
-    def _remember(self, trial: TrialFolder, entry: Entry) -> None:
+    def _remember(self, trial: TrialFolder, entry: IndexEntry) -> None:
         name = self._name(trial)
         if name.isprintable():
             self._entries[name] = entry
             self._new[name] = trial
 
 
-def entries_of(path: Path) -> dict[str, Entry]:
+def entries_of(path: Path) -> dict[str, IndexEntry]:
     """What an index holds, by the paths of trials inside the run; nothing where it is not whole.
 
     Args:
@@ -201,9 +201,9 @@ def entries_of(path: Path) -> dict[str, Entry]:
     lines = (line.split(b"\t", 4) for line in body.splitlines())
     # Whoever wrote it may have written anything: a name that leads out of the run is none of its trials.
     return {
-        os.fsdecode(name): Entry._make(rest)
+        os.fsdecode(name): IndexEntry._make(rest)
         for name, *rest in lines
-        if len(rest) == len(Entry._fields) and _is_inside(name)
+        if len(rest) == len(IndexEntry._fields) and _is_inside(name)
     }
 
 
@@ -244,7 +244,7 @@ def fault_of(path: Path) -> str | None:
         return "torn"
 
 
-def _line(name: str, entry: Entry) -> bytes:
+def _line(name: str, entry: IndexEntry) -> bytes:
     return b"%s\t%s\t%s\t%s\t%s\n" % (os.fsencode(name), *entry)
 
 

@@ -219,7 +219,7 @@ class ExhaustedRecord(TypedDict):
     used: Number
 
 
-class PlanRecord(TypedDict):
+class PlanTokenRecord(TypedDict):
     """``plan.json``: the plan that counts now."""
 
     token: str
@@ -354,6 +354,6 @@ EXHAUSTED: Form[ExhaustedRecord] = Form(ExhaustedRecord)
 STEP_CHOICE: Form[StepChoiceRecord] = Form(StepChoiceRecord)
 KERNEL_CHOICE: Form[KernelChoiceRecord] = Form(KernelChoiceRecord)
 SWEEP: Form[SweepRecord] = Form(SweepRecord)
-PLAN: Form[PlanRecord] = Form(PlanRecord)
+PLAN: Form[PlanTokenRecord] = Form(PlanTokenRecord)
 ENVIRONMENT: Form[EnvironmentRecord] = Form(EnvironmentRecord)
 WORKER_REPORT: Form[WorkerReportRecord] = Form(WorkerReportRecord)

@@ -27,7 +27,7 @@ over all rungs, from which on any rung of the study may."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RungDecision:
     """What was decided at a rung."""
 
     epoch: int
@@ -114,7 +114,7 @@ class Judge:
         self._pruning: Pruning | None = None
         self._agreements: dict[int, float] | None = None
 
-    def __call__(self, epochs: int, step: int, scores: Sequence[float]) -> Decision | None:
+    def __call__(self, epochs: int, step: int, scores: Sequence[float]) -> RungDecision | None:
         """The decision after an epoch; None where there is no rung.
 
         Args:
@@ -134,7 +134,7 @@ class Judge:
                 self._pruning = Pruning(search, self._study, self._slot, self._known, rungs, steps, epochs * steps)
             prune = self._pruning.verdict(scores)
             reason = f"{search.pruner}: {'worse than others at this rung' if prune else 'goes on'}"
-        return Decision(epoch, step, max(scores), prune, reason, len(self._known), tau, mean)
+        return RungDecision(epoch, step, max(scores), prune, reason, len(self._known), tau, mean)
 
     def distrust(self, epochs: int, epoch: int) -> tuple[str | None, float | None, float | None]:
         """Why a rung may not decide, None where it may; its agreement, and the mean over all rungs."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.run.directory import RunDirectory
 from harness.status.devices import DeviceUse, device_use, gpus_here
-from harness.status.workers import WorkerReader, Workers
+from harness.status.workers import WorkerCounts, WorkerReader
 from harness.studies.overview import RunOverview, StudyOverview
 from harness.studies.reading import RunReader, clock
 from harness.work.reporting import report_is_current
@@ -25,7 +25,7 @@ class RunStatus:
     at: float
     """Seconds since the epoch, by this machine's clock."""
     overview: RunOverview
-    workers: Workers
+    workers: WorkerCounts
     report: ReportState
     report_page: Path
     devices: DeviceUse | None

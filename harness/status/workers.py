@@ -53,7 +53,7 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
+class WorkerCounts:
     """The workers of a run."""
 
     states: tuple[WorkerState, ...]
@@ -84,7 +84,7 @@ class WorkerReader:
         self._files = SlurmFiles(run)
         self._slurm = _Slurm()
 
-    def read(self, running: Sequence[RunningTrial], now: float, complete: bool) -> Workers:
+    def read(self, running: Sequence[RunningTrial], now: float, complete: bool) -> WorkerCounts:
         """What became of the workers.
 
         Args:
@@ -94,11 +94,11 @@ class WorkerReader:
         """
         own = _outside_of_slurm(running)
         if not self._files.exists:
-            return Workers(tuple(own), None, False, ())
+            return WorkerCounts(tuple(own), None, False, ())
         try:
             launch, records, jobs = self._files.launch(), self._records(now), self._submitted()
         except TornFileError as error:
-            return Workers(tuple(own), None, self._files.cancelled, (str(error.path),))
+            return WorkerCounts(tuple(own), None, self._files.cancelled, (str(error.path),))
         use_cluster_of(launch)
         holding = Counter(trial.job for trial in running if trial.job is not None)
         jobs = list(dict.fromkeys([*jobs, *records, *holding]))
@@ -108,7 +108,7 @@ class WorkerReader:
         # What a job said last is not enough: one that was stopped may be about to start again.
         gone = not complete and self._slurm.trouble is None and all(state.state in _ENDED for state in states)
         trouble, cancelled = self._slurm.trouble, self._files.cancelled
-        return Workers((*states, *own), trouble, cancelled, (), launch.get("command"), gone)
+        return WorkerCounts((*states, *own), trouble, cancelled, (), launch.get("command"), gone)
 
     def _records(self, now: float) -> dict[str, list[JobRecord]]:
         """Every start of every job, oldest first."""

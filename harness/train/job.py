@@ -20,7 +20,7 @@ from harness.metrics.metric import Metric
 from harness.metrics.table import facts_with
 from harness.run.record_values import Scores
 from harness.run.trial_records import ScheduleLine
-from harness.search.rungs import Decision
+from harness.search.rungs import RungDecision
 from harness.spec.sections import TrainSpec
 
 
@@ -115,10 +115,10 @@ class NotFiniteError(Exception):
     """The loss or a metric is not a number, or the trial has no defined score."""
 
 
-class Judge(Protocol):
+class TrialJudge(Protocol):
     """Decides after an epoch whether a search trial goes on."""
 
-    def __call__(self, epochs: int, step: int, scores: Sequence[float]) -> Decision | None:
+    def __call__(self, epochs: int, step: int, scores: Sequence[float]) -> RungDecision | None:
         """The decision; None where nothing is to be decided.
 
         Args:
@@ -150,7 +150,7 @@ class Control:
     log: Callable[[str], None] = lambda line: None
     progress: Callable[[ProgressFacts], None] = lambda facts: None
     """Called after each step with ``epoch``, ``epochs``, ``step``, ``steps`` and after each epoch with ``val``."""
-    judge: Judge | None = None
+    judge: TrialJudge | None = None
     """Decides at the rungs of a search; None trains to the end."""
     shares_device: bool = False
     """Whether a lack of memory may be others' fault: it then raises ``OutOfRoom``."""

@@ -23,7 +23,7 @@ LONGEST_WAIT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GivenUp:
     """Why a trial is given up."""
 
     cause: str
@@ -45,7 +45,7 @@ def deaths_in_a_row(attempts: Sequence[LeaseRecord], progress: int) -> list[str]
     return deaths
 
 
-def give_up(deaths: Sequence[str], retries: int) -> Verdict | None:
+def give_up(deaths: Sequence[str], retries: int) -> GivenUp | None:
     """The verdict on a trial whose last attempts all died at the same place; None while it may be tried again."""
     lost = sum(cause == LOST for cause in deaths)
     if len(deaths) - lost + lost // LOST_PER_DEATH <= retries:
@@ -53,9 +53,9 @@ def give_up(deaths: Sequence[str], retries: int) -> Verdict | None:
     by_memory = sum(cause == OUT_OF_MEMORY for cause in deaths)
     if 2 * by_memory >= len(deaths):
         remedy = "give its job more memory, or each device fewer trials"
-        return Verdict("oom", f"the kernel ended {by_memory} of {len(deaths)} workers at the same place; {remedy}")
+        return GivenUp("oom", f"the kernel ended {by_memory} of {len(deaths)} workers at the same place; {remedy}")
     kinds = ", ".join(sorted(set(deaths)))
-    return Verdict(
+    return GivenUp(
         "worker_died", f"{len(deaths)} workers died at the same place (killed, or native code crashed): {kinds}"
     )
 

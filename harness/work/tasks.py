@@ -12,7 +12,7 @@ from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialRequest
 from harness.space.parameters import Value
 from harness.studies.study import Schedule, Study
-from harness.train.job import Judge, TrialJob
+from harness.train.job import TrialJob, TrialJudge
 from harness.work.state import StudyState
 
 
@@ -25,7 +25,7 @@ class Task:
     request: TrialRequest
     job: TrialJob
     title: str
-    judge: Judge | None = None
+    judge: TrialJudge | None = None
     """Decides at the rungs of a search trial; None trains to the end."""
 
 

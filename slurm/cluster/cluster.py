@@ -11,9 +11,9 @@ from typing import Self
 from harness.core.errors import RequestError, one_line, suggestion
 from slurm.cluster import daemons, jobs, namespaces
 from slurm.cluster.folder import is_foreign, made_folder, remove_folder, usable_root
-from slurm.cluster.launcher import Launcher
+from slurm.cluster.launcher import DaemonLauncher
 from slurm.cluster.processes import ProcessId, end_all, wait_until
-from slurm.cluster.records import State, boot_id, load_state, locked
+from slurm.cluster.records import ClusterState, boot_id, load_state, locked
 from slurm.cluster.requirements import require
 from slurm.cluster.settings import Layout, Settings
 
@@ -37,7 +37,7 @@ class LittleCluster:
         self.settings = settings or Settings()
         self.keep = keep
         self._wanted = None if root is None else usable_root(root)
-        self._started: Launcher | None = None if self._wanted is None else Launcher(Layout(self._wanted))
+        self._started: DaemonLauncher | None = None if self._wanted is None else DaemonLauncher(Layout(self._wanted))
 
     @classmethod
     def at(cls, root: Path) -> Self:
@@ -88,14 +88,14 @@ class LittleCluster:
         """
         require(self.settings.accounting)
         made = self._wanted is None
-        launcher = self._started = Launcher(Layout(made_folder() if self._wanted is None else self._wanted))
+        launcher = self._started = DaemonLauncher(Layout(made_folder() if self._wanted is None else self._wanted))
         if is_foreign(self.layout):
             raise RequestError(f"{self.root}: holds other files; choose a new or an empty folder as --root")
         self.root.mkdir(parents=True, exist_ok=True)
         with locked(self.layout):
             launcher.refuse_second()
             try:
-                launcher.start_all(State(self.settings, made, boot_id()))
+                launcher.start_all(ClusterState(self.settings, made, boot_id()))
             except BaseException:
                 # Ctrl-C too. The logs stay.
                 launcher.end_all()
@@ -120,7 +120,7 @@ class LittleCluster:
                 remove_folder(self.root)
         return ended
 
-    def state(self) -> State:
+    def state(self) -> ClusterState:
         """What was started.
 
         Raises:
@@ -314,7 +314,7 @@ class LittleCluster:
         return node
 
     @property
-    def _launcher(self) -> Launcher:
+    def _launcher(self) -> DaemonLauncher:
         if self._started is None:
             raise RequestError("little cluster: not started yet; call start()")
         return self._started

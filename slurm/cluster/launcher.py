@@ -16,7 +16,7 @@ from slurm.cluster.configuration import write_configuration
 from slurm.cluster.daemons import Daemon
 from slurm.cluster.folder import prepare
 from slurm.cluster.processes import ProcessId, end_all, wait_until
-from slurm.cluster.records import Record, State, load_state, record_of
+from slurm.cluster.records import ClusterState, StartedProcess, load_state, record_of
 from slurm.cluster.requirements import program
 from slurm.cluster.settings import Layout
 
@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 """How long a daemon may take on a busy machine before it is taken to have failed."""
 
 
-class Launcher:
+class DaemonLauncher:
     """Starts and ends the processes of one cluster; the caller holds its lock.
 
     Args:
@@ -50,7 +50,7 @@ class Launcher:
                 f"{self.layout.root}: parts of a cluster still run ({', '.join(names) or 'jobs'}); stop it"
             )
 
-    def start_all(self, state: State) -> None:
+    def start_all(self, state: ClusterState) -> None:
         """Start everything and wait until the controller answers and every node is idle.
 
         Raises:
@@ -204,7 +204,7 @@ class Launcher:
     def _output(self, name: str) -> Path:
         return self.layout.logs / f"{name}.out"
 
-    def _record(self, name: str) -> Record:
+    def _record(self, name: str) -> StartedProcess:
         state = load_state(self.layout)
         record = state.record(name) if state is not None else None
         if record is None:

@@ -21,7 +21,7 @@ BUSY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Record:
+class StartedProcess:
     """One started process.
 
     Attributes:
@@ -43,7 +43,7 @@ class Record:
         return ProcessId(self.pid, self.started)
 
 
-def record_of(name: str, pid: int) -> Record | None:
+def record_of(name: str, pid: int) -> StartedProcess | None:
     """The record of a process as it is now; None when it has ended."""
     process = find(pid)
     if process is None:
@@ -52,11 +52,11 @@ def record_of(name: str, pid: int) -> Record | None:
         namespaces = {kind: Path(f"/proc/{pid}/ns/{kind}").stat().st_ino for kind in NAMESPACES}
     except OSError:
         return None
-    return Record(name, pid, process.started, namespaces)
+    return StartedProcess(name, pid, process.started, namespaces)
 
 
 @dataclass(frozen=True)
-class State:
+class ClusterState:
     """The contents of a state file.
 
     Attributes:
@@ -69,16 +69,16 @@ class State:
     settings: Settings
     made_root: bool
     boot: str
-    records: tuple[Record, ...] = field(default=())
+    records: tuple[StartedProcess, ...] = field(default=())
 
-    def with_record(self, record: Record) -> State:
+    def with_record(self, record: StartedProcess) -> ClusterState:
         """The state after a process was started, or started again."""
         known = self.record(record.name)
         if known is not None and known.process == record.process:
             return replace(self, records=tuple(record if other is known else other for other in self.records))
         return replace(self, records=(*(other for other in self.records if other is not known), record))
 
-    def record(self, name: str) -> Record | None:
+    def record(self, name: str) -> StartedProcess | None:
         """The record of one name."""
         return next((record for record in self.records if record.name == name), None)
 
@@ -99,7 +99,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def load_state(layout: Layout) -> State | None:
+def load_state(layout: Layout) -> ClusterState | None:
     """Read the state file; None where there is none.
 
     Raises:
@@ -111,8 +111,8 @@ def load_state(layout: Layout) -> State | None:
             raise ValueError(f"format {content['format']}, not {FORMAT}")
         # Process ids and ticks of an earlier run of the machine mean nothing now.
         listed = content["records"] if content["boot"] == boot_id() else []
-        records = tuple(Record(**record) for record in listed)
-        return State(Settings(**content["settings"]), content["made_root"], boot_id(), records)
+        records = tuple(StartedProcess(**record) for record in listed)
+        return ClusterState(Settings(**content["settings"]), content["made_root"], boot_id(), records)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Cell, Evidence, Plan, Predictions, Repeat
-from analysis.contents import Table
+from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Predictions, Repeat
+from analysis.contents import PageTable
 from analysis.tables import checks, comparisons
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
@@ -80,12 +80,13 @@ def made_up(
         return Predictions(labels=labels, classes=CLASSES, groups=groups, logits=own)
 
     return Evidence(
-        name="made up", source="nothing real", plan=Plan(**chosen), datasets=tuple(datasets), methods=tuple(levels),
+        name="made up", source="nothing real", plan=DeclaredPlan(**chosen), datasets=tuple(datasets),
+        methods=tuple(levels),
         cells=cells, predictions=predictions, classes=dict.fromkeys(datasets, CLASSES),
     )  # fmt: skip
 
 
-def every_table(analysis: Analysis) -> list[Table]:
+def every_table(analysis: Analysis) -> list[PageTable]:
     """Every table of a comparison that has something to show, in the order of a report."""
     made = (
         main(analysis, None), comparisons.pairwise(analysis), comparisons.averages(analysis), new_datasets(analysis),

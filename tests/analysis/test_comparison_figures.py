@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.comparison.compare import Analysis, analyse
-from analysis.contents import Figure
+from analysis.contents import PageFigure
 from analysis.figures import budget as budget_figures
 from analysis.figures import comparisons as comparison_figures
 from analysis.figures import drawing
@@ -79,7 +79,7 @@ def searched(methods: Sequence[str], slots: int = 20, datasets: Sequence[str] = 
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def assert_whole(figures: Sequence[Figure]) -> None:
+def assert_whole(figures: Sequence[PageFigure]) -> None:
     """Every format is there, and nothing is drawn on the edge of the paper: no label is cut."""
     assert figures
     for figure in figures:
@@ -95,21 +95,21 @@ def assert_whole(figures: Sequence[Figure]) -> None:
         assert figure.caption.count("Scope") >= 1 and figure.alt
 
 
-def colours(figure: Figure, colour: str) -> int:
+def colours(figure: PageFigure, colour: str) -> int:
     """How many times a colour fills or strokes something."""
     return len(re.findall(f"(?:fill|stroke): {colour}", figure.svg.decode()))
 
 
-def uses_of_markers(figure: Figure) -> int:
+def uses_of_markers(figure: PageFigure) -> int:
     return figure.svg.decode().count("<use ")
 
 
 def every_figure(
     analysis: Analysis, reduced: Sequence[prediction_figures.ReducedPredictions], trials: pl.DataFrame
-) -> list[Figure]:
+) -> list[PageFigure]:
     evidence = analysis.evidence
     trained = {place: 10 ** (number % 8) - 1 for number, place in enumerate(evidence.cells)}
-    drawn: list[tuple[Figure, ...]] = [
+    drawn: list[tuple[PageFigure, ...]] = [
         comparison_figures.forest(analysis, "forest"),
         method_figures.pareto(analysis, trained, "pareto"),
         method_figures.seeds(analysis, evidence.datasets[0], "seeds"),
@@ -121,7 +121,7 @@ def every_figure(
     return [figure for figures in drawn for figure in figures]
 
 
-FROM_PREDICTIONS: tuple[Callable[..., tuple[Figure, ...]], ...] = (
+FROM_PREDICTIONS: tuple[Callable[..., tuple[PageFigure, ...]], ...] = (
     prediction_figures.reliability, prediction_figures.confusion, prediction_figures.sensitivity,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Cell
 from analysis.comparison_results import comparison_records
-from analysis.contents import NOT_AVAILABLE, Marked, Row, Table
+from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row
 from analysis.figures.ranks import critical_difference
 from analysis.tables.cells import p_text
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
@@ -34,12 +34,12 @@ def whole() -> Analysis:
     return analysed(repeats={"lora": 0.0007})
 
 
-def rows(table: Table, group: str | None = None) -> dict[str, Row]:
+def rows(table: PageTable, group: str | None = None) -> dict[str, Row]:
     """First cell → row; of one group or of all."""
     return {str(row[0]): row for name, own in table.groups if group in (None, name) for row in own}
 
 
-def column(table: Table, head: str, group: str | None = None) -> dict[str, str]:
+def column(table: PageTable, head: str, group: str | None = None) -> dict[str, str]:
     place = table.head.index(head)
     return {name: str(row[place]) for name, row in rows(table, group).items()}
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.comparison.compare import analyse
-from analysis.contents import Figure, Marked, Table
+from analysis.contents import Marked, PageFigure, PageTable
 from analysis.tables import latex
 from analysis.tables.files import comma_separated, markdown, write_tables
 from analysis.tables.latex_layout import LONG_TEXT
@@ -29,9 +29,9 @@ NASTY = (
 TOKEN = r"\\[A-Za-z]+(?![A-Za-z])|\\[\\{}$&#%_^~'`\"=.]|\{|\}|\$[^$%&#]+\$|\^\{|[ !\"'()*+,\-./0-9:;=?@A-Z\[\]a-z]"
 
 
-def one_cell(*texts: str) -> Table:
+def one_cell(*texts: str) -> PageTable:
     rows = tuple((text, Marked(text, bold=True), Marked(text, underline=True)) for text in texts)
-    return Table(texts[0], ("A", texts[0][:9], "C"), "lrl", ((texts[-1], rows),), note=texts[0], name="nasty")
+    return PageTable(texts[0], ("A", texts[0][:9], "C"), "lrl", ((texts[-1], rows),), note=texts[0], name="nasty")
 
 
 def compiled(source: str, folder: Path) -> str:
@@ -99,14 +99,14 @@ def test_a_page_of_a_paper_compiles_and_nothing_runs_off_it(tmp_path: Path) -> N
         made_up(levels, datasets, range(6), cases=36, family="vs_control", control="control", metrics=("accuracy",),
                 metric="accuracy", repeats={"control": 0.001})
     )  # fmt: skip
-    failed = Table("Failed.", ("Trial", "Message"), "ll", (("", (("t", "CUDA out of memory " * 20 + "f" * 200),)),))
+    failed = PageTable("Failed.", ("Trial", "Message"), "ll", (("", (("t", "CUDA out of memory " * 20 + "f" * 200),)),))
     drawing = io.BytesIO()
     matplotlib.figure.Figure(figsize=(12, 40)).savefig(drawing, format="pdf")
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "seeds_a.pdf").write_bytes(drawing.getvalue())
     figures = [
-        Figure("Seeds & pairs.", "", "seeds_a", b"", b"", pdf=drawing.getvalue()),
-        Figure("Not drawn for paper.", "", "missing", b"", b""),
+        PageFigure("Seeds & pairs.", "", "seeds_a", b"", b"", pdf=drawing.getvalue()),
+        PageFigure("Not drawn for paper.", "", "missing", b"", b""),
     ]
 
     log = compiled(latex.document([*every_table(analysis), failed], figures, "A & B", ["Methods."]), tmp_path)
@@ -118,7 +118,7 @@ def test_a_page_of_a_paper_compiles_and_nothing_runs_off_it(tmp_path: Path) -> N
 def test_a_table_too_wide_for_a_page_is_split_by_columns_and_keeps_its_first() -> None:
     head = ("Method", *(f"dataset {k}" for k in range(12)))
     rows = tuple((f"m{row}", *(f"{row}.{k:02} ± 0.012\n[0.800, 0.900]" for k in range(12))) for row in range(3))
-    text = latex.table(Table("C.", head, "l" + "r" * 12, (("", rows),), note="N.", name="main"))
+    text = latex.table(PageTable("C.", head, "l" + "r" * 12, (("", rows),), note="N.", name="main"))
 
     floats = text.split(r"\begin{table}")[1:]
     assert len(floats) > 1
@@ -133,7 +133,7 @@ def test_a_table_too_wide_for_a_page_is_split_by_columns_and_keeps_its_first() -
 
 def test_a_table_too_long_for_a_page_goes_on_with_the_heading_of_its_group() -> None:
     groups = (("short", (("s0", "1"),)), ("long", tuple((f"r{row}", str(row)) for row in range(150))))
-    floats = latex.table(Table("C.", ("A", "B"), "lr", groups)).split(r"\begin{table}")[1:]
+    floats = latex.table(PageTable("C.", ("A", "B"), "lr", groups)).split(r"\begin{table}")[1:]
 
     assert len(floats) >= 3
     assert all(r"\textit{long}" in part for part in floats[1:])
@@ -142,19 +142,19 @@ def test_a_table_too_long_for_a_page_goes_on_with_the_heading_of_its_group() -> 
 
 
 def test_long_text_is_set_as_paragraphs_and_marks_are_kept() -> None:
-    text = latex.table(Table("C.", ("A", "Why"), "ll", (("", ((Marked("x", bold=True), "w " * LONG_TEXT),)),)))
+    text = latex.table(PageTable("C.", ("A", "Why"), "ll", (("", ((Marked("x", bold=True), "w " * LONG_TEXT),)),)))
 
     assert "p{" in text
     assert r"\textbf{\boldmath x}" in text
-    assert latex.table(Table("C.", ("A",), "l", (("", ()),))) == ""
+    assert latex.table(PageTable("C.", ("A",), "l", (("", ()),))) == ""
 
 
 def test_the_files_of_a_table_say_what_it_shows(tmp_path: Path) -> None:
     rows = ((Marked("a|b,_c", bold=True), "−0.5\n[−1, 0]"), (Marked("<d>", underline=True), "n/a"))
-    made = Table("Caption.", ("Method", "Value"), "lr", (("alpha", rows),), note="A *note*.", name="main")
-    nameless = Table("No name.", ("A",), "l", (("", (("x",),)),))
+    made = PageTable("Caption.", ("Method", "Value"), "lr", (("alpha", rows),), note="A *note*.", name="main")
+    nameless = PageTable("No name.", ("A",), "l", (("", (("x",),)),))
 
-    written = write_tables([made, nameless, Table("Empty.", ("A",), "l", (), name="empty")], tmp_path / "tables")
+    written = write_tables([made, nameless, PageTable("Empty.", ("A",), "l", (), name="empty")], tmp_path / "tables")
 
     assert [path.name for path in written] == ["main.tex", "main.csv", "main.md"]
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["main.csv", "main.md", "main.tex"]
@@ -169,7 +169,7 @@ def test_markdown_shows_marks_and_escapes_texts() -> None:
     from markdown_it import MarkdownIt
 
     rows = ((Marked("a|b_c_", bold=True), "1 * 2 * 3"), (Marked("<d>", underline=True), "`e`"))
-    made = Table("Caption *x*.", ("Method", "Value"), "lr", (("alpha", rows),), note="N.")
+    made = PageTable("Caption *x*.", ("Method", "Value"), "lr", (("alpha", rows),), note="N.")
 
     page = MarkdownIt("commonmark").enable("table").render(markdown(made))
 
@@ -180,7 +180,7 @@ def test_markdown_shows_marks_and_escapes_texts() -> None:
 
 
 def test_two_tables_of_one_name_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> None:
-    made = Table("C.", ("A",), "l", (("", (("x",),)),), name="main")
+    made = PageTable("C.", ("A",), "l", (("", (("x",),)),), name="main")
     (tmp_path / "file").touch()
 
     with pytest.raises(ValueError, match="one name"):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from analysis import page
-from analysis.contents import Marked, Row, Section, Table
+from analysis.contents import Marked, PageSection, PageTable, Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><!--<script>alert(1)</script> & \u2028 \" '"
@@ -28,13 +28,13 @@ VALUES = ("0.8123", "n/a", "−0.0200", "1,234.5", "< 0.001", "0.0010", "12", "0
 """One a row, in the order of the report; the second group has them in reverse."""
 
 
-def table(rows: Sequence[Sequence[str | Marked]], other: Sequence[Row] = (), number: int = 1) -> Table:
+def table(rows: Sequence[Sequence[str | Marked]], other: Sequence[Row] = (), number: int = 1) -> PageTable:
     groups = (("first", tuple(map(tuple, rows))), ("second", tuple(other)))
-    return Table(caption="Values.", head=("Method", "Value"), align="lr", groups=groups, number=number)
+    return PageTable(caption="Values.", head=("Method", "Value"), align="lr", groups=groups, number=number)
 
 
-def sections(*tables: Table, count: int = 1) -> list[Section]:
-    return [Section(f"Part {place}", ("A sentence.",), tables if place == 0 else ()) for place in range(count)]
+def sections(*tables: PageTable, count: int = 1) -> list[PageSection]:
+    return [PageSection(f"Part {place}", ("A sentence.",), tables if place == 0 else ()) for place in range(count)]
 
 
 def panel(text: str) -> dict[str, Any]:

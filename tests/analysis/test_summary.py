@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analysis.runs.evidence import evidence_of
-from analysis.runs.ledger import Spent
-from analysis.runs.summary import Study, Summary, optimism, summarise
+from analysis.runs.ledger import StudyCosts
+from analysis.runs.summary import StudySummary, Summary, optimism, summarise
 from analysis.tables.run_tables import other_metrics
 from analysis.words.flags import flags
 from harness.core.errors import RequestError
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder
 
 
-def study(summary: Summary, method: str, dataset: str = "alpha") -> Study:
+def study(summary: Summary, method: str, dataset: str = "alpha") -> StudySummary:
     return next(entry for entry in summary.of(dataset) if entry.method == method)
 
 
-def spent(summary: Summary, method: str, dataset: str = "alpha") -> Spent:
+def spent(summary: Summary, method: str, dataset: str = "alpha") -> StudyCosts:
     return next(entry for entry in summary.ledger if (entry.dataset, entry.method) == (dataset, method))
 
 

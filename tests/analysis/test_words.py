@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis.comparison.compare import Analysis, analyse
-from analysis.comparison.evidence import Evidence, Plan
+from analysis.comparison.evidence import DeclaredPlan, Evidence
 from analysis.comparison.pairs import Pair
 from analysis.comparison.robustness import Check, Robustness
 from analysis.comparison.verdicts import Comparison, average, judge
@@ -129,7 +129,7 @@ def judged(draw: st.DrawFn) -> Analysis:
     methods = tuple(f"m{place}" for place in range(draw(st.integers(2, 4))))
     datasets = tuple(f"d{place}" for place in range(draw(st.integers(1, 3))))
     metric = draw(st.sampled_from(["balanced_accuracy", "nll", "dice"]))
-    plan = Plan(
+    plan = DeclaredPlan(
         metric=metric, metrics=(metric,), family=family, control=methods[-1] if family == "vs_control" else None,
         margin=draw(st.sampled_from([None, 0.02])),
     )  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from published import archive, decoded
 
-from harness.data.audit import Audit, Pair, audit
+from harness.data.audit import Audit, ImagePair, audit
 from harness.data.cache import prepare
 from harness.data.decoded import COLUMNS, DecodedDataset
 from harness.data.near_duplicates import MOST_NEIGHBOURS
@@ -113,7 +113,7 @@ def test_brain_mri_is_full_of_copies(shared_cache: Path) -> None:
     assert found.false_alarms <= 5
 
 
-def assert_worst_first(pairs: Sequence[Pair]) -> None:
+def assert_worst_first(pairs: Sequence[ImagePair]) -> None:
     into_test = [not (pair.straddles and "test" in pair.sides) for pair in pairs]
     order = [(tested, not pair.conflicting, -pair.similarity) for tested, pair in zip(into_test, pairs, strict=True)]
     assert order == sorted(order)
@@ -164,13 +164,13 @@ def test_each_finding_is_described() -> None:
     found = audit(data, sided("0 3 5", "1 6 7", "2 4 8"), lambda done, total: steps.append((done, total)))
     assert steps == sorted(steps)
     assert steps[-1] == (50, 50)
-    assert found.identical == (Pair("case0", "case1", ("train", "val"), ("b", "a+b"), "identical", 1.0),)
+    assert found.identical == (ImagePair("case0", "case1", ("train", "val"), ("b", "a+b"), "identical", 1.0),)
     assert all(0.99 < pair.similarity <= 1 for pair in found.near)
     assert sorted((replace(pair, similarity=1.0) for pair in found.near), key=lambda pair: pair.first) == [
         # Of the two identical images the one whose label differs stands for both.
-        Pair("case1", "case2", ("val", "test"), ("a+b", "b"), "near", 1.0),
-        Pair("case3", "case4", ("train", "test"), ("none", "b"), "near", 1.0),
-        Pair("case5", "case6", ("train", "val"), ("a", "a"), "near", 1.0),
+        ImagePair("case1", "case2", ("val", "test"), ("a+b", "b"), "near", 1.0),
+        ImagePair("case3", "case4", ("train", "test"), ("none", "b"), "near", 1.0),
+        ImagePair("case5", "case6", ("train", "val"), ("a", "a"), "near", 1.0),
     ]
     assert_worst_first(found.near)
     assert all(pair.straddles for pair in found.near)

@@ -22,7 +22,7 @@ from PIL import Image
 from tiny import ROOT
 
 from harness.data.__main__ import main
-from harness.data.audit import Audit, Pair
+from harness.data.audit import Audit, ImagePair
 from harness.data.card import make_card, worst_pairs
 from harness.data.decoded import DecodedDataset, describe
 from harness.data.leaks import Leaks, find_leaks
@@ -360,7 +360,7 @@ def test_a_card_with_its_audit_has_the_form_of_a_card() -> None:
         ["train"] * 5 + ["val"] + ["test"] * 2, [0, 1] * 4, dict.fromkeys(("train", "val", "test"), (9, 9, 9))
     )
     leaks = find_leaks(data, split)
-    pair = Pair("c0", "c1", ("train", "test"), ("one", "two"), "near", 0.9)
+    pair = ImagePair("c0", "c1", ("train", "test"), ("one", "two"), "near", 0.9)
     audit = Audit(8, leaks, (), (pair,), 1000, 0, ("nothing more",))
 
     card = make_card(Plain(), replace(data, near_joined=True), split, leaks, audit)
@@ -369,8 +369,8 @@ def test_a_card_with_its_audit_has_the_form_of_a_card() -> None:
 
 
 def test_the_worst_pairs_are_of_every_kind() -> None:
-    def pair(number: int, kind: str, sides: tuple[str, str], labels: tuple[str, str]) -> Pair:
-        return Pair(f"a{number}", f"b{number}", sides, labels, kind, 1.0 if kind == "identical" else 0.9)  # type: ignore[arg-type]
+    def pair(number: int, kind: str, sides: tuple[str, str], labels: tuple[str, str]) -> ImagePair:
+        return ImagePair(f"a{number}", f"b{number}", sides, labels, kind, 1.0 if kind == "identical" else 0.9)  # type: ignore[arg-type]
 
     apart, same = ("train", "test"), ("x", "x")
     identical = [pair(n, "identical", apart, same) for n in range(200)]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from harness.core.errors import RequestError
-from harness.launch.bounded import Finished, run_bounded
+from harness.launch.bounded import CommandOutput, run_bounded
 from harness.launch.slurm.commands import (
     SlurmError,
     SlurmSilent,
@@ -114,7 +114,7 @@ def test_a_command_that_prints_without_end_is_ended(programs: Path, monkeypatch:
         call("scancel", "7", timeout=20)
 
 
-def _with_at_most(most: int) -> Callable[[Sequence[str], Mapping[str, str], float], Finished]:
+def _with_at_most(most: int) -> Callable[[Sequence[str], Mapping[str, str], float], CommandOutput]:
     return lambda words, environment, seconds: run_bounded(words, environment, seconds, most)
 
 

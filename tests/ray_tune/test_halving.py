@@ -18,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from benchmarks.overhead import planned
 from harness.core.files import read_json
 from harness.ray.halving import Halving
-from harness.ray.trainable import Place, decision_file
+from harness.ray.trainable import SearchPlace, decision_file
 from harness.work.state import StudyState
 
 EPOCHS, SLOTS = 9, 12
@@ -38,7 +38,7 @@ def test_rungs_come_back_from_the_curves(
         "search": search,
     }
     (study,) = planned(tmp_path / "run", document)
-    place = Place(str(tmp_path), study.name, "", "", "", 1, 1, str(tmp_path / "leave"), False)
+    place = SearchPlace(str(tmp_path), study.name, "", "", "", 1, 1, str(tmp_path / "leave"), False)
     live = Halving(StudyState(study), place)
     scores = np.random.default_rng(0).random((SLOTS, EPOCHS))
     trials = [SimpleNamespace(trial_id=f"id{n}", config={"member": {"slot": n}}) for n in range(SLOTS)]
@@ -88,7 +88,7 @@ def test_anchors_train_to_the_end(tmp_path: Path, shared_cache: Path, monkeypatc
         "search": {"engine": "ray", "pruner": "asha", "trials": 6, "anchors": 4},
     }
     (study,) = planned(tmp_path / "run", document)
-    place = Place(str(tmp_path), study.name, "", "", "", 1, 1, str(tmp_path / "leave"), False)
+    place = SearchPlace(str(tmp_path), study.name, "", "", "", 1, 1, str(tmp_path / "leave"), False)
     scheduler = Halving(StudyState(study), place)
     for slot in range(6):
         trial = SimpleNamespace(trial_id=f"id{slot}", config={"member": {"slot": slot}})

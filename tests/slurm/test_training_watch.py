@@ -18,7 +18,7 @@ from harness.run.directory import RunDirectory
 from harness.run.trial import TrialFolder
 from slurm import chaos
 from slurm.disturbances import Chaos, Struck
-from slurm.training_watch import Attempt, TrainingWatch, how_it_ended
+from slurm.training_watch import JobAttempt, TrainingWatch, how_it_ended
 
 EPOCHS = 3
 
@@ -39,7 +39,7 @@ class Trial:
     def epochs(self, count: int) -> None:
         self.folder.curve_path.write_text("{}\n" * count)
 
-    def in_training(self) -> Attempt:
+    def in_training(self) -> JobAttempt:
         self.lease()
         self.epochs(0)
         assert self.watch.look() == {}
@@ -74,7 +74,7 @@ def test_how_an_attempt_ended(trial: Trial) -> None:
         process.wait()
     trial.lease(pid=process.pid)
     assert trial.watch.look() == {}, "another process is another attempt"
-    assert how_it_ended(Attempt(attempt.trial, 1, process.pid, "12_3", 1)) == "died"
+    assert how_it_ended(JobAttempt(attempt.trial, 1, process.pid, "12_3", 1)) == "died"
     trial.lease(2)
     assert how_it_ended(attempt) == "succeeded"
     for reason in ("interrupted", "finished"):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.core.errors import RequestError, suggestion
 from harness.launch.slurm.commands import SlurmError, SlurmSilent, require_commands
-from harness.launch.slurm.facts import Call, Limits, Node, Partition, hidden_partition, limits, nodes, partitions
+from harness.launch.slurm.facts import Call, ClusterNode, Limits, Partition, hidden_partition, limits, nodes, partitions
 from harness.launch.slurm.profile import Profile
 from harness.launch.slurm.shared_folders import doubts
 from harness.launch.slurm.values import mebibytes, shown_duration
@@ -87,7 +87,7 @@ def _check_time(profile: Profile, chosen: Sequence[Partition]) -> None:
         )
 
 
-def _check_nodes(profile: Profile, chosen: Sequence[Partition], machines: Sequence[Node]) -> None:
+def _check_nodes(profile: Profile, chosen: Sequence[Partition], machines: Sequence[ClusterNode]) -> None:
     """Find a node that has everything at once; what narrows them down to none is told."""
     fitting = [
         replace(node, cpus=_least(node.cpus, one.cpus), memory=_least(node.memory, one.memory))
@@ -117,7 +117,9 @@ def _check_nodes(profile: Profile, chosen: Sequence[Partition], machines: Sequen
             )
 
 
-def _with_gpus(profile: Profile, fitting: Sequence[Node], machines: Sequence[Node], where: str) -> list[Node]:
+def _with_gpus(
+    profile: Profile, fitting: Sequence[ClusterNode], machines: Sequence[ClusterNode], where: str
+) -> list[ClusterNode]:
     there = sorted({kind for node in fitting for kind in node.gpus})
     if not there:
         others = sorted({name for node in machines if node.gpus for name in node.partitions})
@@ -174,7 +176,7 @@ def _files(profile: Profile) -> list[str]:
     ]
 
 
-def _counts(machines: Sequence[Node]) -> str:
+def _counts(machines: Sequence[ClusterNode]) -> str:
     most: dict[str, int] = {}
     for node in machines:
         for kind, count in node.gpus.items():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import RequestError, one_line
-from harness.launch.bounded import MOST_BYTES, Finished, TooMuchOutput, run_bounded
+from harness.launch.bounded import MOST_BYTES, CommandOutput, TooMuchOutput, run_bounded
 from harness.launch.slurm.environment import reading_environment
 
 SECONDS = 30.0
@@ -87,7 +87,7 @@ def call(*words: str, timeout: float = SECONDS) -> str:
     return done.output
 
 
-def run_program(words: Sequence[str], environment: Mapping[str, str], timeout: float) -> Finished:
+def run_program(words: Sequence[str], environment: Mapping[str, str], timeout: float) -> CommandOutput:
     """Run one of Slurm's programs to its end, whatever its exit code.
 
     Raises:

@@ -44,7 +44,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ClusterNode:
     """A node with all that jobs may get of it, whether it is busy or not."""
 
     name: str
@@ -119,7 +119,7 @@ def _read_partitions(text: str) -> list[Partition]:
     ]
 
 
-def nodes(call: Call) -> list[Node]:
+def nodes(call: Call) -> list[ClusterNode]:
     """All nodes that the user may see.
 
     Raises:
@@ -127,7 +127,7 @@ def nodes(call: Call) -> list[Node]:
     """
     found = [_fields(line) for line in call("scontrol", "show", "node", "--oneliner").splitlines()]
     return [
-        Node(
+        ClusterNode(
             name=one["NodeName"],
             partitions=frozenset(one.get("Partitions", "").split(",")),
             # What is set aside for the system is in CPUTot, and not for jobs.

@@ -22,10 +22,10 @@ from typing import Any
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command, suggestion
 from harness.core.output import say
-from harness.proof.chaos.disturbed_run import DisturbedRun, Tally
+from harness.proof.chaos.disturbed_run import DisturbedRun, HitTally
 from harness.proof.chaos.fault_layer import FaultLayer, obstacle
 from harness.proof.chaos.kinds import KINDS, Scene
-from harness.proof.chaos.scene import Sweep, Watch
+from harness.proof.chaos.scene import RunWatch, Sweep
 from harness.proof.chaos.sweep_command import run_undisturbed, sweep_command
 from harness.proof.comparison import repeated_work, run_differences
 from harness.run.directory import RunDirectory
@@ -92,7 +92,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
         if any(KINDS[kind].needs_layer for kind in kinds):
             (folder / "faults").mkdir()
             layer = FaultLayer(folder / "faults")
-        tally, problems = Tally(arguments.disturbances), list[str]()
+        tally, problems = HitTally(arguments.disturbances), list[str]()
         rng = random.Random(arguments.seed)
         runs, fruitless = list[RunDirectory](), 0
         try:
@@ -127,7 +127,7 @@ def _scene(
     stale = ["--set", f"train.epochs={epochs + 1}", "--stale", "rerun"]
     sweep = Sweep(sweep_command(file, run.path, extra), {} if layer is None else layer.environment())
     command = sweep_command(file, run.path, [*extra, *stale])
-    return Scene(run, sweep, Watch(run, epochs), rng, layer, default_cache_root().absolute(), command)
+    return Scene(run, sweep, RunWatch(run, epochs), rng, layer, default_cache_root().absolute(), command)
 
 
 def _kinds(wanted: Sequence[str] | None, note: Callable[[str], None]) -> list[str]:
@@ -164,7 +164,7 @@ def _speaker(console: Any, status: Any, what: str) -> Callable[[str], None]:
     return say
 
 
-def _summary(tally: Tally, runs: Sequence[RunDirectory]) -> str:
+def _summary(tally: HitTally, runs: Sequence[RunDirectory]) -> str:
     """What was done, a line for each kind."""
     lines = [f"{'disturbance':<14}{'hit a trial in training':>24}{'hit otherwise':>15}"]
     for kind in KINDS:
@@ -182,7 +182,7 @@ def _summary(tally: Tally, runs: Sequence[RunDirectory]) -> str:
     return "\n".join(lines)
 
 
-def _verdict(tally: Tally, problems: Sequence[str], layer: FaultLayer | None) -> int:
+def _verdict(tally: HitTally, problems: Sequence[str], layer: FaultLayer | None) -> int:
     """Say what differs; returns the exit code."""
     for problem in problems:
         say(problem)

@@ -17,7 +17,7 @@ MOST_STARTS_WITHOUT_A_HIT = 20
 
 
 @dataclass
-class Tally:
+class HitTally:
     """What was done, over all disturbed runs.
 
     Attributes:
@@ -51,7 +51,7 @@ class DisturbedRun:
     """
 
     scene: Scene
-    tally: Tally
+    tally: HitTally
     kinds: Sequence[str]
     pause: float
     say: Callable[[str], None]

@@ -16,7 +16,7 @@ from typing import Protocol
 from harness.core.errors import EXIT_BAD_REQUEST
 from harness.core.lease import expire
 from harness.proof.chaos.fault_layer import CALLS, Armed, Fault, FaultLayer
-from harness.proof.chaos.scene import Attempt, Sweep, Watch
+from harness.proof.chaos.scene import RunWatch, Sweep, WatchedAttempt
 from harness.run.directory import RunDirectory
 from harness.run.inventory import plan_documents
 
@@ -39,7 +39,7 @@ class Scene:
 
     run: RunDirectory
     sweep: Sweep
-    watch: Watch
+    watch: RunWatch
     rng: random.Random
     layer: FaultLayer | None
     cache: Path
@@ -49,7 +49,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DisturbanceOutcome:
     """How a disturbance ended."""
 
     hit: bool
@@ -61,14 +61,14 @@ class Outcome:
 class Disturbance(Protocol):
     """One disturbance, from when it begins."""
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> DisturbanceOutcome | None:
         """Go on with it; how it ended, or None while it lasts."""
 
     def stop(self) -> None:
         """End it now; its outcome does not count."""
 
 
-Begin = Callable[[Scene, Attempt], Disturbance | None]
+Begin = Callable[[Scene, WatchedAttempt], Disturbance | None]
 """Begins a disturbance of an attempt that is in training; None where it cannot be had now."""
 
 
@@ -76,29 +76,29 @@ Begin = Callable[[Scene, Attempt], Disturbance | None]
 class _Done:
     """A disturbance that takes no time."""
 
-    outcome: Outcome
+    outcome: DisturbanceOutcome
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> DisturbanceOutcome | None:
         return self.outcome
 
     def stop(self) -> None:
         """Nothing lasts."""
 
 
-def kill(scene: Scene, attempt: Attempt) -> Disturbance:
+def kill(scene: Scene, attempt: WatchedAttempt) -> Disturbance:
     """SIGKILL a worker."""
-    return _Done(Outcome(scene.sweep.send(attempt.pid, signal.SIGKILL)))
+    return _Done(DisturbanceOutcome(scene.sweep.send(attempt.pid, signal.SIGKILL)))
 
 
-def terminate(scene: Scene, attempt: Attempt) -> Disturbance:
+def terminate(scene: Scene, attempt: WatchedAttempt) -> Disturbance:
     """SIGTERM a worker, as a scheduler does before it kills."""
-    return _Done(Outcome(scene.sweep.send(attempt.pid, signal.SIGTERM)))
+    return _Done(DisturbanceOutcome(scene.sweep.send(attempt.pid, signal.SIGTERM)))
 
 
-def kill_all(scene: Scene, attempt: Attempt) -> Disturbance:
+def kill_all(scene: Scene, attempt: WatchedAttempt) -> Disturbance:
     """SIGKILL the sweep with all its workers."""
     scene.sweep.kill()
-    return _Done(Outcome(hit=True))
+    return _Done(DisturbanceOutcome(hit=True))
 
 
 @dataclass
@@ -106,13 +106,13 @@ class _Suspension:
     """Processes that sleep until their leases have expired and others have taken their trials, or a while longer."""
 
     scene: Scene
-    attempts: Sequence[Attempt]
+    attempts: Sequence[WatchedAttempt]
     pids: Sequence[int]
     await_successor: bool
     began: float = field(default_factory=time.monotonic)
     wakes: float | None = None
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> DisturbanceOutcome | None:
         now = time.monotonic()
         if self.wakes is None and (not self.await_successor or any(map(self.scene.watch.succeeded, self.attempts))):
             # The successor gets some way, or none.
@@ -121,19 +121,19 @@ class _Suspension:
         if not over and (self.wakes is None or now < self.wakes):
             return None
         self.stop()
-        return Outcome(hit=self.wakes is not None)
+        return DisturbanceOutcome(hit=self.wakes is not None)
 
     def stop(self) -> None:
         for pid in self.pids:
             self.scene.sweep.send(pid, signal.SIGCONT)
 
 
-def suspend(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def suspend(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """SIGSTOP a worker until its lease has expired and another one has its trial, then SIGCONT."""
     return _suspended(scene, [attempt], [attempt.pid], await_successor=True)
 
 
-def suspend_all(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def suspend_all(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """SIGSTOP the sweep and all its workers beyond every lease, then SIGCONT: they wake in any order."""
     workers = [worker.pid for worker in scene.sweep.workers()]
     assert scene.sweep.process is not None
@@ -142,7 +142,7 @@ def suspend_all(scene: Scene, attempt: Attempt) -> Disturbance | None:
 
 
 def _suspended(
-    scene: Scene, attempts: Sequence[Attempt], pids: Sequence[int], await_successor: bool
+    scene: Scene, attempts: Sequence[WatchedAttempt], pids: Sequence[int], await_successor: bool
 ) -> Disturbance | None:
     for pid in pids:
         scene.sweep.send(pid, signal.SIGSTOP)
@@ -161,17 +161,17 @@ class _Step:
     number: int
     until: float
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> DisturbanceOutcome | None:
         if time.monotonic() < self.until:
             return None
         self.stop()
-        return Outcome(hit=True)
+        return DisturbanceOutcome(hit=True)
 
     def stop(self) -> None:
         self.layer.clock_back(self.number)
 
 
-def clock(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def clock(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """Step the clock forward or back, by a second or by days, for one process or for all; later step it back again."""
     assert scene.layer is not None
     seconds = scene.rng.choice((-1, 1)) * scene.rng.choice((1.5, 6.0, 90.0, 150.0, 4000.0, 200_000.0))
@@ -184,20 +184,20 @@ class _Faulty:
     """Calls that are to fail."""
 
     scene: Scene
-    attempt: Attempt
+    attempt: WatchedAttempt
     armed: Armed
     until: float
     lasts: bool = False
     """Whether it goes on failing until then."""
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> DisturbanceOutcome | None:
         fired = self.armed.fired()
         if (fired is None or self.lasts) and time.monotonic() < self.until:
             return None
         self.armed.disarm()
         if fired is None:
-            return Outcome(hit=False, happened=False)
-        return Outcome(hit=self.scene.watch.was_training(self.attempt, fired.at))
+            return DisturbanceOutcome(hit=False, happened=False)
+        return DisturbanceOutcome(hit=self.scene.watch.was_training(self.attempt, fired.at))
 
     def stop(self) -> None:
         self.armed.disarm()
@@ -206,7 +206,7 @@ class _Faulty:
 def file_fault(call: str) -> Begin:
     """Let one file operation of a kind fail in a worker, somewhere below its trial, its run or the cache."""
 
-    def begin(scene: Scene, attempt: Attempt) -> Disturbance | None:
+    def begin(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
         rng = scene.rng
         below = rng.choices((attempt.trial.path, scene.run.path, scene.cache), (5, 3, 1))[0]
         short = call == "write" and rng.random() < 0.15
@@ -223,19 +223,19 @@ def file_fault(call: str) -> Begin:
     return begin
 
 
-def outage(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def outage(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """Let every file operation of a worker on the run directory fail for a moment: its file server is away."""
     error = getattr(errno, scene.rng.choice(("EIO", "ESTALE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")))
     fault = Fault(FILE_CALLS, error, scene.run.path, attempt.pid, count=1 << 30)
     return _armed(scene, attempt, fault, 0.05 + scene.rng.expovariate(4.0), lasts=True)
 
 
-def thread(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def thread(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """Let a worker fail to start a thread, as beyond a limit of processes."""
     return _armed(scene, attempt, Fault(["thread"], errno.EAGAIN, pid=attempt.pid), LONGEST["fault"])
 
 
-def fork(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def fork(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """SIGKILL a worker, and let the first forks fail by which it is to be replaced."""
     error = scene.rng.choice((errno.EAGAIN, errno.ENOMEM))
     count, skip = scene.rng.choice((1, 1, 2, 3)), scene.rng.choice((0, 1))
@@ -245,7 +245,9 @@ def fork(scene: Scene, attempt: Attempt) -> Disturbance | None:
     return begun
 
 
-def _armed(scene: Scene, attempt: Attempt, fault: Fault, seconds: float, lasts: bool = False) -> Disturbance | None:
+def _armed(
+    scene: Scene, attempt: WatchedAttempt, fault: Fault, seconds: float, lasts: bool = False
+) -> Disturbance | None:
     assert scene.layer is not None
     armed = scene.layer.arm(fault)
     return None if armed is None else _Faulty(scene, attempt, armed, time.monotonic() + seconds, lasts)
@@ -256,12 +258,12 @@ class _StaleRerun:
     """A command that must be refused, because a worker has a trial of the study that it would set aside."""
 
     scene: Scene
-    attempt: Attempt
+    attempt: WatchedAttempt
     process: subprocess.Popen[str]
     before: Mapping[str, bytes]
     began: float = field(default_factory=time.monotonic)
 
-    def poll(self) -> Outcome | None:
+    def poll(self) -> DisturbanceOutcome | None:
         if self.process.poll() is None and time.monotonic() - self.began < LONGEST["stale-rerun"]:
             return None
         late = self.process.poll() is None
@@ -275,7 +277,7 @@ class _StaleRerun:
             self.scene.problems.append(f"--stale rerun under living workers {end} and said: {last[0]}")
         if standing(self.scene.run) != self.before:
             self.scene.problems.append("--stale rerun under living workers changed the run directory")
-        return Outcome(hit=True)
+        return DisturbanceOutcome(hit=True)
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -284,7 +286,7 @@ class _StaleRerun:
         self.scene.sweep.send(self.attempt.pid, signal.SIGCONT)
 
 
-def stale_rerun(scene: Scene, attempt: Attempt) -> Disturbance | None:
+def stale_rerun(scene: Scene, attempt: WatchedAttempt) -> Disturbance | None:
     """Run the command that sets the run's studies aside while a worker, which sleeps meanwhile, has a trial of one."""
     # What it had when it was last looked at it may have finished before it slept: then nothing has to be refused.
     if not scene.sweep.suspend(attempt.pid) or not scene.watch.holds(attempt):

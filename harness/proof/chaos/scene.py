@@ -26,7 +26,7 @@ END_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class WatchedAttempt:
     """A worker's attempt on a trial."""
 
     pid: int
@@ -48,7 +48,7 @@ class _Seen:
     grew: bool = False
 
 
-class Watch:
+class RunWatch:
     """Sees from the files of a run which attempts are in their training loop.
 
     An attempt is, from when its curve was seen to grow, which only the loop does, until the curve is whole or the lease
@@ -57,10 +57,10 @@ class Watch:
 
     def __init__(self, run: RunDirectory, epochs: int) -> None:
         self._run, self._epochs = run, epochs
-        self._seen: dict[Attempt, _Seen] = {}
+        self._seen: dict[WatchedAttempt, _Seen] = {}
         self._over: set[Path] = set()
 
-    def training(self, workers: Iterable[int]) -> dict[int, Attempt]:
+    def training(self, workers: Iterable[int]) -> dict[int, WatchedAttempt]:
         """The attempts in training of these processes, by process id."""
         pids, found = set(workers), {}
         for trial in self._run.trials():
@@ -78,7 +78,7 @@ class Watch:
                 found[attempt.pid] = attempt
         return found
 
-    def was_training(self, attempt: Attempt, at: float) -> bool:
+    def was_training(self, attempt: WatchedAttempt, at: float) -> bool:
         """Whether an attempt that was in training a moment ago still was at a time (seconds since the epoch)."""
         with contextlib.suppress(OSError):
             whole = _lines(attempt.trial.curve_path) >= self._epochs
@@ -86,15 +86,15 @@ class Watch:
                 return attempt.trial.curve_path.stat().st_mtime >= at
         return True
 
-    def holds(self, attempt: Attempt) -> bool:
+    def holds(self, attempt: WatchedAttempt) -> bool:
         """Whether an attempt has its trial still; for certain only while its process sleeps."""
         return self._attempt(attempt.trial) == attempt
 
-    def succeeded(self, attempt: Attempt) -> bool:
+    def succeeded(self, attempt: WatchedAttempt) -> bool:
         """Whether another attempt has taken the trial over."""
         return leases.latest_number(attempt.trial.path) > attempt.number
 
-    def _attempt(self, trial: TrialFolder) -> Attempt | None:
+    def _attempt(self, trial: TrialFolder) -> WatchedAttempt | None:
         # Files come and go under these looks, and what cannot be read now is seen a moment later.
         with contextlib.suppress(OSError, RequestError, ValueError):
             if trial.finished:
@@ -104,7 +104,7 @@ class Watch:
             if number:
                 content = read_json(leases.lease_files(trial.path)[number])
                 if not content.get("released"):
-                    return Attempt(int(content.get("pid", 0)), trial, number)
+                    return WatchedAttempt(int(content.get("pid", 0)), trial, number)
         return None
 
 
