@@ -16,7 +16,7 @@ from analysis.contracts import Drawing, Figure, ReportData, Rows, Table
 from analysis.report import main
 from harness.plugins import of_folders
 from harness.run.directory import RunDirectory
-from harness.work.reporting import report_is_current
+from harness.work.reporting import report_is_current, shows_results
 
 HOSTILE = "<script>alert(1)</script> a|b $x_1$ & 100 %"
 
@@ -138,8 +138,13 @@ def test_the_report_of_a_sweep_has_the_figures_of_its_plugin_folders(home: Home)
     assert report_is_current(run)
     (home.plugin.parent / "my_curves.py").write_text(CURVES.replace("mean over", "average of"))
     assert not report_is_current(run)
+    # A reading command looks at nothing in a folder that a run names.
+    assert shows_results(run)
     (home.plugin.parent / "my_curves.py").write_text(f"# A comment.\n{CURVES}")
     assert report_is_current(run)
+    home.plugin.parent.rename(home.path / "elsewhere")
+    assert report_is_current(run), "a report without the plugins would show less"
+    (home.path / "elsewhere").rename(home.plugin.parent)
 
 
 def test_a_reader_executes_no_plugin_unless_it_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from harness.status.devices import DeviceUse, device_use, gpus_here
 from harness.status.workers import WorkerCounts, WorkerReader
 from harness.studies.overview import RunOverview, StudyOverview
 from harness.studies.reading import RunReader, clock
-from harness.work.reporting import report_is_current
+from harness.work.reporting import shows_results
 
 ReportState = Literal["none", "current", "outdated"]
 
@@ -120,7 +120,7 @@ class StatusReader:
         )
 
     def _report(self) -> ReportState:
-        if report_is_current(self._run, self._runs.seen()):
+        if shows_results(self._run, self._runs.seen()):
             return "current"
         return "outdated" if self._run.report_state.exists() else "none"
 

@@ -31,7 +31,7 @@ def refresh_report(run: RunDirectory) -> Path:
         with hold(run.lock_folder) as lease:
             if report_is_current(run):
                 break
-            folders = _plugins(run)
+            folders = [folder for folder in _plugins(run) if folder.is_dir()]
             shown = [results_state(run), *filter(None, [_plugin_code(folders)])]
             write_report(run, plugins=folders)
             if lease.held:
@@ -42,22 +42,36 @@ def refresh_report(run: RunDirectory) -> Path:
     return run.report_page
 
 
-def report_is_current(run: RunDirectory, seen: Seen = NOTHING) -> bool:
-    """Whether the report is written to its end and shows the present results.
+def report_is_current(run: RunDirectory) -> bool:
+    """Whether the report is written to its end and shows the present results, by the present code of plugins.
+
+    For whoever runs that code anyway: the folders that the run names are read.
+    """
+    if not shows_results(run):
+        return False
+    folders = _plugins(run)
+    # Where the run was copied to, its plugins may not be, and a report without them would show less.
+    return _plugin_code(folders) == _shown(run)[1] or not all(folder.is_dir() for folder in folders)
+
+
+def shows_results(run: RunDirectory, seen: Seen = NOTHING) -> bool:
+    """Whether the report is written to its end and shows the present results; nothing outside of the run is read.
 
     Args:
-        run: the run directory.
+        run: the run directory, perhaps a stranger's.
         seen: what need not be looked at again.
     """
     try:
-        shown, _, code = read_with_status(run.report_state)[1].decode(errors="replace").partition("\n")
+        shown, _ = _shown(run)
     except FileNotFoundError:
         return False
-    if not run.report_page.exists() or shown != results_state(run, seen):
-        return False
-    folders = _plugins(run)
-    # Where the run was copied to, its plugins may not be.
-    return _plugin_code(folders) == code or not all(folder.is_dir() for folder in folders)
+    return run.report_page.exists() and shown == results_state(run, seen)
+
+
+def _shown(run: RunDirectory) -> tuple[str, str]:
+    """The state of the results that the report shows, and of the plugins' code that it was made with."""
+    shown, _, code = read_with_status(run.report_state)[1].decode(errors="replace").partition("\n")
+    return shown, code
 
 
 def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
@@ -91,7 +105,7 @@ def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
 
 def _plugins(run: RunDirectory) -> list[Path]:
     """The sweep's plugin folders, as this process finds them."""
-    return [folder for folder in plugin_folders(run.spec().get("plugins", ())) if folder.is_dir()]
+    return plugin_folders(run.spec().get("plugins", ()))
 
 
 def _plugin_code(folders: Sequence[Path]) -> str:
