@@ -95,7 +95,7 @@ class ResultIndex:
 
     def digest(self, trial: TrialFolder, content: bytes) -> str:
         """The digest of the file of a result of which ``contents`` or ``contents_seen`` gave the content."""
-        known = self._entries.get(self._name(trial))
+        known = self._entries.get(self._name(trial)) if self._entries else None
         return known.digest.decode() if known is not None and known.content is content else digest(content)
 
     def examined(

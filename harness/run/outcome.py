@@ -53,6 +53,9 @@ def seeds_of_slot(seeds: Sequence[int], first: Ended | None) -> Sequence[int]:
 
 def mean_score(outcomes: Iterable[Ended | None]) -> float | None:
     """The score of a slot: the mean over its seeds; None where one is not finished, failed, or has no score."""
-    scores = [None if outcome is None else outcome.score for outcome in outcomes]
-    known = [score for score in scores if score is not None]
-    return fmean(known) if known and len(known) == len(scores) else None
+    scores = []
+    for outcome in outcomes:
+        if outcome is None or outcome.score is None:
+            return None
+        scores.append(outcome.score)
+    return fmean(scores) if scores else None

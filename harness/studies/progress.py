@@ -111,9 +111,9 @@ class StudyProgress:
 
     def slot_trials(self, slot: int) -> list[tuple[int, Place]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
-        if slot not in self._slots:
-            self._slots[slot] = [(seed, Place.search(slot, seed)) for seed in self.design.seeds]
-        trials = self._slots[slot]
+        trials = self._slots.get(slot)
+        if trials is None:
+            trials = self._slots[slot] = [(seed, Place.search(slot, seed)) for seed in self.design.seeds]
         if len(trials) == 1:
             return trials
         return trials[: len(seeds_of_slot(self.design.seeds, self._results.get(trials[0][1])))]

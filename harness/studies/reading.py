@@ -59,19 +59,17 @@ class StudyReader:
         except FileNotFoundError:
             return None
         trials.damaged = []
-        design, epochs = (
-            StudyDesign.recorded(description, self._repeat),
-            int(description["identity"]["train"]["epochs"]),
-        )
+        design = StudyDesign.recorded(description, self._repeat)
+        epochs = int(description["identity"]["train"]["epochs"])
         listed, metric = self.listed, design.metric
         results = {place: trials.result(trial, metric, self._read.get(place)) for place, trial in listed.items()}
         progress = StudyProgress(design, results, cache(lambda: self._chosen(design)))
         counted = [place for place in progress.trials() if place in listed]
         tally = trials.tally(((listed[place], results[place]) for place in counted), epochs, now)
         # Confirm trials of an earlier choice, and slots that were cut off, have cost what they cost.
-        rest = listed.keys() - set(counted)
-        others = ((trial, results[place]) for place, trial in listed.items() if place in rest)
-        outside = trials.tally(others, epochs, now)
+        inside = set(counted)
+        rest = [place for place in listed if place not in inside]
+        outside = trials.tally(((listed[place], results[place]) for place in rest), epochs, now)
         slots = [progress.slot_trials(slot) for slot in range(design.slots)]
         ended = progress.ended()
         weights, prior = description["backbone"]["weights"], description.get("prior")
