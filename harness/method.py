@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,8 +68,7 @@ class Method(Pluggable, ABC):
     @classmethod
     def fault(cls) -> str | None:
         """That there is no docstring."""
-        # Python leaves all docstrings out where it is told to (-OO).
-        if (cls.__doc__ or "").strip() or sys.flags.optimize >= 2:
+        if cls.documented():
             return None
         return "has no docstring; write its source, equations and what trains, its first line is in lists and reports"
 

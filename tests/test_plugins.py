@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tiny import ROOT
 
 import harness.space
 from harness import plugins
@@ -261,3 +262,11 @@ def test_the_list_shows_everything_and_fails_when_something_is_broken(
     assert "listed" in listing
     assert main(["--plugins", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: no such plugin folder" in capsys.readouterr().err
+
+
+def test_every_built_in_plugin_is_usable_without_docstrings() -> None:
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "harness.plugins"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(f" {kind} " in done.stdout for kind in ("method", "metric", "sampler", "launcher", "export"))

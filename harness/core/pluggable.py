@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from types import ModuleType
 from typing import ClassVar
 
@@ -22,6 +23,12 @@ class Pluggable:
     """Unique among the plugins of a kind: up to 64 letters, digits, ``.``, ``_`` and ``-``."""
     required: ClassVar[tuple[str, ...]] = ()
     """Attributes that the contract leaves to each plugin, beside ``name``; set by the contract."""
+
+    @classmethod
+    def documented(cls) -> bool:
+        """Whether the class has a docstring of its own, as far as that can be told."""
+        # Python leaves all docstrings out where it is told to (-OO).
+        return bool((cls.__doc__ or "").strip()) or sys.flags.optimize >= 2
 
     @classmethod
     def fault(cls) -> str | None:

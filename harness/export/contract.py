@@ -66,7 +66,7 @@ class Export(Pluggable, ABC):
     @classmethod
     def fault(cls) -> str | None:
         """What the list of exports lacks."""
-        return None if (cls.__dict__.get("__doc__") or "").strip() else "has no docstring, which is its help"
+        return None if cls.documented() else "has no docstring, which is its help"
 
     @abstractmethod
     def write(self, run: ExportedRun, destination: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -99,8 +98,7 @@ class Metric(Pluggable, ABC):
         """Why it cannot be used."""
         if cls.name in COUNTS or cls.name.endswith(PER_CLASS):
             return f"is called {cls.name!r}, which names something else in a result; choose another name"
-        # Python leaves all docstrings out where it is told to (-OO).
-        if not (cls.__doc__ or "").strip() and sys.flags.optimize < 2:
+        if not cls.documented():
             return "has no docstring; write what it measures and where it is defined, its first line is in lists"
         for attribute in ("label", "phrase"):
             text = getattr(cls, attribute)

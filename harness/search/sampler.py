@@ -77,8 +77,7 @@ class Sampler(Pluggable, ABC):
     @classmethod
     def fault(cls) -> str | None:
         """That there is no docstring."""
-        # Python leaves all docstrings out where it is told to (-OO).
-        if (cls.__doc__ or "").strip() or sys.flags.optimize >= 2:
+        if cls.documented():
             return None
         return "has no docstring; write how it proposes, and its source: its first line is in lists"
 
