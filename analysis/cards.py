@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.contents import Facts, Item, PageSection, PageTable, Picture, count, number, numbered
+from harness.core.files import write_atomic, write_json
 from harness.run.data_records import AuditFacts, Card, Identical
 from harness.run.record_values import SplitSide
 
@@ -123,7 +124,6 @@ def write_card_page(
     """
     # These import the figures' library; a report that only needs the sections has it already.
     from analysis import page
-    from harness.core.files import write_atomic, write_json
 
     pictures = [sample_picture(label, card, sample, "sample")]
     sections = [data_section(label, card, pictures[0])]

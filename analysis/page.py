@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.contents import Marked, PageFigure, PageSection, Picture
-from analysis.figures.drawing import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
+from analysis.palette import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
 from analysis.runs.trials_of import Panel
 from harness.core.errors import one_line
 

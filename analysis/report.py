@@ -235,7 +235,7 @@ def _on(evidence: Evidence, dataset: str) -> tuple[DatasetFindings, ReducedPredi
 
 
 def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:
-    from analysis.words.phrases import network_phrase
+    from analysis.comparison.phrases import network_phrase
 
     networks = dict.fromkeys(network_phrase(facts.summary.spec["backbone"]) for facts in known)
     complete = all(facts.summary.complete for facts in known)

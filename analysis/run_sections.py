@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.cards import data_section, sample_picture
 from analysis.comparison.evidence import Evidence
+from analysis.comparison.phrases import network_phrase
 from analysis.comparison_sections import present
 from analysis.contents import Drawings, Facts, Item, PageFigure, PageSection
 from analysis.figures.budget import budget, parts, share_panels
@@ -25,7 +26,6 @@ from analysis.tables.ledger import ledger
 from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.exactness import exactness_sentences
-from analysis.words.phrases import network_phrase
 from harness.metrics.facts import MetricFacts
 from harness.run import records
 from harness.run.directory import RunDirectory

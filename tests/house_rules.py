@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 RUN_FILES = re.compile(
@@ -22,6 +22,19 @@ TWICE = (
     "CurvatureTuning",
 )
 """Names of classes that are used twice."""
+ROOMS = ("harness", "analysis", "methods", "datasets")
+HEAVY = {
+    *("torch", "torchvision", "numpy", "scipy", "polars", "matplotlib", "PIL", "optuna", "ray", "submitit"),
+    *("pydantic", "rich", "jinja2", "psutil"),
+}
+"""Packages that take long to import."""
+LATE = {
+    "harness.activations.base": "the one operation knows the formulas that it has kernels for",
+    "harness.activations.fused": "the same circle, from its other side",
+    "harness.launch.slurm.submit": "what a job runs submits the job that follows it",
+    "harness.work.reporting": "every worker and every status imports it, and few of them write a report",
+}
+"""Modules that import ours late though no heavy package is spared, with the reason."""
 DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/*.md", "docs/tutorials/*.md", "examples/*/*.md")
 
 
@@ -71,6 +84,61 @@ def class_names(root: Path) -> Iterator[str]:
             yield f"{found[1]}: the class {name} is also in {found[0]}"
 
 
+def late_imports(root: Path) -> Iterator[str]:
+    """Imports of ours within a function, which hide what a module needs, where they do not save time.
+
+    A command may do so, because its help and its refusals come at once. Any other module may where the import leads
+    to a package that takes long and that the module would otherwise do without.
+    """
+    modules = _modules(root)
+    trees = {name: ast.parse(path.read_text()) for name, path in modules.items()}
+    at_once = {name: {target for _, target in _imports(tree, late=False)} for name, tree in trees.items()}
+    for name, tree in sorted(trees.items()):
+        command = any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+        if command or name in LATE:
+            continue
+        loaded = _heavy({name}, at_once)
+        found = {
+            (line, target if target in modules else target.rpartition(".")[0])
+            for line, target in _imports(tree, late=True)
+        }
+        for line, module in sorted(found):
+            if module in modules and not _heavy({module}, at_once) - loaded:
+                yield f"{modules[name].relative_to(root)}:{line}: {module} saves nothing when it is imported late"
+
+
+def _modules(root: Path) -> dict[str, Path]:
+    """Our modules by their dotted names."""
+    paths = [path for part in ROOMS for path in (root / part).rglob("*.py")]
+    return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+def _imports(tree: ast.AST, late: bool, inside: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each import within functions, or outside of them; those for types alone are left out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if late == inside and isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        if late == inside and isinstance(node, ast.ImportFrom) and node.module:
+            # Each may be a module of that package, or in that module.
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        yield from _imports(node, late, inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+
+def _heavy(names: set[str], at_once: Mapping[str, set[str]]) -> set[str]:
+    """The heavy packages that are loaded when some modules are imported."""
+    seen: set[str] = set()
+    left = list(names)
+    while left:
+        parts = left.pop().split(".")
+        for name in (".".join(parts[:count]) for count in range(1, len(parts) + 1)):
+            if name not in seen:
+                seen.add(name)
+                left.extend(at_once.get(name, ()))
+    return seen & HEAVY
+
+
 def _docstrings(tree: ast.Module) -> set[int]:
     """Texts that stand alone, which say something and do nothing."""
     return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -79,7 +147,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
 def main() -> int:
     """Print what breaks a rule; 1 where something does."""
     root = Path(__file__).parent.parent
-    found = [line for rule in (file_names, commands, class_names) for line in rule(root)]
+    found = [line for rule in (file_names, commands, class_names, late_imports) for line in rule(root)]
     print("\n".join(found) or "house rules: kept")
     return 1 if found else 0
 

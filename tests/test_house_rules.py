@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from house_rules import class_names, commands, file_names
+from house_rules import class_names, commands, file_names, late_imports
 from tiny import ROOT
 
 
@@ -23,7 +23,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_rules_are_kept_here() -> None:
-    assert [*file_names(ROOT), *commands(ROOT), *class_names(ROOT)] == []
+    assert [*file_names(ROOT), *commands(ROOT), *class_names(ROOT), *late_imports(ROOT)] == []
 
 
 def test_a_file_name_outside_of_its_room_is_found(checkout: Path) -> None:
@@ -43,6 +43,15 @@ def test_a_class_name_that_means_two_things_is_found(checkout: Path) -> None:
     path.write_text(path.read_text() + "\n\nclass Planner:\n    pass\n")
     (line,) = class_names(checkout)
     assert "the class Planner is also in harness/s" in line
+
+
+def test_an_import_within_a_function_that_saves_nothing_is_found(checkout: Path) -> None:
+    path = checkout / "harness" / "status" / "status.py"
+    late = "\n\ndef folder() -> None:\n    from harness.{} import {}\n    import json\n"
+    path.write_text(path.read_text() + late.format("core", "identity") + late.format("train", "loop"))
+    # The other one leads to torch, which this module does without.
+    (line,) = late_imports(checkout)
+    assert line.startswith("harness/status/status.py:") and "harness.core.identity saves nothing" in line
 
 
 FORBIDDEN = {

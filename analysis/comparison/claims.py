@@ -8,11 +8,7 @@ from typing import Literal
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.robustness import Robustness
-from analysis.comparison.verdicts import Comparison
-from analysis.contents import number
-from analysis.stats.cautions import Caution
-from analysis.words.phrases import (
+from analysis.comparison.phrases import (
     decimals,
     evidence_phrase,
     open_question,
@@ -20,6 +16,10 @@ from analysis.words.phrases import (
     refusal,
     reversal,
 )
+from analysis.comparison.robustness import Robustness
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import number
+from analysis.stats.cautions import Caution
 
 Status = Literal["supported", "contradicted", "inconclusive"]
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, SEED, SMALL
+from analysis.figures.drawing import SMALL
 from analysis.figures.importance import slot_scores
+from analysis.palette import FAINT, LINES, SEED
 from analysis.stats.budget_curve import BudgetCurve, budget_curve
 from analysis.stats.estimate import FloatArray
 from harness.metrics.facts import MetricFacts
@@ -51,7 +52,7 @@ def parts(trials: pl.DataFrame, metric: str) -> list[pl.DataFrame]:
 
 def share_panels(trials: pl.DataFrame, metric: str) -> bool:
     """Whether so few methods were searched that one panel has room for all."""
-    return slot_scores(trials, metric)["method"].n_unique() <= len(drawing.LINES)
+    return slot_scores(trials, metric)["method"].n_unique() <= len(LINES)
 
 
 def budget(
@@ -125,7 +126,7 @@ def _draw_together(
         by_trials, *by_hours = grid[columns * row : columns * (row + 1)]
         by_trials.set_title(drawing.short_names([dataset], 60)[dataset])
         for method, search in own.items():
-            style = drawing.LINES[methods.index(method)]
+            style = LINES[methods.index(method)]
             lines[method] = _draw(by_trials, search.trials, search.curve, *style, alone=False)
             for axes in by_hours:
                 _draw(axes, search.trials * (search.hours or 0.0), search.curve, *style, alone=False)

@@ -11,7 +11,8 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL, TINT
+from analysis.figures.drawing import SMALL
+from analysis.palette import FAINT, INK, MEAN, PAPER, SEED, TINT
 from analysis.stats.decisions import Verdict
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.contents import PageFigure
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, SEED
+from analysis.palette import FAINT, SEED
 from harness.metrics.facts import MetricFacts
 
 if TYPE_CHECKING:

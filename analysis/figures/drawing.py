@@ -1,8 +1,7 @@
-"""What all figures share: palette, canvas, short names, and one canvas written as SVG, PNG and PDF.
+"""What all figures share: canvas, short names, and one canvas written as SVG, PNG and PDF.
 
-Colours are from the palette of Okabe and Ito (jfly.uni-koeln.de/color), which survives the common
-deficiencies of colour vision; shapes and line styles alone tell the marks apart, so a grey print is enough.
-A canvas is drawn 5 inches wide, with letters that are still 6 points high when it is set in a column of 3.4.
+Shapes and line styles alone tell the marks apart, so a grey print is enough. A canvas is drawn 5 inches wide, with
+letters that are still 6 points high when it is set in a column of 3.4.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.contents import PageFigure
+from analysis.palette import FAINT, INK
 from harness.core.errors import one_line
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-INK, FAINT, SEED, MEAN = "#1b1b1b", "#c4c4c4", "#0072b2", "#d55e00"
-TINT, PAPER = "#ececec", "#fefefe"
-"""Of areas behind marks, and of the inside of hollow marks, which hides what lies behind them."""
-LINES: tuple[tuple[str, Any], ...] = (
-    (SEED, "-"), (MEAN, (0, (5, 1.5))), ("#009e73", (0, (1, 1))),
-    ("#cc79a7", (0, (5, 1, 1, 1))), (INK, (0, (9, 2))), ("#56b4e9", (0, (3, 1, 1, 1, 1, 1))),
-)  # fmt: skip
-"""Colour and style of each line where several methods share a panel."""
 WIDTH, SMALL = 5.0, 9.0  # inches, points
 _DPI = 200
 _COMPRESSION = 4

@@ -15,7 +15,8 @@ from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.pairs import MethodScore
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, INK, MEAN, PAPER, SEED, SMALL
+from analysis.figures.drawing import SMALL
+from analysis.palette import FAINT, INK, MEAN, PAPER, SEED
 from analysis.stats.cautions import collapsed_seeds
 from analysis.stats.estimate import Estimate
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from analysis.comparison.pairs import DatasetValues
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, INK, PAPER, SEED, TINT
+from analysis.palette import FAINT, INK, PAPER, SEED, TINT
 from analysis.stats.estimate import FloatArray, mean_over_seeds
 from harness.metrics.cases import softmax
 

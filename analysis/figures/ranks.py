@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import ranks_of
+from analysis.comparison.phrases import friedman_phrase
 from analysis.contents import PageFigure
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, INK, MEAN, SEED, SMALL
+from analysis.figures.drawing import SMALL
+from analysis.palette import FAINT, INK, MEAN, SEED
+from analysis.stats import ranks
 from analysis.stats.cautions import MANY_DATASETS
-from analysis.words.phrases import friedman_phrase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +29,6 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[PageFigure, ...]
     Raises:
         Refused: fewer than six datasets.
     """
-    from analysis.stats import ranks
-
     evidence = analysis.evidence
     datasets, plan = evidence.datasets, evidence.plan
     found = ranks_of(analysis)

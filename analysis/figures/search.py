@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
-from analysis.figures.drawing import FAINT, INK, SEED, SMALL, TINT
+from analysis.figures.drawing import SMALL
 from analysis.figures.importance import CHANCE, FEWEST_TRIALS, SearchImportance, importances
+from analysis.palette import FAINT, INK, SEED, TINT
 from harness.metrics.facts import MetricFacts
 
 if TYPE_CHECKING:

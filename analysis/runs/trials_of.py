@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal, NotRequired, TypedDict
 
+from analysis.contents import NOT_AVAILABLE, number
 from harness.core.lease import LeaseRecord
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Configuration, Status, score_of
@@ -147,8 +148,6 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
 
 def choice_in_words(choice: TracedChoice, metric: str) -> str:
     """How a configuration was chosen, in one sentence without its full stop."""
-    from analysis.contents import number
-
     told = f"slot {choice['slot']} of {choice['of']}, validation {metric.replace('_', ' ')} {number(choice['value'])}"
     if "expected" in choice:
         told += f", chosen by {choice['rule']}, which expects {number(choice['expected'])}"
@@ -251,8 +250,6 @@ def _conditioned_on(study: StudyFolder, chosen: ChoiceRecord, description: Study
 
 
 def _panel(cell: TracedCell, choice: TracedChoice) -> Panel:
-    from analysis.contents import NOT_AVAILABLE, number
-
     metric = cell["metric"].replace("_", " ")
     logs = sorted({PurePosixPath(trial["log"]).name for trial in cell["trials"]})
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.pairs import Interval
+from analysis.comparison.phrases import exact_test_limits
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageTable, number
 from analysis.tables.cells import (
@@ -19,7 +20,6 @@ from analysis.tables.cells import (
     sizes,
     span,
 )
-from analysis.words.phrases import exact_test_limits
 
 _Column = tuple[str, str, Callable[[Comparison], str]]
 _EXACT = "Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected."

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 from analysis.comparison.evidence import Cell, Evidence
+from analysis.comparison.phrases import counted, listed, network_phrase, plain, seeds_phrase
 from analysis.contents import Facts, PageSection, count, number
-from analysis.words.phrases import counted, listed, network_phrase, plain, seeds_phrase
 from harness.run.data_records import Card
 from harness.run.record_values import SplitSide
 from harness.run.records import ChoiceRecord, EnvironmentRecord, StudyRecord, SweepRecord

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from analysis.words.phrases import counted, listed
+from analysis.comparison.phrases import counted, listed
 
 
 def exactness_sentences(trials: pl.DataFrame) -> Iterator[str]:

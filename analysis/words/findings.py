@@ -7,9 +7,7 @@ from itertools import groupby
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.verdicts import Comparison
-from analysis.contents import number
-from analysis.words.phrases import (
+from analysis.comparison.phrases import (
     SCOPES,
     decimals,
     evidence_phrase,
@@ -20,6 +18,8 @@ from analysis.words.phrases import (
     refusal,
     reversal,
 )
+from analysis.comparison.verdicts import Comparison
+from analysis.contents import number
 
 MOST_IN_FULL = 6
 """Comparisons of one outcome on one dataset that are told one by one; of more, a range is given."""

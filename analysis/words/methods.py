@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Evidence
+from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.stats.twoway import TwoWay
-from analysis.words.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.words.statistics import statistics_sentences
 from harness.run.records import SweepRecord
 

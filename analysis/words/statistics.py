@@ -8,8 +8,7 @@ from analysis.comparison.case_values import RESAMPLES
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.pairs import Interval
-from analysis.stats.cautions import POPULATION_DATASETS
-from analysis.words.phrases import (
+from analysis.comparison.phrases import (
     RETRAINING,
     RETRAINING_AND_CASES,
     counted,
@@ -17,6 +16,7 @@ from analysis.words.phrases import (
     friedman_phrase,
     listed,
 )
+from analysis.stats.cautions import POPULATION_DATASETS
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
 

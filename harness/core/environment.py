@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from harness.core.secret_masks import masked
+
 PACKAGES = (
     "gpaf-bench",
     "torch",
@@ -72,8 +74,6 @@ def uncommitted_changes() -> bytes | None:
     patch = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", ":(top)", *excluded)
     if not patch:
         return None
-    from harness.core.secret_masks import masked
-
     content = f"{patch}\n".encode()
     rest = b"\n(cut off here: the changes are longer)\n" if len(content) > MOST_PATCH_BYTES else b""
     kept, _ = masked(content[:MOST_PATCH_BYTES].decode(errors="replace"), "changes")

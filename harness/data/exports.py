@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.cards import write_card_page
 from harness.core.csv_cells import guarded
 from harness.core.files import write_atomic, write_json
 from harness.data.card import SIDES, label_text, worst_pairs
@@ -39,8 +40,6 @@ def write_folder(folder: Path, card: Card, data: DecodedDataset, split: Split, a
     Returns:
         The path of the page, ``card.html``.
     """
-    from analysis.cards import write_card_page
-
     write_json(folder / "split.json", split.to_json())
     write_atomic(folder / "split.csv", _csv(("case_id", "side", "class", "group"), _cases(data, split)))
     pairs = () if audit is None else worst_pairs(audit)

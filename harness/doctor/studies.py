@@ -10,8 +10,10 @@ from harness.core.errors import RequestError, one_line
 from harness.core.identity import differences, trial_identity
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
+from harness.doctor.plugin_code import plugin_code
 from harness.doctor.trial_files import AGAIN
 from harness.method import Method
+from harness.plugins import Plugin, builtin_folders, discover
 from harness.run import records, trial_records
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder
@@ -110,7 +112,6 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
 
 def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
     """What gives the present parts of a method's identity; or the name of a plugin of which they cannot be told."""
-    from harness.plugins import discover
     from harness.search import find_sampler
     from harness.spec.space_forms import override
     from harness.studies.planner import further_metrics, settings_identity
@@ -128,9 +129,6 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[st
 
 
 def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
-    from harness.doctor.plugin_code import plugin_code
-    from harness.method import Method
-    from harness.plugins import Plugin, builtin_folders
     from harness.search import Sampler, find_sampler
     from harness.studies.planner import settings_identity
 

@@ -15,7 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.core.files import Fence, write_atomic
 from harness.core.seeds import derive_seed
+from harness.networks.architectures import SMALL, build_extractor, check_names
 from harness.networks.normalisation import IMAGENET, TIMM, Normalisation
+from harness.networks.weights_file import encode_network, load_backbone, missing_file
 
 
 class Model(nn.Module):
@@ -90,9 +92,6 @@ def _extractor(
 
     ``place`` is torch's default device, on which it is built.
     """
-    from harness.networks.architectures import build_extractor
-    from harness.networks.weights_file import load_backbone
-
     with _stream("backbone", seed):
         backbone, features, normalisation = build_extractor(name, published)
     return backbone, features, normalisation if path is None else load_backbone(backbone, name, path)
@@ -104,9 +103,6 @@ def check_backbone(name: str, weights: str | Path | None) -> None:
     Raises:
         RequestError: as ``build_model`` would, except for what only the weights themselves can tell.
     """
-    from harness.networks.architectures import SMALL, build_extractor, check_names
-    from harness.networks.weights_file import missing_file
-
     path, published = _split_weights(weights)
     check_names(name, published)
     if path is not None and not path.is_file():
@@ -145,8 +141,6 @@ def save_model(model: Model, path: Path, description: Mapping[str, str], fence: 
     Raises:
         OSError: with ``filename`` set to ``path``; an older file is then untouched.
     """
-    from harness.networks.weights_file import encode_network
-
     write_atomic(path, encode_network(model.state_dict(), model.name, model.normalisation, description), fence)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.comparison.pairs import DatasetValues
 from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import family_size
 from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
-from analysis.stats.twoway import Components
+from analysis.stats.twoway import Components, TwoWay
 from harness.metrics.table import built_in
 from harness.spec.sections import ConfirmSpec
 from harness.studies.declaration import ALPHA
@@ -155,9 +156,7 @@ def spreads_of(run: RunDirectory, metric: str) -> dict[str, Spread]:
     from dataclasses import replace
     from statistics import median
 
-    from analysis.comparison.pairs import DatasetValues
     from analysis.runs.evidence import evidence_of
-    from analysis.stats.twoway import TwoWay
 
     evidence = evidence_of([run])
     evidence = replace(evidence, plan=replace(evidence.plan, metric=metric, metrics=(metric,)))

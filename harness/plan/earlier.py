@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from harness.core.errors import RequestError
+from harness.core.errors import RequestError, suggestion
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory
@@ -45,8 +45,6 @@ def given_times(given: Mapping[str, float], shapes: Sequence[StudyShape]) -> dic
     known = {shape.name for shape in shapes} | {shape.method for shape in shapes}
     for name in given:
         if name not in known:
-            from harness.core.errors import suggestion
-
             raise RequestError(f"--seconds-per-step {name}: no method or study has this name{suggestion(name, known)}")
     found = {}
     for shape in shapes:

@@ -11,8 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.environment import capture
 from harness.core.errors import RequestError
+from harness.core.identity import differences
+from harness.plugins import discover
 from harness.proof.comparison import VARYING
+from harness.run.code import plugin_folders
 from harness.run.record_values import Scores, Side, score_of
 from harness.run.trial_records import scores_on
 
@@ -32,8 +36,6 @@ def what_changed(run: RunDirectory, study: Study) -> list[str]:
 
     The search space and the settings of the search are not looked at: the configuration is known.
     """
-    from harness.core.environment import capture
-    from harness.core.identity import differences
     from harness.train.device import accelerators
 
     def training(identity: Mapping[str, object]) -> dict[str, object]:
@@ -184,8 +186,6 @@ def planned(
     Raises:
         RequestError: the sweep names it no more, its plugins or data are not there, or they may not be imported.
     """
-    from harness.plugins import discover
-    from harness.run.code import plugin_folders
     from harness.spec.sections import SweepSpec
     from harness.studies.planner import Planner
 

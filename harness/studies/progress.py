@@ -112,6 +112,8 @@ class StudyProgress:
     def slot_trials(self, slot: int) -> list[tuple[int, Place]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
         trials = self._slots.get(slot)
+        if trials is not None and slot in self._finished:
+            return trials
         if trials is None:
             trials = self._slots[slot] = [(seed, Place.search(slot, seed)) for seed in self.design.seeds]
         if len(trials) == 1:
@@ -131,9 +133,15 @@ class StudyProgress:
 
     def slot_finished(self, slot: int) -> bool:
         """Whether every trial of a slot has its result."""
-        if slot not in self._finished and all(self.is_finished(place) for _, place in self.slot_trials(slot)):
-            self._finished.add(slot)
-        return slot in self._finished
+        if slot in self._finished:
+            return True
+        trials = self.slot_trials(slot)
+        if not all(self.is_finished(place) for _, place in trials):
+            return False
+        # Which trials a finished slot has is settled.
+        self._slots[slot] = trials
+        self._finished.add(slot)
+        return True
 
     def first_open(self) -> int:
         """The first slot that is not finished; the number of slots where all are."""

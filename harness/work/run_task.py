@@ -13,6 +13,8 @@ from harness.core.output import printable_lines
 from harness.run.code import own_snapshot
 from harness.run.spent import STOPPED_BY_ERROR
 from harness.run.trial_records import TrialResult
+from harness.train.job import Control, Interrupted, OutOfRoom
+from harness.train.run import run_trial
 from harness.work.tasks import Task
 
 if TYPE_CHECKING:
@@ -43,9 +45,6 @@ def run_task(
         RequestError, OSError: as ``harness.train.run.run_trial``; the trial stays to be done.
     """
     import torch
-
-    from harness.train.job import Control, Interrupted, OutOfRoom
-    from harness.train.run import run_trial
 
     with given_back(task.lease, STOPPED_BY_ERROR):
         task.lease.note(device=str(device), code=own_snapshot())

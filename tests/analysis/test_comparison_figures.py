@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis import palette
 from analysis.comparison.compare import Analysis, analyse
 from analysis.contents import PageFigure
 from analysis.figures import budget as budget_figures
@@ -168,7 +169,7 @@ def test_the_forest_marks_every_outcome_and_says_what_it_covers(usual: tuple) ->
     outcomes = [one.outcome for one in (*analysis.of("primary"), *analysis.averages)]
     assert {"better", "worse"} < set(outcomes)
     # The inside and the edge of each mark, and of that in the legend.
-    for outcome, colour in {"better": drawing.SEED, "worse": drawing.MEAN}.items():
+    for outcome, colour in {"better": palette.SEED, "worse": palette.MEAN}.items():
         assert colours(figure, colour) >= 2 * outcomes.count(outcome)
     assert all(f"{outcomes.count(outcome) // 3} {outcome}" in figure.alt for outcome in ("better", "worse"))
     for words in ("minus plain", "new cases from the same source", "8 seeds, 240 cases", "these 2 datasets", "±0.05"):
@@ -188,10 +189,10 @@ def test_seeds_that_collapsed_or_failed_are_marked(usual: tuple) -> None:
     changed = analyse(dataclasses.replace(evidence, cells={**evidence.cells, place: broken}))
     (before,), (after,) = (method_figures.seeds(one, "alpha", "seeds") for one in (analysis, changed))
     # Beside the seeds' circles and the means' diamonds there is one cross; the note is letters, drawn as shapes too.
-    assert colours(before, drawing.SEED) == colours(after, drawing.SEED) == 8 * len(LEVELS) + 1
+    assert colours(before, palette.SEED) == colours(after, palette.SEED) == 8 * len(LEVELS) + 1
     assert after.svg.count(b"<path") > before.svg.count(b"<path")
     # Each seed of two neighbouring methods is one line; all of them are one shape.
-    (joined,) = re.findall(rf'<path d="([^"]+)"[^>]+stroke: {drawing.FAINT}', before.svg.decode())
+    (joined,) = re.findall(rf'<path d="([^"]+)"[^>]+stroke: {palette.FAINT}', before.svg.decode())
     assert joined.count("M") == joined.count("L") == 8 * (len(LEVELS) - 1)
     assert method_figures.seeds(changed, "no such dataset", "seeds") == ()
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import DeclaredPlan, Evidence
 from analysis.comparison.pairs import Pair
+from analysis.comparison.phrases import decimals, listed, p_phrase, seeds_phrase
 from analysis.comparison.robustness import Check, Robustness
 from analysis.comparison.verdicts import Comparison, average, judge
 from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
 from analysis.words.findings import results_paragraphs
 from analysis.words.methods import methods_paragraph
-from analysis.words.phrases import decimals, listed, p_phrase, seeds_phrase
 from tests.analysis.made_up import made_up
 
 FORBIDDEN = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.core.csv_cells import guarded
 from harness.export.contract import Export, ExportedRun
 
 
@@ -20,8 +21,6 @@ class Csv(Export):
     def write(self, run: ExportedRun, destination: Path) -> str:
         """Write the table; says where and how many rows."""
         import polars as pl
-
-        from harness.core.csv_cells import guarded
 
         frame = run.table()
         # Labels and messages are somebody's text; a spreadsheet would run what looks like a formula.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.export.addresses import sqlite_address
 from harness.export.contract import Export, ExportedRun
 from harness.run.record_values import score_of
+from harness.space.parameters import Choice, Float, Int, from_json, searched
 
 if TYPE_CHECKING:
     import optuna
@@ -64,7 +65,6 @@ def _study(storage: optuna.storages.BaseStorage, folder: StudyFolder) -> int:
 
     from harness.export.trials import trials_of
     from harness.metrics.table import facts_of, known_metrics
-    from harness.space.parameters import from_json
 
     description = folder.description()
     metric, space = str(description["identity"]["search"]["metric"]), from_json(description["space"])
@@ -97,8 +97,6 @@ def _slot(
 ) -> optuna.trial.FrozenTrial:
     """A slot as a trial of Optuna: the mean over its tuning seeds."""
     from optuna.trial import FrozenTrial, TrialState
-
-    from harness.space.parameters import searched
 
     varied = searched(space)
     asked = trials[0].request["hyperparameters"]
@@ -143,8 +141,6 @@ def _by_epoch(trials: Sequence[ExportedTrial], metric: str) -> Iterator[tuple[in
 
 def _distribution(parameter: Parameter) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    from harness.space.parameters import Choice, Float, Int
 
     if isinstance(parameter, Float):
         return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from harness.launch.packing import least
+from harness.launch.slurm.profile import profile_of
 from harness.launcher import Launch, Launcher, LauncherOptions
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ class SlurmLauncher(Launcher):
 
     def trials_at_once(self) -> int:
         """Jobs times trials on each."""
-        from harness.launch.packing import least
         from harness.launch.slurm.submit import MOST_WORKERS
 
         jobs = MOST_WORKERS if self.settings.workers == "auto" else self.settings.workers
@@ -34,8 +35,6 @@ class SlurmLauncher(Launcher):
 
     def check_settings(self) -> None:
         """Read the profile."""
-        from harness.launch.slurm.profile import profile_of
-
         profile_of(self.settings)
 
     def check(self, launch: Launch) -> None:

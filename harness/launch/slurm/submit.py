@@ -16,6 +16,7 @@ from harness.launch.slurm.checks import limits
 from harness.launch.slurm.commands import SlurmError, call, failed_nodes, queue, run_program
 from harness.launch.slurm.environment import outer_environment, outside_of_a_job, use_cluster_of
 from harness.launch.slurm.files import LaunchRecord, SlurmFiles
+from harness.launch.slurm.profile import Profile, python_command, sbatch_parameters, setup_lines
 from harness.run.directory import RunDirectory
 
 NEVER = 1_000_000
@@ -114,7 +115,6 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, count: i
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     from harness.launch.slurm.job import run_worker
-    from harness.launch.slurm.profile import Profile, python_command, sbatch_parameters, setup_lines
 
     profile = Profile.model_validate(launch["profile"])
     avoided = [node for node in _failing_nodes(files, launch["job_name"]) if node not in profile.exclude]
