@@ -2,8 +2,9 @@
 
 Everything else in this package may change with any version; these names stay, and a plugin that uses no
 others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md``,
-``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md``, ``docs/writing-a-sampler.md`` and
-``docs/writing-a-launcher.md`` show them in use, and the built-in methods and datasets import nothing else.
+``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md``, ``docs/writing-a-sampler.md``,
+``docs/writing-an-engine.md`` and ``docs/writing-a-launcher.md`` show them in use, and the built-in methods and
+datasets import nothing else.
 
 A name is loaded when it is asked for first, so that a dataset does not load what only methods need.
 """
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     from harness.networks.sites import stage_of as stage_of
     from harness.search.draws import random_configuration as random_configuration
     from harness.search.sampler import Asked as Asked
+    from harness.search.sampler import Engine as Engine
     from harness.search.sampler import Sampler as Sampler
     from harness.space.conditions import broken as broken
     from harness.space.conditions import with_defaults as with_defaults
@@ -117,9 +119,15 @@ if TYPE_CHECKING:
     from harness.space.parameters import defaults as defaults
     from harness.space.parameters import searched as searched
     from harness.spec.search import SearchSpec as SearchSpec
+    from harness.spec.sections import LaunchSpec as LaunchSpec
     from harness.train.step import StepContext as StepContext
     from harness.train.step import schedule_factor as schedule_factor
     from harness.train.step import set_learning_rates as set_learning_rates
+    from harness.work.run_task import run_task as run_task
+    from harness.work.scheduler import Scheduler as Scheduler
+    from harness.work.tasks import Proposal as Proposal
+    from harness.work.worker import Worker as Worker
+    from harness.work.worker import load_studies as load_studies
 
 
 def __getattr__(name: str) -> Any:

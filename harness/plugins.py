@@ -50,7 +50,7 @@ KINDS = {
     "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
     "metric": _Kind("harness.metrics.metric:Metric", "harness.metrics.builtin"),
     "sampler": _Kind("harness.search.sampler:Sampler", "harness.search.samplers"),
-    "engine": _Kind("harness.search.sampler:Engine", "harness.search.engines"),
+    "engine": _Kind("harness.search.sampler:Engine", "harness.ray.engines"),
 }
 """Every kind of plugin."""
 

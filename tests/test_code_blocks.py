@@ -39,6 +39,7 @@ RUN = {
     "docs/writing-an-export-or-figure.md": "tests/test_docs.py",
     "docs/writing-a-metric.md": "tests/test_docs.py",
     "docs/writing-a-sampler.md": "tests/search/test_samplers.py",
+    "docs/writing-an-engine.md": "tests/search/test_own_engine.py",
     "docs/tutorials/first-sweep.md": "tests/test_tutorials.py",
     "docs/tutorials/own-method.md": "tests/test_tutorials.py",
     "docs/tutorials/own-dataset.md": "tests/test_tutorials.py",

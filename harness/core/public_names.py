@@ -108,6 +108,13 @@ PLACES = {
     # Samplers.
     "Asked": "harness.search.sampler",
     "Sampler": "harness.search.sampler",
+    "Engine": "harness.search.sampler",
+    "Proposal": "harness.work.tasks",
+    "Scheduler": "harness.work.scheduler",
+    "Worker": "harness.work.worker",
+    "load_studies": "harness.work.worker",
+    "run_task": "harness.work.run_task",
+    "LaunchSpec": "harness.spec.sections",
     "SearchSpec": "harness.spec.search",
     "derive_seed": "harness.core.seeds",
     "defaults": "harness.space.parameters",

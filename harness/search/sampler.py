@@ -18,11 +18,13 @@ from typing import ClassVar, final
 
 from harness.core.errors import RequestError, one_line, suggestion
 from harness.core.pluggable import Pluggable
+from harness.launcher import Launcher
 from harness.plugins import Catalogue, Plugin, packaged
 from harness.space.conditions import check_configuration
 from harness.space.parameters import Space, Value, defaults, searched
 from harness.spec.messages import Place
 from harness.spec.search import SearchSpec
+from harness.spec.sections import LaunchSpec
 
 WORKERS = "optuna"
 """What ``search.engine`` says where workers ask the sampler themselves, after the package of the first samplers."""
@@ -176,6 +178,18 @@ class Engine(Sampler):
     launch: ClassVar[str] = "take local"
     """What a sweep with another launcher is told; the driver starts processes of its own."""
 
+    @classmethod
+    @abstractmethod
+    def launcher(cls, settings: LaunchSpec) -> Launcher:
+        """What launches a sweep of this engine, in place of the launcher ``local``.
+
+        Its workers hand the slots out (``Scheduler.to_be_driven`` and ``Scheduler.claim_slot``). Backbones and confirm
+        trials they train as any others do.
+
+        Args:
+            settings: the sweep's section ``launch``.
+        """
+
 
 def find_sampler(
     search: SearchSpec, catalogue: Catalogue | None = None, place: Place = lambda *keys: ".".join(map(str, keys))
@@ -191,8 +205,13 @@ def find_sampler(
         RequestError: there is none of that name, or it is broken.
     """
     catalogue = packaged() if catalogue is None else catalogue
-    if search.engine == WORKERS:
+    if not is_driven(search):
         return catalogue.find(Sampler, search.sampler, place("search", "sampler"))
+    return find_engine(search, catalogue, place)
+
+
+def find_engine(search: SearchSpec, catalogue: Catalogue, place: Place) -> Plugin[Engine]:
+    """The engine of a search that is driven; for arguments and errors see ``find_sampler``."""
     engines = catalogue.all(Engine)
     if search.engine not in engines:
         known = suggestion(search.engine, [WORKERS, *engines])

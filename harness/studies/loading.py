@@ -18,8 +18,8 @@ from harness.dataset import Dataset
 from harness.launcher import Launcher
 from harness.method import Method
 from harness.metrics.metric import Metric
-from harness.search import Engine, Sampler, find_sampler
-from harness.search.sampler import in_one_line
+from harness.search import Engine, Sampler, find_sampler, is_driven
+from harness.search.sampler import find_engine, in_one_line
 from harness.space.parameters import Parameter, Space
 from harness.spec.messages import Place, validated
 from harness.spec.search import SearchSpec
@@ -139,7 +139,7 @@ def check_backbones(spec: SweepSpec, place: Place) -> None:
 
 
 def launcher_of(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Launcher:
-    """The launcher that a sweep names.
+    """The launcher that a sweep names, unless its engine has one of its own.
 
     Args:
         spec: as loaded.
@@ -150,6 +150,8 @@ def launcher_of(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Launcher
         RequestError: there is none of that name, it is broken, or it has no such options.
     """
     cls, options = _chosen_launcher(spec, catalogue, place)
+    if is_driven(spec.search):
+        return find_engine(spec.search, catalogue, place).cls.launcher(spec.launch)
     return cls(spec.launch, options)
 
 

@@ -74,7 +74,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
     from harness.core.console import Console
     from harness.plugins import discover
-    from harness.studies.loading import check_against, check_backbones, load_sweep
+    from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
 
     console = Console(stderr=True)
     assignments = list(arguments.assignments)
@@ -93,7 +93,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
         check_against(loaded.spec, catalogue, loaded.place)
         check_backbones(loaded.spec, loaded.place)
-        launcher = launcher or _launcher(loaded, catalogue)
+        launcher = launcher or launcher_of(loaded.spec, catalogue, loaded.place)
         launcher.check_settings()
         if arguments.dry_run:
             return _preview(arguments, loaded.spec, catalogue, launcher, console)
@@ -106,26 +106,17 @@ def _built_in_launcher(loaded: LoadedSweep, stack: ExitStack) -> Launcher | None
     """What launches the sweep, if that is known before plugins are loaded; it begins what takes time, until the end."""
     from harness.launcher import Launcher
     from harness.plugins import packaged
+    from harness.search import Engine, is_driven
+    from harness.studies.loading import launcher_of
 
-    catalogue = packaged()
-    if loaded.spec.launch.kind not in catalogue.all(Launcher):
+    catalogue, spec = packaged(), loaded.spec
+    driven = is_driven(spec.search)
+    if spec.launch.kind not in catalogue.all(Launcher) or (driven and spec.search.engine not in catalogue.all(Engine)):
         return None
-    launcher = _launcher(loaded, catalogue)
+    launcher = launcher_of(spec, catalogue, loaded.place)
     stack.callback(launcher.close)
     launcher.begin()
     return launcher
-
-
-def _launcher(loaded: LoadedSweep, catalogue: Catalogue) -> Launcher:
-    """What launches the sweep: the launcher that it names, unless its engine brings workers of its own."""
-    from harness.search import is_driven
-    from harness.studies.loading import launcher_of
-
-    if is_driven(loaded.spec.search):
-        from harness.ray.launcher import RayLauncher
-
-        return RayLauncher(loaded.spec.launch)
-    return launcher_of(loaded.spec, catalogue, loaded.place)
 
 
 def _cancel(arguments: argparse.Namespace, spec: SweepSpec, console: Console) -> int:

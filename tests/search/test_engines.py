@@ -14,10 +14,12 @@ import torch
 from conformance import EngineConformance
 from tiny import tiny_sweep
 
+from harness.launcher import Launcher
 from harness.plugins import Plugin, discover
 from harness.run.directory import RunDirectory
 from harness.search import Asked, Engine
 from harness.space.parameters import Value, defaults
+from harness.spec.sections import LaunchSpec
 from harness.studies.loading import load_sweep
 from harness.studies.planner import Planner
 from harness.studies.study import Roots
@@ -49,6 +51,10 @@ class Driven(Engine):
     """Leaves its slots to a driver."""
 
     name = "driven"
+
+    @classmethod
+    def launcher(cls, settings: LaunchSpec) -> Launcher:
+        raise AssertionError("no sweep of this engine is launched here")
 
     def ask(self, slot: int, history: Sequence[Asked]) -> dict[str, Value]:
         raise AssertionError("nobody but its driver asks a driven engine")

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from harness.core.errors import RequestError
 from harness.core.extras import install
+from harness.launcher import Launcher
 from harness.search.draws import random_configuration
 from harness.search.sampler import Asked, Engine
 from harness.space.conditions import constrained
 from harness.space.parameters import Space, Value
 from harness.spec.search import SearchSpec
+from harness.spec.sections import LaunchSpec
 
 SAMPLERS = {"tpe": True, "random": False}
 """What Ray's ``OptunaSearch`` is used with, and whether that learns."""
@@ -32,6 +34,13 @@ class RayEngine(Engine):
             raise RequestError(f"search.engine: ray is not installed; {install('ray')}")
         if constrained(space):
             raise RequestError("search.engine: ray proposes without looking at `at_most`; use the engine optuna")
+
+    @classmethod
+    def launcher(cls, settings: LaunchSpec) -> Launcher:
+        """Pools of workers with a Ray cluster in between."""
+        from harness.ray.launcher import RayLauncher
+
+        return RayLauncher(settings)
 
     @classmethod
     def check(cls, search: SearchSpec) -> None:
