@@ -1,1 +1,1 @@
-"""The built-in engine, one file each; ``search.engine`` names one where workers do not ask the sampler themselves."""
+"""The built-in engines, one file each; ``search.engine`` names one where workers do not ask the sampler themselves."""
