@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,12 @@ LATE = {
     "harness.work.reporting": "every worker and every status imports it, and few of them write a report",
 }
 """Modules that import ours late though no heavy package is spared, with the reason."""
+TOP_LEVEL = {
+    *("README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "SECURITY.md"),
+    *("Makefile", "pyproject.toml", "mkdocs.yml", ".ci", ".github", ".gitignore", ".pre-commit-config.yaml"),
+    *("harness", "methods", "datasets", "sweeps", "slurm", "analysis", "tests", "docs", "examples", "benchmarks"),
+}
+"""All that is committed at the top; a run directory that a command left there is not."""
 DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/*.md", "docs/tutorials/*.md", "examples/*/*.md")
 
 
@@ -107,6 +114,13 @@ def late_imports(root: Path) -> Iterator[str]:
                 yield f"{modules[name].relative_to(root)}:{line}: {module} saves nothing when it is imported late"
 
 
+def top_level(root: Path) -> Iterator[str]:
+    """What git tracks at the top of the checkout and does not belong there; nothing where it is no checkout."""
+    listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, text=True, check=False)
+    for name in sorted({path.partition("/")[0] for path in listed.stdout.split("\0") if path} - TOP_LEVEL):
+        yield f"{name}: belongs into one of the folders, or not into the repository"
+
+
 def _modules(root: Path) -> dict[str, Path]:
     """Our modules by their dotted names."""
     paths = [path for part in ROOMS for path in (root / part).rglob("*.py")]
@@ -147,7 +161,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
 def main() -> int:
     """Print what breaks a rule; 1 where something does."""
     root = Path(__file__).parent.parent
-    found = [line for rule in (file_names, commands, class_names, late_imports) for line in rule(root)]
+    found = [line for rule in (file_names, commands, class_names, late_imports, top_level) for line in rule(root)]
     print("\n".join(found) or "house rules: kept")
     return 1 if found else 0
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from house_rules import class_names, commands, file_names, late_imports
+from house_rules import class_names, commands, file_names, late_imports, top_level
 from tiny import ROOT
 
 
@@ -23,7 +23,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_rules_are_kept_here() -> None:
-    assert [*file_names(ROOT), *commands(ROOT), *class_names(ROOT), *late_imports(ROOT)] == []
+    assert [*file_names(ROOT), *commands(ROOT), *class_names(ROOT), *late_imports(ROOT), *top_level(ROOT)] == []
 
 
 def test_a_file_name_outside_of_its_room_is_found(checkout: Path) -> None:
@@ -52,6 +52,17 @@ def test_an_import_within_a_function_that_saves_nothing_is_found(checkout: Path)
     # The other one leads to torch, which this module does without.
     (line,) = late_imports(checkout)
     assert line.startswith("harness/status/status.py:") and "harness.core.identity saves nothing" in line
+
+
+def test_what_a_command_left_at_the_top_is_found(tmp_path: Path) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "x" / "studies").mkdir(parents=True)
+    for name in ("harness/plan.py", "x/spec.json", "x/studies/study.json"):
+        (tmp_path / name).write_text("")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    assert list(top_level(tmp_path)) == []
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    assert list(top_level(tmp_path)) == ["x: belongs into one of the folders, or not into the repository"]
 
 
 FORBIDDEN = {
