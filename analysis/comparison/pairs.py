@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
-from analysis.comparison.case_values import PSEUDOVALUE_METRICS, RESAMPLED_METRICS, pseudo_values, resampled
+from analysis.comparison.case_values import case_values, undefined
 from analysis.comparison.copies import copies_on
 from analysis.comparison.evidence import Evidence, Predictions
-from analysis.stats.bootstrap import crossed_interval
 from analysis.stats.cautions import (
     Caution,
-    Refused,
     few_cases,
     few_seeds,
     few_seeds_for_exact_test,
@@ -32,7 +30,7 @@ from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import VarianceShares, split_variance
 
-Interval = Literal["two_way", "crossed_bootstrap", "t_over_seeds", "fixed_datasets"]
+Interval = Literal["two_way", "t_over_seeds", "fixed_datasets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,7 @@ class MethodScore:
     """By seed; empty where one seed leaves the metric undefined: a mean of the others would hide that."""
     over_seeds: Estimate | None
     over_both: TwoWay | None
-    """None without predictions, or for a metric that is no mean over cases."""
+    """None without predictions, or for a metric that a plugin defines."""
     spread: VarianceShares | None
     """What the uncertainty is made of; None with ``over_both`` or without any."""
 
@@ -106,9 +104,7 @@ class DatasetValues:
         self._cells = {method: evidence.cells[dataset, method] for method in self.methods}
         self._predictions = evidence.predictions(dataset)
         self._copies = copies_on(self._cells, self._predictions)
-        self._tables: dict[tuple[str, str, tuple[int, ...]], FloatArray] = {}
-        self._refusals: dict[tuple[str, str, tuple[int, ...]], Caution] = {}
-        self._resampled: set[tuple[int, ...]] = set()
+        self._tables: dict[str, dict[str, FloatArray]] = {}
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -191,52 +187,32 @@ class DatasetValues:
     ) -> tuple[Interval, Estimate, tuple[Caution, ...]]:
         """The widest claim that the data allow, and what kept it from being wider."""
         a, b = self._table(metric, first, seeds), self._table(metric, second, seeds)
-        groups = self._predictions.groups if self._predictions is not None else None
-        reasons = tuple(
-            self._refusals[key] for key in ((metric, first, seeds), (metric, second, seeds)) if key in self._refusals
-        )
         if a is not None and b is not None:
-            try:
-                if metric in PSEUDOVALUE_METRICS:
-                    return "two_way", two_way(a - b, groups, self.confidence), ()
-                return "crossed_bootstrap", crossed_interval(a, b, len(seeds), self.confidence), ()
-            except Refused as refusal:
-                reasons = (*reasons, refusal.caution)
-        return "t_over_seeds", mean_over_seeds(over_seeds, self.confidence), (seeds_only(), *dict.fromkeys(reasons))
+            return "two_way", self._two_way(a - b), ()
+        tried = self._predictions is not None and {first, second} <= self._tables.keys()
+        why = undefined(metric, self._predictions) if self._predictions is not None and tried else None
+        return "t_over_seeds", mean_over_seeds(over_seeds, self.confidence), _present(seeds_only(), why)
+
+    def _two_way(self, table: FloatArray) -> TwoWay:
+        groups = self._predictions.groups if self._predictions is not None else None
+        return two_way(table, groups, self.confidence)
 
     def _table(self, metric: str, method: str, seeds: tuple[int, ...]) -> FloatArray | None:
-        """Pseudo-values (seeds, cases) or a series of resamples; None where the predictions do not give them."""
-        key = (metric, method, seeds)
-        if key in self._tables:
-            return self._tables[key]
+        """Values of a metric, shape (seeds, cases); None where the predictions do not give them."""
         predictions = self._predictions
         known = predictions.logits.get(method, {}) if predictions is not None else {}
-        if predictions is None or predictions.cases < 2 or not set(seeds) <= set(known) or key in self._refusals:
+        if predictions is None or predictions.cases < 2 or not set(seeds) <= set(known):
             return None
         whole = tuple(sorted(known))
-        if metric in PSEUDOVALUE_METRICS and seeds != whole:
-            # A row depends on its own seed alone.
-            table = self._table(metric, method, whole)
-            return None if table is None else table[[whole.index(seed) for seed in seeds]]
-        if metric not in PSEUDOVALUE_METRICS:
-            self._resample(seeds, predictions)
-            return self._tables.get(key)
-        try:
-            self._tables[key] = pseudo_values(metric, _stacked(known, seeds), predictions.labels, predictions.groups)
-        except Refused as refusal:
-            self._refusals[key] = refusal.caution
-            return None
-        return self._tables[key]
-
-    def _resample(self, seeds: tuple[int, ...], predictions: Predictions) -> None:
-        """Every resampled metric of every method with these seeds, once: all are compared with the same draws."""
-        if seeds in self._resampled:
-            return
-        self._resampled.add(seeds)
-        logits = {name: _stacked(own, seeds) for name, own in predictions.logits.items() if set(seeds) <= set(own)}
-        wanted = [name for name in self.metrics if name in RESAMPLED_METRICS]
-        for (metric, method), series in resampled(wanted, logits, predictions, self.dataset).items():
-            self._tables[metric, method, seeds] = series
+        if method not in self._tables:
+            # All metrics at once: they share the probabilities, which need not be kept then.
+            logits = np.stack([known[seed] for seed in whole])
+            self._tables[method] = case_values(self.metrics, logits, predictions)
+        table = self._tables[method].get(metric)
+        if table is None or seeds == whole:
+            return table
+        # A row depends on its own seed alone.
+        return table[[whole.index(seed) for seed in seeds]]
 
     def _score(self, metric: str, method: str) -> MethodScore:
         values = self._cells[method].scores.get(metric, {})
@@ -246,10 +222,9 @@ class DatasetValues:
         defined = tuple(value for seed in seeds if (value := values[seed]) is not None)
         numbers = defined if len(defined) == len(seeds) else ()
         both = None
-        if len(numbers) > 1 and metric in PSEUDOVALUE_METRICS:
+        if len(numbers) > 1:
             table = self._table(metric, method, seeds)
-            groups = self._predictions.groups if self._predictions is not None else None
-            both = None if table is None else two_way(table, groups, self.confidence)
+            both = None if table is None else self._two_way(table)
         usable = both is not None and both.standard_error is not None
         squares = both.mean_squares if both is not None and usable else None
         return MethodScore(
@@ -267,10 +242,6 @@ class DatasetValues:
         return Pair(
             dataset=self.dataset, metric=metric, first=first, second=second, seeds=(), cautions=_present(*cautions)
         )
-
-
-def _stacked(known: Mapping[int, FloatArray], seeds: tuple[int, ...]) -> FloatArray:
-    return np.stack([known[seed] for seed in seeds])
 
 
 def _present(*cautions: Caution | None) -> tuple[Caution, ...]:

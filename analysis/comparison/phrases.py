@@ -21,7 +21,6 @@ RETRAINING_AND_CASES = "retraining and new cases from the same source"
 RETRAINING = "retraining on this data, scored on this test set"
 SCOPES: Mapping[Interval, str] = {
     "two_way": RETRAINING_AND_CASES,
-    "crossed_bootstrap": f"{RETRAINING_AND_CASES}, by resampling, which is conservative",
     "t_over_seeds": RETRAINING,
 }
 """Kind of interval → what it covers. An average over datasets covers what the intervals behind it cover."""

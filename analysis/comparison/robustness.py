@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.comparison.case_values import PSEUDOVALUE_METRICS
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.pairs import Pair
 from analysis.comparison.verdicts import Comparison, average, judge
+from harness.metrics.table import built_in
 
 Place = tuple[str | None, str, str]
 
@@ -62,12 +62,12 @@ def robustness(
         for name, half in halves.items()
         if any(one.estimate for one in half)
     }
+    # Losses and calibration errors judge the probabilities, which is another question than who decides better.
     others |= {
         f"by {name}": [one for one in comparisons if one.pair.metric == name]
         for name in plan.metrics
-        if name in PSEUDOVALUE_METRICS
+        if name in built_in() and built_in()[name].higher_is_better and name != plan.metric
     }
-    others.pop(f"by {plan.metric}", None)
     found = {name: {_key(one): one for one in judged} for name, judged in others.items()}
     for one in comparisons:
         if one.role == "primary":

@@ -187,10 +187,6 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
             "Scope: retraining and new cases from the same source (two-way interval over seeds and cases, "
             "Satterthwaite)."
         )
-    if "crossed_bootstrap" in kinds:
-        parts.append(
-            "Scope: retraining and new cases from the same source (crossed bootstrap of seeds and cases; conservative)."
-        )
     if "t_over_seeds" in kinds:
         parts.append("Scope (dashed): retraining on this data, scored on this test set (t over seeds).")
     if not kinds - {None, "fixed_datasets"}:

@@ -326,24 +326,6 @@ def unknown_repeat_noise(devices: Sequence[str], repeated: bool) -> Caution | No
     )
 
 
-def conservative_bootstrap() -> Caution:
-    """The crossed bootstrap is known to be too wide."""
-    return Caution(
-        "conservative_bootstrap",
-        "This interval comes from resampling seeds and cases together and tends to be too wide.",
-    )
-
-
-def undefined_resamples(undefined: int, resamples: int) -> Caution | None:
-    """Resamples in which the metric was not defined."""
-    if undefined == 0:
-        return None
-    return Caution(
-        "undefined_resamples",
-        f"In {undefined} of {resamples} resamples a class had no case and the metric no value; they were left out.",
-    )
-
-
 def collapsed_seeds(values: Sequence[float], chance: float) -> list[int]:
     """Positions of seeds that kept less than a tenth of the median seed's advantage over chance.
 

@@ -13,10 +13,9 @@ from analysis.stats.estimate import Estimate
 
 SCOPES: Mapping[Interval, str] = {
     "two_way": "retraining and new cases from the same source (two-way interval over seeds and cases)",
-    "crossed_bootstrap": "retraining and new cases from the same source (resampled seeds and cases; tends to be wide)",
     "t_over_seeds": "retraining on this data, scored on this test set (t over seeds); nothing is said about new cases",
 }
-_MARKS: Mapping[Interval, str] = {"crossed_bootstrap": "§", "t_over_seeds": "‡"}
+_MARKS: Mapping[Interval, str] = {"t_over_seeds": "‡"}
 CORRECTIONS = {
     "holm": "Holm's correction",
     "bonferroni": "Bonferroni's correction",

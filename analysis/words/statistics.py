@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.comparison.case_values import RESAMPLES
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.pairs import Interval
@@ -49,17 +48,14 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
         through = listed([phrase for phrase in entered if phrase is not None])
         if through:
             names = through[0].upper() + through[1:]
-            yield f"{names} entered as pseudo-values, whose mean over the cases is the metric exactly."
+            yield (
+                f"{names} entered as pseudo-values, a value for each case whose mean is the metric exactly: the metric "
+                "plus the case's first-order influence on it (Hampel 1974)."
+            )
         yield (
             "Two-sided p values of this analysis are those of Behrens and Fisher (Fisher 1935), which allow for the "
             f"uncertainty of the variances; the {level} interval may therefore exclude zero although p is above "
             f"{1 - plan.confidence:.4g}."
-        )
-    if "crossed_bootstrap" in used:
-        names = listed([plan.phrase(name) for name in used["crossed_bootstrap"]])
-        yield (
-            f"For {names}, intervals come from {RESAMPLES:,} resamples of seeds and cases together (Owen 2007), which "
-            "is conservative."
         )
     if "t_over_seeds" in used:
         names = listed([plan.phrase(name) for name in used["t_over_seeds"]])

@@ -12,8 +12,15 @@ from harness.metrics.parts import FloatArray, IntArray, area_under_curve, check_
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities, float64, shape (n, classes); rows sum to 1 and nothing overflows."""
-    return np.exp(_log_softmax(logits))
+    """Probabilities, float64, shape (…, classes); those of a case sum to 1 and nothing overflows."""
+    return np.exp(log_softmax(logits))
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Logarithms of ``softmax``, which are finite where it is 0."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:
@@ -42,7 +49,7 @@ class ScoredCases:
     @cached_property
     def log_probabilities(self) -> FloatArray:
         """Of the softmax, float64, shape (n, classes)."""
-        return _log_softmax(self.logits)
+        return log_softmax(self.logits)
 
     @cached_property
     def probabilities(self) -> FloatArray:
@@ -187,12 +194,6 @@ class MultiLabelCases:
         """ROC AUC of each class, ties by midranks."""
         # On probabilities, logits above 37 would tie at 1.
         return [area_under_curve(self.logits[:, k], self.actual[:, k]) for k in range(self.classes)]
-
-
-def _log_softmax(logits: FloatArray) -> FloatArray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
 
 
 def _check(logits: FloatArray, labels: npt.NDArray[Any]) -> None:

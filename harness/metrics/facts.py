@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Annotated, Literal, TypeAlias, TypedDict
+from typing import Annotated, TypedDict
 
 from harness.core.json_form import Length, Within
-
-CaseInterval: TypeAlias = Literal["two_way", "crossed_bootstrap", "t_over_seeds"]
 
 
 class MetricRecord(TypedDict):
@@ -33,7 +31,6 @@ class MetricFacts:
     bounds: tuple[float, float] = (-inf, inf)
     needs_order: bool = False
     compared: bool = True
-    interval: CaseInterval = "t_over_seeds"
     pseudo_values: str | None = None
     recorded_only: bool = False
     """Whether it is known from what a study recorded: a plugin computed it, whose code is not at hand."""

@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.core.pluggable import Pluggable
-from harness.metrics.facts import CaseInterval, MetricFacts
-from harness.metrics.parts import mean
+from harness.metrics.facts import MetricFacts
+from harness.metrics.influence import mean_values
+from harness.metrics.parts import FloatArray, mean
 
 if TYPE_CHECKING:
     from harness.metrics.cases import MultiLabelCases, ScoredCases
+    from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
 
 PER_CLASS = "_per_class"
 """Ends the name of a metric's list over classes."""
@@ -43,12 +45,9 @@ class Metric(Pluggable, ABC):
     """Whether methods are compared by it although it is not the primary metric."""
     place: ClassVar[int] = 100
     """Its place among the columns of a table; those of one place are in the order of their names."""
-    interval: ClassVar[CaseInterval] = "t_over_seeds"
-    """How the analysis makes intervals of it: over seeds and cases by pseudo-values (``two_way``), by resampling both
-    (``crossed_bootstrap``), or over seeds alone. The first two need functions of ``analysis.comparison.case_values``,
-    which only built-in metrics have."""
     pseudo_values: ClassVar[str | None] = None
-    """How a methods section names it where it entered as pseudo-values; None where these are its values themselves."""
+    """How a methods section names it where ``case_values`` are pseudo-values, the metric plus the influence of each
+    case; None where they are each case's own score."""
 
     @abstractmethod
     def value(self, cases: ScoredCases) -> float | None:
@@ -64,6 +63,28 @@ class Metric(Pluggable, ABC):
         By default the unweighted mean over the classes of ``value`` for each class alone (has the image the label?).
         """
         return mean([self.value(alone) for alone in cases.each_class()])
+
+    def case_values(self, cases: RepeatedCases) -> FloatArray | None:
+        """A value for each training and case, whose mean over the cases is the metric of that training, exactly.
+
+        A report makes the interval over seeds and test cases of them. It does so for built-in metrics alone, because
+        it runs none of a plugin's code.
+
+        Args:
+            cases: as several trainings predict them.
+
+        Returns:
+            Shape (seeds, cases); None, as by default, where these cases leave the metric undefined or it has no such
+            values.
+        """
+        return None
+
+    def multi_label_case_values(self, cases: RepeatedMultiLabelCases) -> FloatArray | None:
+        """``case_values`` of cases with any number of labels.
+
+        By default the mean over the classes of ``case_values`` for each class alone.
+        """
+        return mean_values(self.case_values(alone) for alone in cases.each_class())
 
     def per_class(self, cases: ScoredCases | MultiLabelCases) -> list[float | None] | None:
         """The metric of each class, which is stored as ``NAME_per_class``; None where there is no such thing."""
@@ -89,7 +110,6 @@ class Metric(Pluggable, ABC):
             bounds=(float(low), float(high)),
             needs_order=cls.needs_order,
             compared=cls.compared,
-            interval=cls.interval,
             pseudo_values=cls.pseudo_values,
         )
 

@@ -76,9 +76,14 @@ def calibration_error(probability: FloatArray, occurred: npt.NDArray[np.bool_]) 
         probability: shape (n,), in [0, 1].
         occurred: shape (n,): whether that came about which the probability is of.
     """
-    bins = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=occurred - probability, minlength=ECE_BINS)
+    gaps = np.bincount(calibration_bins(probability), weights=occurred - probability, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(probability))
+
+
+def calibration_bins(probability: FloatArray) -> IntArray:
+    """The bin of each probability, in [0, ``ECE_BINS``), of the same shape."""
+    result: IntArray = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    return result
 
 
 def ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> list[float | None]:

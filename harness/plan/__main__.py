@@ -179,7 +179,7 @@ def planned(
         measured, failed = {**measured, **found.measured}, found.failed
     sd, share = arguments.seed_sd or SEED_SD, arguments.disagree or DISAGREEMENT
     known = "assumed" if arguments.seed_sd is None else "given"
-    origin = f"{known} SD of a score {100 * sd:.2g}, two methods differ on {100 * share:.2g} % of the cases"
+    origin = f"{known} SD of a score {100 * sd:.2g}"
     return make_plan(
         spec,
         studies,

@@ -32,7 +32,7 @@ class Spread:
     seed_sd: float
     """Standard deviation of the difference over seeds, on one and the same test set."""
     components: Components | None
-    """Variances of the difference between seeds, between cases, of the rest; None where it is no mean over cases."""
+    """Variances of the difference between seeds, between cases, of the rest; None where these are not known."""
     origin: str
 
 
@@ -48,14 +48,15 @@ class Detectable:
     seeds_only: float
     """For the narrower claim: retraining, on this very test set."""
     both: float | None
-    """For retraining and new cases, which is what the report claims; None where it claims the narrower thing."""
+    """For retraining and new cases, which is what the report claims; None where the spread over cases is not known, or
+    the report claims the narrower thing, as for a plugin's metric."""
     seeds_for_wanted: int | None
     """Seeds that would find the wanted difference; None where none is wanted, or no number of seeds would."""
     spread: Spread
 
     @property
     def decisive(self) -> float:
-        """The one of the claim that the report makes."""
+        """The one of the widest claim of which anything is known."""
         return self.seeds_only if self.both is None else self.both
 
 
@@ -81,18 +82,33 @@ def assumed(seed_sd: float, disagreement: float, metric: str, origin: str) -> Sp
     Each score has the variance ``seed_sd²`` over seeds, so their difference has twice that. Single cases differ on a
     share of ``disagreement``; all of that is taken to stay the same from seed to seed, which is the careful end: more
     seeds do not lower it.
+
+    Args:
+        metric: where it is no share of right answers, nothing is assumed of the cases.
+        origin: where the spread over seeds comes from; what is assumed of the cases is added.
     """
     variance = 2 * seed_sd**2
-    components = Components(seed=variance, case=disagreement, interaction=0.0) if is_case_mean(metric) else None
-    return Spread(math.sqrt(variance), components, origin)
+    components = Components(seed=variance, case=disagreement, interaction=0.0) if is_share(metric) else None
+    return Spread(math.sqrt(variance), components, f"{origin}{over_cases(metric, disagreement)}")
 
 
-def is_case_mean(metric: str) -> bool:
-    """Whether the report analyses a metric's paired differences over seeds and cases; others by resampling, or over
-    seeds alone.
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of right answers, or takes steps about as large: in [0, 1], more is better.
+
+    Two methods then differ by about 1 on a case that they answer differently. MCC and kappa make larger steps, losses
+    and calibration errors take steps of any size.
     """
     known = built_in().get(metric)
-    return known is not None and known.interval == "two_way"
+    return known is not None and known.higher_is_better and known.bounds == (0.0, 1.0)
+
+
+def over_cases(metric: str, disagreement: float) -> str:
+    """What is assumed of the spread over cases, as the end of a sentence."""
+    if is_share(metric):
+        return f"; two methods differ on {100 * disagreement:.2g} % of the cases"
+    if metric in built_in():
+        return "; nothing is assumed of the spread over test cases, which the report counts too"
+    return ""
 
 
 def family(confirm: ConfirmSpec, seeds: int, methods: int, datasets: int) -> Family | None:

@@ -16,7 +16,7 @@ import torch
 from analysis.stats.twoway import Components
 from harness.core.visible_gpus import take_device
 from harness.launch.this_machine import available_devices
-from harness.plan.detectable import Spread, is_case_mean
+from harness.plan.detectable import Spread, is_share, over_cases
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
 from harness.run.record_values import score_of
@@ -72,10 +72,9 @@ def pilot(
         if sd > 0.0:
             known = f"pilot of {seeds} seeds on validation images, {pairs}"
             components = None
-            if is_case_mean(spec.search.metric):
+            if is_share(spec.search.metric):
                 components = Components(seed=sd**2, case=disagreement, interaction=0.0)
-                known += f"; two methods differ on {100 * disagreement:.2g} % of the cases"
-            found[dataset] = Spread(sd, components, known)
+            found[dataset] = Spread(sd, components, f"{known}{over_cases(spec.search.metric, disagreement)}")
     return found
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.comparison import case_values
-from harness.metrics.facts import CaseInterval
 from harness.metrics.metric import Metric
 from harness.metrics.table import DEFAULT, built_in, evaluate, general, known_metrics
 from harness.plugins import discover
@@ -80,24 +77,3 @@ def test_names_in_a_sentence_keep_the_capitals_of_names_and_acronyms() -> None:
     words = {name: facts.in_text for name, facts in known_metrics().items()}
     assert words["balanced_accuracy"] == "balanced accuracy"
     assert (words["auc"], words["nll"], words["brier"], words["kappa"]) == ("AUC", "NLL", "Brier score", "kappa")
-
-
-def test_the_analysis_has_what_the_interval_of_each_metric_needs() -> None:
-    """Pseudo-values whose mean is the metric, and the value of the data themselves at the head of resamples."""
-    from analysis.comparison.evidence import Predictions
-
-    rng = np.random.default_rng(3)
-    logits, labels = rng.normal(size=(2, 40, 3)), rng.permutation(np.arange(40) % 3)
-    predictions = Predictions(
-        labels=labels, classes=("a", "b", "c"), groups=None, logits={"m": dict(enumerate(logits))}
-    )
-    expected = [evaluate(one, labels) for one in logits]
-    kinds = {name: metric.interval for name, metric in built_in().items()}
-    assert set(kinds.values()) == set(get_args(CaseInterval))
-    series = case_values.resampled(list(kinds), {"m": logits}, predictions, "d", resamples=3)
-    assert {name for name, _ in series} == {name for name, kind in kinds.items() if kind == "crossed_bootstrap"}
-    for (name, _), drawn in series.items():
-        np.testing.assert_allclose(drawn[0], np.mean([one[name] for one in expected]), atol=1e-6)
-    for name in (name for name, kind in kinds.items() if kind == "two_way"):
-        table = case_values.pseudo_values(name, logits, labels)
-        np.testing.assert_allclose(table.mean(axis=1), [one[name] for one in expected], atol=1e-12)

@@ -159,6 +159,7 @@ TABLE = {
 @pytest.mark.parametrize("seeds", TABLE)
 def test_the_seeds_alone_find_what_is_known(seeds: int) -> None:
     spread = assumed(0.01, 0.1, "mcc", "given")
+    assert spread.origin == "given; nothing is assumed of the spread over test cases, which the report counts too"
     for comparisons, known in zip((1, 9, 15, 45), TABLE[seeds], strict=True):
         found = detectable("d", seeds, 500, 500, 0.05 / comparisons, spread, known * spread.seed_sd * 1.005)
         assert found.both is None and found.decisive == found.seeds_only
@@ -169,6 +170,7 @@ def test_the_seeds_alone_find_what_is_known(seeds: int) -> None:
 def test_a_simulated_comparison_finds_what_the_plan_says() -> None:
     rng = np.random.default_rng(0)
     spread, level, seeds, cases = assumed(0.01, 0.1, "accuracy", "given"), 0.05 / 9, 8, 300
+    assert spread.origin == "given; two methods differ on 10 % of the cases"
     found = detectable("d", seeds, cases, cases, level, spread, None)
     assert found.both is not None and spread.components is not None
 

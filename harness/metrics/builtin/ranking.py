@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from harness.metrics.cases import MultiLabelCases, ScoredCases
+from harness.metrics.influence import area_values, mean_values
 from harness.metrics.metric import Metric
-from harness.metrics.parts import mean
+from harness.metrics.parts import FloatArray, mean
+from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
 
 
 class AreaUnderCurve(Metric):
@@ -16,7 +18,7 @@ class AreaUnderCurve(Metric):
     name = "auc"
     label, phrase = "AUC", "AUC"
     higher_is_better, bounds = True, (0.0, 1.0)
-    place, interval = 2, "two_way"
+    place = 2
     pseudo_values = "AUC (DeLong, DeLong and Clarke-Pearson 1988)"
 
     def value(self, cases: ScoredCases) -> float | None:
@@ -24,6 +26,14 @@ class AreaUnderCurve(Metric):
 
     def multi_label_value(self, cases: MultiLabelCases) -> float | None:
         return mean(cases.areas)
+
+    def case_values(self, cases: RepeatedCases) -> FloatArray | None:
+        scores, classes = cases.probabilities, range(cases.classes)
+        return mean_values(area_values(scores[:, :, k], cases.labels == k, cases.groups) for k in classes)
+
+    def multi_label_case_values(self, cases: RepeatedMultiLabelCases) -> FloatArray | None:
+        classes = range(cases.classes)
+        return mean_values(area_values(cases.logits[:, :, k], cases.actual[:, k], cases.groups) for k in classes)
 
     def per_class(self, cases: ScoredCases | MultiLabelCases) -> list[float | None]:
         return cases.areas

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.calibration import SCENARIOS, main, power_found, under_the_null
+from benchmarks.calibration import SCENARIOS, first_order, main, power_found, under_the_null
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -33,6 +33,14 @@ def test_the_power_is_what_the_plan_says() -> None:
     row = power_found(400, 0, seeds=10)
     assert row["met"], row
     assert 0.3 < row["planned"]["alone"] < 0.95
+
+
+@pytest.mark.slow
+def test_values_that_are_right_to_first_order_cover_and_are_no_wider_than_they_must_be() -> None:
+    row = first_order(0.15, 200, 0, seeds=5)
+    assert row["met"], row
+    beside = row["macro_f1_beside_bootstrap"]
+    assert 0.5 * beside["bootstrap_width"] < beside["width"] <= 0.8 * beside["bootstrap_width"]
 
 
 def test_a_run_writes_its_numbers_and_repeats_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,12 +26,10 @@ CASES: list[tuple[Caution | None, Caution | None, str, str]] = [
     (c.few_datasets(9), c.few_datasets(10), "few_datasets", "9 datasets"),
     (c.few_datasets(6), c.few_datasets(5), "few_datasets", "6 datasets"),
     (c.below_repeat_noise(0.01, 0.01), c.below_repeat_noise(-0.02, 0.01), "below_repeat_noise", "0.01"),
-    (c.undefined_resamples(3, 100), c.undefined_resamples(0, 100), "undefined_resamples", "3 of 100"),
     (c.unusable_variance(), None, "unusable_variance", "cautious"),
     (c.zero_variance(), None, "zero_variance", "no interval"),
     (c.seeds_only(), None, "seeds_only", "nothing about new cases"),
     (c.within_margin(), None, "within_margin", "margin"),
-    (c.conservative_bootstrap(), None, "conservative_bootstrap", "too wide"),
 ]
 
 

@@ -8,23 +8,16 @@ import numpy as np
 import pytest
 from scipy.special import fdtri
 
-from analysis.stats.bootstrap import (
-    crossed_resamples,
-    seed_percentile_interval,
-    weighted_calibration_error,
-    weighted_confusion_metric,
-    weighted_mean,
-)
 from analysis.stats.budget_curve import budget_curve
-from analysis.stats.cautions import Refused
 from analysis.stats.effects import a12
 from analysis.stats.estimate import mean_over_seeds
 from analysis.stats.multiplicity import adjust, family_size
 from analysis.stats.paired import seeds_for_exact_test, sign_flip, smallest_p, wilcoxon
 from analysis.stats.power import detectable_dz
-from analysis.stats.pseudovalues import accuracy_values, auc_values, balanced_accuracy_values
 from analysis.stats.ranks import friedman, iman_davenport, nemenyi_q
 from analysis.stats.twoway import two_way
+from harness.metrics.repeated import RepeatedCases
+from harness.metrics.table import built_in
 
 Known = dict[str, dict[str, Any]]
 
@@ -112,21 +105,14 @@ def test_holm_and_bonferroni(known: Known) -> None:
     assert adjust(stop["input"]["p"]) == pytest.approx(stop["expected"]["holm"], abs=stop["tolerance"])
 
 
-def test_five_seeds_get_students_interval_and_no_percentiles(known: Known) -> None:
+def test_five_seeds_get_students_interval(known: Known) -> None:
     entry = known["bootstrap_exact_n5"]
-    values, expected, near = np.array(entry["input"]["x"]), entry["expected"], entry["tolerance"]
+    expected, near = entry["expected"], entry["tolerance"]
 
-    interval = mean_over_seeds(values)
-    with pytest.raises(Refused, match="20 seeds"):
-        seed_percentile_interval(values)
-    # With a single case the crossed bootstrap is that of the seeds.
-    draws = crossed_resamples(lambda weights: np.tile(values, (len(weights), 1)), 5, 1, resamples=100_000)
-    percentiles = np.quantile(draws[1:], [0.025, 0.975])
+    interval = mean_over_seeds(np.array(entry["input"]["x"]))
 
     assert (interval.estimate, interval.standard_error) == pytest.approx([expected["mean"], expected["t_se"]], abs=near)
     assert (interval.low, interval.high) == pytest.approx(expected["t_95"], abs=near)
-    assert draws[1:].std() == pytest.approx(expected["boot_se"], rel=0.01)
-    assert percentiles == pytest.approx(expected["percentile_95"], abs=3e-4)
 
 
 def test_unpaired_effects(known: Known) -> None:
@@ -153,27 +139,12 @@ def test_minimal_detectable_effect(known: Known) -> None:
     assert found == pytest.approx(entry["expected"]["dz"], abs=entry["tolerance"])
 
 
-def test_metrics_by_pseudo_values_and_by_weights(known: Known) -> None:
+def test_metrics_as_means_of_case_values(known: Known) -> None:
     entry = known["metrics_3class"]
-    expected, near = entry["expected"], entry["tolerance"]
-    labels, proba = np.array(entry["input"]["y"]), np.array(entry["input"]["proba"])
-    predicted, confidence = proba.argmax(axis=1), proba.max(axis=1)
-    correct = predicted == labels
-    ones = np.ones((1, len(labels)))
-
-    assert accuracy_values(correct[None]).mean() == pytest.approx(expected["accuracy"], abs=near)
-    balanced = balanced_accuracy_values(correct[None], labels, 3)
-    assert balanced.mean() == pytest.approx(expected["balanced_accuracy"], abs=near)
-    assert auc_values(proba[None], labels).mean() == pytest.approx(expected["auc_ovr_macro"], abs=near)
-    for name in ("macro_f1", "mcc"):
-        metric = weighted_confusion_metric(predicted[None], labels, 3, name)
-        assert metric(ones).item() == pytest.approx(expected[name], abs=near)
-    for bins in (10, 15):
-        metric = weighted_calibration_error(confidence[None], correct[None], bins)
-        assert metric(ones).item() == pytest.approx(expected[f"ece_{bins}_equal_width"], abs=near)
-    losses = {
-        "nll": -np.log(proba[np.arange(len(labels)), labels]),
-        "brier_sum": np.square(proba - np.eye(3)[labels]).sum(axis=1),
-    }
-    for name, loss in losses.items():
-        assert weighted_mean(loss[None])(ones).item() == pytest.approx(expected[name], abs=near)
+    expected, labels = entry["expected"], np.array(entry["input"]["y"])
+    cases = RepeatedCases(np.log(entry["input"]["proba"])[None], labels)
+    names = {"auc": "auc_ovr_macro", "ece": "ece_15_equal_width", "brier": "brier_sum"}
+    for name in ("accuracy", "balanced_accuracy", "auc", "macro_f1", "mcc", "nll", "brier", "ece"):
+        values = built_in()[name].case_values(cases)
+        assert values is not None
+        assert values.mean() == pytest.approx(expected[names.get(name, name)], abs=entry["tolerance"]), name

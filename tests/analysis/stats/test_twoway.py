@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.stats.estimate import FloatArray
-from analysis.stats.pseudovalues import auc_values, balanced_accuracy_values
 from analysis.stats.twoway import by_group, two_way
-from harness.metrics.cases import softmax
-from harness.metrics.table import evaluate
+from harness.metrics.influence import area_values
+from harness.metrics.repeated import RepeatedCases
+from harness.metrics.table import built_in
 
 
 def correctness(seed: int, seeds: int, cases: int) -> FloatArray:
@@ -146,32 +146,15 @@ def test_a_difference_that_is_always_the_same_has_no_interval() -> None:
     assert [caution.code for caution in result.cautions] == ["zero_variance"]
 
 
-@settings(deadline=None, max_examples=40)
-@given(
-    seed=st.integers(0, 2**32), classes=st.integers(2, 5), extra=st.integers(0, 40), digits=st.sampled_from([0, 1, 6])
-)
-def test_pseudo_values_have_the_metric_as_their_mean(seed: int, classes: int, extra: int, digits: int) -> None:
-    # Rounded logits bring equal scores.
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.concatenate([np.arange(classes), rng.integers(0, classes, extra)]))
-    logits = (rng.normal(size=(3, len(labels), classes)) + np.eye(classes)[labels]).round(digits)
-    expected = [evaluate(row, labels) for row in logits]
-
-    correct = logits.argmax(axis=2) == labels
-    balanced = balanced_accuracy_values(correct, labels, classes).mean(axis=1)
-    auc = auc_values(np.stack([softmax(row) for row in logits]), labels).mean(axis=1)
-
-    assert balanced == pytest.approx([row["balanced_accuracy"] for row in expected], abs=1e-12)
-    assert auc == pytest.approx([row["auc"] for row in expected], abs=1e-12)
-
-
 def test_the_spread_of_balanced_accuracy_is_that_of_independent_recalls() -> None:
     rng = np.random.default_rng(8)
     labels = np.repeat([0, 1, 2], [70, 25, 8])
-    hits = rng.random((1, 103)) < np.array([0.9, 0.7, 0.4])[labels]
-    recalls = np.array([hits[0, labels == k].mean() for k in range(3)])
+    hits = rng.random(103) < np.array([0.9, 0.7, 0.4])[labels]
+    recalls = np.array([hits[labels == k].mean() for k in range(3)])
     expected = (recalls * (1 - recalls) / np.array([70, 25, 8])).sum() / 9
-    assert balanced_accuracy_values(hits, labels, 3).var() / 103 == pytest.approx(expected)
+    logits = np.eye(3)[np.where(hits, labels, (labels + 1) % 3)]
+    values = built_in()["balanced_accuracy"].case_values(RepeatedCases(logits[None], labels))
+    assert values is not None and values.var() / 103 == pytest.approx(expected)
 
 
 def counted_placements(own: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -191,9 +174,9 @@ def test_the_spread_of_auc_pseudo_values_is_delongs_variance(n1: int, n0: int) -
     delong = np.asarray(s10 / n1 + s01 / n0)
 
     score = np.concatenate([own, others], axis=1)
-    labels = np.concatenate([np.ones(n1, dtype=np.int64), np.zeros(n0, dtype=np.int64)])
-    values = auc_values(np.stack([-score, score], axis=2), labels)
+    values = area_values(score, np.arange(n1 + n0) < n1)
 
+    assert values is not None
     assert np.cov(values) / (n1 + n0) == pytest.approx(delong, rel=1e-12, abs=1e-15)
     assert values.mean(axis=1) == pytest.approx([one.mean() for one, _ in placements])
 
@@ -211,7 +194,9 @@ def test_patients_of_one_class_each_have_obuchowskis_variance() -> None:
         sums = np.bincount(own, weights=placements - area)
         parts += units / (units - 1) * float(sums @ sums) / len(placements) ** 2
 
-    values = by_group(auc_values(np.stack([-score, score], axis=1)[None], labels, groups), groups)[0]
+    by_case = area_values(score[None], labels == 1, groups)
+    assert by_case is not None
+    values = by_group(by_case, groups)[0]
 
     assert values.var(ddof=1) / 23 == pytest.approx(parts, rel=1e-12)
     assert values.mean() == pytest.approx(area)
