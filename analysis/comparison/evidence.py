@@ -149,6 +149,11 @@ class Predictions:
         return len(self.labels)
 
     @property
+    def units(self) -> int:
+        """How many of them count as independent: patients or lesions, else cases."""
+        return self.cases if self.groups is None else int(self.groups.max()) + 1
+
+    @property
     def support(self) -> dict[str, int]:
         """Class → test cases that bear it."""
         if self.labels.ndim == 2:

@@ -201,7 +201,7 @@ class DatasetValues:
         """Values of a metric, shape (seeds, cases); None where the predictions do not give them."""
         predictions = self._predictions
         known = predictions.logits.get(method, {}) if predictions is not None else {}
-        if predictions is None or predictions.cases < 2 or not set(seeds) <= set(known):
+        if predictions is None or predictions.units < 2 or not set(seeds) <= set(known):
             return None
         whole = tuple(sorted(known))
         if method not in self._tables:

@@ -131,6 +131,12 @@ def test_patients_with_several_images_count_once() -> None:
     assert grouped.pair.estimate.df != pytest.approx(single.pair.estimate.df)
 
 
+def test_cases_of_a_single_patient_leave_the_narrower_claim() -> None:
+    found = analyse(made_up({"a": 1.5, "b": 1.7}, datasets=("alpha",), cases=60, group_size=60))
+    assert {one.pair.interval for one in found.comparisons} == {"t_over_seeds"}
+    assert all("seeds_only" in codes(one) for one in found.comparisons)
+
+
 def test_robustness_looks_at_metrics_halves_and_left_out_datasets() -> None:
     found = analyse(made_up(LEVELS, datasets=("alpha", "beta", "gamma"), family="vs_control", control="control"))
     checks = {check.what for entry in found.robustness for check in entry.checks}

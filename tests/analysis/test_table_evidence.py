@@ -36,7 +36,7 @@ def codes(cautions: Sequence[Caution]) -> set[str]:
 
 
 def quickly(evidence: Evidence) -> Analysis:
-    """By two metrics that need no resampling."""
+    """By two metrics."""
     metrics = tuple(dict.fromkeys((evidence.plan.metric, "accuracy")))
     return analyse(replace(evidence, plan=replace(evidence.plan, metrics=metrics)))
 
