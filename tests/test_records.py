@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harness.core.files import TornFileError
 from harness.core.identity import canonical_hash
 from harness.run import records, trial_records
+from harness.run.outcome import score_in
 
 SETTINGS = st.dictionaries(
     st.text(max_size=5), st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
@@ -27,6 +28,22 @@ def test_a_number_stays_the_number_that_it_was(settings: dict[str, Any]) -> None
     content = json.dumps(made_up_records.request(hyperparameters=settings)).encode()
     found = trial_records.REQUEST.parse(content)
     assert found is not None and canonical_hash(found["hyperparameters"]) == canonical_hash(settings)
+
+
+def test_an_outcome_is_the_part_of_a_result_that_counts_by_a_metric() -> None:
+    scores = {"auc": 0.75, "nll": 0.5, "confusion": [[1, 2]]}
+    result = made_up_records.result(metrics={"val": scores, "test": scores}, device={"name": "cpu"})
+    content = json.dumps(result).encode()
+    metrics = ("auc", "my score", "confusion")
+    outcomes = {metric: trial_records.outcome_form(metric).parse(content) for metric in metrics}
+    assert outcomes["auc"] is not None and outcomes["auc"]["metrics"] == {"val": {"auc": 0.75}}
+    assert all(value == result[name] for name, value in outcomes["auc"].items() if name != "metrics")
+    found = {metric: outcome and score_in(outcome, metric) for metric, outcome in outcomes.items()}
+    assert found == {"auc": 0.75, "my score": None, "confusion": None}
+    failed = made_up_records.result(status="failed", metrics={}, cause="diverged")
+    assert trial_records.outcome_form("auc").parse(json.dumps(failed).encode()) is not None
+    for torn in ({"metrics": {"val": 1}}, {"status": "finished"}, {"steps": -1}):
+        assert trial_records.outcome_form("auc").parse(json.dumps({**result, **torn}).encode()) is None
 
 
 CASES = [

@@ -300,13 +300,17 @@ class TrialFolder:
             raise TornFileError(self.result_path)
         return result
 
-    def outcome_in(self, content: bytes) -> trial_records.TrialOutcome:
+    def outcome_in(self, content: bytes, metric: str) -> trial_records.TrialOutcome:
         """How the trial came out, as the file of the result holds it: a part of ``result_in``, in half the time.
+
+        Args:
+            content: of the file.
+            metric: whose validation score is read, if there is one.
 
         Raises:
             TornFileError: it is no result.
         """
-        outcome = trial_records.OUTCOME.parse(content)
+        outcome = trial_records.outcome_form(metric).parse(content)
         if outcome is None:
             raise TornFileError(self.result_path)
         return outcome

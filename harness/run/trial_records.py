@@ -5,7 +5,8 @@ Members that a run from an earlier version may lack are ``NotRequired``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired, TypeAlias, TypedDict, cast
+import functools
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict, cast, get_type_hints
 
 from harness.core.json_form import Form, Told, Within
 from harness.run.record_values import Configuration, Count, Moment, Score, Scores, Seed, Side, Stage, Status
@@ -191,7 +192,7 @@ def sides_of(result: TrialResult) -> list[tuple[str, Scores]]:
 
 
 class TrialOutcome(TypedDict):
-    """Of ``result.json`` what says how a run stands."""
+    """Of ``result.json`` what says how a run stands; of the scores one on the validation side."""
 
     status: Status
     cause: NotRequired[str | None]
@@ -232,7 +233,16 @@ REQUEST: Form[TrialRequest] = Form(TrialRequest)
 RESULT: Form[TrialResult] = Form(TrialResult)
 
 
-OUTCOME: Form[TrialOutcome] = Form(TrialOutcome, rest=False)
+@functools.cache
+def outcome_form(metric: str) -> Form[TrialOutcome]:
+    """The form of a ``TrialOutcome`` by a metric.
+
+    The values of all other scores, which nobody asks for, would take half as long as all the rest.
+    """
+    shape: Any = TypedDict  # mypy takes no names that are known only now
+    scores = shape("scores", {"val": shape("val", {metric: object}, total=False)}, total=False)
+    members = get_type_hints(TrialOutcome, include_extras=True)
+    return Form(shape("outcome", {**members, "metrics": NotRequired[scores]}), rest=False)
 
 
 CURVE: Form[CurveLine] = Form(CurveLine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -94,7 +93,7 @@ class Trials:
                     found = self._remembered(trial, read, metric, None)
                 else:
                     _, content = trial.read_result()
-                    found = self._remembered(trial, trial.outcome_in(content), metric, digest_of(content))
+                    found = self._remembered(trial, trial.outcome_in(content, metric), metric, digest_of(content))
             except FileNotFoundError:
                 return None
             except TornFileError as error:
@@ -105,8 +104,11 @@ class Trials:
 
     def take(self, trial: TrialFolder, content: bytes, metric: str, digest: str) -> None:
         """Read the result of a trial from what its file holds; ``result`` says so where it is not readable."""
-        with suppress(TornFileError):
-            self._finished[str(trial.path)] = self._remembered(trial, trial.outcome_in(content), metric, digest)
+        try:
+            outcome = trial.outcome_in(content, metric)
+        except TornFileError:
+            return
+        self._finished[str(trial.path)] = self._remembered(trial, outcome, metric, digest)
 
     def digests(self) -> dict[str, str]:
         """The digest of each result that was read here, by the path of the trial's folder."""
