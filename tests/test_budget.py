@@ -108,3 +108,6 @@ def test_what_attempts_cost_is_told_from_their_leases() -> None:
     ]
     assert spent(history, finished=True) == Spent(attempts=4, seconds=145, interrupted=1, died=2, lost_seconds=40)
     assert spent(history[:1], finished=False) == Spent(attempts=1, seconds=60)
+    parts = [spent(history, finished=True), spent(history[:1], finished=False)]
+    assert Spent.total(parts) == Spent(attempts=5, seconds=205, interrupted=1, died=2, lost_seconds=40)
+    assert Spent.total([]) == Spent()

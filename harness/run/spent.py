@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.core.lease import AttemptRecord
 from harness.run.trial_records import TrialOutcome, TrialResult
@@ -25,8 +25,7 @@ class Attempt:
     """Of these, what a dead attempt worked after its last checkpoint: the next one did it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """All attempts on a trial together."""
 
     attempts: int = 0
@@ -35,14 +34,10 @@ class Spent:
     died: int = 0
     lost_seconds: float = 0.0
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(
-            self.attempts + other.attempts,
-            self.seconds + other.seconds,
-            self.interrupted + other.interrupted,
-            self.died + other.died,
-            self.lost_seconds + other.lost_seconds,
-        )
+    @classmethod
+    def total(cls, parts: Iterable[Spent]) -> Spent:
+        """The sum over several trials."""
+        return cls._make(map(sum, zip(cls(), *parts, strict=True)))
 
 
 def judged(history: Sequence[AttemptRecord], finished: bool) -> list[Attempt]:

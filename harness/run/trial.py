@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
@@ -264,7 +264,7 @@ class TrialFolder:
         if history and not history[-1].get("released"):
             # The lease of the attempt that ends now was renewed up to ten seconds ago.
             history[-1]["last_seen"] = max(time.time(), history[-1]["last_seen"])
-        whole = {**result, "files": self.digests(), "spent": asdict(spent(history, finished=True))}
+        whole = {**result, "files": self.digests(), "spent": spent(history, finished=True)._asdict()}
         first = write_exclusive(self.result_path, encode_json(whole), fence=self.fence)
         self.checkpoint_path.unlink(missing_ok=True)
         return first

@@ -70,14 +70,16 @@ class StudyReader:
         inside = set(counted)
         rest = [place for place in listed if place not in inside]
         outside = trials.tally(((listed[place], results[place]) for place in rest), epochs, now)
-        slots = [progress.slot_trials(slot) for slot in range(design.slots)]
-        ended = progress.ended()
+        slots_begun = sum(
+            progress.slot_finished(slot) or any(place in listed for _, place in progress.slot_trials(slot))
+            for slot in range(design.slots)
+        )
         weights, prior = description["backbone"]["weights"], description.get("prior")
         return StudyOverview(
             name=self.folder.name,
             total=progress.total(),
-            done=ended["done"] + ended["pruned"],
-            pruned=ended["pruned"],
+            done=tally.ended["done"] + tally.ended["pruned"],
+            pruned=tally.ended["pruned"],
             interrupted=tally.interrupted,
             metric=metric,
             best=progress.best_score(),
@@ -91,7 +93,7 @@ class StudyReader:
             ledger=tally.ledger(
                 outside,
                 design.slots,
-                sum(any(place in listed for _, place in slot) for slot in slots),
+                slots_begun,
                 0 if prior is None else prior["observations"],
             ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     spans: list[tuple[float, float]] = field(default_factory=list)
     begun: int = 0
-    pruned: int = 0
+    ended: Counter[Status] = field(default_factory=Counter)
     steps: int = 0
     spent: Spent = field(default_factory=Spent)
 
@@ -54,9 +55,9 @@ class Tally:
             slots,
             slots_begun,
             self.begun + others.begun,
-            self.pruned + others.pruned,
+            self.ended["pruned"] + others.ended["pruned"],
             self.steps + others.steps,
-            self.spent + others.spent,
+            Spent.total((self.spent, others.spent)),
             known_before,
         )
 
@@ -116,18 +117,20 @@ class Trials:
 
     def tally(self, trials: Iterable[tuple[TrialFolder, Finished | None]], epochs: int | None, now: float) -> Tally:
         """Sums over trials whose folders exist, each with what came out of it."""
-        sums = Tally()
-        for trial, result in trials:
+        found = list(trials)
+        ended = [result for _, result in found if result is not None]
+        sums = Tally(
+            failures=[result.failure for result in ended if result.failure is not None],
+            seconds=[result.seconds for result in ended if result.failure is None and result.seconds is not None],
+            spans=[result.span for result in ended if result.span is not None],
+            begun=len(ended),
+            ended=Counter(result.status for result in ended),
+            steps=sum(result.steps for result in ended),
+            spent=Spent.total(result.spent for result in ended),
+        )
+        for trial, result in found:
             if result is None:
                 self._add_unfinished(trial, epochs, now, sums)
-                continue
-            sums.begun += 1
-            sums.pruned += result.status == "pruned"
-            sums.steps += result.steps
-            sums.spent += result.spent
-            sums.spans += [result.span] if result.span is not None else []
-            sums.failures += [result.failure] if result.failure is not None else []
-            sums.seconds += [result.seconds] if result.failure is None and result.seconds is not None else []
         return sums
 
     def _add_unfinished(self, trial: TrialFolder, epochs: int | None, now: float, sums: Tally) -> None:
@@ -135,7 +138,7 @@ class Trials:
         if not attempts:
             return
         sums.begun += 1
-        sums.spent += spent(attempts, finished=False)
+        sums.spent = Spent.total((sums.spent, spent(attempts, finished=False)))
         latest = attempts[-1]
         lease = LeaseView(len(attempts), latest, max(0.0, now - float(latest["last_seen"])))
         if lease.dead:
