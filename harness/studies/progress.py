@@ -95,7 +95,7 @@ class StudyProgress:
         self.design = design
         self._results, self._chosen = results, chosen
         # What is finished remains so.
-        self._finished: set[int] = set()
+        self._ended: dict[int, list[Ended]] = {}
         self._slots: dict[int, list[tuple[int, Place]]] = {}
         self._scores: dict[int, float | None] = {}
         self._first_open = 0
@@ -112,10 +112,10 @@ class StudyProgress:
     def slot_trials(self, slot: int) -> list[tuple[int, Place]]:
         """Tuning seeds of a slot with their trials; where the first one was pruned there are no others."""
         trials = self._slots.get(slot)
-        if trials is not None and slot in self._finished:
-            return trials
         if trials is None:
             trials = self._slots[slot] = [(seed, Place.search(slot, seed)) for seed in self.design.seeds]
+        elif slot in self._ended:
+            return trials
         if len(trials) == 1:
             return trials
         return trials[: len(seeds_of_slot(self.design.seeds, self._results.get(trials[0][1])))]
@@ -133,14 +133,16 @@ class StudyProgress:
 
     def slot_finished(self, slot: int) -> bool:
         """Whether every trial of a slot has its result."""
-        if slot in self._finished:
+        if slot in self._ended:
             return True
-        trials = self.slot_trials(slot)
-        if not all(self.is_finished(place) for _, place in trials):
-            return False
+        trials, ended = self.slot_trials(slot), list[Ended]()
+        for _, place in trials:
+            result = self._results.get(place)
+            if result is None:
+                return False
+            ended.append(result)
         # Which trials a finished slot has is settled.
-        self._slots[slot] = trials
-        self._finished.add(slot)
+        self._slots[slot], self._ended[slot] = trials, ended
         return True
 
     def first_open(self) -> int:
@@ -153,14 +155,14 @@ class StudyProgress:
         """Whether the search is complete."""
         slots = self.design.slots
         # Where it is not, the last slot says so at once.
-        return len(self._finished) == slots or all(self.slot_finished(slot) for slot in reversed(range(slots)))
+        return len(self._ended) == slots or all(self.slot_finished(slot) for slot in reversed(range(slots)))
 
     def score(self, slot: int) -> float | None:
         """The validation score of a finished slot, signed so that higher is better; None of any other."""
         if slot not in self._scores:
             if not self.slot_finished(slot):
                 return None
-            mean = mean_score(self._results.get(place) for _, place in self.slot_trials(slot))
+            mean = mean_score(self._ended[slot])
             self._scores[slot] = None if mean is None else self.sign * mean
         return self._scores[slot]
 
