@@ -15,6 +15,7 @@ from harness.run.code import plugin_folders
 from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
 from harness.run.inventory import card_pictures, documents
+from harness.run.trial import TrialFolder
 from harness.studies.reading import Seen
 
 NOTHING = Seen({}, {})
@@ -86,21 +87,24 @@ def results_state(run: RunDirectory, seen: Seen = NOTHING) -> str:
     start = len(str(run.path)) + 1
     paths = [str(trial.path) for trial in trials]
     unknown = [trial for trial, path in zip(trials, paths, strict=True) if path not in seen.digests]
-    index = ResultIndex(run) if unknown else None
-    contents = index.contents_seen(unknown) if index is not None else []
-    found = {
-        str(trial.path): None if content is None or index is None else index.digest(trial, content)
-        for trial, content in zip(unknown, contents, strict=True)
-    }
-    results = {path[start:]: seen.digests.get(path) or found[path] for path in paths}
+    digests = {**seen.digests, **_digests(run, unknown)}
     read = [document.path for document in documents(run)] + card_pictures(run)
     return canonical_hash(
         {
-            "results": results,
+            "results": [[path[start:] for path in paths], [digests.get(path) for path in paths]],
             "documents": dict(zip((str(path)[start:] for path in read), each(_digest, read), strict=True)),
             "program": _program(),
         }
     )
+
+
+def _digests(run: RunDirectory, trials: Sequence[TrialFolder]) -> dict[str, str]:
+    """The digest of each result that is there, by the folder of the trial."""
+    if not trials:
+        return {}
+    index = ResultIndex(run)
+    found = zip(trials, index.contents_seen(trials), strict=True)
+    return {str(trial.path): index.digest(trial, content) for trial, content in found if content is not None}
 
 
 def _plugins(run: RunDirectory) -> list[Path]:
