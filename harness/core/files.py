@@ -221,7 +221,7 @@ def parse_json(content: bytes, required: Sequence[str] = ()) -> dict[str, Any] |
         value = _from_json()(content)
     except ValueError:
         return None
-    if not isinstance(value, dict) or not value.keys() >= set(required):
+    if not isinstance(value, dict) or (required and not value.keys() >= set(required)):
         return None
     return value
 
