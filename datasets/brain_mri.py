@@ -34,8 +34,9 @@ class BrainMRI(Dataset):
     figshare (J. Cheng), SARTAJ and Br35H. Licence: CC0 1.0 as published. Download
     ``brain-tumor-mri-dataset.zip`` and put it into the data root, unopened.
 
-    The archive names no patients. It holds identical images, also across its own Training and Testing
-    folders: a grouped split keeps these together, the official one does not.
+    The archive names no patients, though figshare's part has several slices of each (233 patients, 3,064 slices, as
+    J. Cheng's page says). It holds identical images, also across its own Training and Testing folders: a grouped split
+    keeps these together, the official one does not.
     """
 
     name = "brain_mri"
@@ -43,6 +44,7 @@ class BrainMRI(Dataset):
     modality = "brain MRI"
     licence = "CC0 1.0"
     citation = f"M. Nickparvar, Brain Tumor MRI Dataset, Kaggle, 2021, {SOURCE}"
+    source = "nickparvar-brain-mri"
     augmentation = Augmentation(flip_horizontal=True, flip_vertical=False)
 
     @property

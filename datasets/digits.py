@@ -33,11 +33,13 @@ class Digits(Dataset):
     """1,797 grey images of 8 × 8 pixels, ten classes.
 
     Source: the test part of the UCI set "Optical Recognition of Handwritten Digits", bundled with
-    scikit-learn (``sklearn.datasets.load_digits``). Licence: CC BY 4.0. Nothing is to be downloaded. The
-    writers are not identified, so images are grouped by identical pixels only.
+    scikit-learn (``sklearn.datasets.load_digits``). Licence: CC BY 4.0. Nothing is to be downloaded. The set's page
+    says that 13 people wrote the digits of this part; which is whose is not published, so images are grouped by
+    identical pixels only.
     """
 
     name = "digits"
+    source = "uci-optdigits"
     title = "Digits (scikit-learn)"
     modality = "handwritten digits"
     licence = "CC BY 4.0"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from harness.api import (
     HIDDEN,
@@ -18,10 +18,12 @@ from harness.api import (
     Augmentation,
     DataError,
     Dataset,
+    GroupState,
     Options,
     Record,
     count_left_out,
     is_hidden,
+    is_source,
     suggestion,
 )
 
@@ -38,6 +40,12 @@ class ImageFolderOptions(Options):
     """A regular expression with one group in parentheses, searched in an image's path below its class folder:
     what the parentheses match names the patient, such as ``^(P[0-9]+)_`` for ``P012_left.png``. The same name
     in two classes is the same patient."""
+    one_each: bool = False
+    """Whether every image shows a patient of its own, so that there are no groups to know. Without this and without
+    ``group_pattern``, reports say that the patients are unknown."""
+    source: str | None = None
+    """Where the images come from, such as ``ham10000``: two folders of one source count as one dataset in averages and
+    ranks. By default made from the path."""
     classes: tuple[str, ...] | None = None
     """The class folders in the order of the labels. By default all, in natural order (2 before 10)."""
     ignore: tuple[str, ...] = ()
@@ -70,6 +78,20 @@ class ImageFolderOptions(Options):
             raise ValueError(f"{value!r} is no regular expression ({error})") from error
         if groups != 1:
             raise ValueError(f"{value!r} needs one group in parentheses, the patient; it has {groups}")
+        return value
+
+    @field_validator("one_each")
+    @classmethod
+    def _no_groups(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("group_pattern") is not None:
+            raise ValueError("is true, but group_pattern names patients; keep one of the two")
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _short_name(cls, value: str | None) -> str | None:
+        if value is not None and not is_source(value):
+            raise ValueError(f"{value!r} is no short name of lower-case letters, digits, '.', '_' and '-'")
         return value
 
     @field_validator("classes")
@@ -124,6 +146,19 @@ class ImageFolder(Dataset):
     # Of images that are not known, a mirrored one may show another class, such as the other side of the body.
     augmentation = Augmentation(flip_horizontal=False, flip_vertical=False)
     Options = ImageFolderOptions
+
+    @property
+    def source(self) -> str:
+        """As the options say, else from the path."""
+        path = self._options.path.removesuffix(".zip").lower()
+        return self._options.source or re.sub(r"[^a-z0-9._-]", "-", path).lstrip("._-")[:64] or self.name
+
+    @property
+    def groups(self) -> GroupState:
+        """Known by ``group_pattern``, none by ``one_each``."""
+        if self._options.group_pattern is not None:
+            return "known"
+        return "none" if self._options.one_each else "unknown"
 
     @property
     def classes(self) -> tuple[str, ...]:

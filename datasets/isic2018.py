@@ -38,12 +38,14 @@ class ISIC2018(Dataset):
     ``ISIC2018_Task3_Training_GroundTruth.zip`` and ``ISIC2018_Task3_Training_LesionGroupings.csv`` and put them
     into the data root, the archives unopened.
 
-    A lesion has up to six images, and is the group of each of them. The challenge's own validation and test
-    images are not read, so there is no official split.
+    A lesion has up to six images, and is the group of each of them; whose lesions they are is not published. The
+    challenge's own validation and test images are not read, so there is no official split.
     """
 
     name = "isic2018"
     title = "ISIC 2018 task 3 (HAM10000)"
+    source = "ham10000"
+    groups = "known"
     modality = "dermatoscopy"
     licence = "CC BY-NC 4.0"
     citation = (

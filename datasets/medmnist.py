@@ -1,7 +1,8 @@
 """The 2D sets of MedMNIST v2, at 28, 64, 128 or 224 pixels, read from the published npz files.
 
-Class names come from the medmnist package's own table. The package itself is not imported: it imports torch,
-and listing plugins must not wait for that. The images are read as a stream: PathMNIST at 224 pixels has 16 GB.
+Class names come from the medmnist package's own table, and so does what is said of how sides were made. The package
+itself is not imported: it imports torch, and listing plugins must not wait for that. The images are read as a stream:
+PathMNIST at 224 pixels has 16 GB. No file names patients.
 """
 
 from __future__ import annotations
@@ -58,8 +59,14 @@ class _Published:
     name: str
     title: str
     modality: str
-    source: str
+    images: str
+    """Whose images they are, in words."""
     augmentation: Augmentation
+    origin: str
+    """The same as a short name: the ``source`` of the dataset."""
+    patients: str
+    """What the set tells of patients, and how its sides were made."""
+    by_patient: bool = False
     licence: str = "CC BY 4.0"
     ordinal: bool = False
     multi_label: bool = False
@@ -69,9 +76,10 @@ def _plugin(published: _Published) -> type[Dataset]:
     class MedMNIST(Dataset):
         __doc__ = (
             f"{published.title} of MedMNIST v2: {published.modality}.\n\n"
-            f"Source: {published.source}. Licence: {published.licence}. Citation: {CITATION}.\n"
+            f"Source: {published.images}. Licence: {published.licence}. Citation: {CITATION}.\n"
             f"Download ``{published.name}.npz`` (28 pixels) or ``{published.name}_SIZE.npz`` (64, 128, 224)\n"
-            f"from {SOURCE} and put it into the data root.\n"
+            f"from {SOURCE} and put it into the data root.\n\n"
+            f"{published.patients}\n"
         )
         name = published.name
         title = published.title
@@ -80,6 +88,8 @@ def _plugin(published: _Published) -> type[Dataset]:
         citation = CITATION
         ordinal = published.ordinal
         multi_label = published.multi_label
+        source = published.origin
+        official_by_patient = published.by_patient
         augmentation = published.augmentation
         Options = MedMNISTOptions
 
@@ -191,28 +201,133 @@ def _check_layout(images: NpyStream, labels: NpyStream, size: int, labels_each: 
 
 
 PathMNIST = _plugin(
-    _Published("pathmnist", "PathMNIST", "colon pathology", "NCT-CRC-HE-100K and CRC-VAL-HE-7K", _ALL_WAYS)
+    _Published(
+        "pathmnist",
+        "PathMNIST",
+        "colon pathology",
+        "NCT-CRC-HE-100K and CRC-VAL-HE-7K",
+        _ALL_WAYS,
+        origin="nct-crc",
+        by_patient=True,
+        patients="The test images are CRC-VAL-HE-7K, of 50 patients of whom none is in NCT-CRC-HE-100K "
+        "(doi:10.5281/zenodo.1214456); a tenth of NCT-CRC-HE-100K, drawn by image, is the validation side. Which "
+        "patches show the same patient is not published.",
+    )
 )
 DermaMNIST = _plugin(
-    _Published("dermamnist", "DermaMNIST", "dermatoscopy", "HAM10000", _ALL_WAYS, licence="CC BY-NC 4.0")
+    _Published(
+        "dermamnist",
+        "DermaMNIST",
+        "dermatoscopy",
+        "HAM10000",
+        _ALL_WAYS,
+        licence="CC BY-NC 4.0",
+        origin="ham10000",
+        patients="HAM10000 names the lesion of each image, the npz file does not. The images were divided 7:1:2 "
+        "without regard to lesions. The dataset isic2018 has the same images with their lesions.",
+    )
 )
-OCTMNIST = _plugin(_Published("octmnist", "OCTMNIST", "retinal OCT", "Kermany et al., Cell 2018", _UPRIGHT))
+OCTMNIST = _plugin(
+    _Published(
+        "octmnist",
+        "OCTMNIST",
+        "retinal OCT",
+        "Kermany et al., Cell 2018",
+        _UPRIGHT,
+        origin="kermany-oct",
+        by_patient=True,
+        patients="The test images are those that the source holds out, which it says are of other patients "
+        "(doi:10.17632/rscbjbr9sj); a tenth of its training images, drawn by image, is the validation side. The "
+        "source's file names tell the patient, the npz file does not.",
+    )
+)
 PneumoniaMNIST = _plugin(
-    _Published("pneumoniamnist", "PneumoniaMNIST", "chest X-ray", "Kermany et al., Cell 2018", _NO_FLIP)
+    _Published(
+        "pneumoniamnist",
+        "PneumoniaMNIST",
+        "chest X-ray",
+        "Kermany et al., Cell 2018",
+        _NO_FLIP,
+        origin="kermany-chest",
+        patients="The images show children of one to five years; some have several. The test images are those that "
+        "the source holds out; whether these are of other patients is not certain, so it counts as unknown.",
+    )
 )
 RetinaMNIST = _plugin(
-    _Published("retinamnist", "RetinaMNIST", "fundus photography", "DeepDRiD challenge", _UPRIGHT, ordinal=True)
+    _Published(
+        "retinamnist",
+        "RetinaMNIST",
+        "fundus photography",
+        "DeepDRiD challenge",
+        _UPRIGHT,
+        ordinal=True,
+        origin="deepdrid",
+        patients="DeepDRiD has several photographs of a patient, of both eyes; the npz file names nobody. The test "
+        "images are the challenge's validation set; whether that is of other patients is not certain, so it counts as "
+        "unknown.",
+    )
 )
 BreastMNIST = _plugin(
-    _Published("breastmnist", "BreastMNIST", "breast ultrasound", "Al-Dhabyani et al., Data in Brief 2020", _UPRIGHT)
+    _Published(
+        "breastmnist",
+        "BreastMNIST",
+        "breast ultrasound",
+        "Al-Dhabyani et al., Data in Brief 2020",
+        _UPRIGHT,
+        origin="busi",
+        patients="BUSI has 780 images of 600 patients and does not name them (doi:10.1016/j.dib.2019.104863). The "
+        "images were divided 7:1:2.",
+    )
 )
 BloodMNIST = _plugin(
-    _Published("bloodmnist", "BloodMNIST", "blood cell microscopy", "Acevedo et al., Data in Brief 2020", _ALL_WAYS)
+    _Published(
+        "bloodmnist",
+        "BloodMNIST",
+        "blood cell microscopy",
+        "Acevedo et al., Data in Brief 2020",
+        _ALL_WAYS,
+        origin="acevedo-blood-cells",
+        patients="Many cells come from one donor; whose they are is not published. The images were divided 7:1:2.",
+    )
 )
-TissueMNIST = _plugin(_Published("tissuemnist", "TissueMNIST", "kidney cortex microscopy", "BBBC051", _ALL_WAYS))
-OrganAMNIST = _plugin(_Published("organamnist", "OrganAMNIST", "abdominal CT, axial", "LiTS benchmark", _NO_FLIP))
-OrganCMNIST = _plugin(_Published("organcmnist", "OrganCMNIST", "abdominal CT, coronal", "LiTS benchmark", _NO_FLIP))
-OrganSMNIST = _plugin(_Published("organsmnist", "OrganSMNIST", "abdominal CT, sagittal", "LiTS benchmark", _NO_FLIP))
+TissueMNIST = _plugin(
+    _Published(
+        "tissuemnist",
+        "TissueMNIST",
+        "kidney cortex microscopy",
+        "BBBC051",
+        _ALL_WAYS,
+        origin="bbbc051",
+        patients="All cells come from three specimens; the npz file does not say which from which. The images were "
+        "divided 7:1:2.",
+    )
+)
+_SCANS = (
+    "The sides are of different CT scans: 115 and 16 of the training scans of LiTS for training and validation, its 70 "
+    "test scans for testing. Which slices are of one scan is not published. OrganAMNIST, OrganCMNIST and OrganSMNIST "
+    "are slices of the same scans."
+)
+
+
+def _organs(name: str, title: str, plane: str) -> type[Dataset]:
+    modality = f"abdominal CT, {plane}"
+    return _plugin(_Published(name, title, modality, "LiTS benchmark", _NO_FLIP, "lits", _SCANS, by_patient=True))
+
+
+OrganAMNIST = _organs("organamnist", "OrganAMNIST", "axial")
+OrganCMNIST = _organs("organcmnist", "OrganCMNIST", "coronal")
+OrganSMNIST = _organs("organsmnist", "OrganSMNIST", "sagittal")
 ChestMNIST = _plugin(
-    _Published("chestmnist", "ChestMNIST", "chest X-ray", "NIH-ChestXray14", _NO_FLIP, multi_label=True)
+    _Published(
+        "chestmnist",
+        "ChestMNIST",
+        "chest X-ray",
+        "NIH-ChestXray14",
+        _NO_FLIP,
+        multi_label=True,
+        origin="nih-chestxray14",
+        by_patient=True,
+        patients="The sides are the official ones of the source, 112,120 images of 30,805 patients, which it divides "
+        "by patient. Its table names the patients, the npz file does not.",
+    )
 )

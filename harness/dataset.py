@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import DataError
+from harness.core.origin import GroupState, fault_of
 from harness.core.pluggable import Pluggable
 from harness.core.plugin_options import Options
 from harness.core.zip_checks import DAMAGE, implausible, is_damage, reason
@@ -181,7 +182,8 @@ class Record:
     """Index into the dataset's classes; of a multi-label dataset a 0 or 1 for each class."""
     image: ImageSource
     group: str | None = None
-    """Patient or lesion; images of one group never stand on two sides of a grouped split."""
+    """Patient or lesion; images of one group never stand on two sides of a grouped split. None where it is not known:
+    an image that is the only one of its patient has a group of its own."""
     official: OfficialSplit | None = None
     """The side on which the publisher put it, where there is one."""
 
@@ -230,13 +232,42 @@ class Dataset(Pluggable, ABC):
 
     @classmethod
     def fault(cls) -> str | None:
-        """That its classes are ordered and occur together."""
+        """That its classes are ordered and occur together, or what it says wrongly of where its images come from."""
         if cls.ordinal and cls.multi_label:
             return "is ordinal and multi_label; classes that occur together have no order"
-        return None
+        # What options decide is looked at where there are options.
+        said = {name: getattr(cls, name) for name in ("source", "groups", "official_by_patient")}
+        fixed = {name: value for name, value in said.items() if not isinstance(value, property)}
+        return fault_of(**{"source": "any", "groups": "unknown", "official_by_patient": False, **fixed})
 
     def __init__(self, options: DatasetOptions | None = None) -> None:
         self.options = self.Options() if options is None else options
+
+    @property
+    def source(self) -> str:
+        """Where the images come from, by a short name such as ``ham10000``; by default the plugin's own.
+
+        Datasets of one source show the same patients, perhaps at another size or from another side, and count once
+        wherever a report counts datasets. Lower-case letters, digits, ``.``, ``_`` and ``-``.
+        """
+        return self.name.lower()
+
+    @property
+    def groups(self) -> GroupState:
+        """What is known of which images show one patient or lesion, unless every record has a group, which says it.
+
+        ``known``: records have groups. ``none``: every image is by design a unit of its own. ``unknown``: nobody can
+        tell, or the archive does not.
+        """
+        return "unknown"
+
+    @property
+    def official_by_patient(self) -> bool:
+        """Whether, as its publisher says, no patient of the official test side is on another side.
+
+        Such a split is taken where a sweep file asks for none: it knows patients, whom the archive may not name.
+        """
+        return False
 
     @property
     @abstractmethod

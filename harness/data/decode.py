@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import DataError
+from harness.core.origin import group_fault
 from harness.data.image_files import Memory, decode_image, most_bytes, pillow_prepared, too_large
 from harness.dataset import MOST_PIXELS, Dataset, Record, SizedSource
 
@@ -98,7 +99,9 @@ def resize(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
 
 
 def check_records(dataset: Dataset, classes: Sequence[str], records: Sequence[Record]) -> None:
-    """Raise DataError unless case ids are unique, labels name classes, and every one of two or more has an image."""
+    """Raise DataError unless case ids are unique, labels name classes, every one of two or more has an image, and the
+    groups are what the dataset says of them.
+    """
     if not records:
         raise DataError(f"dataset {dataset.name}: its archive holds no image; get the archive again")
     seen: set[str] = set()
@@ -115,6 +118,9 @@ def check_records(dataset: Dataset, classes: Sequence[str], records: Sequence[Re
         raise DataError(f"dataset {dataset.name}: only one class, {classes[0]!r}; at least two are needed")
     if absent:
         raise DataError(f"dataset {dataset.name}: no image of class {absent[0]!r}; get the archive again")
+    fault = group_fault(dataset.groups, (record.group for record in records))
+    if fault is not None:
+        raise DataError(f"dataset {dataset.name}: {fault}")
 
 
 def _labels(dataset: Dataset, classes: Sequence[str], record: Record) -> list[int]:

@@ -23,6 +23,7 @@ class Cells(Dataset):
     title = "Drawn cells"
     modality = "microscopy (drawn)"
     licence = "CC0 1.0"
+    groups = "known"
     citation = "none; run examples/csv_dataset/draw_cells.py to get the folder"
     augmentation = Augmentation(flip_vertical=True, rotate=180.0)
 
