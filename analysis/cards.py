@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.contents import Facts, Item, PageSection, PageTable, Picture, count, number, numbered
+from analysis.stats.cautions import ungrouped_cases
 from harness.core.files import write_atomic, write_json
-from harness.run.data_records import AuditFacts, Card, Identical
+from harness.core.origin import GroupState
+from harness.run.data_records import AuditFacts, Card, Identical, group_state_of
 from harness.run.record_values import SplitSide
 
 _SIDES: dict[SplitSide, str] = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -28,7 +30,7 @@ def data_section(label: str, card: Card, picture: Picture | None) -> PageSection
         picture: as ``sample_picture`` makes it.
     """
     pictures = () if picture is None else (picture,)
-    sentences = (*leak_sentences(card), *_audit_sentences(card))
+    sentences = (*leak_sentences(card), *group_sentences(card), *_audit_sentences(card))
     return PageSection(f"Data: {label}", sentences, (class_counts(label, card), *pictures, Facts(facts(card))))
 
 
@@ -48,14 +50,28 @@ def audit_section(audit: AuditFacts, picture: Picture | None) -> PageSection:
     return PageSection("Audit", (f"{notes[:1].upper()}{notes[1:].rstrip('.')}.",) if notes else (), tuple(items))
 
 
+_NO_LEAK: dict[GroupState, str] = {
+    "known": "No leak was found: no identical images and no patient or lesion stand on more than one side.",
+    "none": "No leak was found: no identical images stand on more than one side, and each image is a unit of its own.",
+    "unknown": "No identical images stand on more than one side; whether patients do is not known.",
+}
+
+
 def leak_sentences(card: Card) -> tuple[str, ...]:
     """Whether the split leaks and, where the user allowed it, why; nothing where the card does not know."""
     leaks = card.get("leaks")
     if leaks is None:
         return ()
-    found = f"{'The split leaks' if leaks['any'] else 'No leak was found'}: {leaks['sentence']}."
+    found = f"The split leaks: {leaks['sentence']}." if leaks["any"] else _NO_LEAK[group_state_of(card)]
     reason = card.get("allow_leakage")
     return (found, f"The sweep file allows leakage, with this reason: {reason}") if reason else (found,)
+
+
+def group_sentences(card: Card) -> tuple[str, ...]:
+    """That patients are not known, and what follows from that; nothing where they are, or there is nothing to know."""
+    if group_state_of(card) != "unknown":
+        return ()
+    return (ungrouped_cases(card.get("official_by_patient", False), card["split"].get("kind")).sentence,)
 
 
 def class_counts(label: str, card: Card) -> PageTable:
@@ -133,7 +149,7 @@ def write_card_page(
         pictures += [] if found is None else [found]
         sections.append(audit_section(audit, found))
     sections.append(PageSection("Files", (), (Facts(tuple(files.items())),)))
-    flags = leak_sentences(card) if card["leaks"]["any"] else ()
+    flags = (*(leak_sentences(card) if card["leaks"]["any"] else ()), *group_sentences(card))
     (folder / "figures").mkdir(exist_ok=True)
     for picture in pictures:
         write_atomic(folder / "figures" / f"{picture.stem}.png", picture.png)
@@ -147,7 +163,6 @@ def write_card_page(
 def facts(card: Card) -> tuple[tuple[str, str], ...]:
     """What the card states in single words and sentences."""
     split, identical, clusters = card["split"], card.get("identical"), card.get("clusters")
-    groups = card.get("groups")
     pairs = {
         "Title": card["title"],
         "Modality": card["modality"],
@@ -156,9 +171,12 @@ def facts(card: Card) -> tuple[tuple[str, str], ...]:
         "Left out": "; ".join(f"{why}: {count(files)}" for why, files in card.get("left_out", {}).items()) or None,
         "Too few images": "; ".join(card.get("absent", ())) or None,
         "Resize": card.get("resize"),
-        "Groups": None if clusters is None else f"{count(groups)} patients or lesions" if groups else "none given",
+        "Source": card.get("source"),
+        "Patients or lesions": _groups(card),
         "Identical images": None if identical is None else _identical(identical),
-        "Kept together": None if clusters is None else f"{count(clusters)} clusters, each on one side if grouped",
+        "Kept together": None
+        if clusters is None
+        else f"{count(clusters)} {_clusters(card)}, each on one side if grouped",
         "Split": f"{split['kind']}, seed {split['seed']}, digest {split['digest']}",
         "Fingerprint": card["fingerprint"],
         "Decoding": "; ".join(card.get("notes", ())) or None,
@@ -166,6 +184,21 @@ def facts(card: Card) -> tuple[tuple[str, str], ...]:
         "Citation": card["citation"],
     }
     return tuple((term, str(text)) for term, text in pairs.items() if text is not None)
+
+
+def _groups(card: Card) -> str:
+    state, groups = group_state_of(card), card.get("groups")
+    if state == "none":
+        return "each image is a unit of its own"
+    if state == "unknown":
+        return f"not known{f', but {count(groups)} are named for some of the images' if groups else ''}"
+    return "known" if groups is None else f"{count(groups)}"
+
+
+def _clusters(card: Card) -> str:
+    """What a cluster is."""
+    near = " or nearly identical" if card.get("near_joined") else ""
+    return f"groups of {'one patient or lesion, or of ' if card.get('groups') else ''}identical{near} images"
 
 
 def _images(card: Card) -> str:
@@ -189,7 +222,7 @@ def _audit_sentences(card: Card) -> tuple[str, ...]:
         return ("Near-duplicates were looked for; those that were found share a cluster.",)
     if audit is None:
         command = f"python -m harness.data {card['name']} --audit"
-        return (f"Identical images and given groups were looked for, near-duplicates were not: {command} does that.",)
+        return (f"Identical images were looked for, near-duplicates were not: {command} does that.",)
     near = audit["kinds"]["near"]["pairs"]
     return (f"The audit, below, found {count(near)} {'pair' if near == 1 else 'pairs'} of nearly identical images.",)
 

@@ -95,7 +95,14 @@ def schema() -> dict[str, object]:
 def _dataset(analysis: Analysis, name: str) -> DatasetRecord:
     classes = analysis.evidence.classes.get(name)
     cases = [one.pair.cases for one in analysis.comparisons if one.pair.dataset == name and one.pair.cases is not None]
-    return DatasetRecord(name=name, classes=None if classes is None else list(classes), cases=max(cases, default=None))
+    about = analysis.evidence.about(name)
+    return DatasetRecord(
+        name=name,
+        classes=None if classes is None else list(classes),
+        cases=max(cases, default=None),
+        source=about.source,
+        groups=about.groups,
+    )
 
 
 def _cell(cell: Cell) -> CellRecord:

@@ -14,6 +14,7 @@ from analysis.comparison.verdicts import Role
 from analysis.stats.decisions import Verdict
 from analysis.stats.estimate import Scope
 from analysis.stats.multiplicity import Correction
+from harness.core.origin import GroupState
 
 
 def _finite(value: Any) -> Any:
@@ -58,6 +59,8 @@ class DatasetRecord(ResultModel):
     name: str
     classes: list[str] | None = Field(description="Null where they are not known or an image may bear several.")
     cases: int | None = Field(description="Test cases behind the intervals; null without predictions.")
+    source: str = Field(description="Where its images come from; datasets of one source count once.")
+    groups: GroupState = Field(description="Whether patients or lesions are known; none: each image is its own unit.")
 
 
 class RepeatRecord(ResultModel):
@@ -152,7 +155,10 @@ class ComparisonRecord(ResultModel):
     interval: Interval | None = Field(description="How it was computed.")
     seeds: list[int] = Field(description="Seeds by which both are paired; empty for an average.")
     cases: int | None = Field(description="Test cases behind the interval.")
-    units: int | None = Field(description="Independent units among the cases of a two-way interval: patients, lesions.")
+    units: int | None = Field(
+        description="Units among the cases of a two-way interval: patients or lesions, or, where these are not known, "
+        "sets of identical images."
+    )
     difference: Number = Field(description="Null where no comparison was possible: flags say why.")
     low: Number
     high: Number
@@ -237,7 +243,7 @@ class ClaimRecord(ResultModel):
 
 
 class NewDatasetsRecord(ResultModel):
-    """A declared comparison by the primary metric as a claim about new datasets: each dataset is one observation."""
+    """A declared comparison by the primary metric as a claim about new datasets: each source is one observation."""
 
     a: str
     b: str
@@ -248,9 +254,9 @@ class NewDatasetsRecord(ResultModel):
 
 
 class RanksRecord(ResultModel):
-    """Friedman's test of the methods' mean ranks by the primary metric, each dataset one observation."""
+    """Friedman's test of the methods' mean ranks by the primary metric, each source of datasets one observation."""
 
-    datasets: int
+    datasets: int = Field(description="Sources: several datasets of one count once.")
     mean_ranks: dict[str, float] = Field(description="Method → mean rank, 1 is best; methods on every dataset alone.")
     chi2: Number = Field(description="Friedman's chi-squared, corrected for ties.")
     df: int = Field(description="Degrees of freedom of chi2.")
@@ -274,6 +280,6 @@ class ComparisonDocument(ResultModel):
     scores: list[ScoreRecord]
     robustness: list[RobustnessRecord]
     claims: list[ClaimRecord]
-    new_datasets: list[NewDatasetsRecord] = Field(description="Empty below six datasets.")
-    ranks: RanksRecord | None = Field(description="Null below six datasets or three methods.")
+    new_datasets: list[NewDatasetsRecord] = Field(description="Empty below six sources of datasets.")
+    ranks: RanksRecord | None = Field(description="Null below six sources of datasets or three methods.")
     cautions: list[Flag] = Field(description="Reservations about the whole.")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from analysis.stats.multiplicity import Correction, family_size
+from harness.core.origin import GroupState
 from harness.metrics.facts import MetricFacts
 from harness.metrics.table import built_in, known_metrics
 
@@ -137,9 +138,12 @@ class Predictions:
     """Shape (cases,), in [0, classes); or (cases, classes), 0 and 1, where an image may bear several."""
     classes: tuple[str, ...]
     groups: npt.NDArray[np.int64] | None
-    """Shape (cases,), the patient or lesion of each case from 0 without gaps; None where every case is its own."""
+    """Shape (cases,), what each case belongs to, from 0 without gaps: a patient or lesion, or where these are not known
+    a set of identical images. None where every case is its own."""
     logits: Mapping[str, Mapping[int, FloatArray]]
     """Method → seed → float64 of shape (cases, classes)."""
+    case_ids: tuple[str, ...] = ()
+    """Name of each case; empty where they are not known."""
     cautions: tuple[Caution, ...] = ()
     """What was wrong with predictions that are therefore left out."""
 
@@ -163,6 +167,34 @@ class Predictions:
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
 
+def by_appearance(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The groups of cases, shape (cases,), numbered from 0 in the order in which they appear."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    result: npt.NDArray[np.int64] = np.argsort(np.argsort(first))[inverse]
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the images of a dataset come from, who is known to be on them, and how they were divided."""
+
+    source: str
+    groups: GroupState = "unknown"
+    """What is known of patients and lesions."""
+    split_kind: str | None = None
+    """None where nothing is known of a split."""
+    official_by_patient: bool = False
+    """Whether the publisher's split is by patient."""
+    near_joined: bool = False
+    """Whether near-duplicates were kept together, too."""
+
+    def units(self, number: int) -> str:
+        """So many sets of cases that belong together, in words."""
+        if self.groups == "known":
+            return f"{number:,} patients or lesions"
+        return f"{number:,} groups of identical{' or nearly identical' if self.near_joined else ''} images"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that is known of a comparison."""
@@ -179,6 +211,8 @@ class Evidence:
     """Reads the predictions of one dataset; None where there are none. They are large: keep one at a time."""
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Dataset → its classes, where an image has one of them."""
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    """Dataset → where it comes from; of one that is absent nothing is known, and it is a source of its own."""
     cautions: tuple[Caution, ...] = ()
     """Reservations about the whole."""
     undeclared: tuple[Undeclared, ...] = ()
@@ -191,6 +225,23 @@ class Evidence:
         """The methods with the control last, so that every pair with it has it in second place."""
         control = self.plan.control
         return tuple(sorted(self.methods, key=lambda method: method == control))
+
+    def about(self, dataset: str) -> Provenance:
+        """Where a dataset comes from."""
+        return self.provenance.get(dataset) or Provenance(source=dataset)
+
+    @property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """Source → its datasets, in the order of the datasets. Each counts once where datasets are counted."""
+        found: dict[str, list[str]] = {}
+        for dataset in self.datasets:
+            found.setdefault(self.about(dataset).source, []).append(dataset)
+        return {source: tuple(labels) for source, labels in found.items()}
+
+    @property
+    def source_of(self) -> tuple[str, ...]:
+        """The source of each dataset."""
+        return tuple(self.about(dataset).source for dataset in self.datasets)
 
     def chance(self, dataset: str) -> float | None:
         """The primary metric of a constant prediction, where all classes are known and that is a fixed number."""

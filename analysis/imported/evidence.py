@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence
+from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Provenance
 from analysis.imported.cells import MergedTables
 from analysis.imported.predictions import PredictionTable
 from analysis.imported.results import read_results
 from analysis.stats.cautions import Caution
 from analysis.stats.multiplicity import Correction
 from harness.core.errors import RequestError, suggestion
+from harness.core.origin import GroupState, is_source
 from harness.metrics.facts import MetricFacts
 from harness.metrics.table import DEFAULT, built_in, known_metrics
 
@@ -33,6 +34,7 @@ def evidence_from_tables(
     margin: float | None = None,
     metric: str | None = None,
     lower_is_better: Sequence[str] = (),
+    source: Sequence[str] = (),
     name: str | None = None,
 ) -> Evidence:
     """What two tables say, checked: nothing is left out of it without a word.
@@ -47,6 +49,8 @@ def evidence_from_tables(
         margin: difference of the primary metric that counts as practically equal, above 0.
         metric: the primary one; it can be left out where the tables have but one, or where there are only predictions.
         lower_is_better: metrics of other names than those of ``harness.metrics.builtin`` of which less is better.
+        source: ``DATASET=NAME`` for each dataset that shares a source with another; the others are sources of their
+            own.
         name: of the comparison, by default that of the file.
 
     Raises:
@@ -75,6 +79,8 @@ def evidence_from_tables(
     }
     metrics = _metrics(merged, cells.values(), metric)
     _check_directions(lower_is_better, metrics)
+    sources = dict(_named_source(given, merged.datasets) for given in source)
+    groups: GroupState = "known" if merged.source is not None and merged.source.grouped else "unknown"
     return Evidence(
         name=merged.files[0].stem if name is None else name,
         source=f"the table{'s' if len(merged.files) > 1 else ''} {' and '.join(file.name for file in merged.files)}",
@@ -96,6 +102,9 @@ def evidence_from_tables(
         cells=cells,
         predictions=merged.predictions_of,
         classes=merged.classes,
+        provenance={
+            dataset: Provenance(source=sources.get(dataset, dataset), groups=groups) for dataset in merged.datasets
+        },
         cautions=(*_cautions(metrics, lower_is_better), *merged.cautions()),
     )
 
@@ -124,6 +133,16 @@ def _check_directions(lower_is_better: Sequence[str], metrics: Sequence[str]) ->
             raise RequestError(f"--lower-is-better {name}: of this metric higher is better; leave the option out")
         if name not in metrics:
             raise RequestError(f"--lower-is-better {name}: the tables have no such metric{suggestion(name, metrics)}")
+
+
+def _named_source(given: str, datasets: Sequence[str]) -> tuple[str, str]:
+    dataset, _, name = given.rpartition("=")
+    if dataset not in datasets:
+        meant = suggestion(dataset, datasets) or "; write DATASET=NAME"
+        raise RequestError(f"--source {given}: the tables have no dataset {dataset!r}{meant}")
+    if not is_source(name):
+        raise RequestError(f"--source {given}: name the source by lower-case letters, digits, '.', '_' and '-'")
+    return dataset, name
 
 
 def _cautions(metrics: Sequence[str], lower_is_better: Sequence[str]) -> Iterator[Caution]:

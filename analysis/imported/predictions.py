@@ -108,6 +108,7 @@ class PredictionTable:
             classes=tuple(f"class {number}" for number in range(block.logits.shape[1])),
             groups=None if block.groups is None else _without_gaps(block.groups[first]),
             logits=logits,
+            case_ids=tuple(block.keys["case_id"][first].to_list()),
             cautions=tuple(_left_out(block, block.cases[first])),
         )
 

@@ -12,14 +12,23 @@ from typing import Any
 
 import polars as pl
 
-from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Family, Predictions, Repeat, Undeclared
+from analysis.comparison.evidence import (
+    Cell,
+    DeclaredPlan,
+    Evidence,
+    Family,
+    Predictions,
+    Provenance,
+    Repeat,
+    Undeclared,
+)
 from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.metrics import metrics_of
 from analysis.runs.predictions import PredictionSource, read_predictions
-from analysis.stats.cautions import Caution
+from analysis.stats.cautions import Caution, ungrouped_cases
 from harness.core.errors import RequestError, suggestion
-from harness.run.data_records import Card
+from harness.run.data_records import Card, group_state_of
 from harness.run.directory import RunDirectory
 from harness.run.records import ChoiceRecord, ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord, reevaluated
 from harness.run.trial import TrialFolder
@@ -81,20 +90,52 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     cards = {label: card for part in parts for label, card in part.cards.items()}
     classes = {label: tuple(map(str, card["classes"])) for label, card in cards.items()}
     names = [part.run.path.name for part in parts]
+    datasets = tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"]))
+    provenance = _provenance(parts)
 
     return Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
         source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
         plan=_united([part.plan for part in parts]),
-        datasets=tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"])),
+        datasets=datasets,
         methods=tuple(dict.fromkeys(label for part in parts for label in part.spec["methods"])),
         cells=cells,
         predictions=_StoredPredictions(cells, base, classes),
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
-        cautions=(*_trained_differently(parts), *(c for part in parts for c in _changed(part))),
+        provenance=provenance,
+        cautions=(
+            *(one for label in datasets for one in _ungrouped(label, provenance)),
+            *_trained_differently(parts),
+            *(c for part in parts for c in _changed(part)),
+        ),
         undeclared=tuple(one for part in parts for one in _undeclared(part)),
         declared_size=_declared_size(parts[0]) if len(parts) == 1 else None,
     )
+
+
+def _provenance(parts: Sequence[_Run]) -> dict[str, Provenance]:
+    """Of each dataset with a card; where several runs have it, by the card that says most."""
+    # Runs from before there were sources have none, so the others come last and count.
+    cards = sorted(
+        ((label, card) for part in parts for label, card in part.cards.items()), key=lambda one: "source" in one[1]
+    )
+    return {
+        label: Provenance(
+            source=card.get("source", label),
+            groups=group_state_of(card),
+            split_kind=card["split"].get("kind"),
+            official_by_patient=card.get("official_by_patient", False),
+            near_joined=card.get("near_joined", False),
+        )
+        for label, card in cards
+    }
+
+
+def _ungrouped(label: str, provenance: Mapping[str, Provenance]) -> Iterator[Caution]:
+    about = provenance.get(label)
+    if about is not None and about.groups == "unknown":
+        said = ungrouped_cases(about.official_by_patient, about.split_kind)
+        yield replace(said, sentence=f"{label}: {said.sentence}")
 
 
 def _open(run: RunDirectory, records: frames.Records) -> _Run:
@@ -204,7 +245,8 @@ def _check_together(first: _Run, second: _Run) -> None:
         if different:
             raise RequestError(
                 f"{other}: its dataset {label!r} has another {' and another '.join(different)} than that of {one}; "
-                "scores on different test cases do not compare: use one split, or give it another label"
+                "scores on different test cases do not compare: use one split (under another label the two would still "
+                "be one source and count once)"
             )
     for dataset, method in first.studies.keys() & second.studies.keys():
         raise RequestError(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from analysis.comparison.evidence import Predictions
+from analysis.comparison.evidence import Predictions, by_appearance
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from harness.run.trial import ReplacedFileError
@@ -108,6 +108,7 @@ def read_predictions(sources: Sequence[PredictionSource], classes: Sequence[str]
         classes=tuple(classes) if classes is not None else tuple(map(str, range(cases.classes))),
         groups=cases.groups,
         logits=dict(logits_of),
+        case_ids=tuple(cases.ids.to_list()),
         cautions=tuple(_caution(*why, seeds) for why, seeds in refused.items()),
     )
 
@@ -148,13 +149,7 @@ def _codes(frame: pl.DataFrame) -> npt.NDArray[np.int64] | None:
     group = frame.select(pl.coalesce("group", "case_id").alias("group"))["group"]
     if group.n_unique() == len(group):
         return None
-    return _by_appearance(group.rank("dense").to_numpy().astype(np.int64) - 1)
-
-
-def _by_appearance(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    result: npt.NDArray[np.int64] = np.argsort(np.argsort(first))[inverse]
-    return result
+    return by_appearance(group.rank("dense").to_numpy().astype(np.int64) - 1)
 
 
 def _aligned(cases: _Cases, logits: FloatArray, known: list[_Cases]) -> tuple[int, FloatArray]:
@@ -166,7 +161,7 @@ def _aligned(cases: _Cases, logits: FloatArray, known: list[_Cases]) -> tuple[in
             continue
         order = one.order_of(cases.ids)
         if order is not None:
-            groups = None if cases.groups is None else _by_appearance(cases.groups[order])
+            groups = None if cases.groups is None else by_appearance(cases.groups[order])
             if one.agrees(_Cases(one.ids, cases.labels[order], groups, cases.classes)):
                 return place, logits[order]
     known.append(cases)
@@ -187,7 +182,7 @@ def _difference(cases: _Cases, others: _Cases) -> str:
         return "are about other test cases than those of most trials"
     if not np.array_equal(cases.labels, others.labels[order]):
         return "have other labels than those of most trials"
-    return "have other patients or lesions, or another number of classes, than those of most trials"
+    return "have cases that belong together in another way, or another number of classes, than those of most trials"
 
 
 def _caution(method: str, code: str, reason: str, seeds: Sequence[int]) -> Caution:

@@ -110,7 +110,7 @@ def sizes(analysis: Analysis) -> str:
         units = max((one.over_both.mean_squares.cases for one in own if one.over_both is not None), default=cases)
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         known = f", {cases} test cases" if cases else ""
-        known += f" of {units} patients or lesions" if units < cases else ""
+        known += f" of {analysis.evidence.about(dataset).units(units)}" if units < cases else ""
         found[dataset] = f"{count} seed{'' if seeds == [1] else 's'}{known}"
     return same(found)
 

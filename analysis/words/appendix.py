@@ -115,7 +115,10 @@ def settings_facts(spec: SweepRecord | None) -> Facts:
     }
     pairs = [("Backbone", network_phrase(spec["backbone"]))]
     pairs += [(f"Backbone of {label}", network) for label, network in sorted(methods.items())]
-    pairs += [(part.capitalize(), plain(spec[part])) for part in _PROTOCOL if part in spec]
+    said = {part: spec[part] for part in _PROTOCOL if part in spec}
+    if "split" in said and spec["split"].get("kind") is None:
+        said["split"] = {**spec["split"], "kind": "official where the publisher split by patient or else grouped"}
+    pairs += [(part.capitalize(), plain(value)) for part, value in said.items()]
     return Facts(tuple(pairs))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Evidence
+from analysis.comparison.evidence import Evidence, Provenance
 from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.stats.twoway import TwoWay
 from analysis.words.statistics import statistics_sentences
+from harness.core.origin import GroupState
 from harness.run.records import SweepRecord
 
 _SAMPLERS = {
@@ -26,13 +27,13 @@ _PRUNERS = {
     "hyperband": "Hyperband",
     "patience": "a limit on rungs without a better score",
 }
-_SPLITS = {
-    "grouped": "into 64 % training, 16 % validation and 20 % test images, all images of a patient, lesion or duplicate "
-    "on one side",
-    "random": "into 64 % training, 16 % validation and 20 % test images at random, without regard to patients, lesions "
-    "or duplicates",
-    "official": "as its publishers did",
+_SHARES = "into 64 % training, 16 % validation and 20 % test images"
+_TOGETHER: dict[GroupState, str] = {
+    "known": "all images of a patient, lesion or duplicate on one side",
+    "none": "each image being a unit of its own, duplicates on one side",
+    "unknown": "duplicates on one side",
 }
+"""What a grouped split keeps on one side, by what is known of patients."""
 
 
 def methods_paragraph(analysis: Analysis, spec: SweepRecord | None, heads: Collection[str] = ()) -> str:
@@ -92,12 +93,23 @@ def _augmentation(evidence: Evidence, spec: SweepRecord | None, heads: Collectio
 def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
     if spec is not None:
         split = spec["split"]
-        near = ", near-duplicates included" if split.get("near_duplicates") else ""
-        subject = "The dataset" if len(analysis.evidence.datasets) == 1 else "Each dataset"
-        yield f"{subject} was divided {_SPLITS[split['kind']]}{near} (split seed {split['seed']})."
+        yield from _divided(analysis.evidence, spec)
         if split.get("allow_leakage"):
             yield f"Leakage between the sides was allowed, with this reason: {str(split['allow_leakage']).rstrip('.')}."
-    sizes = {name: _cases(analysis, name) for name in analysis.evidence.datasets}
+    evidence = analysis.evidence
+    sizes = {name: _cases(analysis, name) for name in evidence.datasets}
+    strangers = [
+        name
+        for name, phrase in sizes.items()
+        if evidence.about(name).groups == "unknown" and (spec is not None or phrase is not None)
+    ]
+    if strangers:
+        known_split = all(_by_patient(evidence.about(name)) for name in strangers)
+        sides = "" if known_split else ", and may stand on several sides of the split"
+        yield (
+            f"It is not known which images of {listed(strangers)} show the same patient; those that do count as "
+            f"independent{sides}."
+        )
     known = [f"{phrase} ({name})" for name, phrase in sizes.items() if phrase is not None]
     if known:
         yield f"Predictions were analysed for {listed(known)}."
@@ -106,15 +118,44 @@ def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
         yield f"On {listed(unknown)} the analysis rests on one score for each seed, without single test cases."
 
 
+def _divided(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
+    """How each dataset was divided, those that were divided alike together."""
+    ways: dict[str, list[str]] = {}
+    for dataset in evidence.datasets:
+        ways.setdefault(_way(evidence.about(dataset), spec), []).append(dataset)
+    seed = spec["split"]["seed"]
+    for way, datasets in ways.items():
+        everywhere = "The dataset" if len(evidence.datasets) == 1 else "Each dataset"
+        subject = everywhere if len(ways) == 1 else listed(datasets)
+        were = "were" if len(ways) > 1 and len(datasets) > 1 else "was"
+        yield f"{subject} {were} divided {way} (split seed {seed})."
+
+
+def _by_patient(about: Provenance) -> bool:
+    """Whether the split in use is by patient though the archive names nobody."""
+    return about.split_kind == "official" and about.official_by_patient
+
+
+def _way(about: Provenance, spec: SweepRecord) -> str:
+    # A report without the dataset's card has what the sweep file asked for.
+    kind = about.split_kind or spec["split"].get("kind") or "grouped"
+    if kind == "official":
+        return f"as its publishers did{', by patient' if _by_patient(about) else ''}"
+    if kind == "random":
+        return f"{_SHARES} at random, without regard to patients, lesions or duplicates"
+    near = ", near-duplicates included" if spec["split"].get("near_duplicates") else ""
+    return f"{_SHARES}, {_TOGETHER[about.groups]}{near}"
+
+
 def _cases(analysis: Analysis, dataset: str) -> str | None:
-    """Test cases behind the intervals of a dataset, and of how many patients or lesions they are."""
+    """Test cases behind the intervals of a dataset, and of how many patients or sets of copies they are."""
     pair = next(
         (one.pair for one in analysis.comparisons if one.pair.dataset == dataset and one.pair.cases is not None), None
     )
     if pair is None or pair.cases is None:
         return None
     units = pair.estimate.mean_squares.cases if isinstance(pair.estimate, TwoWay) else pair.cases
-    of = f" of {units:,} patients or lesions" if units < pair.cases else ""
+    of = f" of {analysis.evidence.about(dataset).units(units)}" if units < pair.cases else ""
     return f"{counted(pair.cases, 'test case')}{of}"
 
 

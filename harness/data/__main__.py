@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.core.console import Console
     from harness.data.audit import Audit
     from harness.data.decoded import DecodedDataset
-    from harness.data.split import Split
+    from harness.data.split import Split, SplitKind
     from harness.dataset import Dataset
 
 DESCRIPTION = "Prepare a dataset, show what it is and how it splits, and write its card."
@@ -48,8 +48,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument("--size", type=int, default=224, metavar="PIXELS", help="side of the images (%(default)s)")
     result.add_argument(
-        "--split", choices=("grouped", "random", "official"), default="grouped",
-        help="grouped keeps a patient, lesion or duplicate on one side; official is the publisher's (%(default)s)",
+        "--split", choices=("grouped", "random", "official"),
+        help="grouped keeps a known patient or lesion, and duplicates, on one side; official is the publisher's "
+        "(default: official where the publisher split by patient, else grouped)",
     )  # fmt: skip
     result.add_argument(
         "--near-duplicates", action="store_true",
@@ -78,16 +79,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     from harness.core.console import Console
     from harness.core.refusals import leaving_nothing
+    from harness.data.split import kind_for
 
     bars = Console(stderr=True)
     # Made first: minutes of decoding should not end at a folder that cannot be written.
     dataset, code = _find(arguments, bars)
-    out = arguments.out or Path("runs/data") / f"{dataset.name}-{arguments.split}-{arguments.seed}"
+    kind = kind_for(arguments.split, dataset)
+    out = arguments.out or Path("runs/data") / f"{dataset.name}-{kind}-{arguments.seed}"
     with leaving_nothing(out):
-        return _written(arguments, dataset, code, _folder(out), bars)
+        return _written(arguments, dataset, code, kind, _folder(out), bars)
 
 
-def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Path, bars: Console) -> int:
+def _written(
+    arguments: argparse.Namespace, dataset: Dataset, code: str, kind: SplitKind, out: Path, bars: Console
+) -> int:
     """Prepare the dataset and write its page."""
     from harness.data.cache import default_cache_root
     from harness.data.card import make_card
@@ -101,7 +106,7 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Pa
     if arguments.near_duplicates:
         with _bar(bars, "comparing images") as progress:
             data = join_near_duplicates(data, default_cache_root().absolute(), progress)
-    split = make_split(data, arguments.split, arguments.seed)
+    split = make_split(data, kind, arguments.seed)
     leaks = find_leaks(data, split)
     found = _audit(data, split, bars) if arguments.audit else None
     card = make_card(dataset, data, split, leaks, found)
@@ -113,7 +118,7 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, code: str, out: Pa
 
 def _find(arguments: argparse.Namespace, bars: Console) -> tuple[Dataset, str]:
     """The dataset with its options, and the hash of its code."""
-    from harness.data.options import read_options
+    from harness.data.options import with_options
     from harness.dataset import Dataset
     from harness.plugins import discover
     from harness.spec.source import YamlSource
@@ -124,8 +129,8 @@ def _find(arguments: argparse.Namespace, bars: Console) -> tuple[Dataset, str]:
     with bars.status("loading plugins"):
         catalogue = discover(arguments.plugins)
     plugin = catalogue.find(Dataset, arguments.dataset, "DATASET")
-    options = read_options(plugin.cls, given.data, lambda *keys: " ".join(("--set", ".".join(map(str, keys)))).strip())
-    return plugin.cls(options), plugin.code
+    dataset = with_options(plugin.cls, given.data, lambda *keys: f"--set {'.'.join(map(str, keys))}".strip())
+    return dataset, plugin.code
 
 
 def _folder(out: Path) -> Path:

@@ -200,9 +200,7 @@ def _notes(data: DecodedDataset, table: _Table, prints: Fingerprints, near: Near
     yield f"test images with a near-duplicate in training or validation: {known:,} of {tests:,}"
     mirrored = int(near.mirrored[worst].sum())
     kin = int((table.cluster[near.first[worst]] == table.cluster[near.second[worst]]).sum())
-    yield f"pairs of near-duplicates: {len(worst):,}; mirrored: {mirrored:,}; of one patient or lesion: {kin:,}"
-    if data.records["group"].null_count() == len(data.records):
-        yield "the archive names no patients or lesions: different images of one person may stand on different sides"
+    yield f"pairs of near-duplicates: {len(worst):,}; mirrored: {mirrored:,}; already kept together: {kin:,}"
     if len(worst) > MOST_PAIRS:
         yield f"pairs of near-duplicates that are listed: the {MOST_PAIRS:,} worst"
     if crowded := int(near.crowded.sum()):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import one_line
+from harness.core.origin import group_state
 from harness.data.split import Split, exact_counts, indices
 from harness.dataset import Dataset
 from harness.run.data_records import AuditFacts, Card, PairCounts
@@ -57,6 +58,8 @@ def make_card(
         ``split``: ``kind``, ``seed``, ``digest``.
         ``sides``: side → images. ``counts``: side → images of each class; with several labels an image counts
         in each class that it bears. ``shares``: side or ``all`` → ``counts`` as fractions of the side's images.
+        ``source``: where the images come from. ``group_state``: what is known of patients and lesions (``known``,
+        ``none``, ``unknown``). ``official_by_patient``: whether the publisher's split is by patient.
         ``groups``: given patients or lesions, null where none are given. ``identical``: ``sets`` of images with the
         same pixels and the ``images`` in them. ``clusters``: what a grouped split keeps on one side;
         ``near_joined``: near-duplicates among it.
@@ -65,7 +68,8 @@ def make_card(
         ``leaks``: the counts, ``any`` and ``sentence``. ``allow_leakage``. ``audit``: null or as ``_audited`` says.
     """
     counts, sides = class_counts(data, split)
-    groups = {group for group in data.records["group"].to_list() if group is not None}
+    given = data.records["group"].to_list()
+    groups = {group for group in given if group is not None}
     repeated = [times for times in Counter(data.records["pixels"].to_list()).values() if times > 1]
     doc = (type(dataset).__doc__ or "").strip()
     size = int(data.images.shape[1])
@@ -93,6 +97,9 @@ def make_card(
                 ("all", np.sum(counts, axis=0), sum(sides)),
             )
         },
+        "source": dataset.source,
+        "group_state": group_state(dataset.groups, given),
+        "official_by_patient": dataset.official_by_patient,
         "groups": len(groups) or None,
         "identical": {"sets": len(repeated), "images": sum(repeated)},
         "clusters": len(set(data.groups)),

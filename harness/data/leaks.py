@@ -40,7 +40,10 @@ class Leaks:
         return bool(self.duplicate_clusters or self.groups)
 
     def sentence(self) -> str:
-        """The finding in plain words: without a full stop, counts with thousands separators."""
+        """What is on more than one side in plain words: without a full stop, counts with thousands separators.
+
+        Where nothing was found, images alone are spoken of: of patients nobody may know anything.
+        """
         parts = []
         if self.duplicate_clusters:
             what = ("group of identical images stands", "groups of identical images stand")
@@ -48,7 +51,7 @@ class Leaks:
         if self.groups:
             what = ("patient or lesion stands", "patients or lesions stand")
             parts.append(self._part(self.groups, what, self.group_test, "another image of the same one"))
-        return "; ".join(parts) or "no identical images and no known patient or lesion stand on more than one side"
+        return "; ".join(parts) or "no identical images stand on more than one side"
 
     def to_json(self) -> LeakFacts:
         """The counts by their names."""

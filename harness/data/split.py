@@ -18,6 +18,7 @@ from harness.core.errors import RequestError, suggestion
 from harness.data.decoded import DecodedDataset
 from harness.data.pack import assign
 from harness.data.strata import strata
+from harness.dataset import Dataset
 from harness.run.data_records import SplitRecord
 
 SplitKind = Literal["grouped", "random", "official"]
@@ -69,6 +70,14 @@ class Split:
         """SHA-256 (hex) of which case stands on which side, however that came about."""
         content = {side: sorted(getattr(self, side)) for side in _SIDES}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def kind_for(asked: SplitKind | None, dataset: Dataset) -> SplitKind:
+    """The kind of split that a dataset gets: what is asked for, else the publisher's where that is by patient.
+
+    The publisher knew patients whom the archive may not name, so a grouped split could not keep them together.
+    """
+    return asked or ("official" if dataset.official_by_patient else "grouped")
 
 
 def make_split(data: DecodedDataset, kind: SplitKind, seed: int) -> Split:

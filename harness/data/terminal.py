@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table as Grid
 from rich.text import Text
 
-from analysis.cards import audit_section, class_counts, facts, leak_sentences
+from analysis.cards import audit_section, class_counts, facts, group_sentences, leak_sentences
 from analysis.contents import PageTable
 from harness.core.console import Console
 from harness.run.data_records import Card
@@ -37,6 +37,8 @@ def print_card(card: Card) -> None:
             console.print(Text(f"note: {note}"))
     for sentence in leak_sentences(card):
         console.print(Text(sentence, style="bold red" if card["leaks"]["any"] else "green"))
+    for sentence in group_sentences(card):
+        console.print(Text(sentence, style="bold yellow"))
 
 
 def _print_table(console: Console, table: PageTable) -> None:

@@ -97,7 +97,7 @@ def plan(arguments: argparse.Namespace) -> int:
     from harness.plan.page import page
     from harness.plugins import discover
     from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
-    from harness.studies.preview import spaces_table
+    from harness.studies.preview import dataset_lines, spaces_table
 
     console = Console(stderr=True)
     loaded = load_sweep(arguments.file, arguments.assignments)
@@ -112,6 +112,8 @@ def plan(arguments: argparse.Namespace) -> int:
         return EXIT_DONE
     out = Console()
     out.print(spaces_table(loaded.spec, catalogue))
+    for line in dataset_lines(loaded.spec, catalogue):
+        out.print(line, highlight=False, markup=False)
     out.print()
     out.print(page(made), highlight=False)
     return EXIT_DONE

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from analysis.stats.cautions import few_cases
+from analysis.stats.cautions import few_cases, ungrouped_cases
 from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
 from harness.spec.sections import SweepSpec
-from harness.studies.study import Study
+from harness.studies.study import PreparedDataset, Study
 
 VERSION = 1
 BUSY = 0.8
@@ -65,6 +65,8 @@ class Plan:
     family: Family | None
     detectable: tuple[Detectable, ...]
     warnings: tuple[str, ...]
+    datasets: Mapping[str, PreparedDataset]
+    """By label."""
 
     def to_json(self) -> dict[str, object]:
         """As plain data; keys are added in later versions, never renamed."""
@@ -81,6 +83,10 @@ class Plan:
                 }
                 for shape in self.shapes
             ],
+            "datasets": {
+                label: {"source": one.dataset.source, "groups": one.groups, "split": one.split.kind}
+                for label, one in self.datasets.items()
+            },
             "trials": sum(shape.trials for shape in self.shapes),
             "steps": sum(shape.steps for shape in self.shapes),
             "device_seconds": _span(self.total),
@@ -152,6 +158,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         family=declared,
         detectable=tuple(found),
         warnings=tuple(warnings),
+        datasets={study.dataset.label: study.dataset for study in studies},
     )
 
 
@@ -216,6 +223,9 @@ def _of_data(studies: Sequence[Study]) -> Iterator[str]:
         caution = few_cases(support)
         if caution is not None:
             yield f"{label}: {caution.sentence}"
+        if dataset.groups == "unknown":
+            said = ungrouped_cases(dataset.dataset.official_by_patient, dataset.split.kind)
+            yield f"{label}: {said.sentence}"
 
 
 def _of_means(spec: SweepSpec, total: Span | None, room: Disk, folder: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from harness.core.json_form import Form, Law, Length
+from harness.core.origin import GroupState
 from harness.run.record_values import Count
 from harness.space.parameters import Number
 
@@ -115,6 +116,9 @@ class Card(TypedDict):
     sides: NotRequired[_SideSizes]
     counts: _Counts
     shares: NotRequired[dict[str, list[Number]]]
+    source: NotRequired[str]
+    group_state: NotRequired[GroupState]
+    official_by_patient: NotRequired[bool]
     groups: NotRequired[Count | None]
     identical: NotRequired[Identical]
     clusters: NotRequired[Count]
@@ -134,6 +138,11 @@ def _miscounted(card: Card) -> str | None:
         if len(counts) != len(card["classes"]):
             return f"counts.{side}: {len(counts)} counts for {len(card['classes'])} classes"
     return None
+
+
+def group_state_of(card: Card) -> GroupState:
+    """What is known of patients and lesions; a card from before that was recorded tells whether there were groups."""
+    return card.get("group_state") or ("known" if card.get("groups") else "unknown")
 
 
 SPLIT: Form[SplitRecord] = Form(SplitRecord)

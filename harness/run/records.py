@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from harness.core.json_form import Form, Law, Length, Within
+from harness.core.origin import GroupState
 from harness.metrics.facts import MetricRecord
 from harness.run.record_values import Configuration, Count, Moment, Score, Seed
 from harness.run.trial_records import ScheduleLine
@@ -104,6 +105,10 @@ class StudyRecord(TypedDict):
     method: str
     dataset: str
     dataset_name: NotRequired[str]
+    source: NotRequired[str]
+    groups: NotRequired[GroupState]
+    split_kind: NotRequired[str]
+    """The one in use, also where the sweep file asked for none."""
     summary: NotRequired[str]
     space: Space
     backbone: NotRequired[NetworkRecord]
@@ -288,7 +293,7 @@ class _Train(TrainIdentity):
 
 
 class _SplitSection(TypedDict):
-    kind: NotRequired[str]
+    kind: NotRequired[str | None]
     seed: NotRequired[int]
     near_duplicates: NotRequired[bool]
     allow_leakage: NotRequired[str | None]

@@ -220,9 +220,10 @@ class MethodSpec(Section):
 class SplitSpec(Section):
     """How each dataset is divided into 64 % training, 16 % validation and 20 % test."""
 
-    kind: Literal["grouped", "random", "official"] = Field(
-        "grouped",
-        description="grouped keeps a patient, lesion or duplicate on one side; official is the publisher's.",
+    kind: Literal["grouped", "random", "official"] | None = Field(
+        None,
+        description="grouped keeps a known patient or lesion, and duplicates, on one side; official is the "
+        "publisher's; null: official where the publisher split by patient, else grouped.",
     )
     seed: Seed = Field(0, description="Seed of the division.")
     near_duplicates: bool = Field(

@@ -84,6 +84,13 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
     search = spec.search.declared()
     confirm = spec.confirm.model_dump(mode="json")
     spaces = {study.label: to_json(study.space) for study in studies}
+    # A sweep file that names no kind has always declared a grouped split; only what differs from that is said.
+    split = {**spec.split.model_dump(mode="json"), "kind": spec.split.kind or "grouped"}
+    kinds = {study.dataset.label: study.dataset.split.kind for study in studies}
+    datasets = {
+        label: {**entry.model_dump(mode="json"), **({"split": kinds[label]} if kinds[label] != split["kind"] else {})}
+        for label, entry in spec.datasets.items()
+    }
     methods = {
         label: {"method": entry.method, "backbone": entry.backbone and entry.backbone.model_dump(mode="json")}
         for label, entry in spec.methods.items()
@@ -99,9 +106,9 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
         "repeat": spec.confirm.repeat,
         "search": search,
         "train": spec.train.identity(),
-        "split": spec.split.model_dump(mode="json"),
+        "split": split,
         "backbone": spec.backbone.model_dump(mode="json"),
-        "datasets": {label: entry.model_dump(mode="json") for label, entry in spec.datasets.items()},
+        "datasets": datasets,
         "methods": {label: {**entry, "space": spaces[label]} for label, entry in methods.items()},
         "slots": {study.name: study.slots for study in studies},
         "code": {

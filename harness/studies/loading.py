@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.arguments import user_path
 from harness.core.errors import RequestError, suggestion
 from harness.core.plugin_options import Options
-from harness.data.options import read_options
+from harness.data.options import read_options, with_options
 from harness.dataset import Dataset
 from harness.launcher import Launcher
 from harness.method import Method
@@ -207,7 +207,7 @@ def _check_dataset(
 ) -> None:
     named = place(*keys) if spec.dataset == label else place(*keys, "dataset")
     cls = catalogue.find(Dataset, spec.dataset, named).cls
-    read_options(cls, spec.options, lambda *below: place(*keys, *below))
+    with_options(cls, spec.options, lambda *below: place(*keys, *below))
 
 
 def _check_metric(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:

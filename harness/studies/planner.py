@@ -13,8 +13,8 @@ from harness.data.card import make_card
 from harness.data.decoded import DecodedDataset
 from harness.data.leaks import find_leaks
 from harness.data.near_clusters import are_joined, join_near_duplicates
-from harness.data.options import read_options
-from harness.data.split import make_split
+from harness.data.options import with_options
+from harness.data.split import kind_for, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.method import Method
@@ -111,8 +111,10 @@ class Planner:
         for label, dataset in prepared.items():
             # A backbone that is trained here first opens no test side, so its own data may leak.
             if dataset.leaks.any and spec.split.allow_leakage is None:
+                kind = dataset.split.kind
+                why = "" if spec.split.kind else " (the default here, because it is by patient)"
                 raise RequestError(
-                    f"datasets.{label}: the {spec.split.kind} split leaks: {dataset.leaks.sentence()}; write `split: "
+                    f"datasets.{label}: the {kind} split{why} leaks: {dataset.leaks.sentence()}; write `split: "
                     '{kind: grouped}`, or say in `split.allow_leakage: "..."` why this may be'
                 )
         return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
@@ -242,7 +244,7 @@ class Planner:
                 None if report is None else lambda done, total: report(f"{label}: near-duplicates", done, total),
             )
         try:
-            whole = make_split(data, self._spec.split.kind, self._spec.split.seed)
+            whole = make_split(data, kind_for(self._spec.split.kind, dataset), self._spec.split.seed)
             split = keep_training(whole, data, train.fraction, train.per_class)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
@@ -252,8 +254,8 @@ class Planner:
         """A dataset with its options, and the hash of its code."""
         place = f"datasets.{label}"
         plugin = self._catalogue.find(Dataset, entry.dataset, place)
-        options = read_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
-        return plugin.cls(options), plugin.code
+        dataset = with_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
+        return dataset, plugin.code
 
     def _weights(self, weights: str | None) -> str | None:
         if weights is None or not weights.endswith(".safetensors"):

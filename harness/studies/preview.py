@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.table import Table
 
 from harness.core.console import Console
+from harness.core.origin import one_source
+from harness.data.options import with_options
+from harness.data.split import kind_for
+from harness.dataset import Dataset
 from harness.method import Method
 from harness.plugins import Catalogue
 from harness.search import make_sampler
@@ -19,6 +25,8 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
     console = Console()
     table = spaces_table(spec, catalogue)
     console.print(table)
+    for line in dataset_lines(spec, catalogue):
+        console.print(line, highlight=False, markup=False)
     each = len(spec.confirm.seed_list(spec.search.tuning_seeds)) + spec.confirm.repeat
     total = sum(_search_trials(spec, slots) + each for slots in _slots(spec, catalogue))
     # Counted as the plan counts, which is printed above.
@@ -26,6 +34,26 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
     epochs = max([spec.train.epochs, *(spec.train.merged(source.train).epochs for source in first)])
     backbones = f", {len(first)} of them for backbones that are trained first" if first else ""
     console.print(f"{total + len(first)} trials of at most {epochs} epochs{backbones}; nothing was started")
+
+
+def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
+    """Where the images of each dataset come from and how it is divided, and which labels count once."""
+    sources: dict[str, list[str]] = {}
+    for label, entry in spec.datasets.items():
+        plugin = catalogue.find(Dataset, entry.dataset, f"datasets.{label}")
+        dataset = with_options(plugin.cls, entry.options, lambda *_, label=label: f"datasets.{label}")
+        kind = kind_for(spec.split.kind, dataset)
+        why = "" if spec.split.kind else ", its publisher's, which is by patient" if kind == "official" else ""
+        near = (
+            "; near-duplicates stay where the publisher put them"
+            if kind == "official" and spec.split.near_duplicates
+            else ""
+        )
+        yield f"{label}: source {dataset.source}; {kind} split{why}{near}"
+        sources.setdefault(dataset.source, []).append(label)
+    for source, labels in sources.items():
+        if len(labels) > 1:
+            yield one_source(labels, source)
 
 
 def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:

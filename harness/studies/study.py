@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from harness.core.identity import trial_identity
+from harness.core.origin import GroupState, group_state
 from harness.data.decoded import DecodedDataset
 from harness.data.leaks import Leaks
 from harness.data.split import Split
@@ -59,6 +60,11 @@ class PreparedDataset:
     leaks: Leaks
     cache: Path
     """Folder in which it is, with what else is computed once for all trials."""
+
+    @property
+    def groups(self) -> GroupState:
+        """What is known of which images show one patient or lesion."""
+        return group_state(self.dataset.groups, self.data.records["group"])
 
     def identity(self) -> dict[str, object]:
         """All that a dataset can change in a trial: content, sides, augmentation, order of classes."""
@@ -174,6 +180,9 @@ class Study:
             "summary": self.method.summary,
             "dataset": self.dataset.label,
             "dataset_name": self.dataset.dataset.name,
+            "source": self.dataset.dataset.source,
+            "groups": self.dataset.groups,
+            "split_kind": self.dataset.split.kind,
             "space": to_json(self.space),
             "backbone": {"name": self.backbone, "weights": weights},
             "search_slots": self.slots,

@@ -67,6 +67,7 @@ class RunBuilder:
                 "citation": "Nobody (2026)",
                 "classes": ["disc", "square"],
                 "images": 300,
+                "group_state": "known",
                 "fingerprint": "f00d",
                 "split": {"kind": "grouped", "seed": 0, "digest": "abcd"},
                 "counts": {"train": [120, 60], "val": [32, 16], "test": list(test)},

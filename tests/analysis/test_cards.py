@@ -95,7 +95,7 @@ def test_the_report_shows_the_grid_the_leak_and_the_users_reason(builder: Callab
     for text in (html, markdown):
         assert "The split leaks: 3 patients stand on two sides." in text
         assert "with this reason: to compare with Doe 2019" in text
-        assert "No leak was found: 3 patients" in text
+        assert "No leak was found: no identical images and no patient or lesion stand on more than one side." in text
         assert text.count("python -m harness.data shapes --audit") == 2
     images = Tags(html).of("img")
     assert [(image["width"], image["height"]) for image in images] == [("620", "90"), ("100", "50")]

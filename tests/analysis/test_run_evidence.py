@@ -203,7 +203,7 @@ FAULTS: dict[str, tuple[Callable[[TrialFolder], None], str, str]] = {
     "other patients": (
         rewrite(lambda frame: frame.with_columns(group=pl.lit("one patient"))),
         "other_cases",
-        "other patients",
+        "belong together in another way",
     ),
     "not a number": (
         rewrite(lambda frame: frame.with_columns(logit_2=pl.lit(float("nan")))),

@@ -113,7 +113,8 @@ def test_digits_are_prepared_and_their_split_is_reusable(place: Path, capsys: py
     printed = capsys.readouterr().out
     folder = place / "runs" / "data" / "digits-grouped-3"
     assert printed.splitlines()[-1] == str(folder / "card.html")
-    assert "No leak was found" in printed
+    assert "No identical images stand on more than one side; whether patients do is not known." in printed
+    assert "No leak was found" not in printed and "If several show one patient, scores are too high" in printed
 
     card = json.loads((folder / "card.json").read_text())
     split = Split.from_json(json.loads((folder / "split.json").read_text()))
