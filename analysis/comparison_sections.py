@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import claims
+from analysis.comparison.phrases import datasets_phrase
 from analysis.contents import Drawings, Item, PageFigure, PageSection, PageTable
 from analysis.figures.comparisons import forest
 from analysis.figures.curves import stems
@@ -109,7 +110,7 @@ def claims_table(analysis: Analysis) -> PageTable:
     groups: dict[str, list[tuple[str, ...]]] = {}
     for one in claims(analysis):
         pair = one.comparison.pair
-        place = pair.dataset or f"Average over these {len(pair.datasets)} datasets"
+        place = pair.dataset or f"Average over {datasets_phrase(len(pair.datasets), pair.sources)}"
         status = one.status if one.comparison.declared else f"exploratory: {one.status}"
         row = (f"{pair.first} is better than {pair.second}", status, one.evidence)
         groups.setdefault(place, []).append(row)

@@ -35,6 +35,10 @@ PAPER_TABLES = (
     "failures",
 )  # fmt: skip
 """Tables of ``paper.tex``, which is meant to be read; the others lie in ``tables/``."""
+_FOREIGN = (
+    "table", "predictions", "control", "correction", "margin", "metric", "lower_is_better", "source", "name",
+)  # fmt: skip
+"""Options of results that are not in a run directory."""
 MANY_TRIALS, MANY_CELLS = 4000, 16
 """Trials, and methods times datasets, from which on starting more processes is worth their seconds."""
 MOST_WORKERS = 16
@@ -315,17 +319,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="a metric of the tables that is a loss; may be repeated",
     )
+    foreign.add_argument(
+        "--source",
+        action="append",
+        metavar="DATASET=NAME",
+        help="where a dataset's images come from; those of one source count once; may be repeated",
+    )
     foreign.add_argument("--name", metavar="TITLE", help="of the report (default: the file's)")
     options = parse(parser, arguments)
     return run_command(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {
-        name: value
-        for name in ("table", "predictions", "control", "correction", "margin", "metric", "lower_is_better", "name")
-        if (value := getattr(options, name)) is not None
-    }
+    given = {name: value for name in _FOREIGN if (value := getattr(options, name)) is not None}
     if options.runs:
         if given:
             option = next(iter(given)).replace("_", "-")

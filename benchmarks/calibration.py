@@ -3,8 +3,8 @@
 Sweeps of 6 methods on 3 datasets are drawn from a latent model of seeds and cases in which no method is better than
 another, and analysed by the functions that the report uses. A claim of a difference is then false, and an interval that
 misses zero misses the truth. Further parts: the power that a plan promises against the power found, equivalence at the
-margin, and the other metrics, whose pseudo-values are right to first order alone: coverage, and width against that of
-the crossed bootstrap.
+margin, the other metrics, whose pseudo-values are right to first order alone (coverage, and width against that of
+the crossed bootstrap), and several labels of one source of images.
 
 The chance that a case is classified correctly depends on the case (some are hard for all), on the case for this method,
 on the seed of this method, and on chance. The default spread gives differences of accuracy with variance components as
@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-from analysis.stats.across_datasets import fixed_dataset_mean
+from analysis.stats.across_datasets import bounded_mean, fixed_dataset_mean
 from analysis.stats.decisions import equivalence_p
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
 from analysis.stats.multiplicity import adjust
@@ -321,6 +321,61 @@ def _bootstrap_width(rng: np.random.Generator, predicted: IntArray, labels: IntA
     return 2 * float(stdtrit(seeds - 1, 0.975)) * error
 
 
+LABELS = (2, 6)
+"""Under how many labels a sweep lists one source."""
+
+
+def labels_of_one_source(labels: int, repetitions: int, base_seed: int, seeds: int) -> Row:
+    """Coverage and false claims of the average over labels of one source, such as one dataset at several image sizes.
+
+    The labels have their test cases in common, how hard these are for all and for each method included; each trains
+    anew. ``once`` is what the report does with them, ``bounded`` what it does where the cases have other names,
+    ``apart`` what would happen if every label were a dataset of its own.
+    """
+    scenario, cases, level = SCENARIOS[1], CASES[0], LEVELS[1]
+    whole: dict[str, list[Estimate]] = {
+        "once": [],
+        "bounded": [],
+        "apart": [],
+        "one_label": [],
+        "new_datasets_apart": [],
+    }
+    for rng in streams(base_seed, f"{labels} labels", seeds, repetitions):
+        of_case = SHARED_SD * rng.standard_normal(cases) + OWN_SD * rng.standard_normal((2, 1, cases))
+        tables = []
+        for _ in range(labels):
+            latent = level + of_case + seed_effects(rng, scenario, (2, seeds, 1))
+            latent = latent + CHANCE_SD * rng.standard_normal((2, seeds, cases))
+            first, second = (latent > 0).astype(np.float64)
+            tables.append(first - second)
+        found = [two_way(table) for table in tables]
+        whole["once"].append(two_way(np.mean(tables, axis=0)))
+        whole["bounded"].append(bounded_mean(found))
+        whole["apart"].append(fixed_dataset_mean(found))
+        whole["one_label"].append(found[0])
+        whole["new_datasets_apart"].append(
+            mean_over_seeds(np.array([entry.estimate for entry in found]), scope="datasets")
+        )
+    coverage = {name: float(np.mean([covers(entry) for entry in own])) for name, own in whole.items()}
+    rates = {name: float(np.mean([any_claim([entry]) for entry in own])) for name, own in whole.items()}
+    widths = {name: float(np.mean([entry.standard_error or 0.0 for entry in own])) for name, own in whole.items()}
+    limit = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / repetitions)
+    error = math.sqrt(ALPHA * (1 - ALPHA) / repetitions)
+    return {
+        "part": "sources",
+        "labels": labels,
+        "seeds": seeds,
+        "repetitions": repetitions,
+        "coverage": coverage,
+        "coverage_error": error,
+        "false_claims": rates,
+        "false_claims_limit": limit,
+        "standard_error": widths,
+        "met": all(rates[name] <= limit and coverage[name] >= COVERAGE[0] - 2 * error for name in ("once", "bounded"))
+        and coverage["once"] <= COVERAGE[1] + 2 * error,
+    }
+
+
 def streams(base_seed: int, name: str, seeds: int, repetitions: int) -> Iterator[np.random.Generator]:
     """One generator a repetition, so that more repetitions keep the first ones."""
     for repetition in range(repetitions):
@@ -358,6 +413,14 @@ def show(row: Row) -> str:
             f"power, {row['seeds']} seeds, true difference {row['true_difference']:.4f}: {powers}; called equivalent "
             f"at the margin {row['equivalent_at_margin']:.3f}: {mark}"
         )
+    if row["part"] == "sources":
+        coverage, rates = row["coverage"], row["false_claims"]
+        return (
+            f"{row['labels']} labels of one source, {row['seeds']} seeds: coverage of the average "
+            f"{coverage['once']:.3f} (bounded {coverage['bounded']:.3f}, as datasets {coverage['apart']:.3f}), false "
+            f"claims {rates['once']:.3f} (bounded {rates['bounded']:.3f}, as datasets {rates['apart']:.3f}, about new "
+            f"ones {rates['new_datasets_apart']:.3f}; at most {row['false_claims_limit']:.3f}): {mark}"
+        )
     coverage = ", ".join(f"{name} {value:.3f}" for name, value in row["coverage"].items())
     beside = row["macro_f1_beside_bootstrap"]
     return (
@@ -387,6 +450,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *((scenario.name, partial(under_the_null, scenario, repetitions, base)) for scenario in SCENARIOS),
         ("power", partial(power_found, repetitions, base)),
         *((f"first order {sd}", partial(first_order, sd, repetitions, base)) for sd in (0.05, 0.15, 0.25)),
+        *(
+            (f"{labels} labels of one source", partial(labels_of_one_source, labels, repetitions, base))
+            for labels in LABELS
+        ),
     ]
     rows, start = [], time.perf_counter()
     for name, job in jobs:

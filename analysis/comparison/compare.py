@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.comparison.evidence import Evidence, Predictions
 from analysis.comparison.names import spelling_cautions
+from analysis.comparison.one_source import CaseDifferences, Exact, exact_means
 from analysis.comparison.pairs import DatasetValues, MethodScore, Pair
 from analysis.comparison.robustness import Robustness, robustness
 from analysis.comparison.verdicts import Comparison, Role, average, judge
@@ -18,6 +19,7 @@ from analysis.stats.cautions import (
     unplanned_looks,
     unreachable_floor,
 )
+from harness.core.origin import one_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Analysis:
     comparisons: tuple[Comparison, ...]
     averages: tuple[Comparison, ...]
     robustness: tuple[Robustness, ...]
+    exact_means: Exact
+    """Of sources with several datasets of the same cases, which averages count once."""
     cautions: tuple[Caution, ...]
     """Reservations about the whole; those of datasets and cells name them."""
 
@@ -65,6 +69,8 @@ class DatasetFindings:
     halves: tuple[tuple[Pair, ...], tuple[Pair, ...]]
     """The pairs by the primary metric on the first and on the second half of the seeds."""
     cautions: tuple[Caution, ...]
+    by_case: Mapping[tuple[str, str], CaseDifferences]
+    """Pair of methods → differences by the primary metric; empty where no other dataset is of the same source."""
 
 
 def analyse(evidence: Evidence, each: Callable[[DatasetValues], None] | None = None) -> Analysis:
@@ -86,9 +92,13 @@ def findings_on(
     said = [replace(one, sentence=f"{dataset}: {one.sentence}") for one in values.cautions]
     if each is not None:
         each(values)
+    pairs = tuple(values.pairs(plan.metrics))
+    merged = len(evidence.sources[evidence.about(dataset).source]) > 1
+    tables = {(one.first, one.second): values.by_case(one) for one in pairs if merged and one.metric == plan.metric}
     return DatasetFindings(
         scores=tuple(values.scores()),
-        pairs=tuple(values.pairs(plan.metrics)),
+        pairs=pairs,
+        by_case={pair: table for pair, table in tables.items() if table is not None},
         halves=(first, second),
         cautions=(*said, *_of_cells(evidence, dataset)),
     )
@@ -107,20 +117,26 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
         "the first half of the seeds": [one for part in parts for one in part.halves[0]],
         "the second half of the seeds": [one for part in parts for one in part.halves[1]],
     }
-    named = spelling_cautions(evidence)
-    cautions = [*evidence.cautions, *named, *(one for part in parts for one in part.cautions)]
+    cautions = [
+        *evidence.cautions,
+        *(Caution("one_source", one_source(labels, name)) for name, labels in evidence.sources.items() if labels[1:]),
+        *spelling_cautions(evidence),
+        *(one for part in parts for one in part.cautions),
+    ]
     by_metric = {name: [one for one in pairs if one.metric == name] for name in plan.metrics}
     comparisons = [one for own in by_metric.values() for one in judge(own, evidence)]
-    averages = average(by_metric[plan.metric], evidence)
-    exact = min((len(one.seeds) for one in by_metric[plan.metric] if one.seeds), default=0)
+    exact = exact_means(evidence, {name: part.by_case for name, part in zip(evidence.datasets, parts, strict=True)})
+    averages = average(by_metric[plan.metric], evidence, exact)
+    fewest = min((len(one.seeds) for one in by_metric[plan.metric] if one.seeds), default=0)
     declared = plan.size(len(evidence.methods), len(evidence.datasets))
-    floor = unreachable_floor(exact, declared, plan.alpha) if exact and declared else None
+    floor = unreachable_floor(fewest, declared, plan.alpha) if fewest and declared else None
     return Analysis(
         evidence=evidence,
         scores=tuple(one for part in parts for one in part.scores),
         comparisons=tuple(comparisons),
         averages=tuple(averages),
-        robustness=tuple(robustness(evidence, pairs, comparisons, averages, halves)),
+        exact_means=exact,
+        robustness=tuple(robustness(evidence, pairs, comparisons, averages, halves, exact)),
         cautions=tuple(dict.fromkeys((*cautions, *(() if floor is None else (floor,))))),
     )
 

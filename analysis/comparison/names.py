@@ -43,6 +43,8 @@ def spelling_cautions(evidence: Evidence) -> Iterator[Caution]:
     )
     for kind, names, consequence in kinds:
         for group in nearly_equal(names):
+            if kind == "datasets" and len({evidence.about(name).source for name in group}) == 1:
+                continue
             listed = " and ".join(repr(name) if name.isascii() else ascii(name) for name in group)
             yield Caution(
                 "nearly_equal_names",

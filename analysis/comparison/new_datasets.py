@@ -1,4 +1,7 @@
-"""What the methods may be expected to do on new datasets: each dataset is one observation, however many its seeds."""
+"""What the methods may be expected to do on new datasets: each source of data is one observation.
+
+However many seeds there are, and however many datasets of one source: their scores are averaged first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.comparison.compare import Analysis
-from analysis.stats.across_datasets import population_mean
+from analysis.stats.across_datasets import population_mean, source_means
 from analysis.stats.cautions import few_datasets_for_population, refuse
 from analysis.stats.estimate import Estimate
 from analysis.stats.multiplicity import adjust
@@ -17,17 +20,17 @@ from analysis.stats.ranks import Friedman, friedman, nemenyi_p
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Mean ranks over the datasets of the methods that have a score on every one."""
+    """Mean ranks over the sources of the methods that have a score on every dataset."""
 
     methods: tuple[str, ...]
     test: Friedman
 
-    def nemenyi(self, first: str, second: str, datasets: int) -> float | None:
+    def nemenyi(self, first: str, second: str) -> float | None:
         """Nemenyi's p value of two methods, corrected for all pairs; None where one of them is not ranked."""
         if first not in self.methods or second not in self.methods:
             return None
         places = self.methods.index(first), self.methods.index(second)
-        return float(nemenyi_p(self.test.mean_ranks, datasets)[places])
+        return float(nemenyi_p(self.test.mean_ranks, self.test.datasets)[places])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +51,30 @@ def ranks_of(analysis: Analysis) -> Ranks | None:
     """Ranks by the mean over seeds of the primary metric; None for fewer than three complete methods.
 
     Raises:
-        Refused: fewer than six datasets.
+        Refused: fewer than six sources.
     """
     evidence, plan = analysis.evidence, analysis.evidence.plan
-    refuse(few_datasets_for_population(len(evidence.datasets)))
+    refuse(few_datasets_for_population(len(evidence.sources)))
     means = {
         method: [None if (score := analysis.score(name, method)) is None else score.mean for name in evidence.datasets]
         for method in evidence.methods
     }
-    complete = {method: values for method, values in means.items() if None not in values}
+    complete = {
+        method: source_means([value for value in values if value is not None], evidence.source_of)
+        for method, values in means.items()
+        if None not in values
+    }
     if len(complete) < 3:
         return None
-    table = np.array(list(complete.values()), dtype=np.float64).T
-    return Ranks(tuple(complete), friedman(table, evidence.datasets, plan.higher_is_better(plan.metric)))
+    table = np.array(list(complete.values())).T
+    return Ranks(tuple(complete), friedman(table, tuple(evidence.sources), plan.higher_is_better(plan.metric)))
 
 
 def on_new_datasets(analysis: Analysis) -> Sequence[NewDatasets]:
     """Every declared comparison by the primary metric, a family of its own.
 
     Raises:
-        Refused: fewer than six datasets.
+        Refused: fewer than six sources.
     """
     evidence, plan = analysis.evidence, analysis.evidence.plan
     ranks = ranks_of(analysis)
@@ -76,7 +83,9 @@ def on_new_datasets(analysis: Analysis) -> Sequence[NewDatasets]:
         if one.pair.dataset is not None and one.pair.estimate is not None:
             found[one.pair.first, one.pair.second][one.pair.dataset] = one.pair.estimate.estimate
     differences = {
-        pair: population_mean([own[name] for name in evidence.datasets], plan.confidence)
+        pair: population_mean(
+            source_means([own[name] for name in evidence.datasets], evidence.source_of), plan.confidence
+        )
         if len(own) == len(evidence.datasets)
         else None
         for pair, own in found.items()
@@ -91,7 +100,7 @@ def on_new_datasets(analysis: Analysis) -> Sequence[NewDatasets]:
             difference=mean,
             p_adjusted=corrected.get((first, second)),
             family=len(found),
-            nemenyi_p=None if ranks is None else ranks.nemenyi(first, second, len(evidence.datasets)),
+            nemenyi_p=None if ranks is None else ranks.nemenyi(first, second),
         )
         for (first, second), mean in differences.items()
     ]

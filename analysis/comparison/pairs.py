@@ -11,7 +11,8 @@ import numpy as np
 
 from analysis.comparison.case_values import case_values, undefined
 from analysis.comparison.copies import copies_on
-from analysis.comparison.evidence import Evidence, Predictions
+from analysis.comparison.evidence import Evidence, Predictions, by_appearance
+from analysis.comparison.one_source import CaseDifferences
 from analysis.stats.cautions import (
     Caution,
     few_cases,
@@ -46,6 +47,8 @@ class Pair:
     cases: int | None = None
     """Test cases behind the interval; None where it covers seeds alone."""
     datasets: tuple[str, ...] = ()
+    sources: int = 1
+    """How many sources the datasets have, each of which has the same weight."""
     interval: Interval | None = None
     estimate: Estimate | None = None
     """First minus second, in units of the metric; None where no comparison is possible, and ``cautions`` say why."""
@@ -181,6 +184,17 @@ class DatasetValues:
             repeat_noise=max((one.change.get(metric, 0.0) for one in (*a.repeats, *b.repeats)), default=0.0),
             cautions=_present(*said, *estimate.cautions),
         )
+
+    def by_case(self, pair: Pair) -> CaseDifferences | None:
+        """The table behind a pair's two-way interval, its cases in the order of their names; None without either."""
+        a, b = (self._table(pair.metric, method, pair.seeds) for method in (pair.first, pair.second))
+        predictions = self._predictions
+        if pair.interval != "two_way" or a is None or b is None or predictions is None or not predictions.case_ids:
+            return None
+        order = np.argsort(np.array(predictions.case_ids))
+        groups = None if predictions.groups is None else by_appearance(predictions.groups[order])
+        names = tuple(predictions.case_ids[place] for place in order)
+        return CaseDifferences(pair.seeds, names, groups, (a - b)[:, order])
 
     def _difference(
         self, metric: str, first: str, second: str, seeds: tuple[int, ...], over_seeds: FloatArray

@@ -175,9 +175,16 @@ def refusal(one: Comparison) -> Caution:
     return one.cautions[0]
 
 
+def datasets_phrase(datasets: int, sources: int) -> str:
+    """``these 6 datasets``, and of how many sources they are where these are fewer."""
+    return f"these {datasets} datasets" + (f" of {counted(sources, 'source')}" if sources < datasets else "")
+
+
 def place_phrase(pair: Pair) -> str:
     """``on D``, or ``on average over these D datasets``."""
-    return f"on {pair.dataset}" if pair.dataset else f"on average over these {len(pair.datasets)} datasets"
+    if pair.dataset:
+        return f"on {pair.dataset}"
+    return f"on average over {datasets_phrase(len(pair.datasets), pair.sources)}"
 
 
 def reversal(one: Robustness, plan: DeclaredPlan) -> str | None:

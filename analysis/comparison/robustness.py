@@ -1,4 +1,4 @@
-"""Do the verdicts hold by other metrics, with half of the seeds, with each dataset left out?"""
+"""Do the verdicts hold by other metrics, with half of the seeds, with each source of data left out?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.evidence import Evidence
+from analysis.comparison.one_source import Exact
 from analysis.comparison.pairs import Pair
 from analysis.comparison.verdicts import Comparison, average, judge
 from harness.metrics.table import built_in
@@ -46,6 +47,7 @@ def robustness(
     comparisons: Sequence[Comparison],
     averages: Sequence[Comparison],
     halves: Mapping[str, Sequence[Pair]],
+    exact: Exact,
 ) -> Iterator[Robustness]:
     """Each declared comparison, and each average, judged again.
 
@@ -55,6 +57,7 @@ def robustness(
         comparisons: the verdicts on them.
         averages: the verdicts on averages over datasets.
         halves: name of a part of the seeds → every pair by the primary metric on that part.
+        exact: as for ``average``.
     """
     plan = evidence.plan
     others = {
@@ -73,10 +76,10 @@ def robustness(
         if one.role == "primary":
             yield Robustness(comparison=one, checks=_checks(found, one))
     left_out = {}
-    if len(evidence.datasets) > 2:
-        for name in evidence.datasets:
-            again = average([one for one in pairs if one.metric == plan.metric], evidence, without=name)
-            left_out[f"without {name}"] = {_key(one): one for one in again}
+    if len(evidence.sources) > 2:
+        for source, datasets in evidence.sources.items():
+            again = average([one for one in pairs if one.metric == plan.metric], evidence, exact, without=source)
+            left_out[f"without {' and '.join(datasets)}"] = {_key(one): one for one in again}
     for one in averages:
         yield Robustness(comparison=one, checks=_checks(left_out, one))
 

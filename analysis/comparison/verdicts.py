@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from analysis.comparison.evidence import DeclaredPlan, Evidence
+from analysis.comparison.one_source import Exact, mean_of_source
 from analysis.comparison.pairs import Pair
-from analysis.stats.across_datasets import fixed_dataset_mean
+from analysis.stats.across_datasets import by_source, fixed_dataset_mean
 from analysis.stats.cautions import Caution, seeds_only, undetectable_gap
 from analysis.stats.decisions import Decision, Verdict, decide, equivalence_p
 from analysis.stats.multiplicity import adjust
 from analysis.stats.power import detectable_difference
+from analysis.stats.twoway import TwoWay
 
 Role = Literal["primary", "secondary", "exploratory", "average"]
 """The declared family by the primary metric; the same pairs by another metric; pairs outside the family; and the
@@ -70,20 +72,29 @@ def judge(pairs: Sequence[Pair], evidence: Evidence, detectable: bool = True) ->
     return [result[place] for place in sorted(result)]
 
 
-def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = None) -> list[Comparison]:
-    """The declared pairs averaged over the datasets, or over all but one: a family of its own.
+def average(pairs: Sequence[Pair], evidence: Evidence, exact: Exact, without: str | None = None) -> list[Comparison]:
+    """The declared pairs averaged over the datasets, or over those of all sources but one: a family of its own.
 
-    Empty where there is one dataset only. A pair that one of the datasets lacks is not averaged over the others.
+    Each source has the same weight, however many of its datasets there are. Empty where there is one dataset only. A
+    pair that one of the datasets lacks is not averaged over the others.
+
+    Args:
+        pairs: of all datasets by the primary metric.
+        evidence: of the comparison.
+        exact: of sources with several datasets of the same cases; of others a bound is taken.
+        without: a source that is left out.
     """
     plan = evidence.plan
-    datasets = tuple(name for name in evidence.datasets if name != without)
+    datasets = tuple(name for name in evidence.datasets if evidence.about(name).source != without)
     if len(datasets) < 2:
         return []
+    sources = [source for source in evidence.sources if source != without]
     wanted = plan.pairs(evidence.ordered)
     means = []
     for first, second in wanted:
         own = [one for one in pairs if (one.first, one.second) == (first, second) and one.dataset in datasets]
-        estimates = [one.estimate for one in own if one.estimate is not None]
+        known = {one.dataset: one.estimate for one in own if one.estimate is not None}
+        estimates = [known[name] for name in datasets if name in known]
         missing = Caution(
             "not_on_every_dataset",
             f"The two methods were compared on {len(estimates)} of {len(datasets)} datasets; the average over these "
@@ -91,16 +102,26 @@ def average(pairs: Sequence[Pair], evidence: Evidence, without: str | None = Non
         )
         # The average of narrower claims is no wider than they are.
         narrow = dict.fromkeys(caution for one in own for caution in one.cautions if caution == seeds_only())
-        mean = fixed_dataset_mean(estimates, plan.confidence) if len(estimates) == len(datasets) else None
+        mean = None
+        if len(estimates) == len(datasets):
+            merged = by_source(estimates, [evidence.about(name).source for name in datasets])
+            means_of_sources = [
+                mean_of_source(own_estimates, exact.get((source, first, second)), plan.confidence)
+                for source, own_estimates in zip(sources, merged, strict=True)
+            ]
+            # Of one source nothing is left to average, and the p value is that of its own analysis.
+            alone = len(means_of_sources) == 1
+            mean = means_of_sources[0] if alone else fixed_dataset_mean(means_of_sources, plan.confidence)
         means.append(
             Pair(
                 dataset=None,
                 datasets=datasets,
+                sources=len(sources),
                 metric=plan.metric,
                 first=first,
                 second=second,
                 seeds=(),
-                interval="fixed_datasets" if mean is not None else None,
+                interval=None if mean is None else "two_way" if isinstance(mean, TwoWay) else "fixed_datasets",
                 estimate=mean,
                 repeat_noise=max((one.repeat_noise for one in own), default=0.0),
                 cautions=(missing,) if mean is None else (*narrow, *mean.cautions),

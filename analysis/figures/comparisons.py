@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
@@ -76,7 +77,7 @@ def _panels(analysis: Analysis) -> Iterator[_Panel]:
         scope = f"{seeds}, {drawing.counted(cases, 'case')}" if cases else seeds
         yield _Panel(dataset, scope, {(one.pair.first, one.pair.second): one for one in own})
     if analysis.averages:
-        size = f"{len(analysis.evidence.datasets)} datasets"
+        size = _whole(analysis).removeprefix("these ")
         yield _Panel("Average", size, {(one.pair.first, one.pair.second): one for one in analysis.averages})
 
 
@@ -192,7 +193,7 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
     if not kinds - {None, "fixed_datasets"}:
         parts.append("Scope: none, since nothing could be compared; the reasons are in the tables.")
     if "fixed_datasets" in kinds:
-        parts.append(f"Last panel: averaged over these {len(analysis.evidence.datasets)} datasets, not beyond them.")
+        parts.append(f"Last panel: averaged over {_whole(analysis)}, not beyond them.")
     if plan.margin is not None:
         parts.append(f"Grey band: the declared equivalence margin of ±{plan.margin:.4g}.")
     if plan.correction != "none":
@@ -204,6 +205,10 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         )
     parts.append("An inconclusive difference may be of any size that its interval covers.")
     return " ".join(part for part in parts if part != ".")
+
+
+def _whole(analysis: Analysis) -> str:
+    return datasets_phrase(len(analysis.evidence.datasets), len(analysis.evidence.sources))
 
 
 def _spoken(panel: _Panel, rows: Sequence[tuple[str, str]]) -> str:

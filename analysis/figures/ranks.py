@@ -22,30 +22,31 @@ _LEVEL, _ROW = 0.11, 0.19  # inches
 
 
 def critical_difference(analysis: Analysis, stem: str) -> tuple[PageFigure, ...]:
-    """The diagram of Demsar (JMLR 7, 2006) from each method's mean over seeds on each dataset.
+    """The diagram of Demsar (JMLR 7, 2006) from each method's mean over seeds on each source of datasets.
 
     Methods without a score on every dataset are left out; nothing is drawn for fewer than three.
 
     Raises:
-        Refused: fewer than six datasets.
+        Refused: fewer than six sources.
     """
-    evidence = analysis.evidence
-    datasets, plan = evidence.datasets, evidence.plan
+    evidence, plan = analysis.evidence, analysis.evidence.plan
+    count = len(evidence.sources)
+    noun = "datasets" if count == len(evidence.datasets) else "sources"
     found = ranks_of(analysis)
     if found is None:
         return ()
     complete, test = found.methods, found.test
-    width = ranks.critical_difference(len(complete), len(datasets), plan.alpha)
+    width = ranks.critical_difference(len(complete), count, plan.alpha)
     order = sorted(range(len(complete)), key=lambda place: test.mean_ranks[place])
     methods, mean_ranks = [complete[place] for place in order], [test.mean_ranks[place] for place in order]
     groups = cliques(mean_ranks, width)
-    few = len(datasets) < MANY_DATASETS
+    few = count < MANY_DATASETS
     omitted = [method for method in evidence.methods if method not in complete]
     with drawing.canvas_of(0.95 + _LEVEL * len(groups) + _ROW * -(-len(methods) // 2)) as canvas:
         axes = canvas.subplots()
         if few:
             axes.text(
-                0.5, 0.3, f"{len(datasets)} datasets: thin evidence", transform=axes.transAxes, ha="center",
+                0.5, 0.3, f"{count} {noun}: thin evidence", transform=axes.transAxes, ha="center",
                 va="center", fontsize=17, color=FAINT, alpha=0.75, zorder=0,
             )  # fmt: skip
         _draw_ranks(axes, methods, mean_ranks, groups, width)
@@ -53,7 +54,7 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[PageFigure, ...]
             drawing.finished(
                 canvas,
                 f"Mean ranks of {plan.label(plan.metric)} (mean over seeds on the test split; 1 is best) over "
-                f"{len(datasets)} datasets. Scope: new datasets like these"
+                f"{count} {noun}. Scope: new datasets like these"
                 + (f"; fewer than {MANY_DATASETS} are thin evidence for that" if few else "")
                 + f". Bars join methods that Nemenyi's test does not tell apart (critical difference CD = {width:.2f}, "
                 f"alpha = {plan.alpha:g}), which does not mean that they are alike. Friedman's test: "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, DeclaredPlan
+from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, count, number
@@ -108,14 +109,16 @@ def robustness(analysis: Analysis) -> PageTable:
 
 
 def robustness_of_averages(analysis: Analysis) -> PageTable:
-    """The verdict of each average with each dataset left out; empty below three datasets."""
-    datasets = analysis.evidence.datasets
+    """The verdict of each average with each source left out; empty below three sources."""
+    evidence = analysis.evidence
+    these = datasets_phrase(len(evidence.datasets), len(evidence.sources))
+    whole, one = ("source", "one source") if len(evidence.sources) < len(evidence.datasets) else ("dataset", "one")
     own = [one for one in analysis.robustness if one.comparison.role == "average" and one.checks]
     return _checked(
         analysis.evidence.plan,
         [("", own)] if own else [],
-        "Do the verdicts on averages hold with each dataset left out?",
-        f"Scope: averaged over these {len(datasets)} datasets ({listed(datasets)}), or all of them but one.",
+        f"Do the verdicts on averages hold with each {whole} left out?",
+        f"Scope: averaged over {these} ({listed(evidence.datasets)}), or all of them but {one}.",
         "robustness_averages",
     )
 

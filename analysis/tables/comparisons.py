@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageTable, Row
 from analysis.tables.cells import (
@@ -63,14 +64,15 @@ def exploratory(analysis: Analysis) -> PageTable:
 def averages(analysis: Analysis) -> PageTable:
     """The declared comparisons averaged over the datasets, a family of its own."""
     evidence = analysis.evidence
-    names = f"{len(evidence.datasets)} datasets ({listed(evidence.datasets)})"
+    names = f"{datasets_phrase(len(evidence.datasets), len(evidence.sources))} ({listed(evidence.datasets)})"
+    each = "each" if len(evidence.sources) == len(evidence.datasets) else "each source"
     groups = [("", list(analysis.averages))] if analysis.averages else []
     return difference_table(
         analysis,
         groups,
-        f"{evidence.plan.label(evidence.plan.metric)}: the declared comparisons averaged over these {names}.",
+        f"{evidence.plan.label(evidence.plan.metric)}: the declared comparisons averaged over {names}.",
         "averages",
-        f"The claim is about the average over these {names}, each with the same weight, and about no other dataset.",
+        f"The claim is about the average over {names}, {each} with the same weight, and about no other dataset.",
     )
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, DeclaredPlan
+from analysis.comparison.one_source import mean_of_source
 from analysis.comparison.pairs import Interval, MethodScore
+from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.verdicts import Comparison, average
 from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
-from analysis.stats.across_datasets import fixed_dataset_mean
+from analysis.stats.across_datasets import by_source, fixed_dataset_mean, source_means
 from analysis.stats.estimate import Estimate
 from analysis.tables.cells import CORRECTIONS, TWO_WAY_P, Scopes, listed, sizes, span
 
@@ -51,7 +53,9 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Pag
         )
         for dataset, entries in columns.items()
     }
-    averages = {method: _average([entries[method] for entries in columns.values()]) for method in methods}
+    averages = {
+        method: _average([entries[method] for entries in columns.values()], evidence.source_of) for method in methods
+    }
     several = len(evidence.datasets) > 1
     average_marks = _marks(averages, _all_averages(analysis), plan) if several else {}
     scopes = Scopes.of(entry.interval for entries in columns.values() for entry in entries.values())
@@ -87,18 +91,21 @@ def _entry(score: MethodScore | None) -> _Entry:
     return _Entry(score.mean, score.sd, narrow, None if narrow is None else "t_over_seeds")
 
 
-def _average(entries: Sequence[_Entry]) -> _Entry:
-    """Over the datasets; a method that lacks one of them has none."""
+def _average(entries: Sequence[_Entry], sources: Sequence[str]) -> _Entry:
+    """Over the datasets, each source with the same weight; a method that lacks one of them has none."""
     means = [entry.mean for entry in entries if entry.mean is not None]
     if len(means) < len(entries):
         return _Entry(None, None, None, None)
+    whole = float(source_means(means, sources).mean())
     estimates = [entry.estimate for entry in entries if entry.estimate is not None]
     if len(estimates) < len(entries):
-        return _Entry(sum(means) / len(means), None, None, None)
+        return _Entry(whole, None, None, None)
     # The average holds for no more than the narrowest of what it is made of.
     narrow = any(entry.interval == "t_over_seeds" for entry in entries)
-    mean = fixed_dataset_mean(estimates, estimates[0].confidence)
-    return _Entry(sum(means) / len(means), None, mean, "t_over_seeds" if narrow else "two_way")
+    level = estimates[0].confidence
+    of_sources = [mean_of_source(own, None, level) for own in by_source(estimates, sources)]
+    mean = fixed_dataset_mean(of_sources, level)
+    return _Entry(whole, None, mean, "t_over_seeds" if narrow else "two_way")
 
 
 def _all_averages(analysis: Analysis) -> list[Comparison]:
@@ -106,7 +113,7 @@ def _all_averages(analysis: Analysis) -> list[Comparison]:
     evidence = analysis.evidence
     plan = replace(evidence.plan, family="all_pairs", control=None)
     own = [one.pair for one in analysis.comparisons if one.pair.metric == plan.metric]
-    return average(own, replace(evidence, plan=plan, methods=evidence.ordered))
+    return average(own, replace(evidence, plan=plan, methods=evidence.ordered), analysis.exact_means)
 
 
 def _marks(entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], plan: DeclaredPlan) -> dict[str, str]:
@@ -166,7 +173,9 @@ def _note(analysis: Analysis, scopes: Scopes, several: bool) -> str:
         "a repetition with the same seed changes.",
     ]
     if several:
-        parts.append(f"Average: over these {len(evidence.datasets)} datasets ({listed(evidence.datasets)}), no others.")
+        these = datasets_phrase(len(evidence.datasets), len(evidence.sources))
+        once = ", each source counting once" if len(evidence.sources) < len(evidence.datasets) else ""
+        parts.append(f"Average: over {these} ({listed(evidence.datasets)}){once}, no others.")
     if "two_way" in scopes.kinds:
         parts.append(TWO_WAY_P + (" Averages follow Student's t in both." if several else ""))
     lost = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks_of
-from analysis.comparison.phrases import friedman_phrase
+from analysis.comparison.phrases import counted, friedman_phrase
 from analysis.contents import NOT_AVAILABLE, PageTable, Row, number
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import CORRECTIONS, p_text, span
@@ -13,7 +13,7 @@ DIGITS = 4
 
 
 def new_datasets(analysis: Analysis) -> PageTable | None:
-    """The declared comparisons with each dataset as one observation; None below six datasets."""
+    """The declared comparisons with each source as one observation; None below six sources."""
     evidence, plan = analysis.evidence, analysis.evidence.plan
     try:
         found, ranks = on_new_datasets(analysis), ranks_of(analysis)
@@ -36,24 +36,26 @@ def new_datasets(analysis: Analysis) -> PageTable | None:
             p_text(one.nemenyi_p),
         )
 
-    count = len(evidence.datasets)
+    datasets, count = len(evidence.datasets), len(evidence.sources)
+    noun, of = ("dataset", "") if count == datasets else ("source", f" of {counted(count, 'source')}")
     thin = {caution.sentence for one in found if one.difference is not None for caution in one.difference.cautions}
     friedman = ""
     if ranks is not None:
         friedman = (
-            f" Friedman's test of {len(ranks.methods)} methods on {count} datasets, corrected for ties, with the F of "
+            f" Friedman's test of {len(ranks.methods)} methods on {count} {noun}s, corrected for ties, with the F of "
             f"Iman and Davenport: {friedman_phrase(ranks.test, plan.alpha)}."
         )
     return PageTable(
-        caption=f"{plan.label(plan.metric)}: the declared comparisons as claims about datasets like these {count}.",
+        caption=f"{plan.label(plan.metric)}: the declared comparisons as claims about datasets like these "
+        f"{datasets}{of}.",
         head=("Comparison", "Difference", f"{100 * plan.confidence:g} % interval", "p", "p adjusted", "Mean ranks",
               "Nemenyi p"),
         align="lrrrrrr",
         groups=(("", tuple(map(row, found))),) if found else (),
         note=" ".join(
             (
-                "Scope: new datasets, of which these would have to be a fair sample. Each dataset counts once, "
-                "whatever its number of seeds (Student's t over the datasets' mean differences).",
+                f"Scope: new datasets, of which these would have to be a fair sample. Each {noun} counts once, "
+                f"whatever its number of seeds (Student's t over the {noun}s' mean differences).",
                 *sorted(thin),
                 f"p adjusted: {CORRECTIONS[plan.correction]} over these {len(found)} comparisons. Nemenyi p: of the "
                 f"mean ranks (1 is best), corrected for all pairs; ranks change with the set of methods.{friedman}",

@@ -9,6 +9,7 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
     SCOPES,
+    datasets_phrase,
     decimals,
     evidence_phrase,
     listed,
@@ -33,7 +34,7 @@ def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
     evidence = analysis.evidence
     if not analysis.of("primary"):
         return ("No comparison of methods was declared." if evidence.methods else "There are no results.",)
-    average = f"On average over these {len(evidence.datasets)} datasets"
+    average = f"On average over {datasets_phrase(len(evidence.datasets), len(evidence.sources))}"
     parts = [
         list(_opening(analysis)),
         *(_both(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),

@@ -11,6 +11,7 @@ from analysis.comparison.phrases import (
     RETRAINING,
     RETRAINING_AND_CASES,
     counted,
+    datasets_phrase,
     exact_test_limits,
     friedman_phrase,
     listed,
@@ -118,23 +119,34 @@ def _outcomes(analysis: Analysis) -> Iterator[str]:
 
 
 def _across(analysis: Analysis) -> Iterator[str]:
-    datasets = len(analysis.evidence.datasets)
+    evidence = analysis.evidence
+    datasets, sources = len(evidence.datasets), len(evidence.sources)
     if datasets < 2:
         return
+    noun = "dataset" if sources == datasets else "source"
+    for source, labels in evidence.sources.items():
+        if len(labels) > 1:
+            same = any(known == source for known, _, _ in analysis.exact_means)
+            how = (
+                "case by case, as their test cases are the same"
+                if same
+                else "with the mean of their standard errors, a bound on that of their mean whatever their cases share"
+            )
+            yield f"{listed(labels)} are one source ({source}) and count once: they are averaged first, {how}."
     if analysis.averages:
         size = counted(analysis.averages[0].family, "comparison")
         yield (
-            f"Averages over these {datasets} datasets take the datasets as fixed (Satterthwaite 1946) and form a "
-            f"family of {size} of their own; they say nothing about other datasets."
+            f"Averages over {datasets_phrase(datasets, sources)} take the {noun}s as fixed (Satterthwaite 1946) and "
+            f"form a family of {size} of their own; they say nothing about other datasets."
         )
-    if datasets < POPULATION_DATASETS:
+    if sources < POPULATION_DATASETS:
         yield (
-            f"No ranks over the datasets, no Friedman test and no critical-difference diagram are given: with fewer "
-            f"than {POPULATION_DATASETS} datasets they have next to no power and speak for no population."
+            "No ranks over the datasets, no Friedman test and no critical-difference diagram are given: with fewer "
+            f"than {POPULATION_DATASETS} {noun}s they have next to no power and speak for no population."
         )
     else:
         yield (
-            f"Claims about new datasets rest on the {datasets} mean differences alone (Student's t, a family of their "
+            f"Claims about new datasets rest on the {sources} mean differences alone (Student's t, a family of their "
             "own) and on mean ranks (Friedman 1937, corrected for ties; F of Iman and Davenport 1980; Nemenyi's "
             "critical difference, Demsar 2006)."
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Predictions, Repeat
+from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Predictions, Provenance, Repeat
 from analysis.contents import PageTable
 from analysis.tables import checks, comparisons
 from analysis.tables.main_table import main
@@ -38,6 +38,8 @@ def made_up(
     with_predictions: bool = True,
     repeats: Mapping[str, float] | None = None,
     devices: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+    named: bool = True,
     **plan: Any,
 ) -> Evidence:
     """Evidence on methods that differ by ``levels``.
@@ -46,6 +48,8 @@ def made_up(
         levels: method → by how much the right class leads.
         repeats: method → how much a repetition changes every metric.
         devices: method → kind of device, by default ``cpu``.
+        sources: dataset → source, by default its own name.
+        named: whether the predictions name the cases.
         plan: changes of the plan.
     """
     chosen: dict[str, Any] = {
@@ -77,12 +81,17 @@ def made_up(
         labels = np.arange(cases) % len(CLASSES)
         groups = None if group_size == 1 else np.arange(cases) // group_size
         own = {method: known[dataset, method] for method in levels}
-        return Predictions(labels=labels, classes=CLASSES, groups=groups, logits=own)
+        ids = tuple(f"case {case}" for case in range(cases)) if named else ()
+        return Predictions(labels=labels, classes=CLASSES, groups=groups, logits=own, case_ids=ids)
 
     return Evidence(
         name="made up", source="nothing real", plan=DeclaredPlan(**chosen), datasets=tuple(datasets),
         methods=tuple(levels),
         cells=cells, predictions=predictions, classes=dict.fromkeys(datasets, CLASSES),
+        provenance={
+            name: Provenance(source=(sources or {}).get(name, name), groups="known" if group_size > 1 else "none")
+            for name in datasets
+        },
     )  # fmt: skip
 
 

@@ -267,3 +267,14 @@ def test_what_the_tables_cannot_say_is_flagged(small: Evidence, tmp_path: Path) 
     assert codes(alone.cautions) == {"unknown_conditions", "ungrouped_cases"}
     grouped = evidence_from_tables(None, write(tmp_path / "grouped.parquet", prediction_rows(small)))
     assert codes(grouped.cautions) == {"unknown_conditions"}
+
+
+def test_a_dataset_of_a_table_can_be_said_to_share_a_source(small: Evidence, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "predictions.parquet", prediction_rows(small))
+    read = evidence_from_tables(None, predictions, source=("alpha=nevi", "beta=nevi"))
+    assert read.sources == {"nevi": ("alpha", "beta")} and read.about("alpha").groups == "known"
+    assert "one_source" in codes(quickly(read).cautions)
+    assert evidence_from_tables(None, predictions).sources == {"alpha": ("alpha",), "beta": ("beta",)}
+    refused(lambda: evidence_from_tables(None, predictions, source=("alfa=nevi",)), "did you mean 'alpha'?")
+    refused(lambda: evidence_from_tables(None, predictions, source=("alpha",)), "no dataset ''; write DATASET=NAME")
+    refused(lambda: evidence_from_tables(None, predictions, source=("alpha=My nevi",)), "lower-case letters")

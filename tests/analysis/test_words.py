@@ -153,7 +153,7 @@ def judged(draw: st.DrawFn) -> Analysis:
             pairs.append(replace(common, seeds=tuple(range(6)), interval="t_over_seeds", estimate=estimate))
     return Analysis(
         evidence=evidence, scores=(), comparisons=tuple(judge(pairs, evidence)),
-        averages=tuple(average(pairs, evidence)), robustness=(), cautions=(),
+        averages=tuple(average(pairs, evidence, {})), robustness=(), exact_means={}, cautions=(),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.calibration import SCENARIOS, first_order, main, power_found, under_the_null
+from benchmarks.calibration import SCENARIOS, first_order, labels_of_one_source, main, power_found, under_the_null
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -41,6 +41,13 @@ def test_values_that_are_right_to_first_order_cover_and_are_no_wider_than_they_m
     assert row["met"], row
     beside = row["macro_f1_beside_bootstrap"]
     assert 0.5 * beside["bootstrap_width"] < beside["width"] <= 0.8 * beside["bootstrap_width"]
+
+
+@pytest.mark.slow
+def test_six_labels_of_one_source_make_no_more_false_claims_than_one() -> None:
+    row = labels_of_one_source(6, 300, 0, seeds=10)
+    assert row["met"], row
+    assert row["false_claims"]["apart"] > 0.15 and row["false_claims"]["new_datasets_apart"] > 0.15
 
 
 def test_a_run_writes_its_numbers_and_repeats_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

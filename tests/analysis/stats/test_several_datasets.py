@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats.across_datasets import fixed_dataset_mean, population_mean
+from analysis.stats.across_datasets import bounded_mean, fixed_dataset_mean, population_mean, source_means
 from analysis.stats.cautions import Refused
 from analysis.stats.estimate import mean_over_seeds
 from analysis.stats.ranks import (
@@ -46,6 +46,22 @@ def test_one_dataset_without_spread_leaves_the_average_without_interval() -> Non
     broken = fixed_dataset_mean([alone, mean_over_seeds(np.ones(3))])
     assert broken.low is None and broken.p_value() is None
     assert broken.estimate == pytest.approx((alone.estimate + 1) / 2)
+
+
+def test_the_mean_within_a_source_has_a_bound_that_holds_whatever_they_share() -> None:
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(0.1, 1.0, size=(2, 12))
+    one, other = mean_over_seeds(x), mean_over_seeds(3 * x)
+    together = mean_over_seeds(2 * x)
+    found = bounded_mean([one, other])
+    # Perfect dependence, where the bound is what is.
+    assert (found.estimate, found.low, found.high) == pytest.approx((together.estimate, together.low, together.high))
+    independent = fixed_dataset_mean([one, mean_over_seeds(y)])
+    bounded = bounded_mean([one, mean_over_seeds(y)])
+    assert independent.standard_error is not None and bounded.standard_error is not None
+    assert independent.standard_error < bounded.standard_error
+    assert bounded_mean([one, mean_over_seeds(np.ones(3))]).low is None
+    assert source_means([1.0, 2.0, 5.0], ["a", "b", "a"]).tolist() == [3.0, 2.0]
 
 
 def test_a_claim_about_new_datasets_needs_six_and_is_flagged_below_ten() -> None:
