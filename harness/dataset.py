@@ -235,9 +235,9 @@ class Dataset(Pluggable, ABC):
         """That its classes are ordered and occur together, or what it says wrongly of where its images come from."""
         if cls.ordinal and cls.multi_label:
             return "is ordinal and multi_label; classes that occur together have no order"
-        # What options decide is looked at where there are options.
+        # What options decide, by a property, is looked at where there are options.
         said = {name: getattr(cls, name) for name in ("source", "groups", "official_by_patient")}
-        fixed = {name: value for name, value in said.items() if not isinstance(value, property)}
+        fixed = {name: value for name, value in said.items() if not hasattr(type(value), "__get__")}
         return fault_of(**{"source": "any", "groups": "unknown", "official_by_patient": False, **fixed})
 
     def __init__(self, options: DatasetOptions | None = None) -> None:

@@ -40,6 +40,7 @@ OPTIONS = (
     [], [], [], ["--control", "control"], ["--control", "lora"], ["--control", "LORA"], ["--metric", "accuracy"],
     ["--metric", "acuracy"], ["--margin", "0.01"], ["--margin", "0"], ["--margin", "nan"], ["--margin", "1e300"],
     ["--lower-is-better", "dice"], ["--lower-is-better", "accuracy"], ["--correction", "none"], ["--name", "a/b\n"],
+    ["--source", "alpha=nevi"], ["--source", "alpha="], ["--source", "gamma=nevi"],
 )  # fmt: skip
 
 

@@ -234,7 +234,7 @@ def ungrouped_cases(official_by_patient: bool, split_kind: str | None) -> Cautio
             "images show one patient they count as independent, and intervals are too narrow.",
         )
     official = "; the publisher's own split is by patient" if official_by_patient else ""
-    kept = f", so that the grouped split kept identical images together and no patients{official}"
+    kept = f", so the grouped split kept identical images together, but not those of a patient{official}"
     return Caution(
         "ungrouped_cases",
         f"{lead}{kept if split_kind == 'grouped' else official}. If several show one patient, scores are too high and "

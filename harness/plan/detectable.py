@@ -44,7 +44,7 @@ class Detectable:
     seeds: int
     cases: int
     units: int
-    """Independent units among the cases: patients, lesions."""
+    """Units among the cases: patients or lesions, or sets of identical images where these are not known."""
     seeds_only: float
     """For the narrower claim: retraining, on this very test set."""
     both: float | None

@@ -77,7 +77,7 @@ def study_shapes(studies: Sequence[Study]) -> list[StudyShape]:
 
 
 def test_cases(dataset: PreparedDataset) -> tuple[int, int, Mapping[str, int]]:
-    """Test cases, independent units among them (patients, lesions), and test cases of each class.
+    """Test cases, units among them, as far as these are known (patients, lesions, copies), and cases of each class.
 
     It is counted, not looked at: no image and no label of a single case leaves this function.
     """

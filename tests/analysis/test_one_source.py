@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from made_up import every_table, made_up
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Evidence, Predictions, Provenance
 from analysis.comparison.new_datasets import on_new_datasets, ranks_of
+from analysis.comparison.one_source import CaseDifferences, exact_means
 from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.verdicts import Comparison
 from analysis.comparison_results import comparison_records
@@ -103,6 +104,26 @@ def test_other_trainings_on_the_same_cases_are_averaged_case_by_case() -> None:
     assert mean.standard_error is not None and bounded.standard_error is not None
     assert mean.standard_error < 0.95 * bounded.standard_error
     assert "averaged first, case by case" in methods_paragraph(analyse(evidence), None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"seeds": (1, 3)}, False),
+        ({"case_ids": ("a", "b", "d")}, False),
+        ({"groups": np.array([0, 0, 1])}, False),
+    ],
+    ids=["same", "seeds", "cases", "groups"],
+)
+def test_only_the_same_seeds_and_cases_are_one_table(changes: dict[str, Any], same: bool) -> None:
+    evidence = made_up(LEVELS, cases=3, seeds=(1, 2), sources={"alpha": "nevi", "beta": "nevi"})
+    values = np.random.default_rng(0).normal(size=(2, 3))
+    table = CaseDifferences((1, 2), ("a", "b", "c"), None, values)
+    other = replace(table, values=-values, **changes)
+    found = exact_means(evidence, {"alpha": {("x", "y"): table}, "beta": {("x", "y"): other}})
+    assert list(found) == ([("nevi", "x", "y")] if same else [])
+    assert all(abs(one.estimate) < 1e-12 for one in found.values())
 
 
 def nameless(evidence: Evidence) -> Callable[[str], Predictions | None]:

@@ -196,9 +196,8 @@ def test_where_the_publisher_split_by_patient_that_is_the_default_and_all_of_it_
     assert plan_command([str(file), "--no-probe", "--set", "split.kind=grouped"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "scans: source some-hospital; grouped split" in shown
-    assert (
-        "so that the grouped split kept identical images together and no patients; the publisher's own split" in shown
-    )
+    assert "so the grouped split kept identical images together, but not those of a patient" in shown
+    assert "; the publisher's own split is by patient" in shown
 
 
 def test_a_set_without_a_publishers_split_declares_what_it_always_did(tmp_path: Path) -> None:
