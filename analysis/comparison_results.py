@@ -146,7 +146,8 @@ def _comparison(one: Comparison) -> ComparisonRecord:
         p=one.p,
         p_adjusted=one.p_adjusted,
         family=one.family,
-        p_all_pairs=one.p_all_pairs,
+        probability_of_other_sign=one.wrong,
+        probability_within_margin=one.within_margin,
         equivalence=EquivalenceRecord(p=one.equivalence_p, p_adjusted=one.equivalence_p_adjusted),
         effects=None
         if effects is None
@@ -302,6 +303,7 @@ def _claim(one: Claim) -> ClaimRecord:
         declared=one.comparison.declared,
         status=one.status,
         evidence=one.evidence,
+        scope=one.scope,
         flags=_flags(one.flags),
     )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.comparison.claims import claims
-from analysis.comparison.phrases import datasets_phrase
-from analysis.contents import Drawings, Item, PageFigure, PageSection, PageTable
+from analysis.comparison.claims import STATUS_WORDS, claims
+from analysis.comparison.phrases import datasets_phrase, scope_note
+from analysis.contents import NOT_AVAILABLE, Drawings, Item, PageFigure, PageSection, PageTable
 from analysis.figures.comparisons import forest
 from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
@@ -15,11 +15,13 @@ from analysis.figures.predictions import ReducedPredictions, confusion, reliabil
 from analysis.figures.ranks import critical_difference
 from analysis.parallel import HERE, Pool
 from analysis.stats.cautions import Refused
+from analysis.tables.cells import p_text
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
 from analysis.words.findings import results_paragraphs
+from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
 from harness.run.records import SweepRecord
 
@@ -48,10 +50,14 @@ def findings(
             results_paragraphs(analysis),
             present(main(analysis, parameters), drawn, claims_table(analysis)),
         ),
-        PageSection("How the methods were compared", (methods_paragraph(analysis, spec, heads),), ()),
+        PageSection(
+            "How the methods were compared",
+            tuple(filter(None, [methods_paragraph(analysis, spec, heads), limitations_paragraph(analysis, spec)])),
+            (),
+        ),
         PageSection(
             "Comparisons",
-            (),
+            tuple(filter(None, [scope_note(analysis)])),
             present(
                 pairwise(analysis), averages(analysis), new_datasets(analysis), ranks, not_compared(analysis),
                 robustness(analysis), robustness_of_averages(analysis),
@@ -100,7 +106,7 @@ def supplement(analysis: Analysis) -> PageSection:
     """What was compared beside the declared family, and every p value."""
     return PageSection(
         "Appendix: all comparisons",
-        (),
+        tuple(filter(None, [scope_note(analysis)])),
         present(secondary(analysis), exploratory(analysis), all_p_values(analysis)),
     )
 
@@ -111,19 +117,24 @@ def claims_table(analysis: Analysis) -> PageTable:
     for one in claims(analysis):
         pair = one.comparison.pair
         place = pair.dataset or f"Average over {datasets_phrase(len(pair.datasets), pair.sources)}"
-        status = one.status if one.comparison.declared else f"exploratory: {one.status}"
-        row = (f"{pair.first} is better than {pair.second}", status, one.evidence)
+        word = STATUS_WORDS.get(one.status, one.status)
+        status = word if one.comparison.declared else f"exploratory: {word}"
+        wrong = p_text(one.comparison.wrong) if one.status in ("supported", "contradicted") else NOT_AVAILABLE
+        row = (f"{pair.first} scores better than {pair.second}", status, one.evidence, wrong)
         groups.setdefault(place, []).append(row)
     plan = analysis.evidence.plan
     return PageTable(
-        caption=f"Claims by {plan.label(plan.metric)}: that the first method of each declared comparison is better "
-        "than the second.",
-        head=("Claim", "Status", "Evidence"),
-        align="lll",
+        caption=f"Claims by {plan.label(plan.metric)}: that the first method of each declared comparison, as tuned "
+        "here, scores better than the second.",
+        head=("Claim", "Status", "Evidence", "P(wrong)"),
+        align="lllr",
         groups=tuple((place, tuple(rows)) for place, rows in groups.items()),
-        note="Contradicted: the opposite was shown, or that the difference is within the declared margin. "
-        "Inconclusive: neither was shown; that is no evidence that the methods perform alike. Exploratory: it rests on "
-        "something that was changed after the declaration, and supports no claim.",
+        note="Contradicted: the opposite was shown. Not supported (equivalent): the difference was shown to lie within "
+        "the declared margin. Inconclusive: neither a difference nor equivalence was shown; that is no evidence that "
+        "the methods perform alike. Exploratory: it rests on something that was changed after the declaration, and "
+        "supports no claim. P(wrong): posterior probability that a difference that was shown is zero or has the other "
+        "sign, not corrected for the number of claims. All claims are one family: together they hold a false "
+        f"one in at most {100 * plan.alpha:g} of 100 studies like this one, in the scope that is named above.",
         name="claims",
     )
 

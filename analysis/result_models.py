@@ -168,7 +168,12 @@ class ComparisonRecord(ResultModel):
     p: Number = Field(description="Two-sided, not corrected; Behrens-Fisher for a two-way interval.")
     p_adjusted: Number = Field(description="Corrected for the family.")
     family: int = Field(description="Comparisons that p_adjusted is corrected for.")
-    p_all_pairs: Number = Field(description="Corrected for all pairs on all datasets; null for an average.")
+    probability_of_other_sign: Number = Field(
+        description="Posterior probability that the true difference is zero or has the other sign: half of p."
+    )
+    probability_within_margin: Number = Field(
+        description="Posterior probability that the true difference lies within the margin; null without a margin."
+    )
     equivalence: EquivalenceRecord
     effects: EffectsRecord | None
     sign_flip: ExactTestRecord | None
@@ -229,7 +234,7 @@ class RobustnessRecord(ResultModel):
 
 
 class ClaimRecord(ResultModel):
-    """That a is better than b by the primary metric."""
+    """That a, as tuned here, scores better than b by the primary metric."""
 
     dataset: str | None
     metric: str
@@ -239,6 +244,7 @@ class ClaimRecord(ResultModel):
     declared: bool = Field(description="Otherwise the claim is exploratory: it rests on a later change.")
     status: Status
     evidence: str
+    scope: str = Field(description="What the evidence holds for, and given what.")
     flags: list[Flag]
 
 

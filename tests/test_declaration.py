@@ -52,11 +52,11 @@ def test_the_first_launch_locks_and_later_ones_amend(tmp_path: Path, shared_cach
     plan(run, tmp_path, shared_cache, **{**said, **more})
     plan(run, tmp_path, shared_cache, **{**said, **more})
     (amendment,) = run.amendments()
-    assert "comparison.margin: 0.01 → 0.1" in amendment["changed"]
+    assert "comparison.margin: null → 0.1" in amendment["changed"]
     changed = locked(run)
     assert changed is not None
     assert [change.deviation for change in changed.changes] == [
-        Deviation("confirm.margin: 0.01 → 0.1, which the report does not follow", "none"),
+        Deviation("confirm.margin: null → 0.1, which the report does not follow", "none"),
         Deviation("2 confirm seeds were declared; added 1002", "run", look=True),
         Deviation("the method bn_affine was added", "method", "bn_affine"),
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
+    SCOPES,
     decimals,
     evidence_phrase,
+    higher_or_lower,
     open_question,
     place_phrase,
     refusal,
@@ -21,17 +23,22 @@ from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
 from analysis.stats.cautions import Caution
 
-Status = Literal["supported", "contradicted", "inconclusive"]
+Status = Literal["supported", "contradicted", "equivalent", "inconclusive"]
+"""Equivalent: not supported, as the difference lies within the margin."""
+STATUS_WORDS: Mapping[Status, str] = {"equivalent": "not supported (equivalent)"}
+"""How a status is printed, where not by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """That the first method of a declared pair is better than the second."""
+    """That the first method of a declared pair, as tuned here, scores better than the second."""
 
     statement: str
     status: Status
     evidence: str
     """One sentence."""
+    scope: str
+    """What the evidence holds for, and given what; empty where nothing could be compared."""
     flags: tuple[Caution, ...]
     """Reservations of the comparison, and ``reversed_by_check`` where another look at the data says the opposite."""
     comparison: Comparison
@@ -49,19 +56,20 @@ def _claims(analysis: Analysis) -> Iterator[Claim]:
         turned = _reversed(checked.get(_key(one)), plan)
         yield Claim(
             statement=(
-                f"{one.pair.first} is better than {one.pair.second} {place_phrase(one.pair)} "
+                f"As tuned here, {one.pair.first} scores better than {one.pair.second} {place_phrase(one.pair)} "
                 f"by {plan.phrase(one.pair.metric)}."
             ),
             status=_status(one),
             evidence=_evidence(one, plan),
+            scope=_scope(one, analysis),
             flags=one.cautions if turned is None else (*one.cautions, turned),
             comparison=one,
         )
 
 
 def _status(one: Comparison) -> Status:
-    if one.pair.estimate is None or one.outcome == "inconclusive":
-        return "inconclusive"
+    if one.pair.estimate is None or one.outcome in ("inconclusive", "equivalent"):
+        return "equivalent" if one.outcome == "equivalent" else "inconclusive"
     return "supported" if one.outcome == "better" else "contradicted"
 
 
@@ -70,12 +78,21 @@ def _evidence(one: Comparison, plan: DeclaredPlan) -> str:
     if estimate is None:
         return refusal(one).sentence
     if one.outcome == "equivalent":
-        numbers = evidence_phrase(one, plan, size=False, scope=True)
+        numbers = evidence_phrase(one, plan, size=False)
         return f"The difference was shown to lie within the margin of {plan.margin:g} ({numbers})."
     if one.outcome == "inconclusive":
-        return f"Inconclusive ({evidence_phrase(one, plan, size=False, scope=True)}): {open_question(one)}."
+        return f"Inconclusive ({evidence_phrase(one, plan, size=False)}): {open_question(one, plan)}."
     size = number(abs(estimate.estimate), decimals(estimate))
-    return f"It was {one.outcome} by {size} ({evidence_phrase(one, plan, size=True, scope=True)})."
+    return f"It scored {size} {higher_or_lower(one, plan)} ({evidence_phrase(one, plan, size=True)})."
+
+
+def _scope(one: Comparison, analysis: Analysis) -> str:
+    """An average holds for what the narrowest of its parts holds for."""
+    place = (one.pair.first, one.pair.second)
+    parts = [one] if one.pair.dataset is not None else analysis.of("primary")
+    kinds = {part.pair.interval for part in parts if (part.pair.first, part.pair.second) == place}
+    narrowest = [kind for kind in SCOPES if kind in kinds][-1:]
+    return SCOPES[narrowest[0]] if narrowest and one.pair.estimate is not None else ""
 
 
 def _reversed(one: Robustness | None, plan: DeclaredPlan) -> Caution | None:

@@ -10,10 +10,9 @@ from analysis.comparison.names import spelling_cautions
 from analysis.comparison.one_source import CaseDifferences, Exact, exact_means
 from analysis.comparison.pairs import DatasetValues, MethodScore, Pair
 from analysis.comparison.robustness import Robustness, robustness
-from analysis.comparison.verdicts import Comparison, Role, average, judge
+from analysis.comparison.verdicts import Comparison, Role, averages, judge
 from analysis.stats.cautions import (
     Caution,
-    collapsed_seeds,
     lost_seeds,
     unequal_budgets,
     unplanned_looks,
@@ -95,12 +94,14 @@ def findings_on(
     pairs = tuple(values.pairs(plan.metrics))
     merged = len(evidence.sources[evidence.about(dataset).source]) > 1
     tables = {(one.first, one.second): values.by_case(one) for one in pairs if merged and one.metric == plan.metric}
+    scores = tuple(values.scores())
+    collapsed = {one.method: one.collapsed for one in scores if one.metric == plan.metric}
     return DatasetFindings(
-        scores=tuple(values.scores()),
+        scores=scores,
         pairs=pairs,
         by_case={pair: table for pair, table in tables.items() if table is not None},
         halves=(first, second),
-        cautions=(*said, *_of_cells(evidence, dataset)),
+        cautions=(*said, *_of_cells(evidence, dataset, collapsed)),
     )
 
 
@@ -124,9 +125,13 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
         *(one for part in parts for one in part.cautions),
     ]
     by_metric = {name: [one for one in pairs if one.metric == name] for name in plan.metrics}
-    comparisons = [one for own in by_metric.values() for one in judge(own, evidence)]
+    wanted = set(plan.pairs(evidence.ordered))
     exact = exact_means(evidence, {name: part.by_case for name, part in zip(evidence.datasets, parts, strict=True)})
-    averages = average(by_metric[plan.metric], evidence, exact)
+    means = averages(by_metric[plan.metric], evidence, exact)
+    by_metric[plan.metric] += [one for one in means if (one.first, one.second) in wanted]
+    found = [one for own in by_metric.values() for one in judge(own, evidence)]
+    comparisons = [one for one in found if one.pair.dataset is not None]
+    averaged = [one for one in found if one.pair.dataset is None]
     fewest = min((len(one.seeds) for one in by_metric[plan.metric] if one.seeds), default=0)
     declared = plan.size(len(evidence.methods), len(evidence.datasets))
     floor = unreachable_floor(fewest, declared, plan.alpha) if fewest and declared else None
@@ -134,9 +139,9 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
         evidence=evidence,
         scores=tuple(one for part in parts for one in part.scores),
         comparisons=tuple(comparisons),
-        averages=tuple(averages),
+        averages=tuple(averaged),
         exact_means=exact,
-        robustness=tuple(robustness(evidence, pairs, comparisons, averages, halves, exact)),
+        robustness=tuple(robustness(evidence, pairs, comparisons, averaged, halves, exact)),
         cautions=tuple(dict.fromkeys((*cautions, *(() if floor is None else (floor,))))),
     )
 
@@ -151,16 +156,12 @@ def _halves(evidence: Evidence, dataset: str) -> tuple[slice, slice]:
     return slice(0, most // 2), slice(most // 2, None)
 
 
-def _of_cells(evidence: Evidence, dataset: str) -> Iterator[Caution]:
+def _of_cells(evidence: Evidence, dataset: str, collapsed: Mapping[str, Sequence[int]]) -> Iterator[Caution]:
     """Reservations about single methods on a dataset, and about how they were treated."""
     plan = evidence.plan
     cells = {method: cell for (name, method), cell in evidence.cells.items() if name == dataset}
     for method, cell in cells.items():
-        values = {seed: value for seed, value in cell.scores.get(plan.metric, {}).items() if value is not None}
-        chance = evidence.chance(dataset)
-        places = [] if chance is None or not values else collapsed_seeds(list(values.values()), chance)
-        collapsed = sorted(list(values)[place] for place in places)
-        said = [*cell.cautions, lost_seeds(len(cell.declared), sorted(cell.failures), collapsed)]
+        said = [*cell.cautions, lost_seeds(len(cell.declared), sorted(cell.failures), collapsed[method])]
         if plan.looks and cell.seeds:
             said.append(unplanned_looks(plan.looks, len(cell.seeds)))
         for one in said:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
-from analysis.stats.multiplicity import Correction, family_size
+from analysis.stats.multiplicity import Correction, claims_size
 from harness.core.origin import GroupState
 from harness.metrics.facts import MetricFacts
 from harness.metrics.table import built_in, known_metrics
@@ -70,8 +70,8 @@ class DeclaredPlan:
         return [(first, second) for place, first in enumerate(methods) for second in methods[place + 1 :]]
 
     def size(self, methods: int, datasets: int) -> int:
-        """How many comparisons the family has, those that cannot be made included; none with a single method."""
-        return family_size(methods, self.family, datasets) if methods > 1 and datasets else 0
+        """How many comparisons the family has, averages and impossible ones included; none with one method."""
+        return claims_size(methods, self.family, datasets) if methods > 1 and datasets else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,15 @@ class Predictions:
     def units(self) -> int:
         """How many of them count as independent: patients or lesions, else cases."""
         return self.cases if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def units_of_classes(self) -> dict[str, int]:
+        """Class → independent units that bear it: its test cases, or the groups among which they are."""
+        if self.groups is None:
+            return self.support
+        member = self.labels == 1 if self.labels.ndim == 2 else np.eye(len(self.classes), dtype=bool)[self.labels]
+        counts = [len(np.unique(self.groups[member[:, place]])) for place in range(len(self.classes))]
+        return dict(zip(self.classes, counts, strict=True))
 
     @property
     def support(self) -> dict[str, int]:

@@ -15,7 +15,9 @@ from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.one_source import CaseDifferences
 from analysis.stats.cautions import (
     Caution,
+    collapsed_seeds,
     few_cases,
+    few_replicates,
     few_seeds,
     few_seeds_for_exact_test,
     mixed_devices,
@@ -23,11 +25,13 @@ from analysis.stats.cautions import (
     seeds_only,
     undefined_scores,
     unequal_seeds,
+    unequal_spread,
     unknown_repeat_noise,
 )
 from analysis.stats.effects import Effects, paired_effects
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
 from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
+from analysis.stats.ranges import difference_within_range, within_range
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import VarianceShares, split_variance
 
@@ -44,6 +48,8 @@ class Pair:
     second: str
     seeds: tuple[int, ...]
     """Those that both methods have, by which they are paired."""
+    replicates: int = 0
+    """Results of each method behind the estimate; of an average the fewest on any dataset."""
     cases: int | None = None
     """Test cases behind the interval; None where it covers seeds alone."""
     datasets: tuple[str, ...] = ()
@@ -75,6 +81,8 @@ class MethodScore:
     over_seeds: Estimate | None
     over_both: TwoWay | None
     """None without predictions, or for a metric that a plugin defines."""
+    collapsed: tuple[int, ...]
+    """Seeds that learned next to nothing; empty where what a constant prediction scores is no fixed number."""
     spread: VarianceShares | None
     """What the uncertainty is made of; None with ``over_both`` or without any."""
 
@@ -101,6 +109,7 @@ class DatasetValues:
         self.dataset = dataset
         self.metrics = evidence.plan.metrics
         self.confidence = evidence.plan.confidence
+        self._plan, self._chance = evidence.plan, evidence.chance(dataset)
         self.methods = [method for method in evidence.ordered if (dataset, method) in evidence.cells]
         self.absent = [method for method in evidence.ordered if (dataset, method) not in evidence.cells]
         self._order = evidence.ordered
@@ -115,7 +124,9 @@ class DatasetValues:
         copied = tuple(dict.fromkeys(self._copies.of(*self.methods)))
         if self._predictions is None:
             return copied
-        few = few_cases(self._predictions.support)
+        few = few_cases(
+            self._predictions.units_of_classes, "test case" if self._predictions.groups is None else "group"
+        )
         return (*self._predictions.cautions, *(() if few is None else (few,)), *copied)
 
     @property
@@ -164,8 +175,15 @@ class DatasetValues:
         x, y = (np.array([values[seed] for seed in seeds], dtype=np.float64) for values in (own, other))
         differences = paired_differences(x, y)
         interval, estimate, over_both = self._difference(metric, first, second, seeds, differences)
+        bounds = self._plan.facts(metric).bounds
+        estimate = difference_within_range(estimate, bounds)
         exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MOST_PAIRS
-        said += [unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)), *over_both]
+        said += [
+            few_replicates(len(seeds)),
+            unequal_spread(float(x.std(ddof=1)), float(y.std(ddof=1)), len(seeds)),
+            unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)),
+            *over_both,
+        ]
         flips, ranks = (sign_flip(differences), wilcoxon(differences)) if exact else (None, None)
         said += flips.cautions if flips is not None else ()
         return Pair(
@@ -174,10 +192,11 @@ class DatasetValues:
             first=first,
             second=second,
             seeds=seeds,
+            replicates=len(seeds),
             cases=self._predictions.cases if self._predictions and interval != "t_over_seeds" else None,
             interval=interval,
             estimate=estimate,
-            over_seeds=mean_over_seeds(differences, self.confidence),
+            over_seeds=difference_within_range(mean_over_seeds(differences, self.confidence), bounds),
             effects=paired_effects(x, y),
             sign_flip=flips,
             wilcoxon=ranks,
@@ -235,10 +254,10 @@ class DatasetValues:
             seeds = self._copies.independent((method,), seeds)
         defined = tuple(value for seed in seeds if (value := values[seed]) is not None)
         numbers = defined if len(defined) == len(seeds) else ()
-        both = None
-        if len(numbers) > 1:
-            table = self._table(metric, method, seeds)
-            both = None if table is None else self._two_way(table)
+        table = self._table(metric, method, seeds) if numbers else None
+        both = None if table is None or len(numbers) < 2 else self._two_way(table)
+        bounds = self._plan.facts(metric).bounds
+        over_seeds = mean_over_seeds(np.array(numbers), self.confidence) if len(numbers) > 1 else None
         usable = both is not None and both.standard_error is not None
         squares = both.mean_squares if both is not None and usable else None
         return MethodScore(
@@ -247,10 +266,18 @@ class DatasetValues:
             metric=metric,
             seeds=seeds,
             values=numbers,
-            over_seeds=mean_over_seeds(np.array(numbers), self.confidence) if len(numbers) > 1 else None,
-            over_both=both,
+            collapsed=tuple(seeds[place] for place in self._collapsed(metric, numbers, table)),
+            over_seeds=None if over_seeds is None else within_range(over_seeds, bounds),
+            over_both=None if both is None else within_range(both, bounds),
             spread=None if squares is None else split_variance(squares.components, squares.seeds, squares.cases),
         )
+
+    def _collapsed(self, metric: str, values: Sequence[float], table: FloatArray | None) -> list[int]:
+        """Positions of the seeds that learned next to nothing."""
+        if not values or metric != self._plan.metric or self._chance is None:
+            return []
+        errors = None if table is None else (table.std(axis=1, ddof=1) / np.sqrt(table.shape[1])).tolist()
+        return collapsed_seeds(values, self._chance, errors)
 
     def _without(self, metric: str, first: str, second: str, *cautions: Caution | None) -> Pair:
         return Pair(

@@ -6,24 +6,26 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.pairs import Interval, Pair
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
-from analysis.stats.cautions import EXACT_TEST_SEEDS, Caution
+from analysis.stats.cautions import EXACT_TEST_SEEDS, VERDICT_REPLICATES, Caution
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
 from harness.run.records import NetworkRecord
 
-RETRAINING_AND_CASES = "retraining and new cases from the same source"
-RETRAINING = "retraining on this data, scored on this test set"
+RETRAINING_AND_CASES = "retraining with new seeds and scoring new cases of the same source"
+RETRAINING = "retraining with new seeds"
 SCOPES: Mapping[Interval, str] = {
-    "two_way": RETRAINING_AND_CASES,
-    "t_over_seeds": RETRAINING,
+    "two_way": f"{RETRAINING_AND_CASES}, given this training set, this split and the configurations that were chosen",
+    "t_over_seeds": f"{RETRAINING}, given this training set, these test cases and the configurations that were chosen",
 }
-"""Kind of interval → what it covers. An average over datasets covers what the intervals behind it cover."""
+"""Kind of interval → what was drawn anew, and what is held fixed. An average over datasets covers what the intervals
+behind it cover."""
 MOST_DECIMALS = 6
 
 
@@ -113,15 +115,14 @@ def decimals(estimate: Estimate) -> int:
     return digits
 
 
-def evidence_phrase(one: Comparison, plan: DeclaredPlan, *, size: bool, scope: bool = False) -> str:
+def evidence_phrase(one: Comparison, plan: DeclaredPlan, *, size: bool) -> str:
     """The numbers of a comparison that was made: difference, interval, p value.
 
     Args:
         one: with an estimate.
         plan: level and correction.
         size: turns the interval with the sign of the difference, which is then left to the caller to print without
-            it (``better by …``); else the difference is printed, first minus second.
-        scope: whether to say what the interval covers.
+            it (``0.05 higher``); else the difference is printed, first minus second.
     """
     estimate = one.pair.estimate
     assert estimate is not None
@@ -130,10 +131,8 @@ def evidence_phrase(one: Comparison, plan: DeclaredPlan, *, size: bool, scope: b
         parts.append(f"difference {number(estimate.estimate, digits)}")
     if estimate.low is not None and estimate.high is not None:
         low, high = (-estimate.high, -estimate.low) if size and estimate.estimate < 0 else (estimate.low, estimate.high)
-        kind = one.pair.interval
-        covered = f" for {SCOPES[kind]}" if scope and kind is not None and kind in SCOPES else ""
         level = f"{100 * estimate.confidence:g} % interval"
-        parts.append(f"{level} {number(low, digits)} to {number(high, digits)}{covered}")
+        parts.append(f"{level} {number(low, digits)} to {number(high, digits)}")
     p = one.equivalence_p_adjusted if one.outcome == "equivalent" else one.p_adjusted
     if p is not None:
         parts.append(f"{'' if plan.correction == 'none' else 'adjusted '}{p_phrase(p, plan.alpha)}")
@@ -156,7 +155,7 @@ def exact_test_limits(pairs: Sequence[Pair]) -> Iterator[str]:
         yield f"With more than {MOST_PAIRS:,} paired seeds no exact test was made, because it would take too long."
 
 
-def open_question(one: Comparison) -> str:
+def open_question(one: Comparison, plan: DeclaredPlan) -> str:
     """Why nothing was concluded from a comparison that was made, as a clause."""
     estimate = one.pair.estimate
     assert estimate is not None
@@ -167,7 +166,48 @@ def open_question(one: Comparison) -> str:
         return "the paired differences show no spread to judge by"
     if one.detectable is None:
         return "what could have been found is not known"
-    return f"a true difference smaller than {number(one.detectable, decimals(estimate))} could easily have been missed"
+    if one.pair.replicates < VERDICT_REPLICATES:
+        return f"{counted(one.pair.replicates, 'replicate')} cannot carry a verdict"
+    return f"the study had 80 % power {found_with_power([one.detectable], one.pair.metric, plan, decimals(estimate))}"
+
+
+def found_with_power(detectable: Sequence[float], metric: str, plan: DeclaredPlan, digits: int) -> str:
+    """``only for differences of at least 0.078``, or beyond what the metric can take.
+
+    Args:
+        detectable: the smallest differences of one or more comparisons that are found with 80 % power.
+        metric: whose.
+        plan: what is said of it.
+        digits: decimal places.
+    """
+    low, high = plan.facts(metric).bounds
+    least, most = min(detectable), max(detectable)
+    if least > high - low:
+        return "only for differences beyond the range of this metric"
+    if number(least, digits) == number(most, digits):
+        return f"only for differences of at least {number(least, digits)}"
+    reached = number(most, digits) if most <= high - low else "more than this metric can take"
+    return f"only for differences of at least {number(least, digits)} to {reached}, depending on the pair"
+
+
+def higher_or_lower(one: Comparison, plan: DeclaredPlan) -> str:
+    """``higher``, or ``lower (better)``: where the first method of a decided comparison scored; judged where less is
+    better.
+    """
+    if plan.higher_is_better(one.pair.metric):
+        return "higher" if one.outcome == "better" else "lower"
+    return "lower (better)" if one.outcome == "better" else "higher (worse)"
+
+
+def scope_note(analysis: Analysis) -> str:
+    """What the intervals and verdicts of a section hold for, and given what; empty without any."""
+    kinds = dict.fromkeys(one.pair.interval for one in analysis.comparisons if one.pair.interval in SCOPES)
+    if not kinds:
+        return ""
+    scopes = "; or, where an analysis of single cases was not possible, for ".join(
+        SCOPES[kind] for kind in kinds if kind
+    )
+    return f"Intervals and verdicts hold for {scopes}. New training sets, splits, searches and datasets were not drawn."
 
 
 def refusal(one: Comparison) -> Caution:

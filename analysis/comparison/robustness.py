@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.one_source import Exact
 from analysis.comparison.pairs import Pair
-from analysis.comparison.verdicts import Comparison, average, judge
+from analysis.comparison.verdicts import Comparison, averages, judge, judge_averages
 from harness.metrics.table import built_in
 
 Place = tuple[str | None, str, str]
@@ -45,7 +45,7 @@ def robustness(
     evidence: Evidence,
     pairs: Sequence[Pair],
     comparisons: Sequence[Comparison],
-    averages: Sequence[Comparison],
+    averaged: Sequence[Comparison],
     halves: Mapping[str, Sequence[Pair]],
     exact: Exact,
 ) -> Iterator[Robustness]:
@@ -55,7 +55,7 @@ def robustness(
         evidence: of the comparison.
         pairs: every pair on every dataset by every metric.
         comparisons: the verdicts on them.
-        averages: the verdicts on averages over datasets.
+        averaged: the verdicts on averages over datasets.
         halves: name of a part of the seeds → every pair by the primary metric on that part.
         exact: as for ``average``.
     """
@@ -76,11 +76,14 @@ def robustness(
         if one.role == "primary":
             yield Robustness(comparison=one, checks=_checks(found, one))
     left_out = {}
+    wanted = set(plan.pairs(evidence.ordered))
+    primary = [one for one in comparisons if one.role == "primary" and one.declared]
     if len(evidence.sources) > 2:
         for source, datasets in evidence.sources.items():
-            again = average([one for one in pairs if one.metric == plan.metric], evidence, exact, without=source)
+            means = averages([one for one in pairs if one.metric == plan.metric], evidence, exact, without=source)
+            again = judge_averages([one for one in means if (one.first, one.second) in wanted], evidence, primary)
             left_out[f"without {' and '.join(datasets)}"] = {_key(one): one for one in again}
-    for one in averages:
+    for one in averaged:
         yield Robustness(comparison=one, checks=_checks(left_out, one))
 
 

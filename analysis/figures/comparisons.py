@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import datasets_phrase
+from analysis.comparison.phrases import SCOPES, datasets_phrase
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
@@ -184,12 +184,9 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         "; ".join(f"{panel.title}: {panel.size}" for panel in panels if panel.size) + ".",
     ]
     if "two_way" in kinds:
-        parts.append(
-            "Scope: retraining and new cases from the same source (two-way interval over seeds and cases, "
-            "Satterthwaite)."
-        )
+        parts.append(f"Scope: {SCOPES['two_way']}.")
     if "t_over_seeds" in kinds:
-        parts.append("Scope (dashed): retraining on this data, scored on this test set (t over seeds).")
+        parts.append(f"Scope (dashed): {SCOPES['t_over_seeds']}.")
     if not kinds - {None, "fixed_datasets"}:
         parts.append("Scope: none, since nothing could be compared; the reasons are in the tables.")
     if "fixed_datasets" in kinds:
@@ -200,8 +197,8 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         several = sorted({one.family for one in shown})
         parts.append(
             f"Marks show the outcome after correction ({plan.correction}) for "
-            f"{' or '.join(map(str, several))} comparisons; intervals are not corrected"
-            + (", and p values are Behrens–Fisher: one may exclude 0 without a verdict." if "two_way" in kinds else ".")
+            f"{' or '.join(map(str, several))} comparisons; intervals are not corrected, so one may exclude 0 without "
+            "a verdict."
         )
     parts.append("An inconclusive difference may be of any size that its interval covers.")
     return " ".join(part for part in parts if part != ".")

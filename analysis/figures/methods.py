@@ -13,11 +13,11 @@ import numpy.typing as npt
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.pairs import MethodScore
+from analysis.comparison.phrases import SCOPES
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
 from analysis.palette import FAINT, INK, MEAN, PAPER, SEED
-from analysis.stats.cautions import collapsed_seeds
 from analysis.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TALLEST = 11.0  # inches
 def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[PageFigure, ...]:
     """Every seed's score by method, the same seed joined by a line, with mean and t interval.
 
-    Seeds that collapsed to the score of a constant prediction are crossed out, failed ones counted. Nothing is drawn
+    Seeds that learned next to nothing are crossed out, failed ones counted. Nothing is drawn
     for a dataset without a score.
     """
     evidence = analysis.evidence
@@ -38,7 +38,7 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[PageFigure, ...]
     scores = [score for method in evidence.methods if (score := analysis.score(dataset, method)) is not None]
     if not any(score.values for score in scores):
         return ()
-    names, chance = drawing.short_names(evidence.methods), evidence.chance(dataset)
+    names = drawing.short_names(evidence.methods)
     drawn: list[PageFigure] = []
     for part in drawing.sheets(scores, 32):
         with drawing.canvas_of(0.55 + 0.31 * len(part)) as canvas:
@@ -46,7 +46,7 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[PageFigure, ...]
             joined = [line for row, (score, below) in enumerate(pairwise(part)) for line in _joined(row, score, below)]
             drawing.strokes(axes, joined, color=FAINT, linewidth=0.5, zorder=1)
             for row, score in enumerate(part):
-                collapsed = collapsed_seeds(score.values, chance) if chance is not None and score.values else []
+                collapsed = [score.seeds.index(seed) for seed in score.collapsed]
                 _draw_seeds(axes, row, score, collapsed)
                 lost = len(evidence.cells[dataset, score.method].failures)
                 notes = [f"n = {len(score.values)}" if score.values else "undefined"]
@@ -64,9 +64,9 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[PageFigure, ...]
                 drawing.finished(
                     canvas,
                     f"{dataset}: {plan.label(plan.metric)} of each of {number} (circle; crossed out: "
-                    "collapsed to the score of a constant prediction), the same seed joined by a grey line; their mean "
-                    f"(diamond) with the {drawing.percent(plan.confidence)} t interval. Scope: retraining on this "
-                    "data, scored on this test set. Whether two intervals overlap says nothing about a difference.",
+                    "learned next to nothing), the same seed joined by a grey line; their mean "
+                    f"(diamond) with the {drawing.percent(plan.confidence)} interval over seeds. Scope: "
+                    f"{SCOPES['t_over_seeds']}. Whether two intervals overlap says nothing about a difference.",
                     f"{plan.label(plan.metric)} of each seed on {dataset}; means: "
                     + ", ".join(f"{one.method} {one.mean:.3f}" for one in part if one.mean is not None),
                     sheet_stem(stem, len(drawn)),

@@ -138,7 +138,7 @@ def _check_directions(lower_is_better: Sequence[str], metrics: Sequence[str]) ->
 def _named_source(given: str, datasets: Sequence[str]) -> tuple[str, str]:
     dataset, _, name = given.rpartition("=")
     if dataset not in datasets:
-        meant = suggestion(dataset, datasets) or "; write DATASET=NAME"
+        meant = suggestion(dataset, datasets) if dataset else "; write DATASET=NAME"
         raise RequestError(f"--source {given}: the tables have no dataset {dataset!r}{meant}")
     if not is_source(name):
         raise RequestError(f"--source {given}: name the source by lower-case letters, digits, '.', '_' and '-'")

@@ -59,7 +59,7 @@ def declaration_section(run: RunDirectory) -> list[PageSection]:
         ("Primary metric", str(comparison["metric"])),
         ("Family", f"{comparison['family']}, control {comparison['control'] or 'none'}"),
         ("Correction", f"{comparison['correction']}, level {comparison['alpha']:g}"),
-        ("Margin", f"{comparison['margin']:g}"),
+        ("Margin", "none" if (margin := comparison["margin"]) is None else f"{margin:g}"),
         ("Confirm seeds", ", ".join(map(str, declared["seeds"]))),
         ("Looks", "once, when all seeds are done" if not looks else "at " + ", ".join(map(str, looks)) + " seeds"),
         ("Methods", ", ".join(declared["methods"])),

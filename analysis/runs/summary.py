@@ -372,12 +372,13 @@ def _distinct(values: pl.Series) -> tuple[int, ...]:
 
 
 def optimism(study: StudySummary, metric: MetricFacts) -> float | None:
-    """By how much the chosen configuration looked better in the search than it is on the test split.
+    """By how much the chosen configuration looked better in the search than it is, on the same validation images.
 
-    What the search promised (the best validation score, or what its model expected) minus the mean test score over
-    the confirm seeds, with the sign turned where lower is better; None while either is unknown.
+    What the search promised (the best validation score, or what its model expected) minus the mean validation score
+    over the confirm seeds, with the sign turned where lower is better; None while either is unknown. A test score in
+    its place would mix the luck of the selection with the difference of two sets of images.
     """
-    mean = study.scores[metric.name].mean
+    mean = study.confirmed_value
     promised = None if study.chosen is None else study.chosen.get("expected", study.chosen["value"])
     if promised is None or mean is None:
         return None

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from harness.core.errors import RequestError
 
+VERDICT_REPLICATES, FEW_REPLICATES = 3, 5
 EXACT_TEST_SEEDS = 6
 PERCENTILE_SEEDS = 20
 POPULATION_DATASETS, MANY_DATASETS = 6, 10
 CLASS_CASES = 30
 TIE_FRACTION = 0.20
+UNEQUAL_SPREAD = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +209,59 @@ def unequal_budgets(budgets: Mapping[str, float], unit: str = "search trials") -
     )
 
 
-def few_cases(support: Mapping[str, int]) -> Caution | None:
-    """Classes with fewer than thirty test cases (``support``: class → test cases; absent ones are refused instead)."""
+def few_replicates(replicates: int) -> Caution | None:
+    """Below five replicates little is known of how much a result changes; below three nothing is concluded."""
+    if replicates >= FEW_REPLICATES:
+        return None
+    if replicates < VERDICT_REPLICATES:
+        return Caution(
+            "few_replicates",
+            f"{_count(replicates, 'replicate')} cannot carry a verdict: two results may agree by chance, and the "
+            f"comparison is called inconclusive; run at least {VERDICT_REPLICATES}, better {FEW_REPLICATES}.",
+        )
+    return Caution(
+        "few_replicates",
+        f"{_count(replicates, 'replicate')} show little of how much a result changes, so the interval is wide; "
+        f"{FEW_REPLICATES} or more would be better.",
+    )
+
+
+def unequal_spread(first: float, second: float, replicates: int) -> Caution | None:
+    """Two methods of which one changes far more between replicates (``first``, ``second``: standard deviations)."""
+    from scipy.special import fdtrc
+
+    small, large = sorted((first, second))
+    if replicates < VERDICT_REPLICATES or small <= 0 or large < UNEQUAL_SPREAD * small:
+        return None
+    if 2 * float(fdtrc(replicates - 1, replicates - 1, (large / small) ** 2)) > 0.05:
+        return None
+    return Caution(
+        "unequal_spread",
+        f"One of the two methods changes {large / small:.0f} times as much between replicates as the other, and "
+        "such scores are often skewed; intervals are then too narrow (seen: 88 to 94 in 100 cover instead of 95).",
+    )
+
+
+def cut_at_range() -> Caution:
+    """An interval that would go beyond what the metric can be."""
+    return Caution(
+        "cut_at_range", "The interval is cut at the largest difference that there can be: the data say next to nothing."
+    )
+
+
+def few_cases(support: Mapping[str, int], unit: str = "test case") -> Caution | None:
+    """Classes with fewer than thirty independent units.
+
+    Args:
+        support: class → test cases, or groups of them where cases share a patient; absent classes are refused instead.
+        unit: what is counted.
+    """
     few = [f"{name}: {cases}" for name, cases in support.items() if 0 < cases < CLASS_CASES]
     if not few:
         return None
     return Caution(
         "few_cases",
-        f"Some classes have fewer than {CLASS_CASES} test cases ({', '.join(few)}); "
-        "intervals are then somewhat too narrow.",
+        f"Some classes have fewer than {CLASS_CASES} {unit}s ({', '.join(few)}); intervals are then rough.",
     )
 
 
@@ -349,22 +395,27 @@ def unknown_repeat_noise(devices: Sequence[str], repeated: bool) -> Caution | No
     )
 
 
-def collapsed_seeds(values: Sequence[float], chance: float) -> list[int]:
-    """Positions of seeds that kept less than a tenth of the median seed's advantage over chance.
+def collapsed_seeds(values: Sequence[float], chance: float, errors: Sequence[float] | None = None) -> list[int]:
+    """Positions of seeds that learned next to nothing.
+
+    Such a seed kept less than a tenth of the median seed's advantage over chance, or its score is within two standard
+    errors of it, as the score of a network that guesses at random is.
 
     Args:
         values: one score a seed, higher is better.
         chance: the score of a constant prediction, 1/K for balanced accuracy, 0.5 for AUC.
+        errors: standard error of each score over its test cases, where known.
 
     Returns:
-        Positions in ``values``, ascending; none where the median itself is not above chance.
+        Positions in ``values``, ascending.
     """
     ordered = sorted(values)
     middle = len(ordered) // 2
     median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    if median <= chance:
-        return []
-    return [place for place, value in enumerate(values) if value < chance + 0.1 * (median - chance)]
+    kept = 0.1 * max(0.0, median - chance)
+    limits = [max(kept, 2 * error) for error in errors or [0.0] * len(values)]
+    # Rounding must not lift a constant prediction above chance.
+    return [place for place, value in enumerate(values) if value <= chance + limits[place] + 1e-12]
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.stats.cautions import Caution, below_repeat_noise, within_margin
+from analysis.stats.cautions import VERDICT_REPLICATES, Caution, below_repeat_noise, within_margin
 from analysis.stats.estimate import Estimate
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
@@ -40,6 +40,36 @@ def equivalence_p(estimate: Estimate, margin: float) -> float | None:
     return None if not_low is None or not_high is None else max(not_low, not_high)
 
 
+def probability_of_other_sign(estimate: Estimate) -> float | None:
+    """Posterior probability that the truth is zero or has the other sign than the estimate.
+
+    With flat prior distributions of the difference and of the logarithms of the expected mean squares, the posterior of
+    the difference is the mixture that ``Estimate.tail`` averages over (Box and Tiao, Bayesian Inference in Statistical
+    Analysis, 1973, section 2.5), so this is one half of the p value against zero.
+
+    Args:
+        estimate: of a difference.
+
+    Returns:
+        In [0, 0.5]; None without a standard error.
+    """
+    return estimate.tail(abs(estimate.estimate))
+
+
+def probability_within(estimate: Estimate, margin: float) -> float | None:
+    """Posterior probability, as above, that the truth lies within ``(-margin, margin)``.
+
+    Args:
+        estimate: of a difference.
+        margin: in units of the metric, above 0.
+
+    Returns:
+        In [0, 1]; None without a standard error.
+    """
+    above, below = estimate.tail(margin - estimate.estimate), estimate.tail(margin + estimate.estimate)
+    return None if above is None or below is None else min(1.0, max(0.0, 1.0 - above - below))
+
+
 def decide(
     difference: float,
     p: float | None,
@@ -48,6 +78,7 @@ def decide(
     alpha: float = 0.05,
     higher_is_better: bool = True,
     repeat_noise: float = 0.0,
+    replicates: int = VERDICT_REPLICATES,
 ) -> Decision:
     """The verdict on one comparison.
 
@@ -62,7 +93,10 @@ def decide(
         higher_is_better: direction of the metric.
         repeat_noise: how much the metric changes when the same trial is repeated; a difference that is not larger is
             never called better or worse.
+        replicates: how many results of each method are behind it; with fewer than three nothing is concluded.
     """
+    if replicates < VERDICT_REPLICATES:
+        return Decision("inconclusive")
     significant = p is not None and p <= alpha
     if equivalence is not None and equivalence <= alpha:
         return Decision("equivalent", (within_margin(),) if significant else ())

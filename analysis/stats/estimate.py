@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from analysis.stats.cautions import Caution
-
-FloatArray = npt.NDArray[np.float64]
+from analysis.stats.quadrature import FloatArray as FloatArray
+from analysis.stats.variances import MeanSquare, Variances, possible
 
 Scope = Literal["seeds", "seeds_and_cases", "fixed_datasets", "datasets"]
 """What varies: retraining; retraining and new cases; both, averaged over these datasets; new datasets."""
@@ -49,10 +49,41 @@ class Estimate:
         return float(stdtr(self.df, -distance / self.standard_error))
 
     def half_width(self, confidence: float) -> float | None:
-        """Half the length of the interval of that coverage; None without a standard error."""
+        """Half the length of the interval of that coverage, by inverting ``tail``; None without a standard error."""
         if self.standard_error is None or self.df is None:
             return None
         return t_quantile(self.df, confidence) * self.standard_error
+
+    def parts(self) -> tuple[MeanSquare, MeanSquare | None] | None:
+        """The parts of its variance between seeds and, where it is over cases, between cases; None without any."""
+        if self.standard_error is None or self.df is None:
+            return None
+        return MeanSquare(self.standard_error**2, self.df), None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed(Estimate):
+    """An estimate whose p value and interval average over what its true variance may be, as ``parts`` leave it open.
+
+    Both invert the same tail, so that the interval excludes a value exactly where its p value is below 1 - coverage.
+    """
+
+    def tail(self, distance: float) -> float | None:
+        """As that of any estimate, after Behrens and Fisher (``analysis.stats.variances``)."""
+        variances = self._variances()
+        return None if variances is None else variances.tail(distance)
+
+    def half_width(self, confidence: float) -> float | None:
+        """The distance with half of what is not covered beyond it."""
+        variances = self._variances()
+        return None if variances is None else variances.distance((1 - confidence) / 2)
+
+    def _variances(self) -> Variances | None:
+        parts = self.parts()
+        return None if parts is None else possible(*parts)
+
+
+Made = TypeVar("Made", bound=Estimate)
 
 
 def t_quantile(df: float, confidence: float) -> float:
@@ -66,10 +97,12 @@ def t_quantile(df: float, confidence: float) -> float:
     return float(stdtrit(df, (1 + confidence) / 2))
 
 
-def bounds(estimate: float, standard_error: float, df: float, confidence: float) -> tuple[float, float]:
-    """``estimate ± t(df) · standard_error``."""
-    half = t_quantile(df, confidence) * standard_error
-    return estimate - half, estimate + half
+def with_ends(estimate: Made) -> Made:
+    """The same with the ends of its interval, as far from it as ``half_width`` says; as it is without a half width."""
+    half = estimate.half_width(estimate.confidence)
+    if half is None:
+        return estimate
+    return replace(estimate, low=estimate.estimate - half, high=estimate.estimate + half)
 
 
 def with_interval(
@@ -90,22 +123,18 @@ def with_interval(
         scope: what varies.
         cautions: those that are None are left out.
     """
-    said = tuple(caution for caution in cautions if caution is not None)
-    low: float | None = None
-    high: float | None = None
-    if standard_error is None or df is None:
-        standard_error = df = None
-    else:
-        low, high = bounds(estimate, standard_error, df, confidence)
-    return Estimate(
-        estimate=estimate,
-        standard_error=standard_error,
-        df=df,
-        confidence=confidence,
-        low=low,
-        high=high,
-        scope=scope,
-        cautions=said,
+    known = standard_error is not None and df is not None
+    return with_ends(
+        Estimate(
+            estimate=estimate,
+            standard_error=standard_error if known else None,
+            df=df if known else None,
+            confidence=confidence,
+            low=None,
+            high=None,
+            scope=scope,
+            cautions=tuple(caution for caution in cautions if caution is not None),
+        )
     )
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, stdtrit
 
 from analysis.stats.estimate import Estimate, FloatArray
 from analysis.stats.quadrature import mean_square_ratio
-from analysis.stats.twoway import TAIL_NODES, Components, TwoWay, careful_seed_square, variance_and_df
+from analysis.stats.twoway import Components, TwoWay, variance_and_df
+from analysis.stats.variances import NODES, mixture_quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,41 +155,11 @@ def _two_way_test(
     if squares.seed + squares.case == 0:
         raise ValueError("without any variance there is nothing to plan")
     variance, df, _ = variance_and_df(squares)
-    ratio, weight = mean_square_ratio(float(seeds - 1), TAIL_NODES)
+    ratio, weight = mean_square_ratio(float(seeds - 1), NODES)
     # Cases are many, so their mean square is taken as known; what the test makes of each one between seeds is not.
-    seen = careful_seed_square(squares.seed * ratio, squares.residual, seeds)
-    errors = np.sqrt((seen[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
+    errors = np.sqrt((squares.seed * ratio[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
     error = math.sqrt(variance)
-    return error, df, _tail_quantiles(errors, weight, alpha / 2, error), weight
-
-
-def _tail_quantiles(errors: FloatArray, weights: FloatArray, tail: float, scale: float) -> FloatArray:
-    """The values above which mixtures of normal distributions around zero have a probability ``tail``.
-
-    Args:
-        errors: their standard deviations, a row a mixture; where rounding leaves none at all, nothing lies above 0.
-        weights: of each column; they sum to 1.
-        tail: below 0.5.
-        scale: their usual order.
-    """
-    errors = np.maximum(errors, np.finfo(np.float64).tiny)
-    # Newton's method on the logarithm, which is nearly a parabola; a step out of the bracket gives way to a bisection.
-    low, high = np.zeros(len(errors)), np.full(len(errors), np.inf)
-    value = np.full(len(errors), scale * -float(ndtri(tail)))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(100):
-            scaled = value[:, None] / errors
-            above = ndtr(-scaled) @ weights
-            density = (np.exp(-np.square(scaled) / 2) / errors) @ weights / math.sqrt(2 * math.pi)
-            low, high = np.where(above > tail, value, low), np.where(above > tail, high, value)
-            following = value + above * np.log(above / tail) / density
-            inside = (low <= following) & (following <= high)
-            following = np.where(inside, following, np.where(high == np.inf, 2 * value, (low + high) / 2))
-            moved = np.abs(following - value)
-            value = following
-            if (moved <= 1e-10 * value).all():
-                break
-    return value
+    return error, df, mixture_quantiles(errors, weight, alpha / 2, error), weight
 
 
 def _rejections(difference: float, error: float, distances: FloatArray, weights: FloatArray) -> float:

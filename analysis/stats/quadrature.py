@@ -6,9 +6,10 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import gammainccinv, gammaincinv, gammaln
 
-from analysis.stats.estimate import FloatArray
+FloatArray = npt.NDArray[np.float64]
 
 
 @lru_cache(maxsize=4)

@@ -11,16 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtr
 
 from analysis.stats.cautions import Caution, negative_component, unusable_variance, zero_variance
-from analysis.stats.estimate import Estimate, FloatArray, bounds, finite
-from analysis.stats.quadrature import mean_square_ratio
-
-CALIBRATED_SEEDS = 5
-"""The fewest seeds of ``benchmarks/calibration.py``."""
-TAIL_NODES = 64
-"""For each of two integrals; p values are then right to six digits."""
+from analysis.stats.estimate import FloatArray, Mixed, finite, with_ends
+from analysis.stats.variances import MeanSquare
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +26,6 @@ class MeanSquares:
     seed: float
     case: float
     residual: float
-
-    @property
-    def careful_seed(self) -> float:
-        """The mean square between seeds for a p value: below five seeds at least the residual one.
-
-        No true one is smaller, but two or three seeds may agree by chance, exactly so where a metric counts few cases.
-        """
-        return float(careful_seed_square(self.seed, self.residual, self.seeds))
 
     @property
     def components(self) -> Components:
@@ -74,41 +60,27 @@ class Components:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwoWay(Estimate):
+class TwoWay(Mixed):
     """A mean over seeds and cases with its interval.
 
-    The interval is Satterthwaite's. p values are not: with few seeds the mean square between them is now and then
-    far too small by chance, and then the degrees of freedom are too many as well. At 0.05 this hardly matters, but at
-    the levels of a corrected family it does (with 5 seeds and 45 comparisons Holm gave 15 false families in 100
-    instead of 5; ``benchmarks/calibration.py``).
+    Standard error and degrees of freedom are Satterthwaite's; interval and p value are not: with few seeds the mean
+    square between them is now and then far too small by chance, and then the degrees of freedom are too many as well
+    (with 5 seeds and 45 comparisons Holm gave 15 false families in 100 instead of 5; with 2 seeds intervals covered 90
+    in 100 instead of 95; ``benchmarks/calibration.py``).
     """
 
     mean_squares: MeanSquares
     components: Components
 
-    def tail(self, distance: float) -> float | None:
-        """Like that of any estimate, after Behrens and Fisher (Annals of Eugenics 6, 1935): the chance is averaged
-        over what the true mean squares may be, given the observed ones.
-
-        The variance times S n is ``MSs (S - 1) / chi2(S - 1) + max(0, MSc - MSr) (n - 1) / chi2(n - 1)``.
-        """
-        squares = self.mean_squares
+    def parts(self) -> tuple[MeanSquare, MeanSquare | None] | None:
+        """``MSs / (S n)`` and ``max(0, MSc - MSr) / (S n)``; the standard error alone where both are nearly zero."""
+        squares, size = self.mean_squares, self.mean_squares.seeds * self.mean_squares.cases
         above = max(0.0, squares.case - squares.residual)
         if self.standard_error is None or self.df is None:
             return None
-        if squares.careful_seed + above <= 1e-12 * squares.residual:
-            return float(stdtr(self.df, -distance / self.standard_error))
-        seed_ratio, seed_weight = mean_square_ratio(float(squares.seeds - 1), TAIL_NODES)
-        case_ratio, case_weight = mean_square_ratio(float(squares.cases - 1), TAIL_NODES)
-        variance = squares.careful_seed / seed_ratio[:, None] + above / case_ratio
-        chance = ndtr(-distance / np.sqrt(variance / (squares.seeds * squares.cases)))
-        # The weights sum to 1 up to the last digits.
-        return min(1.0, float(seed_weight @ chance @ case_weight))
-
-
-def careful_seed_square(seed: npt.ArrayLike, residual: float, seeds: int) -> FloatArray:
-    """As ``MeanSquares.careful_seed``, for any number of values of ``seed``."""
-    return np.maximum(seed, residual if seeds < CALIBRATED_SEEDS else 0.0)
+        if squares.seed + above <= 1e-12 * squares.residual:
+            return MeanSquare(self.standard_error**2, self.df), None
+        return MeanSquare(squares.seed / size, squares.seeds - 1), MeanSquare(above / size, squares.cases - 1)
 
 
 def mean_squares(table: FloatArray) -> MeanSquares:
@@ -161,7 +133,7 @@ def variance_and_df(squares: MeanSquares) -> tuple[float, float, bool]:
 
 
 def two_way(differences: FloatArray, groups: npt.NDArray[np.int64] | None = None, confidence: float = 0.95) -> TwoWay:
-    """Interval of a mean over seeds and cases (Satterthwaite).
+    """Interval of a mean over seeds and cases.
 
     Args:
         differences: shape (seeds, cases), paired by both: differences of correctness, or of pseudo-values, whose mean
@@ -196,19 +168,19 @@ def two_way(differences: FloatArray, groups: npt.NDArray[np.int64] | None = None
             components=components,
         )
     variance, df, usable = variance_and_df(squares)
-    error = math.sqrt(variance)
-    low, high = bounds(mean, error, df, confidence)
-    return TwoWay(
-        estimate=mean,
-        standard_error=error,
-        df=df,
-        confidence=confidence,
-        low=low,
-        high=high,
-        scope="seeds_and_cases",
-        cautions=_cautions(components, usable),
-        mean_squares=squares,
-        components=components,
+    return with_ends(
+        TwoWay(
+            estimate=mean,
+            standard_error=math.sqrt(variance),
+            df=df,
+            confidence=confidence,
+            low=None,
+            high=None,
+            scope="seeds_and_cases",
+            cautions=_cautions(components, usable),
+            mean_squares=squares,
+            components=components,
+        )
     )
 
 

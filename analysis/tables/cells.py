@@ -7,25 +7,18 @@ from dataclasses import dataclass
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.pairs import Interval, Pair
+from analysis.comparison.phrases import SCOPES
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, number
 from analysis.stats.estimate import Estimate
 
-SCOPES: Mapping[Interval, str] = {
-    "two_way": "retraining and new cases from the same source (two-way interval over seeds and cases)",
-    "t_over_seeds": "retraining on this data, scored on this test set (t over seeds); nothing is said about new cases",
-}
 _MARKS: Mapping[Interval, str] = {"t_over_seeds": "‡"}
 CORRECTIONS = {
     "holm": "Holm's correction",
     "bonferroni": "Bonferroni's correction",
     "none": "no correction for their number",
 }
-TWO_WAY_P = (
-    "Intervals follow Satterthwaite and are not corrected for the number of comparisons; p values of the two-way "
-    "analysis follow Behrens and Fisher, so that the two need not agree: an interval may exclude zero although "
-    "p is above the level, or contain it although p is below."
-)
+UNCORRECTED = "Intervals and p are not corrected for the number of comparisons, p adjusted is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +39,11 @@ class Scopes:
 
     @property
     def sentence(self) -> str:
-        """What the intervals of the table hold for."""
+        """What the intervals of the table hold for, where the section cannot say it because they differ."""
         if not self.kinds:
             return "There is no interval: one needs two seeds."
+        if len(self.kinds) == 1:
+            return ""
         said = []
         for kind in self.kinds:
             mark = self.mark(kind)

@@ -21,7 +21,7 @@ def choices(summary: Summary) -> PageTable | None:
         caption="What each rule takes from the same search, and how much too optimistic it was.",
         head=(
             "Method", "Rule", "Slot", "Promised, validation", "Further seed, validation", "Optimism, further seed",
-            "Fresh seeds, validation", "Optimism, fresh seeds", "Fresh seeds, test", "Optimism, test",
+            "Fresh seeds, validation", "Optimism, fresh seeds", "Fresh seeds, test", "Promised less test",
         ),
         align="llrrrrrrrr",
         groups=tuple((name, tuple(rows)) for name, rows in groups if rows),
@@ -29,8 +29,8 @@ def choices(summary: Summary) -> PageTable | None:
         "where they take the same slot. Promised: the score of the slot, its mean with the further tuning seed, or "
         "what a model of all scores expects. Further seed: on which the best slots were trained once more; a rule "
         "that has not used it is not favoured by it. Optimism: what was promised less what came of it, with the sign "
-        "turned where lower is better, so that positive is too optimistic: by luck of the seed on fresh ones, by "
-        "that of the validation images, too, on test images.",
+        "turned where lower is better, so that positive is too optimistic, by luck of the seed. Promised less test "
+        "mixes that with the difference between validation and test images.",
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageTable, Row
 from analysis.tables.cells import (
     CORRECTIONS,
-    TWO_WAY_P,
+    UNCORRECTED,
     by_dataset,
     family,
     listed,
@@ -62,7 +62,7 @@ def exploratory(analysis: Analysis) -> PageTable:
 
 
 def averages(analysis: Analysis) -> PageTable:
-    """The declared comparisons averaged over the datasets, a family of its own."""
+    """The declared comparisons averaged over the datasets, of one family with those on each dataset."""
     evidence = analysis.evidence
     names = f"{datasets_phrase(len(evidence.datasets), len(evidence.sources))} ({listed(evidence.datasets)})"
     each = "each" if len(evidence.sources) == len(evidence.datasets) else "each source"
@@ -114,7 +114,7 @@ def all_p_values(analysis: Analysis) -> PageTable:
             versus(one.pair),
             one.role if one.declared or one.role == "exploratory" else f"exploratory ({one.role})",
             str(one.family),
-            *(p_text(p, 6) for p in (one.p, one.p_adjusted, one.p_all_pairs)),
+            *(p_text(p, 6) for p in (one.p, one.p_adjusted)),
             *(p_text(p, 6) for p in (one.equivalence_p, one.equivalence_p_adjusted)),
             *(p_text(None if test is None else test.p, 6) for test in exact),
         )
@@ -135,17 +135,16 @@ def all_p_values(analysis: Analysis) -> PageTable:
             "Family",
             "p",
             "p adjusted",
-            "p, all pairs",
             "TOST p",
             "TOST p adjusted",
             "Sign-flip p",
             "Wilcoxon p",
         ),
-        align="ll" + "r" * 8,
+        align="ll" + "r" * 7,
         groups=tuple((name, tuple(map(row, own))) for name, own in groups),
-        note=f"Two-sided, except TOST. Adjusted: {CORRECTIONS[plan.correction]}, with the family as printed; all "
-        "pairs: the same over all pairs of methods on all datasets. Role: primary (declared, primary metric), "
-        "secondary (declared, another metric), exploratory (not declared, or resting on a later change), average (over "
-        f"the datasets, by Student's t). Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected. {TWO_WAY_P}",
+        note=f"Two-sided, except TOST. Adjusted: {CORRECTIONS[plan.correction]}, with the family as printed. Role: "
+        "primary (declared, primary metric), secondary (declared, another metric), exploratory (not declared, or "
+        "resting on a later change), average (over the datasets, of one family with primary). Sign-flip and Wilcoxon "
+        f"p: exact, over seeds alone, not corrected. {UNCORRECTED}",
         name="p_values",
     )

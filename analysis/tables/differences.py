@@ -11,7 +11,7 @@ from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageTable, number
 from analysis.tables.cells import (
     CORRECTIONS,
-    TWO_WAY_P,
+    UNCORRECTED,
     Scopes,
     listed,
     named,
@@ -77,7 +77,10 @@ def _columns(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes) ->
     ]
     if any(one.equivalence_p is not None for one in shown):
         columns.append(("TOST p adjusted", "r", lambda one: p_text(one.equivalence_p_adjusted)))
-    columns.append(("Detectable", "r", lambda one: number(one.detectable) if one.outcome == "inconclusive" else ""))
+    columns.append(("P(other sign)", "r", lambda one: p_text(one.wrong)))
+    if any(one.within_margin is not None for one in shown):
+        columns.append(("P(within margin)", "r", lambda one: p_text(one.within_margin)))
+    columns.append(("Detectable", "r", lambda one: _detectable(one, analysis) if one.outcome == "inconclusive" else ""))
     if any(one.pair.effects is not None for one in shown):
         columns += [
             ("P(A>B)", "r", lambda one: number(one.pair.effects.probability_larger if one.pair.effects else None, 2)),
@@ -90,6 +93,11 @@ def _columns(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes) ->
             ("Wilcoxon p", "r", lambda one: p_text(one.pair.wilcoxon.p if one.pair.wilcoxon else None)),
         ]
     return columns
+
+
+def _detectable(one: Comparison, analysis: Analysis) -> str:
+    low, high = analysis.evidence.plan.facts(one.pair.metric).bounds
+    return "none" if one.detectable is not None and one.detectable > high - low else number(one.detectable)
 
 
 def _parts(analysis: Analysis, one: Comparison) -> list[Interval | None]:
@@ -107,10 +115,12 @@ def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remar
     if lower:
         parts.append(f"{', '.join(lower)}: lower is better, so that a negative difference favours the first method.")
     parts.append(
-        f"p: two-sided; adjusted: {CORRECTIONS[plan.correction]}, family of {listed([str(size) for size in families])} "
-        f"comparisons. The outcome is that of the first method at the level {plan.alpha:g}, after the correction; "
+        f"p: two-sided; adjusted: {CORRECTIONS[plan.correction]}, family of {listed(list(map(str, families)))}. "
+        "The outcome is that of the first method at the level "
+        f"{plan.alpha:g}, after the correction; "
         "inconclusive: neither a difference nor equivalence was shown, and the smallest true difference that would be "
-        "found with 80 % power at the first step of the correction stands under Detectable."
+        "found with 80 % power at the first step of the correction stands under Detectable (none: none that the "
+        "metric can take)."
     )
     if any(one.equivalence_p is not None for one in shown):
         parts.append(f"TOST: two one-sided tests of equivalence within ±{plan.margin:g}.")
@@ -127,8 +137,10 @@ def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remar
         if any(one.pair.sign_flip is not None for one in shown):
             parts.append(_EXACT)
         parts.extend(exact_test_limits([one.pair for one in shown]))
-    if any(one.pair.interval == "two_way" for one in shown):
-        parts.append(TWO_WAY_P)
-    if any(one.pair.dataset is None for one in shown):
-        parts.append("Intervals and p values of averages both follow Student's t; the intervals are not corrected.")
+    parts.append(UNCORRECTED)
+    if any(one.wrong is not None for one in shown):
+        parts.append(
+            "P(other sign): posterior probability that the true difference is zero or has the other sign; within "
+            "margin: that it is smaller than the margin (flat prior distributions, Box and Tiao 1973)."
+        )
     return " ".join(part for part in parts if part)

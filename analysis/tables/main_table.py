@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.one_source import mean_of_source
 from analysis.comparison.pairs import Interval, MethodScore
 from analysis.comparison.phrases import datasets_phrase
-from analysis.comparison.verdicts import Comparison, average
+from analysis.comparison.verdicts import Comparison, averages, judge_averages
 from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
 from analysis.stats.across_datasets import by_source, fixed_dataset_mean, source_means
 from analysis.stats.estimate import Estimate
-from analysis.tables.cells import CORRECTIONS, TWO_WAY_P, Scopes, listed, sizes, span
+from analysis.tables.cells import CORRECTIONS, Scopes, listed, sizes, span
 
 DIGITS = 3
 _LOST = "†"
@@ -33,7 +33,7 @@ class _Entry:
 def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> PageTable:
     """Mean ± SD over seeds with its interval below: a row a method, a column a dataset, the average last.
 
-    The best mean of a column is bold; underlined are all that are not distinguishable from it.
+    The best mean of a column is bold; underlined are all that no comparison shows to differ from it.
 
     Args:
         analysis: of the comparison.
@@ -109,21 +109,22 @@ def _average(entries: Sequence[_Entry], sources: Sequence[str]) -> _Entry:
 
 
 def _all_averages(analysis: Analysis) -> list[Comparison]:
-    """All pairs averaged over the datasets, whatever was declared: the marks look at all of them."""
+    """Averages of all pairs: the declared ones as they were judged, all others as exploratory ones."""
     evidence = analysis.evidence
-    plan = replace(evidence.plan, family="all_pairs", control=None)
-    own = [one.pair for one in analysis.comparisons if one.pair.metric == plan.metric]
-    return average(own, replace(evidence, plan=plan, methods=evidence.ordered), analysis.exact_means)
+    judged = {(one.pair.first, one.pair.second) for one in analysis.averages}
+    own = [one.pair for one in analysis.comparisons if one.pair.metric == evidence.plan.metric]
+    others = [one for one in averages(own, evidence, analysis.exact_means) if (one.first, one.second) not in judged]
+    return [*analysis.averages, *judge_averages(others, evidence)]
 
 
 def _marks(entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], plan: DeclaredPlan) -> dict[str, str]:
-    """Method → ``best``, ``near`` (not distinguishable from a best one) or nothing."""
+    """Method → ``best``, ``near`` (not shown to differ from a best one) or nothing."""
     means = {method: entry.mean for method, entry in entries.items() if entry.mean is not None}
     if not means:
         return dict.fromkeys(entries, "")
     top = (max if plan.higher_is_better(plan.metric) else min)(means.values())
     best = [method for method, mean in means.items() if mean == top]
-    told = {frozenset((one.pair.first, one.pair.second)) for one in comparisons if _distinguishable(one, plan.alpha)}
+    told = {frozenset((one.pair.first, one.pair.second)) for one in comparisons if one.outcome in ("better", "worse")}
     return {
         method: "best"
         if method in best
@@ -132,16 +133,6 @@ def _marks(entries: Mapping[str, _Entry], comparisons: Sequence[Comparison], pla
         else ""
         for method in entries
     }
-
-
-def _distinguishable(one: Comparison, alpha: float) -> bool:
-    p = one.p_adjusted if one.role == "average" else one.p_all_pairs
-    return (
-        p is not None
-        and p <= alpha
-        and one.pair.estimate is not None
-        and abs(one.pair.estimate.estimate) > one.pair.repeat_noise
-    )
 
 
 def _cell(entry: _Entry, mark: str, scopes: Scopes, cell: Cell | None = None) -> Marked:
@@ -157,27 +148,26 @@ def _cell(entry: _Entry, mark: str, scopes: Scopes, cell: Cell | None = None) ->
 
 def _note(analysis: Analysis, scopes: Scopes, several: bool) -> str:
     evidence = analysis.evidence
-    plan, count = evidence.plan, len(evidence.methods)
-    pairs = count * (count - 1) // 2
+    plan = evidence.plan
     direction = "highest" if plan.higher_is_better(plan.metric) else "lowest"
-    whole = (
-        f"all {pairs * len(evidence.datasets)} pairs of methods on all datasets" if several else f"all {pairs} pairs"
+    declared = [one for one in analysis.of("primary") if one.declared]
+    rest = (
+        " and all other pairs for all of them" if any(one.role == "exploratory" for one in analysis.comparisons) else ""
+    )
+    family = (
+        f"declared comparisons for their family of {declared[0].family}{rest}" if declared else "all pairs of methods"
     )
     parts = [
         scopes.sentence,
         "SD is the spread of single trainings over seeds, not a measure of certainty.",
         f"{sizes(analysis)}.",
-        f"Bold: the {direction} mean. Underlined: not distinguishable from it, which does not mean as good: "
-        f"two-sided p above {plan.alpha:g} ({CORRECTIONS[plan.correction]}; family: {whole}"
-        f"{f', and the {pairs} pairs of their averages' if several else ''}), no p value, or a difference within what "
-        "a repetition with the same seed changes.",
+        f"Bold: the {direction} mean. Underlined: not shown to differ from it, which does not mean as good (two-sided, "
+        f"level {plan.alpha:g}, {CORRECTIONS[plan.correction]}: {family}).",
     ]
     if several:
         these = datasets_phrase(len(evidence.datasets), len(evidence.sources))
         once = ", each source counting once" if len(evidence.sources) < len(evidence.datasets) else ""
         parts.append(f"Average: over {these} ({listed(evidence.datasets)}){once}, no others.")
-    if "two_way" in scopes.kinds:
-        parts.append(TWO_WAY_P + (" Averages follow Student's t in both." if several else ""))
     lost = {
         f"{cell.method} on {cell.dataset}": f"{len(cell.seeds)} of {len(cell.declared)} seeds"
         + (f", {len(cell.failures)} failed" if cell.failures else "")
@@ -186,4 +176,4 @@ def _note(analysis: Analysis, scopes: Scopes, several: bool) -> str:
     }
     if lost:
         parts.append(f"{_LOST}: seeds are lacking ({'; '.join(f'{name}: {text}' for name, text in lost.items())}).")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)

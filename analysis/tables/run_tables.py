@@ -97,8 +97,8 @@ def search(summary: Summary) -> PageTable:
         note="The default configuration is slot 0. Expected: by a model of all scores, or as the mean "
         "with a further tuning seed, where that has chosen. "
         "Optimism: the chosen configuration's validation score in the search, or what was expected of it, "
-        "less its mean test score on fresh seeds, with the sign turned where lower is better: "
-        "positive means that the search promised more than the test split gave.",
+        "less its mean validation score on fresh seeds, with the sign turned where lower is better: "
+        "positive means that the search promised more than a retraining gives.",
     )
 
 

@@ -12,6 +12,8 @@ from analysis.comparison.phrases import (
     datasets_phrase,
     decimals,
     evidence_phrase,
+    found_with_power,
+    higher_or_lower,
     listed,
     open_question,
     p_phrase,
@@ -29,7 +31,7 @@ MOST_IN_FULL = 6
 def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
     """The results section of a paper: the declared comparisons by the primary metric, a paragraph a dataset.
 
-    Differences keep two digits of the interval's half width; ``better by`` and ``worse by`` print their size.
+    Differences keep two digits of the interval's half width; ``higher`` and ``lower`` follow their size.
     """
     evidence = analysis.evidence
     if not analysis.of("primary"):
@@ -111,10 +113,11 @@ def _decided(comparisons: Sequence[Comparison], plan: DeclaredPlan) -> str:
     if not comparisons:
         return ""
     if len(comparisons) <= MOST_IN_FULL:
-        return f"{listed([_verdict(one, plan) for one in comparisons])}."
+        return f"as tuned here, {listed([_verdict(one, plan) for one in comparisons])}."
     ordered = sorted(comparisons, key=lambda one: (one.pair.second, one.outcome))
     groups = (list(group) for _, group in groupby(ordered, key=lambda one: (one.pair.second, one.outcome)))
-    return f"{'; '.join(_verdict(group[0], plan) if len(group) == 1 else _range(group, plan) for group in groups)}."
+    said = [_verdict(group[0], plan) if len(group) == 1 else _range(group, plan) for group in groups]
+    return f"as tuned here, {'; '.join(said)}."
 
 
 def _verdict(one: Comparison, plan: DeclaredPlan) -> str:
@@ -122,7 +125,7 @@ def _verdict(one: Comparison, plan: DeclaredPlan) -> str:
     assert estimate is not None
     size = number(abs(estimate.estimate), decimals(estimate))
     numbers = evidence_phrase(one, plan, size=True)
-    return f"{one.pair.first} was {one.outcome} than {one.pair.second} by {size} ({numbers})"
+    return f"{one.pair.first} scored {size} {higher_or_lower(one, plan)} than {one.pair.second} ({numbers})"
 
 
 def _range(group: Sequence[Comparison], plan: DeclaredPlan) -> str:
@@ -132,8 +135,8 @@ def _range(group: Sequence[Comparison], plan: DeclaredPlan) -> str:
     largest = p_phrase(max(one.p_adjusted or 0.0 for one in group), plan.alpha).replace("p = ", "p at most ")
     adjusted = "" if plan.correction == "none" else "adjusted "
     return (
-        f"{listed([one.pair.first for one in group])} were {group[0].outcome} than {group[0].pair.second} by "
-        f"{number(sizes[0], digits)} to {number(sizes[-1], digits)} (each {adjusted}{largest})"
+        f"{listed([one.pair.first for one in group])} scored {number(sizes[0], digits)} to {number(sizes[-1], digits)} "
+        f"{higher_or_lower(group[0], plan)} than {group[0].pair.second} (each {adjusted}{largest})"
     )
 
 
@@ -161,14 +164,16 @@ def _inconclusive(comparisons: Sequence[Comparison], plan: DeclaredPlan) -> str:
     detectable = [one.detectable for one in comparisons if one.detectable is not None]
     if len(comparisons) > MOST_IN_FULL and detectable:
         digits = max(decimals(one.pair.estimate) for one in comparisons if one.pair.estimate is not None)
-        low, high = number(min(detectable), digits), number(max(detectable), digits)
-        bound = low if low == high else f"{low} to {high}, depending on the pair,"
+        power = found_with_power(detectable, plan.metric, plan, digits)
         return (
-            f"{len(comparisons)} comparisons were inconclusive ({_grouped(comparisons)}): true differences smaller "
-            f"than {bound} could easily have been missed."
+            f"{len(comparisons)} comparisons were inconclusive ({_grouped(comparisons)}): the study had 80 % power "
+            f"{power}."
         )
     items = [
-        (f"{one.pair.first} with {one.pair.second}", f"{evidence_phrase(one, plan, size=False)}; {open_question(one)}")
+        (
+            f"{one.pair.first} with {one.pair.second}",
+            f"{evidence_phrase(one, plan, size=False)}; {open_question(one, plan)}",
+        )
         for one in comparisons
     ]
     if len(items) == 1:

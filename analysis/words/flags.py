@@ -106,7 +106,10 @@ def _of_study(study: StudySummary, metric: str) -> Iterator[str]:
     if score.mean is not None and score.sd is None:
         yield "one seed only: neither a standard deviation nor an interval exists."
     if score.sd == 0:
-        yield f"all {len(score.values)} seeds gave the same {metric}; the seed may not reach the training."
+        yield (
+            f"all {len(score.values)} seeds gave the same {metric}: either no training learned anything, or the seed "
+            "does not reach it."
+        )
 
 
 def _trials(number: int) -> str:

@@ -8,15 +8,14 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.pairs import Interval
 from analysis.comparison.phrases import (
-    RETRAINING,
-    RETRAINING_AND_CASES,
+    SCOPES,
     counted,
     datasets_phrase,
     exact_test_limits,
     friedman_phrase,
     listed,
 )
-from analysis.stats.cautions import POPULATION_DATASETS
+from analysis.stats.cautions import POPULATION_DATASETS, VERDICT_REPLICATES
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
 
@@ -40,10 +39,9 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
     if two_way:
         names = listed([plan.phrase(name) for name in two_way])
         yield (
-            f"For {names}, differences were paired by seed and test case, and {level} intervals treat both as random "
-            f"({RETRAINING_AND_CASES}), as in the analysis of reader studies with many cases, with seeds in the place "
-            "of readers (Dorfman, Berbaum and Metz 1992; Obuchowski and Rockette 1995) and the degrees of freedom of "
-            "Satterthwaite (1946)."
+            f"For {names}, differences were paired by seed and test case and analysed by the two-way random-effects "
+            "analysis used for multi-reader multi-case studies, with seeds in the place of readers (Dorfman, Berbaum "
+            f"and Metz 1992; Obuchowski and Rockette 1995): {level} intervals for {SCOPES['two_way']}."
         )
         entered = (facts.pseudo_values for facts in plan.known.values() if facts.name in two_way)
         through = listed([phrase for phrase in entered if phrase is not None])
@@ -54,15 +52,15 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
                 "plus the case's first-order influence on it (Hampel 1974)."
             )
         yield (
-            "Two-sided p values of this analysis are those of Behrens and Fisher (Fisher 1935), which allow for the "
-            f"uncertainty of the variances; the {level} interval may therefore exclude zero although p is above "
-            f"{1 - plan.confidence:.4g}."
+            "Intervals and two-sided p values average over the uncertainty of the variance components "
+            "(Behrens-Fisher; Fisher 1935). Intervals of scores are found on the logit scale and stay within the range "
+            "of the metric."
         )
     if "t_over_seeds" in used:
         names = listed([plan.phrase(name) for name in used["t_over_seeds"]])
         everywhere = len(used) == 1
         where = "" if everywhere else ", where an analysis of single cases was not possible"
-        yield f"For {names}{where}, Student's t intervals over seeds make a narrower claim: {RETRAINING}."
+        yield f"For {names}{where}, Student's t intervals over seeds make a narrower claim: {SCOPES['t_over_seeds']}."
         own = [plan.phrase(name) for name in used["t_over_seeds"] if plan.facts(name).recorded_only]
         if own:
             yield (
@@ -113,9 +111,10 @@ def _outcomes(analysis: Analysis) -> Iterator[str]:
         )
     step = "" if plan.correction == "none" else " at the first step of the correction"
     yield (
-        "Every other comparison that is not significant is called inconclusive, and the smallest true difference that "
-        f"its design finds with 80 % power{step} is given beside it."
+        "A comparison that showed neither a difference nor equivalence is called inconclusive, and the smallest true "
+        f"difference that its design finds with 80 % power{step} is given beside it."
     )
+    yield (f"Fewer than {VERDICT_REPLICATES} replicates carry no verdict.")
 
 
 def _across(analysis: Analysis) -> Iterator[str]:
@@ -134,10 +133,9 @@ def _across(analysis: Analysis) -> Iterator[str]:
             )
             yield f"{listed(labels)} are one source ({source}) and count once: they are averaged first, {how}."
     if analysis.averages:
-        size = counted(analysis.averages[0].family, "comparison")
         yield (
-            f"Averages over {datasets_phrase(datasets, sources)} take the {noun}s as fixed (Satterthwaite 1946) and "
-            f"form a family of {size} of their own; they say nothing about other datasets."
+            f"Averages over {datasets_phrase(datasets, sources)} take the {noun}s as fixed, belong to the same family "
+            "and say nothing about other datasets."
         )
     if sources < POPULATION_DATASETS:
         yield (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.pairs import DatasetValues
 from analysis.stats.cautions import unreachable_floor
-from analysis.stats.multiplicity import family_size
+from analysis.stats.multiplicity import claims_size
 from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
 from analysis.stats.twoway import Components, TwoWay
 from harness.metrics.table import built_in
@@ -115,7 +115,7 @@ def family(confirm: ConfirmSpec, seeds: int, methods: int, datasets: int) -> Fam
     """The declared family; None with a single method."""
     if methods < 2:
         return None
-    size = family_size(methods, confirm.family or "all_pairs", datasets)
+    size = claims_size(methods, confirm.family or "all_pairs", datasets)
     corrected = 1 if confirm.correction == "none" else size
     caution = unreachable_floor(seeds, corrected, ALPHA)
     floor = min(1.0, 2.0 ** (1 - seeds) * corrected)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from analysis.stats.cautions import few_cases, ungrouped_cases
+from analysis.stats.cautions import few_cases, few_replicates, ungrouped_cases
 from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
@@ -61,7 +61,7 @@ class Plan:
     wall: Span | None
     disk: Disk
     seeds: int
-    margin: float
+    margin: float | None
     family: Family | None
     detectable: tuple[Detectable, ...]
     warnings: tuple[str, ...]
@@ -196,11 +196,13 @@ def _of_comparison(
         return
     if seeds < 2:
         yield "One confirm seed shows no spread, so methods cannot be compared; give `confirm.seeds` more."
+    elif (few := few_replicates(seeds)) is not None:
+        yield few.sentence
     if declared.caution is not None:
         yield declared.caution
     for one in found:
         size, margin = one.decisive, spec.confirm.margin
-        if size > margin:
+        if margin is not None and size > margin:
             yield (
                 f"{one.dataset}: a true difference is usually found from {100 * size:.2g} points on, which is more "
                 f"than the margin of {100 * margin:.2g} that counts as equal: differences that matter can be missed."

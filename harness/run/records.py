@@ -174,7 +174,7 @@ class DeclaredComparison(TypedDict):
     control: str | None
     family: Family
     correction: Correction
-    margin: Number
+    margin: Number | None
     looks: list[Count] | None
     alpha: Annotated[float, Within(gt=0, lt=1)]
 

@@ -256,8 +256,9 @@ class ConfirmSpec(Section):
     correction: Literal["holm", "bonferroni", "none"] = Field(
         "holm", description="Correction of the p-values for the number of comparisons."
     )
-    margin: float = Field(
-        0.01, ge=1e-6, le=100, description="Difference of the metric that counts as practically equal."
+    margin: Annotated[float, Field(ge=1e-6, le=100)] | None = Field(
+        None,
+        description="Difference of the metric that counts as practically equal; null: nothing is called equivalent.",
     )
     looks: Looks | None = Field(
         None,

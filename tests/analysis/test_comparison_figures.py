@@ -172,10 +172,10 @@ def test_the_forest_marks_every_outcome_and_says_what_it_covers(usual: tuple) ->
     for outcome, colour in {"better": palette.SEED, "worse": palette.MEAN}.items():
         assert colours(figure, colour) >= 2 * outcomes.count(outcome)
     assert all(f"{outcomes.count(outcome) // 3} {outcome}" in figure.alt for outcome in ("better", "worse"))
-    for words in ("minus plain", "new cases from the same source", "8 seeds, 240 cases", "these 2 datasets", "±0.05"):
+    for words in ("minus plain", "new cases of the same source", "8 seeds, 240 cases", "these 2 datasets", "±0.05"):
         assert words in figure.caption
     narrow, _ = facts_of(with_predictions=False, datasets=["alpha"])
-    assert "retraining on this data, scored on this test set" in comparison_figures.forest(narrow, "f")[0].caption
+    assert "given this training set, these test cases" in comparison_figures.forest(narrow, "f")[0].caption
     assert "new cases" not in comparison_figures.forest(narrow, "f")[0].caption
 
 

@@ -113,9 +113,9 @@ def test_every_comparison_is_there_once_with_its_numbers(analysis: Analysis, rec
             estimate.estimate, estimate.low, estimate.high, estimate.standard_error, estimate.df, 0.95, estimate.scope,
         ]  # fmt: skip
         assert [entry[name] for name in numbers] == expected
-        corrected = (one.p, one.p_adjusted, one.p_all_pairs, one.detectable, one.equivalence_p_adjusted)
+        corrected = (one.p, one.p_adjusted, one.wrong, one.detectable, one.equivalence_p_adjusted)
         assert corrected == (
-            *(entry[name] for name in ("p", "p_adjusted", "p_all_pairs", "detectable")),
+            *(entry[name] for name in ("p", "p_adjusted", "probability_of_other_sign", "detectable")),
             entry["equivalence"]["p_adjusted"],
         )
         if isinstance(estimate, TwoWay):
@@ -154,9 +154,9 @@ def test_what_went_wrong_is_in_the_record(analysis: Analysis, record: dict[str, 
 
 def test_numbers_that_are_not_finite_become_null(analysis: Analysis) -> None:
     first = analysis.comparisons[0]
-    odd = replace(first, detectable=math.inf, p_all_pairs=math.nan)
+    odd = replace(first, detectable=math.inf, wrong=math.nan)
     entry = comparison_records(replace(analysis, comparisons=(odd,)))["comparisons"][0]
-    assert entry["detectable"] is None and entry["p_all_pairs"] is None and entry["p"] == first.p
+    assert entry["detectable"] is None and entry["probability_of_other_sign"] is None and entry["p"] == first.p
 
 
 def test_the_same_analysis_gives_the_same_bytes(analysis: Analysis) -> None:

@@ -76,8 +76,8 @@ def test_comparisons_with_an_added_method_are_exploratory(run: RunBuilder) -> No
         "0.01 → 0.5, which the report does not follow.",
     ]
     text = " ".join(results_paragraphs(analysis))
-    assert "On alpha, two was better than one" in text
-    assert "On alpha, exploratory because of a change after the declaration, three was better than one" in text
+    assert "On alpha, as tuned here, two scored " in text
+    assert "On alpha, exploratory because of a change after the declaration, as tuned here, three scored " in text
 
 
 def test_seeds_added_after_a_look_make_everything_exploratory(run: RunBuilder) -> None:

@@ -73,7 +73,9 @@ def test_the_same_predictions_under_two_labels_say_no_more_than_under_one(named:
 
     assert len(expected) == 3 and len(twice.exact_means) == (3 if named else 0)
     for pair, found in numbers(twice).items():
-        assert found == pytest.approx(expected[pair], rel=1e-9)
+        # Only the claims are more: the label has comparisons of its own, which the correction counts.
+        assert found[:4] == pytest.approx(expected[pair][:4], rel=1e-9)
+        assert found[4] >= expected[pair][4] and found[5] > expected[pair][5]
     # The mean of each method, in the main table, is over the sources as well.
     main = {table.name: table for table in every_table(twice)}["main"]
     assert [row[-1] for _, rows in main.groups for row in rows] == [
