@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import made_up_records
 import numpy as np
 import polars as pl
 import pytest
+from sketches import empty_figures
 
 from analysis.report import ReportPaths, write_report
 from harness.metrics.table import evaluate, general
@@ -55,6 +58,13 @@ class RunBuilder:
                 "launch": {"kind": "local", "workers": 2},
             }
         )
+
+    def copied(self, path: Path) -> RunBuilder:
+        """The same run in another place, for a test to change."""
+        shutil.copytree(self.run.path, path)
+        made = copy.copy(self)
+        made.run = RunDirectory(path)
+        return made
 
     def card(self, dataset: str, test: Sequence[int] = (60, 12)) -> None:
         self.run.write_card(
@@ -276,12 +286,25 @@ def builder(tmp_path: Path) -> Callable[..., RunBuilder]:
 
 
 @pytest.fixture
-def unfinished(tmp_path: Path) -> RunBuilder:
-    """A run in every state at once, this test's own."""
-    return write_unfinished(tmp_path / "run")
+def no_figures() -> Iterator[None]:
+    """For tests of what a report says: its figures are empty ones."""
+    with empty_figures():
+        yield
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+def written_unfinished(tmp_path_factory: pytest.TempPathFactory) -> RunBuilder:
+    """A run in every state at once; for reading only."""
+    return write_unfinished(tmp_path_factory.mktemp("shared") / "run")
+
+
+@pytest.fixture
+def unfinished(written_unfinished: RunBuilder, tmp_path: Path) -> RunBuilder:
+    """A run in every state at once, this test's own."""
+    return written_unfinished.copied(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def report(written_unfinished: RunBuilder, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
     """The report of a run in every state at once; for reading only."""
-    return write_report(write_unfinished(tmp_path_factory.mktemp("shared") / "run").run)
+    return write_report(written_unfinished.run, tmp_path_factory.mktemp("report"))

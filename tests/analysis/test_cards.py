@@ -84,6 +84,7 @@ def card(name: str = "square", leaking: bool = True, **changes: Any) -> dict[str
     }
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_report_shows_the_grid_the_leak_and_the_users_reason(builder: Callable[..., RunBuilder]) -> None:
     made = builder(["probe"], ["a b", "a_b"])
     made.run.write_card("a b", card(allow_leakage="to compare with Doe 2019", audit=None), png())
@@ -107,6 +108,7 @@ def test_the_report_shows_the_grid_the_leak_and_the_users_reason(builder: Callab
     assert [path.read_bytes() for path in linked] == [png(), png(100, 50)]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_card_of_an_older_version_is_shown_as_far_as_it_goes(builder: Callable[..., RunBuilder]) -> None:
     made = builder(["probe"], ["alpha"])
     made.card("alpha")

@@ -80,6 +80,7 @@ def test_comparisons_with_an_added_method_are_exploratory(run: RunBuilder) -> No
     assert "On alpha, exploratory because of a change after the declaration, as tuned here, three scored " in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_seeds_added_after_a_look_make_everything_exploratory(run: RunBuilder) -> None:
     every = ("one", "two", "three")
     lock(run, declared(methods=every), declared((*SEEDS, 1003), every))

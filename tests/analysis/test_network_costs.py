@@ -49,6 +49,7 @@ def costs(paths: ReportPaths) -> dict[str, dict[str, Any]]:
     return {study["method"]: study["cost"] for study in json.loads(paths.results.read_text())["studies"]}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_each_study_has_its_networks_cost_beside_full_fine_tuning(builder: Builder) -> None:
     made = builder(["full_finetune", "norms", "other_threads", "gpu", "old"], ["alpha"])
     made.card("alpha")
@@ -79,6 +80,7 @@ def test_each_study_has_its_networks_cost_beside_full_fine_tuning(builder: Build
     )
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("labels", "reference"),
     [(["tuned"], 0.5), (["tuned", "longer"], None), (["full_finetune", "longer"], 0.5)],

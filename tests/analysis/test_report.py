@@ -98,27 +98,49 @@ def test_results_hold_every_number_with_its_scope(report: ReportPaths) -> None:
     assert document["complete"] is False
 
 
-def test_the_same_run_gives_the_same_bytes_in_any_process(builder: Callable[..., RunBuilder], tmp_path: Path) -> None:
+WRITE_AND_TELL = """
+import sys
+from analysis.report import main
+assert main(sys.argv[1:]) == 0
+print(*sorted(sys.modules))
+"""
+
+
+def test_the_same_run_gives_the_same_bytes_in_any_process_without_training_code(
+    builder: Callable[..., RunBuilder], tmp_path: Path
+) -> None:
     made = builder(["bn_affine", "gpaf"], ["alpha"])
     for method, level in (("bn_affine", 0.0), ("gpaf", 0.02)):
         study = made.study(method, "alpha")
-        made.choose(study, 0, 0.8)
+        made.searched(study, [0.8, 0.81, 0.79])
+        made.choose(study, 1, 0.81)
         made.confirmed(study, {seed: value + level for seed, value in made.known_seeds.items()})
-    contents = []
-    for number in (1, 2):
+    contents, said = [], []
+    for number, words in ((1, ["-m", "analysis.report"]), (2, ["-c", WRITE_AND_TELL])):
         out = tmp_path / f"out{number}"
-        subprocess.run(
-            [sys.executable, "-m", "analysis.report", str(made.run.path), "--out", str(out)],
+        done = subprocess.run(
+            [sys.executable, *words, str(made.run.path), "--out", str(out)],
             check=True,
+            capture_output=True,
+            text=True,
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": str(number)},
         )
         contents.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*.*") if path.is_file()})
+        said.append(done.stdout)
 
     assert contents[0] == contents[1]
     names = {str(path) for path in contents[0]}
     assert {"report.html", "report.md", "results.json", "paper.tex", "tables/main.tex", "tables/pairwise.csv"} <= names
     assert {f"figures/{stem}.{kind}" for stem in ("forest", "seeds_alpha") for kind in ("pdf", "png", "svg")} <= names
+
+    loaded = said[1].split()
+    assert {"matplotlib", "polars", "harness.run.directory"} <= set(loaded)
+    assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
+    # What a run directory is, and nothing of what makes one.
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("harness.")}
+    assert rooms <= {"core", "metrics", "run", "space", "studies"}
+    assert {name for name in loaded if name.startswith("harness.studies.")} == {"harness.studies.declaration"}
 
 
 def test_processes_that_share_the_work_write_the_same_bytes(builder: Callable[..., RunBuilder], tmp_path: Path) -> None:
@@ -188,6 +210,7 @@ def test_the_page_needs_nothing_else(report: ReportPaths) -> None:
     assert {value[1:] for value in links if value} <= set(ids)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_datasets_with_similar_labels_keep_their_own_figures(builder: Callable[..., RunBuilder]) -> None:
     made = builder(["probe"], ["a b", "a_b"])
     for dataset in ("a b", "a_b"):
@@ -200,6 +223,7 @@ def test_datasets_with_similar_labels_keep_their_own_figures(builder: Callable[.
     assert len(list((folder / "figures").glob("seeds_*.svg"))) == 2
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_method_without_parameters_of_its_own_may_see_augmented_images(builder: Callable[..., RunBuilder]) -> None:
     """Only who was trained on features saw images as they are; one with steps of its own, or moving norms, did not."""
     made = builder(["probe", "norms"], ["alpha"])
@@ -233,6 +257,7 @@ def test_command_prints_where_the_report_is(
     assert (run.report / "report.html").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_wrong_request_is_one_line_and_code_2(
     unfinished: RunBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,28 +273,6 @@ def test_a_wrong_request_is_one_line_and_code_2(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "spec.json" in lines[0] and "--out" in lines[1] and "result.json" in lines[2]
-
-
-def test_analysis_loads_no_training_code(unfinished: RunBuilder) -> None:
-    program = (
-        "import sys; from pathlib import Path; from analysis.report import write_report; "
-        "from harness.run.directory import RunDirectory; write_report(RunDirectory(Path(sys.argv[1]))); "
-        "print(*sorted(sys.modules))"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", program, str(unfinished.run.path)],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    ).stdout.split()
-
-    assert {"matplotlib", "polars", "harness.run.directory"} <= set(loaded)
-    assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
-    # What a run directory is, and nothing of what makes one.
-    rooms = {name.split(".")[1] for name in loaded if name.startswith("harness.")}
-    assert rooms <= {"core", "metrics", "run", "space", "studies"}
-    assert {name for name in loaded if name.startswith("harness.studies.")} == {"harness.studies.declaration"}
 
 
 @pytest.mark.slow
