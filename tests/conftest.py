@@ -42,6 +42,14 @@ def no_wait_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_packages_loaded_ahead() -> Iterator[None]:
+    """A sweep in this process that is refused has no process that loaded packages for its workers meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.launch.this_machine.begin_loading", lambda launch: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of decoded images for all tests of the session."""

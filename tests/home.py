@@ -63,9 +63,9 @@ class Home:
         place = run or self.run
         return run_inline(self.file, place, self.cache, *extra, expect=expect, report=report, figures=figures)
 
-    def sweep_with_workers(self, run: Path, expect: int) -> subprocess.CompletedProcess[str]:
+    def sweep_with_workers(self, run: Path, expect: int, figures: bool = False) -> subprocess.CompletedProcess[str]:
         """Run the sweep in processes of its own, as a user does."""
-        return run_sweep(self.file, run, self.cache, expect=expect)
+        return run_sweep(self.file, run, self.cache, expect=expect, figures=figures)
 
     def copy(self, path: Path) -> Home:
         """The same in another place."""

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from slow_method import slow_method
 from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
+from warm import EMPTY_FIGURES, warm
 
 from harness.core.errors import RequestError
 from harness.proof.comparison import run_differences
@@ -24,7 +25,7 @@ from slurm.cluster.processes import wait_until
 def test_editing_code_while_a_sweep_runs_changes_nothing(tmp_path: Path, shared_cache: Path) -> None:
     program = tmp_path / "program"
     for part in ("harness", "analysis", "methods", "datasets"):
-        shutil.copytree(ROOT / part, program / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, program / part)
     slow_method(tmp_path, 0.05)
     file = tiny_sweep(
         tmp_path,
@@ -38,8 +39,10 @@ def test_editing_code_while_a_sweep_runs_changes_nothing(tmp_path: Path, shared_
     run_inline(file, tmp_path / "calm", shared_cache, report=False)
     run = RunDirectory(tmp_path / "run")
     trial = run.study("slow@small").search_trial(0, 0)
-    variables = {**environment(shared_cache), "PYTHONPATH": str(program)}
-    with subprocess.Popen(sweep_command(file, run.path), env=variables, stderr=subprocess.PIPE, text=True) as sweep:
+    variables = {**environment(shared_cache), **EMPTY_FIGURES, "PYTHONPATH": str(program)}
+    command = warm(sweep_command(file, run.path))
+    # Not where this repository lies, which Python would look at before the program's folder.
+    with subprocess.Popen(command, env=variables, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as sweep:
         assert wait_until(lambda: trial.path.exists() and len(trial.curve()) > 0, 120)
         # Files that only workers load from now on.
         for path in (
@@ -49,7 +52,9 @@ def test_editing_code_while_a_sweep_runs_changes_nothing(tmp_path: Path, shared_
         ):
             path.write_text("raise RuntimeError('edited')\n" + path.read_text())
         # The next worker starts from scratch: what the others were forked from is gone too.
-        for process in psutil.Process(sweep.pid).children(recursive=True):
+        launcher = psutil.Process(trial.attempts()[0]["pid"]).parent()
+        assert launcher is not None
+        for process in launcher.children(recursive=True):
             process.send_signal(signal.SIGKILL)
         _, said = sweep.communicate(timeout=200)
     assert sweep.returncode == 0, said

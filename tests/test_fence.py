@@ -19,6 +19,7 @@ import torch
 from home import content
 from slow_method import slow_method
 from tiny import environment, run_inline, sweep_command, tiny_sweep
+from warm import warm
 
 from harness.core import lease
 from harness.core.errors import RequestError
@@ -208,7 +209,8 @@ def test_a_study_is_not_set_aside_while_its_workers_live(tmp_path: Path, shared_
         train={"epochs": 60, "batch_size": 64, "image_size": 8}, launch={"kind": "local", "workers": 1, "threads": 1},
     )  # fmt: skip
     run = RunDirectory(tmp_path / "run")
-    sweep = subprocess.Popen(sweep_command(file, run.path), env=environment(shared_cache), stderr=subprocess.DEVNULL)
+    command = warm(sweep_command(file, run.path))
+    sweep = subprocess.Popen(command, env=environment(shared_cache), stderr=subprocess.DEVNULL)
     try:
         (trial,) = _eventually(lambda: [t for t in run.trials() if t.curve_path.exists()])
         owner = trial.attempts()[0]

@@ -98,7 +98,7 @@ def test_no_code_of_the_run_is_run(home: Home, tmp_path: Path) -> None:
     assert "whose code would run here" in done.stderr and "--code" in done.stderr
     # Where it is wanted it can be had.
     assert subprocess.run(
-        [sys.executable, "-m", "harness.doctor", str(home.run), "--code"], env=environment(home.cache),
+        warm([sys.executable, "-m", "harness.doctor", str(home.run), "--code"]), env=environment(home.cache),
         capture_output=True,
     ).returncode in (0, 1)  # fmt: skip
     assert marker.exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from home import Home
 from rich.table import Table
-from tiny import environment
+from tiny import environment, sweep_command
 from warm import warm
 
 from harness.__main__ import COMMANDS
@@ -149,7 +149,7 @@ def test_a_sweep_whose_terminal_goes_away_runs_to_its_end(home: Home) -> None:
     new = home.path / "new"
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "harness.sweep", str(home.file), "--run-dir", str(new), "--launcher", "inline"]
+    command = warm(sweep_command(home.file, new, "--launcher", "inline"))
     with os.fdopen(writing, "wb") as gone:
         done = subprocess.run(
             command, env=environment(home.cache), stdout=subprocess.PIPE, stderr=gone, cwd=home.path, timeout=300

@@ -106,7 +106,7 @@ def data_of(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> tuple[ReportD
 
 def test_the_report_of_a_sweep_has_the_figures_of_its_plugin_folders(home: Home) -> None:
     write_plugins(home.plugin.parent)
-    done = home.sweep_with_workers(home.path / "again", 0)
+    done = home.sweep_with_workers(home.path / "again", 0, figures=True)
     run = RunDirectory(home.path / "again")
     page = run.report_page.read_text()
     captions = [unescape(re.sub("<.*?>", "", one)) for one in re.findall("<figcaption>(.*?)</figcaption>", page)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tiny import environment, run_inline, run_sweep, sweep_command, tiny_sweep
-from warm import warm
+from warm import EMPTY_FIGURES, warm
 
 from harness.proof.comparison import repeated_work, run_differences, trial_differences
 from harness.proof.replay import main as replay
@@ -162,7 +162,9 @@ def test_a_failed_training_is_not_repeated(finished: tuple[Path, Path], cache: P
 def test_two_sweeps_at_once_share_the_work(finished: tuple[Path, Path], cache: Path, tmp_path: Path) -> None:
     file, path = finished
     command = warm(sweep_command(file, tmp_path / "run", "--workers", "1"))
-    sweeps = [subprocess.Popen(command, env=environment(cache), stderr=subprocess.DEVNULL) for _ in range(2)]
+    sweeps = [
+        subprocess.Popen(command, env=environment(cache) | EMPTY_FIGURES, stderr=subprocess.DEVNULL) for _ in range(2)
+    ]
     assert [sweep.wait(timeout=300) for sweep in sweeps] == [0, 0]
     run = RunDirectory(tmp_path / "run")
     assert repeated_work(run) == []
@@ -174,8 +176,10 @@ def test_ctrl_c_leaves_everything_resumable(finished: tuple[Path, Path], cache: 
     file, path = finished
     run = RunDirectory(tmp_path / "run")
     # As a shell starts it in the background: with Ctrl-C ignored.
-    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *sweep_command(file, run.path)]
-    sweep = subprocess.Popen(command, env=environment(cache), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *warm(sweep_command(file, run.path))]
+    sweep = subprocess.Popen(
+        command, env=environment(cache) | EMPTY_FIGURES, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not any(trial.claimed for trial in run.trials()):
         assert time.monotonic() < deadline and sweep.poll() is None

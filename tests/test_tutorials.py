@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from documents import NOT_OURS, blocks, commands, is_python
 from tiny import ROOT, environment
+from warm import warm
 
 EXAMPLES = ROOT / "examples"
 
 
 def python(folder: Path, *words: str, **more: str) -> str:
     env = {**environment(folder / "cache"), "OMP_NUM_THREADS": "1", **more}
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=500)
+    command = warm([sys.executable, *words])
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
     return done.stdout
 

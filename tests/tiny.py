@@ -13,7 +13,7 @@ from unittest import mock
 
 import yaml
 from sketches import empty_figures
-from warm import warm
+from warm import EMPTY_FIGURES, warm
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,15 +53,17 @@ def sweep_command(file: Path, run: Path, *extra: str) -> list[str]:
 
 
 def run_sweep(
-    file: Path, run: Path, cache: Path, *extra: str, expect: int = 0, fresh: bool = False
+    file: Path, run: Path, cache: Path, *extra: str, expect: int = 0, fresh: bool = False, figures: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run a sweep with workers to its end and check its exit code.
 
-    Its processes are forks of one that has loaded packages, unless they have to be ``fresh``: see ``warm``.
+    Its processes are forks of one that has loaded packages, unless they have to be ``fresh``: see ``warm``. Those leave
+    the report's figures empty, unless ``figures`` are wanted.
     """
     command = sweep_command(file, run, *extra)
+    variables = environment(cache) | ({} if figures else EMPTY_FIGURES)
     done = subprocess.run(
-        command if fresh else warm(command), env=environment(cache), capture_output=True, text=True, timeout=300
+        command if fresh else warm(command), env=variables, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == expect, done.stdout + done.stderr
     return done

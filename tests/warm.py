@@ -30,6 +30,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sketches import empty_figures
+
 CLIENT = Path(__file__).with_name("warm_client.py")
 PACKAGES = (
     *("optuna", "torch._dynamo", "torchvision", "safetensors.torch", "pydantic", "yaml", "rich.live", "rich.progress"),
@@ -38,6 +40,8 @@ PACKAGES = (
 )
 """What takes the time of a start. None of them starts a thread when it is loaded."""
 OURS = ("harness", "analysis", "methods", "datasets", "benchmarks", "slurm")
+EMPTY_FIGURES = {"GPAF_TEST_EMPTY_FIGURES": "1"}
+"""Variables of a sweep command whose report nobody looks at: see ``sketches``."""
 Words = Sequence[str]
 
 _server: tuple[subprocess.Popen[bytes], str] | None = None
@@ -192,6 +196,8 @@ def _execute(words: Words) -> None:
     own = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     sys.path[:] = [*([] if safe else [str(Path.cwd()) if kind == "-m" else ""]), *own, *INSTALLED]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if rest[:1] == ["harness.sweep"] and EMPTY_FIGURES.items() <= os.environ.items():
+        empty_figures().__enter__()
     if kind == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
@@ -231,13 +237,15 @@ def _flush_streams() -> bool:
 
 
 class Forked(subprocess.Popen[Any]):
-    """A process that runs this interpreter is a fork of this one; another is started as always."""
+    """A process that runs this interpreter is a fork of this one, before that has threads; others start as always."""
 
     def __init__(self, args: Any, **options: Any) -> None:
         environment = dict(os.environ if options.get("env") is None else options["env"])
         # What is to be loaded before everything else has to be: that is a start from scratch.
         alike = all(environment.get(name) == os.environ.get(name) for name in ("LD_PRELOAD", "OMP_NUM_THREADS"))
-        if alike and isinstance(args, list) and args[0] == sys.executable and args[1] in ("-P", "-m"):
+        # A fork has none of this process's threads, and would wait for them for ever.
+        alone = len(list(Path("/proc/self/task").iterdir())) == 1
+        if alike and alone and isinstance(args, list) and args[0] == sys.executable and args[1] in ("-P", "-m"):
             # Never returns, so that nothing is executed in its place.
             options["preexec_fn"] = partial(_alone, args[1:], environment)
         super().__init__(args, **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tiny import ROOT, environment, sweep_command
+from warm import EMPTY_FIGURES, warm
 
 from harness.plugins import main as plugins
 from harness.run.directory import RunDirectory
@@ -35,9 +36,13 @@ def test_a_users_engine_is_listed(file: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_users_engine_hands_the_slots_out_and_goes_on_where_it_was_killed(file: Path, shared_cache: Path) -> None:
     run = RunDirectory(file.parent / "run")
-    command = sweep_command(file, run.path)
+    command = warm(sweep_command(file, run.path))
     process = subprocess.Popen(
-        command, env=environment(shared_cache), cwd=file.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        env=environment(shared_cache) | EMPTY_FIGURES,
+        cwd=file.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     deadline = time.monotonic() + 300
     while not list(run.path.glob("studies/*/search/*/result.json")):
@@ -46,7 +51,12 @@ def test_a_users_engine_hands_the_slots_out_and_goes_on_where_it_was_killed(file
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = subprocess.run(
-        command, env=environment(shared_cache), cwd=file.parent, capture_output=True, text=True, timeout=300
+        command,
+        env=environment(shared_cache) | EMPTY_FIGURES,
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 
@@ -63,9 +73,14 @@ def test_a_users_engine_hands_the_slots_out_and_goes_on_where_it_was_killed(file
 
 
 def test_an_engine_that_is_not_built_in_refuses_another_launcher(file: Path, shared_cache: Path) -> None:
-    command = [*sweep_command(file, file.parent / "run"), "--launcher", "inline"]
+    command = warm(sweep_command(file, file.parent / "run", "--launcher", "inline"))
     done = subprocess.run(
-        command, env=environment(shared_cache), cwd=file.parent, capture_output=True, text=True, timeout=300
+        command,
+        env=environment(shared_cache) | EMPTY_FIGURES,
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 2
     assert "launch.kind: the engine backwards starts processes of its own; take local" in done.stderr

@@ -17,6 +17,7 @@ import pytest
 from conformance import EngineConformance
 from home import one_error
 from tiny import ROOT, environment, run_inline, sweep_command, tiny_sweep
+from warm import warm
 
 from harness.core.errors import RequestError
 from harness.doctor.studies import examine_code
@@ -182,7 +183,7 @@ def test_a_killed_search_asks_the_same(tmp_path: Path, shared_cache: Path) -> No
     (tmp_path / "mine" / "near_best.py").write_text(NEAR_BEST)
     file = tmp_path / "near_best.yaml"
     file.write_text(SWEEP.replace("my_plugins", "mine"))
-    command = sweep_command(file, tmp_path / "killed", "--launcher", "inline")
+    command = warm(sweep_command(file, tmp_path / "killed", "--launcher", "inline"))
     process = subprocess.Popen(command, env=environment(shared_cache), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("killed/studies/*/search/*/result.json"))) < 3:
