@@ -60,7 +60,9 @@ def warm(command: Words) -> list[str]:
         folder = tempfile.TemporaryDirectory(prefix="gpaf-warm-")
         place = f"{folder.name}/s"
         reading, writing = os.pipe()
-        variables = {**os.environ, "GPAF_WARM_READY": str(writing)}
+        # What an earlier sweep in this process told Python of its own workers would hide this file's neighbours.
+        own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+        variables = {**own, "GPAF_WARM_READY": str(writing)}
         process = subprocess.Popen(
             [sys.executable, __file__, place],
             stdin=subprocess.PIPE, pass_fds=[writing], env=variables, cwd="/", start_new_session=True,
