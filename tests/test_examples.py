@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tiny import ROOT, environment
+from warm import warm
 
 from harness.sweep.__main__ import main as sweep
 
@@ -36,7 +37,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def python(env: dict[str, str], *words: str, cwd: Path = ROOT) -> str:
-    done = subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=500)
+    command = warm([sys.executable, *words])
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

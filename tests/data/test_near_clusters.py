@@ -38,7 +38,7 @@ def test_copies_share_a_cluster_and_are_looked_for_once(tmp_path: Path, monkeypa
 
 
 def test_brain_mri_splits_exactly_with_its_mirrored_copies_together(shared_cache: Path) -> None:
-    data = join_near_duplicates(decoded("brain_mri", shared_cache, 64), shared_cache)
+    data = join_near_duplicates(decoded("brain_mri", shared_cache), shared_cache)
     split = make_split(data, "grouped", 0)
     assert (len(split.train), len(split.val), len(split.test)) == exact_counts(7019) == (4492, 1123, 1404)
     found = audit(data, split)
