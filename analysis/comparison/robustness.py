@@ -9,6 +9,7 @@ from analysis.comparison.evidence import Evidence
 from analysis.comparison.one_source import Exact
 from analysis.comparison.pairs import Pair
 from analysis.comparison.verdicts import Comparison, averages, judge, judge_averages
+from analysis.stats.cautions import VERDICT_REPLICATES
 from harness.metrics.table import built_in
 
 Place = tuple[str | None, str, str]
@@ -63,7 +64,7 @@ def robustness(
     others = {
         name: judge(half, evidence, detectable=False)
         for name, half in halves.items()
-        if any(one.estimate for one in half)
+        if any(one.replicates >= VERDICT_REPLICATES for one in half)
     }
     # Losses and calibration errors judge the probabilities, which is another question than who decides better.
     others |= {

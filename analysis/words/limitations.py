@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import counted, listed, network_phrase
+from analysis.comparison.phrases import counted, listed
 from analysis.stats.cautions import FEW_REPLICATES, POPULATION_DATASETS
 from harness.run.records import SweepRecord
 
@@ -41,7 +41,7 @@ def _design(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
         "confirmed: a difference may belong to the configurations that were found and not to the methods, and the "
         "intervals do not contain what a new search would change."
     )
-    yield f"The pretrained network was {network_phrase(spec['backbone'])} alone."
+    yield "Each method started from one network; from another one the methods may rank otherwise."
 
 
 def _amount(analysis: Analysis) -> Iterator[str]:

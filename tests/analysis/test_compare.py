@@ -133,6 +133,43 @@ def test_patients_with_several_images_count_once() -> None:
     assert grouped.pair.estimate.df != pytest.approx(single.pair.estimate.df)
 
 
+def test_two_replicates_carry_no_verdict_and_few_have_a_flag() -> None:
+    levels = {"control": 0.5, "strong": 3.5}
+    two, three = (
+        one(analyse(made_up(levels, datasets=("alpha",), seeds=range(count), margin=0.9)), "control", "strong")
+        for count in (2, 3)
+    )
+    assert two.p_adjusted is not None and two.pair.replicates == 2
+    assert (two.outcome, three.outcome) == ("inconclusive", "equivalent")
+    assert "few_replicates" in codes(two) and "few_replicates" in codes(three)
+    whole = analyse(made_up(levels, datasets=("alpha",), seeds=range(5)))
+    assert "few_replicates" not in codes(one(whole, "control", "strong"))
+    # Halves of five seeds are of two and three: two are no check.
+    assert {check.what for check in whole.robustness[0].checks} & {
+        "the first half of the seeds", "the second half of the seeds"
+    } == {"the second half of the seeds"}  # fmt: skip
+
+
+def test_few_patients_of_a_class_are_said_however_many_their_images() -> None:
+    def said(group_size: int) -> str:
+        whole = analyse(made_up({"a": 1.5, "b": 1.7}, datasets=("alpha",), cases=300, group_size=group_size))
+        return " ".join(caution.sentence for caution in whole.cautions if caution.code == "few_cases")
+
+    assert said(1) == ""
+    assert "fewer than 30 groups (nevus: 12, melanoma: 12, keratosis: 12)" in said(25)
+
+
+def test_no_interval_of_a_score_leaves_the_range_of_its_metric() -> None:
+    near = made_up({"high": 3.2, "higher": 4.0}, datasets=("alpha",), seeds=range(3), cases=60)
+    found = analyse(near)
+    intervals = [part for score in found.scores for part in (score.over_seeds, score.over_both) if part is not None]
+    assert any(part.high is not None and part.estimate > 0.97 for part in intervals)
+    for score in found.scores:
+        low, high = near.plan.facts(score.metric).bounds
+        for part in (score.over_seeds, score.over_both):
+            assert part is None or part.low is None or part.high is None or low <= part.low <= part.high <= high
+
+
 def test_cases_of_a_single_patient_leave_the_narrower_claim() -> None:
     found = analyse(made_up({"a": 1.5, "b": 1.7}, datasets=("alpha",), cases=60, group_size=60))
     assert {one.pair.interval for one in found.comparisons} == {"t_over_seeds"}

@@ -20,6 +20,7 @@ from analysis.comparison.verdicts import Comparison, averages, judge
 from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
 from analysis.words.findings import results_paragraphs
+from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
 from tests.analysis.made_up import made_up
 
@@ -346,6 +347,23 @@ def test_the_methods_paragraph_says_what_was_done_and_nothing_else(
     assert [part for part in said if part not in text] == []
     assert [part for part in unsaid if part in text] == []
     assert not FORBIDDEN.search(text)
+
+
+def test_limitations_follow_from_what_the_design_did_not_vary() -> None:
+    whole = analyse(against_control(levels=TWO, seeds=range(1000, 1003)))
+    text = limitations_paragraph(whole, SPEC)
+    for part in (
+        "One division of each dataset into training, validation and test images was used",
+        "Each method was tuned by one search on each dataset",
+        "the intervals do not contain what a new search would change",
+        "Nothing is said of datasets other than alpha and beta.",
+        "With 3 seeds little is known of how much a result changes",
+    ):
+        assert part in text
+    assert "whether these were drawn anew is not known here" in limitations_paragraph(whole, None)
+    narrow = analyse(against_control(levels=TWO, with_predictions=False))
+    assert "On alpha and beta nothing is said of new test cases." in limitations_paragraph(narrow, SPEC)
+    assert limitations_paragraph(replace(whole, comparisons=()), SPEC) == ""
 
 
 def test_who_trained_without_augmentation_is_told() -> None:
