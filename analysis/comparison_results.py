@@ -17,6 +17,7 @@ from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.new_datasets import on_new_datasets, ranks_of
 from analysis.comparison.pairs import MethodScore, Pair
 from analysis.comparison.robustness import Robustness
+from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
 from analysis.result_models import (
     CellRecord,
@@ -38,6 +39,7 @@ from analysis.result_models import (
     RobustnessRecord,
     ScoreRecord,
     SpreadRecord,
+    TwinRecord,
 )
 from analysis.stats.cautions import Caution, Refused
 from analysis.stats.estimate import Estimate
@@ -76,6 +78,7 @@ def comparison_records(analysis: Analysis) -> dict[str, object]:
         comparisons=[_comparison(one) for one in (*analysis.comparisons, *analysis.averages)],
         scores=[_score(one, evidence) for one in analysis.scores],
         robustness=[_robustness(one) for one in analysis.robustness],
+        twin=_twin(analysis),
         claims=[_claim(one) for one in claims(analysis)],
         new_datasets=_new_datasets(analysis),
         ranks=_ranks(analysis),
@@ -289,6 +292,20 @@ def _robustness(one: Robustness) -> RobustnessRecord:
             )
             for check in one.checks
         ],
+    )
+
+
+def _twin(analysis: Analysis) -> TwinRecord | None:
+    made = [one for one in compared_with_itself(analysis.evidence) if one.pair.estimate is not None]
+    twin = analysis.evidence.twin
+    if twin is None:
+        return None
+    control, name = twin.methods
+    return TwinRecord(
+        name=name,
+        control=control,
+        comparisons=len(made),
+        different=sum(one.outcome in ("better", "worse") for one in made),
     )
 
 

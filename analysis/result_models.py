@@ -248,6 +248,15 @@ class ClaimRecord(ResultModel):
     flags: list[Flag]
 
 
+class TwinRecord(ResultModel):
+    """How often the control was called better or worse than itself under another name, with a search of its own."""
+
+    name: str
+    control: str
+    comparisons: int = Field(description="That could be made: one a dataset, and the average of several.")
+    different: int = Field(description="Of these, called better or worse at the level alone, without correction.")
+
+
 class NewDatasetsRecord(ResultModel):
     """A declared comparison by the primary metric as a claim about new datasets: each source is one observation."""
 
@@ -285,6 +294,7 @@ class ComparisonDocument(ResultModel):
     comparisons: list[ComparisonRecord]
     scores: list[ScoreRecord]
     robustness: list[RobustnessRecord]
+    twin: TwinRecord | None = Field(description="The control against itself; null without a twin.")
     claims: list[ClaimRecord]
     new_datasets: list[NewDatasetsRecord] = Field(description="Empty below six sources of datasets.")
     ranks: RanksRecord | None = Field(description="Null below six sources of datasets or three methods.")

@@ -298,6 +298,20 @@ def test_a_mapping_without_a_file() -> None:
         load_mapping({**data, "name": "x y"})
 
 
+def test_a_twin_is_the_control_once_more() -> None:
+    data = {**yaml.safe_load(BASE), "methods": [{"probe": {"method": "linear_probe", "rank": 3}}, "lora_c"]}
+    spec = load_mapping({**data, "confirm": {"control": "probe", "twin": True}}).spec
+    assert list(spec.methods) == ["probe", "lora_c", "probe_twin"] and spec.compared == 2
+    assert spec.methods["probe_twin"] == spec.methods["probe"]
+    # What is recorded of a sweep reads as the same sweep.
+    assert load_mapping(spec.model_dump(mode="json")).spec == spec
+    with pytest.raises(RequestError, match=r"confirm.twin: needs confirm.control"):
+        load_mapping({**data, "confirm": {"twin": True}})
+    taken = [*data["methods"], {"probe_twin": {"method": "lora_c"}}]
+    with pytest.raises(RequestError, match=r"methods.probe_twin: is the name of the control's twin"):
+        load_mapping({**data, "methods": taken, "confirm": {"control": "probe", "twin": True}})
+
+
 def test_the_specification_is_frozen() -> None:
     spec = load_mapping(yaml.safe_load(BASE)).spec
     with pytest.raises(ValidationError, match="frozen"):

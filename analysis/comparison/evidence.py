@@ -226,6 +226,8 @@ class Evidence:
     """Reservations about the whole."""
     undeclared: tuple[Undeclared, ...] = ()
     """What was changed after the declaration; comparisons that rest on it are exploratory."""
+    twin: Evidence | None = None
+    """The control and its twin, the same method with a search of its own; None where the sweep has none."""
     declared_size: int | None = None
     """Comparisons of the family as it was declared; None where it is that of these methods and datasets."""
 

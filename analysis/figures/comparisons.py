@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import SCOPES, datasets_phrase
+from analysis.comparison.phrases import SCOPES, counted, datasets_phrase
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
@@ -195,10 +195,12 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         parts.append(f"Grey band: the declared equivalence margin of ±{plan.margin:.4g}.")
     if plan.correction != "none":
         several = sorted({one.family for one in shown})
+        number = (
+            counted(several[0], "comparison") if len(several) == 1 else f"{' or '.join(map(str, several))} comparisons"
+        )
         parts.append(
-            f"Marks show the outcome after correction ({plan.correction}) for "
-            f"{' or '.join(map(str, several))} comparisons; intervals are not corrected, so one may exclude 0 without "
-            "a verdict."
+            f"Marks show the outcome after correction ({plan.correction}) for {number}; intervals are not corrected, so "
+            "one may exclude 0 without a verdict."
         )
     parts.append("An inconclusive difference may be of any size that its interval covers.")
     return " ".join(part for part in parts if part != ".")

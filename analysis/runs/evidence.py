@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -28,6 +28,7 @@ from analysis.runs.metrics import metrics_of
 from analysis.runs.predictions import PredictionSource, read_predictions
 from analysis.stats.cautions import Caution, ungrouped_cases
 from harness.core.errors import RequestError, suggestion
+from harness.core.twins import twin_label
 from harness.run.data_records import Card, group_state_of
 from harness.run.directory import RunDirectory
 from harness.run.records import ChoiceRecord, ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord, reevaluated
@@ -50,6 +51,13 @@ class _Run:
     """(dataset, method) that the sweep names and that was begun → description and choice."""
     locked: Locked | None
     """What was declared at the first launch; None in runs from before that was recorded."""
+
+    @property
+    def twin(self) -> str | None:
+        """The label of the control's twin, which is run and compared with the control alone."""
+        confirm = self.spec["confirm"]
+        control = confirm.get("control")
+        return twin_label(control) if confirm.get("twin") and control is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,11 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     cards = {label: card for part in parts for label, card in part.cards.items()}
     classes = {label: tuple(map(str, card["classes"])) for label, card in cards.items()}
     names = [part.run.path.name for part in parts]
+    twins = {part.twin for part in parts if part.twin is not None}
     datasets = tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"]))
     provenance = _provenance(parts)
 
-    return Evidence(
+    whole = Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
         source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
         plan=_united([part.plan for part in parts]),
@@ -111,6 +120,25 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         undeclared=tuple(one for part in parts for one in _undeclared(part)),
         declared_size=_declared_size(parts[0]) if len(parts) == 1 else None,
     )
+    return _apart(whole, twins, _StoredPredictions(cells, base, classes)) if twins else whole
+
+
+def _apart(whole: Evidence, twins: Collection[str], stored: _StoredPredictions) -> Evidence:
+    """The evidence without twins, and beside it that of the control and its twin."""
+    (twin,), control = twins, str(whole.plan.control)
+
+    def only(methods: Sequence[str]) -> tuple[tuple[str, ...], dict[tuple[str, str], Cell], _StoredPredictions]:
+        cells = {key: cell for key, cell in whole.cells.items() if key[1] in methods}
+        return tuple(methods), cells, replace(stored, cells=cells)
+
+    # Judged alone, at the level itself: that is what the rate of false differences is compared with.
+    plan = replace(whole.plan, metrics=(whole.plan.metric,), family="vs_control", correction="none")
+    methods, cells, predictions = only([control, twin])
+    beside = replace(
+        whole, methods=methods, cells=cells, predictions=predictions, plan=plan, cautions=(), declared_size=None
+    )
+    methods, cells, predictions = only([method for method in whole.methods if method != twin])
+    return replace(whole, methods=methods, cells=cells, predictions=predictions, twin=beside)
 
 
 def _provenance(parts: Sequence[_Run]) -> dict[str, Provenance]:
@@ -211,7 +239,8 @@ def _declared_size(part: _Run) -> int | None:
     if part.locked is None:
         return None
     declared = part.locked.declared
-    return part.plan.size(len(declared["methods"]), len(declared["datasets"]))
+    compared = [label for label in declared["methods"] if label != part.twin]
+    return part.plan.size(len(compared), len(declared["datasets"]))
 
 
 def _check_together(first: _Run, second: _Run) -> None:

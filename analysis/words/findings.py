@@ -9,6 +9,7 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
     SCOPES,
+    counted,
     datasets_phrase,
     decimals,
     evidence_phrase,
@@ -21,6 +22,7 @@ from analysis.comparison.phrases import (
     refusal,
     reversal,
 )
+from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
 
@@ -42,8 +44,36 @@ def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
         *(_both(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),
         _both(average, analysis.averages, evidence.plan),
         list(_reversals(analysis)),
+        list(_twin(analysis)),
     ]
     return tuple(" ".join(part) for part in parts if part)
+
+
+def _twin(analysis: Analysis) -> Iterator[str]:
+    """How often the control was called better or worse than itself."""
+    found = compared_with_itself(analysis.evidence)
+    if not found:
+        return
+    made = [one for one in found if one.pair.estimate is not None]
+    different = [one for one in made if one.outcome in ("better", "worse")]
+    plan, pair = analysis.evidence.plan, found[0].pair
+    # The same training on the same seeds gives the same predictions.
+    same = sum(one.p is None and one.pair.estimate is not None and one.pair.estimate.estimate == 0 for one in made)
+    chosen = f"; in {same} both searches chose the same configuration" if same else ""
+    were = "was" if 1 in (len(different), len(made)) else "were"
+    yield (
+        f"A/A: {len(different)} of {counted(len(made), 'comparison')} of the control {pair.second} with itself (as "
+        f"{pair.first}, with a search of its own) {were} called better or worse at "
+        f"level {plan.alpha:g} without correction{_largest(made, plan)}{chosen}."
+    )
+
+
+def _largest(made: Sequence[Comparison], plan: DeclaredPlan) -> str:
+    estimates = [one.pair.estimate for one in made if one.pair.estimate is not None]
+    if not estimates:
+        return ""
+    largest = max(estimates, key=lambda estimate: abs(estimate.estimate))
+    return f"; the largest difference was {number(abs(largest.estimate), decimals(largest))}"
 
 
 def _reversals(analysis: Analysis) -> Iterator[str]:

@@ -129,7 +129,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
             total += span
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
     seeds = len(spec.confirm.seed_list(spec.search.tuning_seeds))
-    declared = family(spec.confirm, seeds, len(spec.methods), len(spec.datasets))
+    declared = family(spec.confirm, seeds, spec.compared, len(spec.datasets))
     code = snapshot_size(spec.plugins, means.folder) if means.copies_code else (0, 0)
     room = disk(shapes, studies, means.measured, means.workers, code)
     found = list(_detectable(spec, studies, seeds, declared, means))

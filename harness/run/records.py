@@ -279,6 +279,7 @@ class ConfirmRecord(TypedDict):
     seeds: Count | list[Seed]
     repeat: NotRequired[bool]
     control: NotRequired[str | None]
+    twin: NotRequired[bool]
     family: NotRequired[Family | None]
     correction: NotRequired[Correction]
     margin: NotRequired[Number | None]

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from harness.core.twins import twin_label
 from harness.spec.budget import BudgetSpec, Hypothesis
 from harness.spec.forms import (
     MOST_SEEDS,
@@ -248,6 +249,11 @@ class ConfirmSpec(Section):
         description="Train the first seed of each study once more, to see what the same training changes by itself.",
     )
     control: Label | None = Field(None, description="Label of the method that all others are compared with.")
+    twin: bool = Field(
+        False,
+        description="Run the control a second time under another name (CONTROL_twin), with a search of its own; the "
+        "report says how often it was called better or worse than itself.",
+    )
     family: Literal["vs_control", "all_pairs"] | None = Field(
         None,
         description="The comparisons that claims are made about and that are corrected for; "
@@ -364,11 +370,31 @@ class SweepSpec(Section):
                 ["search", "trials"],
                 f"{self.trials:,} trials of all methods and datasets; at most {MOST_TRIALS:,} fit into a run",
             )
+        self._add_twin()
         if self.confirm.family == "vs_control" and self.confirm.control is None:
             raise fault(
                 ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"
             )
         return self
+
+    def _add_twin(self) -> None:
+        """The control once more, as a method like any other: a study's draws follow from its name."""
+        if not self.confirm.twin:
+            return
+        control = self.confirm.control
+        if control is None:
+            raise fault(["confirm", "twin"], "needs confirm.control: the twin is the control under a second name")
+        if control not in self.methods:
+            # Another check tells so, with what was probably meant.
+            return
+        label = twin_label(control)
+        if self.methods.setdefault(label, self.methods[control]) != self.methods[control]:
+            raise fault(["methods", label], "is the name of the control's twin (confirm.twin); give it another label")
+
+    @property
+    def compared(self) -> int:
+        """How many methods are compared: all but a twin."""
+        return len(self.methods) - self.confirm.twin
 
     @property
     def trials(self) -> int:

@@ -12,10 +12,13 @@ import pytest
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Predictions
 from analysis.comparison.pairs import DatasetValues
+from analysis.comparison.twins import compared_with_itself
+from analysis.comparison_results import comparison_records
 from analysis.comparison_sections import prediction_section
 from analysis.contents import settled
 from analysis.figures.predictions import reduced
 from analysis.runs.evidence import evidence_of
+from analysis.words.findings import results_paragraphs
 from harness.core.errors import RequestError
 from tests.analysis.made_up import logits
 
@@ -55,6 +58,44 @@ def change_spec(made: RunBuilder, section: str, **changes: object) -> None:
 def known(predictions: Predictions | None) -> Predictions:
     assert predictions is not None
     return predictions
+
+
+def test_a_twin_is_compared_with_its_control_alone(builder: Build) -> None:
+    made = builder(["control", "ours", "control_twin"], ["alpha", "beta"])
+    seeds = tuple(range(1000, 1006))
+    # On alpha the twin's search found something else, on beta the same configuration.
+    for dataset, twin in (("alpha", 3.0), ("beta", 0.5)):
+        for method, level in (("control", 0.5), ("ours", 1.5)):
+            confirmed(made, method, level, dataset, seeds)
+        study = made.study("control_twin", dataset, seeds=seeds)
+        made.choose(study, 0, 0.8)
+        for seed in seeds:
+            name = "control" if dataset == "beta" else "control_twin"
+            made.predicted(study.confirm_trial("c0ffee", seed), seed, *logits(twin, seed, CASES, name))
+    apart = analyse(evidence_of([made.run]))
+    change_spec(made, "confirm", twin=True)
+    evidence = evidence_of([made.run])
+    found = analyse(evidence)
+
+    assert evidence.methods == ("control", "ours") and evidence.twin is not None
+    assert evidence.twin.methods == ("control", "control_twin")
+    # The family is what it would be without a twin, and the twin a method like any other is not asked for.
+    assert {one.family for one in (*found.of("primary"), *found.averages)} == {3}
+    assert {one.family for one in (*apart.of("primary"), *apart.averages)} == {6}
+    assert not any("control_twin" in caution.sentence for caution in found.cautions)
+    alpha, beta, average = compared_with_itself(evidence)
+    assert (alpha.outcome, beta.outcome) == ("better", "inconclusive") and alpha.p == alpha.p_adjusted
+    assert beta.pair.estimate is not None and beta.pair.estimate.estimate == 0 and average.p is None
+    (said,) = [text for text in results_paragraphs(found) if text.startswith("A/A")]
+    assert said.startswith(
+        "A/A: 1 of 3 comparisons of the control control with itself (as control_twin, with a search of its own) was "
+        "called better or worse at level 0.05 without correction; the largest difference was 0."
+    )
+    assert said.endswith("; in 1 both searches chose the same configuration.")
+    assert comparison_records(found)["twin"] == {
+        "name": "control_twin", "control": "control", "comparisons": 3, "different": 1
+    }  # fmt: skip
+    assert comparison_records(apart)["twin"] is None
 
 
 def test_stored_predictions_give_the_recorded_scores_case_by_case(builder: Build) -> None:
