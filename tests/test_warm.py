@@ -70,3 +70,16 @@ def test_signals_are_handed_on_and_a_kill_ends_both(tmp_path: Path) -> None:
         while psutil.pid_exists(pid):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_process_with_threads_is_not_forked(threads: int, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys; print('torch' in sys.modules)\n")
+    program = (
+        "import subprocess, sys, threading, time\n"
+        f"for _ in range({threads}):\n    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "print(subprocess.run([sys.executable, '-m', 'mine'], capture_output=True, text=True, timeout=60).stdout)\n"
+    )
+    command = warm([sys.executable, "-c", program])
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == [str(threads == 0)], done.stderr
