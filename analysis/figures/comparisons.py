@@ -199,7 +199,7 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
             counted(several[0], "comparison") if len(several) == 1 else f"{' or '.join(map(str, several))} comparisons"
         )
         parts.append(
-            f"Marks show the outcome after correction ({plan.correction}) for {number}; intervals are not corrected, so "
+            f"Marks show the outcome after correction ({plan.correction}) for {number}; intervals are not corrected: "
             "one may exclude 0 without a verdict."
         )
     parts.append("An inconclusive difference may be of any size that its interval covers.")
