@@ -27,7 +27,7 @@ class FixedMean(Mixed):
 
     What varies between seeds is pooled over the datasets into one mean square, and what varies between cases into
     another. Taking each of the parts as unknown for itself would be far too careful: with three seeds on three datasets
-    intervals covered 99.5 in 100; pooled 96 to 98 (``benchmarks/calibration.py``).
+    intervals covered 99.5 in 100; pooled 96 to 98 (``benchmarks/calibration``).
     """
 
     over: tuple[Estimate, ...]

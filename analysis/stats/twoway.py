@@ -66,7 +66,7 @@ class TwoWay(Mixed):
     Standard error and degrees of freedom are Satterthwaite's; interval and p value are not: with few seeds the mean
     square between them is now and then far too small by chance, and then the degrees of freedom are too many as well
     (with 5 seeds and 45 comparisons Holm gave 15 false families in 100 instead of 5; with 2 seeds intervals covered 90
-    in 100 instead of 95; ``benchmarks/calibration.py``).
+    in 100 instead of 95; ``benchmarks/calibration``).
     """
 
     mean_squares: MeanSquares

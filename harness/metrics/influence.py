@@ -116,7 +116,7 @@ def calibration_values(probability: FloatArray, occurred: npt.NDArray[np.bool_])
     Where S_b is 0 there is no derivative, and the cases of the bin count 0. The absolute value makes the metric too
     large on average, the more so the fewer cases a bin has and the better calibrated they are (Kumar,
     Liang and Ma 2019; Roelofs et al. 2022); signs that would change with new cases make an interval too wide there,
-    with coverage up to .99 in the place of .95 (``benchmarks/calibration.py``).
+    with coverage up to .99 in the place of .95 (``benchmarks/calibration``).
 
     Args:
         probability: shape (seeds, cases), in [0, 1].

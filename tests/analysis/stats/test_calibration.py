@@ -1,4 +1,4 @@
-"""A small version of ``benchmarks/calibration.py``: what the protocol promises, and what it protects from."""
+"""A small version of ``benchmarks/calibration``: what the protocol promises, and what it protects from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.calibration import SCENARIOS, first_order, labels_of_one_source, main, power_found, under_the_null
+from benchmarks.calibration.__main__ import main
+from benchmarks.calibration.first_order import first_order
+from benchmarks.calibration.null import SCENARIOS, under_the_null
+from benchmarks.calibration.power import power_found
+from benchmarks.calibration.scores import scores_within_range
+from benchmarks.calibration.sources import labels_of_one_source
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -48,6 +53,20 @@ def test_six_labels_of_one_source_make_no_more_false_claims_than_one() -> None:
     row = labels_of_one_source(6, 300, 0, seeds=10)
     assert row["met"], row
     assert row["false_claims"]["apart"] > 0.15 and row["false_claims"]["new_datasets_apart"] > 0.15
+
+
+@pytest.mark.slow
+def test_no_interval_of_a_score_leaves_the_range_up_to_the_ceiling() -> None:
+    row = scores_within_range(30, 0, seeds=5)
+    assert row["met"], row
+    assert row["outside"] == 0 and row["outside_without_the_logit"] > 0.2 * row["intervals"]
+
+
+@pytest.mark.slow
+def test_averages_over_few_patients_cover() -> None:
+    row = under_the_null(BY_NAME["accuracy, 12 patients of 25 images"], 60, 0, seeds=5)
+    assert row["met"], row
+    assert row["coverage_seeds_only"] < 0.8
 
 
 def test_a_run_writes_its_numbers_and_repeats_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Whether the intervals and tests hold what they promise, in simulated sweeps."""
