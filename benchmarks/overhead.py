@@ -181,8 +181,11 @@ def measure_coordination(work: Path, studies: int, finished: int, samples: int) 
     scheduler = Scheduler(plans, retries=5)
     while len(plans) > 1 and scheduler.states[-2].progress.complete() is False:
         coordinate(scheduler, rng)
+    # Its start belongs to the first look: what is read then need not be read at the first claim, and the reverse.
+    start = time.perf_counter()
     scheduler = Scheduler(plans, retries=5)
-    first = 1000 * _seconds(lambda: coordinate(scheduler, rng))
+    coordinate(scheduler, rng)
+    first = 1000 * (time.perf_counter() - start)
     times, cpu_times = [], []
     for _ in range(samples):
         cpu = time.process_time()
@@ -192,7 +195,7 @@ def measure_coordination(work: Path, studies: int, finished: int, samples: int) 
     return [
         _row("coordination of a trial", what, times, "ms", MAX_COORDINATION_MS),
         _row("of this, work of the processor", what, cpu_times, "ms", None),
-        _row("first look of a worker", what, [first], "ms", None),
+        _row("start and first look of a worker", what, [first], "ms", None),
     ]
 
 
