@@ -57,6 +57,7 @@ def database_files(layout: Layout) -> list[str]:
         "--no-defaults",
         "--user=root",
         f"--datadir={layout.database}",
+        _own_temporary(layout),
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
         "--skip-name-resolve",
@@ -71,6 +72,7 @@ def database(layout: Layout) -> Daemon:
         "--no-defaults",
         "--user=root",
         f"--datadir={layout.database}",
+        _own_temporary(layout),
         f"--socket={layout.database_socket}",
         f"--pid-file={layout.run}/mariadbd.pid",
         "--bind-address=127.0.0.1",
@@ -84,6 +86,11 @@ def database(layout: Layout) -> Daemon:
         "--innodb-lock-wait-timeout=900",
     ]
     return Daemon(DATABASE, command, lambda pid: _listens(pid, DATABASE_PORT))
+
+
+def _own_temporary(layout: Layout) -> str:
+    """A folder of its own for temporary tables: a database that starts removes those of others in a shared one."""
+    return f"--tmpdir={layout.run}"
 
 
 def accounting() -> Daemon:

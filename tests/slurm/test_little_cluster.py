@@ -17,7 +17,9 @@ from tiny import ROOT
 from harness.core.errors import RequestError
 from slurm.cluster import LittleCluster, Settings, configuration, obstacle, requirements
 from slurm.cluster.__main__ import main
+from slurm.cluster.daemons import database, database_files
 from slurm.cluster.processes import find, wait_until
+from slurm.cluster.settings import Layout
 
 OBSTACLE = obstacle()
 on_slurm = pytest.mark.skipif(OBSTACLE is not None, reason=f"no Slurm cluster here: {OBSTACLE}")
@@ -206,6 +208,16 @@ def test_in_takes_the_place_of_the_command(cluster: LittleCluster, tmp_path: Pat
         assert int(written(tmp_path / "pid")) == process.pid
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
+
+
+@on_slurm
+def test_databases_do_not_share_temporary_tables(tmp_path: Path) -> None:
+    # One that starts removes those of others, and two clusters that were made at once failed for that.
+    for name in ("one", "other"):
+        layout = Layout(tmp_path / name)
+        for command in (database_files(layout), database(layout).command):
+            (folder,) = [word.partition("=")[2] for word in command if word.startswith("--tmpdir=")]
+            assert Path(folder).is_relative_to(tmp_path / name)
 
 
 @on_slurm
