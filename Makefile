@@ -12,10 +12,8 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m harness.sweep sweeps/demo.yaml
 	@echo "The report is at runs/demo/report/report.html"
 
-# One process more than there are cores: tests of clusters and of killed workers mostly wait.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder \
-		--durations 25
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder --durations 25
 
 check: $(VENV)/.installed docs
 	$(BIN)/ruff check .
