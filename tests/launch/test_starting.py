@@ -110,12 +110,12 @@ if sys.argv[0].endswith("load_packages.py"):
 
 
 STANDS_IN = {
-    **dict.fromkeys(("optuna", "torchvision", "torch/__init__", "torch/_dynamo"), ""),
-    **dict.fromkeys((f"harness/{name}__init__" for name in ("", "launch/", "train/", "work/")), ""),
-    **dict.fromkeys(("harness/train/run", "harness/work/scheduler"), ""),
-    "harness/launch/preloaded": Path(preloaded.__file__).read_text(),
-    "harness/plugins": "def load_builtin():\n    pass\n",
-    "harness/work/worker": "import sys\n\n\ndef main(arguments=None):\n    print(*sys.orig_argv[1:])\n"
+    **dict.fromkeys(("optuna", "torchvision", "torch.__init__", "torch._dynamo"), ""),
+    **dict.fromkeys((f"harness.{name}__init__" for name in ("", "launch.", "train.", "work.")), ""),
+    **dict.fromkeys(("harness.train.run", "harness.work.scheduler"), ""),
+    "harness.launch.preloaded": Path(preloaded.__file__).read_text(),
+    "harness.plugins": "def load_builtin():\n    pass\n",
+    "harness.work.worker": "import sys\n\n\ndef main(arguments=None):\n    print(*sys.orig_argv[1:])\n"
     f"    sys.exit({EXIT_BAD_REQUEST})\n\n\nif __name__ == '__main__':\n    main()\n",
 }
 """Modules that load nothing: a worker that says how it was started and ends, and what forks it as it is."""
@@ -126,7 +126,7 @@ SCRATCH, FORK = "-m harness.work.worker\n", f"-P {SCRIPT}\n"
 def light(folder: Path, **variables: str) -> dict[str, str]:
     """The environment of processes that load what stands in for the harness and its packages, within a moment."""
     for name, text in STANDS_IN.items():
-        path = folder / "light" / f"{name}.py"
+        path = folder / "light" / f"{name.replace('.', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     own = environment(folder / "cache")
