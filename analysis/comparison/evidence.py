@@ -117,6 +117,12 @@ class Cell:
     """Search slots that it was given; None where nothing is known of a search."""
     origins: Mapping[int, str] = field(default_factory=dict)
     """Seed → where its trial lies, relative to ``Evidence.source``."""
+    splits: Mapping[int, str] = field(default_factory=dict)
+    """Seed → the split of its dataset that its trial was trained and tested on; empty where all share one."""
+    tuned_on: Mapping[int, str] = field(default_factory=dict)
+    """Seed → the split that its configuration was searched on; empty as ``splits``."""
+    searches: Mapping[int, str] = field(default_factory=dict)
+    """Seed → the search, or the resample of one, that chose its configuration; empty where one choice serves all."""
     cautions: tuple[Caution, ...] = ()
 
     @property
@@ -222,6 +228,8 @@ class Evidence:
     """Dataset → its classes, where an image has one of them."""
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     """Dataset → where it comes from; of one that is absent nothing is known, and it is a source of its own."""
+    overlap: Mapping[str, float] = field(default_factory=dict)
+    """Dataset → test images for each training image of a split, where replicates draw their own splits."""
     cautions: tuple[Caution, ...] = ()
     """Reservations about the whole."""
     undeclared: tuple[Undeclared, ...] = ()
