@@ -46,6 +46,7 @@ def trial_identity(
     hyperparameters: Mapping[str, object],
     seed: int,
     schedule: Sequence[Mapping[str, object]] = (),
+    split: str | None = None,
 ) -> str:
     """Hash of everything that determines the result of one trial.
 
@@ -55,10 +56,15 @@ def trial_identity(
         hyperparameters: its configuration.
         seed: its seed.
         schedule: how its hyperparameters change on the way.
+        split: the digest of its split, where that is not the study's.
     """
+    parts = {part: value for part, value in study.items() if part not in SEARCH_ALONE}
+    dataset = parts.get("dataset")
+    if split is not None and isinstance(dataset, Mapping):
+        parts["dataset"] = {**dataset, "split": split}
     return canonical_hash(
         {
-            **{part: value for part, value in study.items() if part not in SEARCH_ALONE},
+            **parts,
             "stage": stage,
             "hyperparameters": dict(hyperparameters),
             "seed": seed,

@@ -103,6 +103,51 @@ def make_split(data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
         if n < _FEWEST:
             raise RequestError(f"{kind} split: {n} images are too few for three sides; at least {_FEWEST} are needed")
         sides = divide_near(data, order, exact_counts(n), kind, rng)
+    return _split(data, kind, seed, order, sides)
+
+
+def make_folds(data: DecodedDataset, kind: SplitKind, seed: int, folds: int) -> list[Split]:
+    """Splits whose test sides are the folds of a dataset: each case is tested in exactly one.
+
+    The folds are stratified by class and as equal in number as the clusters allow. What is not in a fold is divided 80
+    to 20 into training and validation, as ``make_split`` divides. Depends on what that depends on.
+
+    Args:
+        data: of the dataset.
+        kind: ``grouped`` keeps each cluster in one fold; ``random`` does not.
+        seed: of the division.
+        folds: how many, at least 2.
+
+    Raises:
+        RequestError: ``official`` sides, fewer clusters than folds, or clusters that allow no such folds.
+    """
+    kind = _known(kind)
+    if kind == "official":
+        raise RequestError("official split: the publisher's sides make no folds; write `split: {kind: grouped}`")
+    order = np.array(sorted(range(len(data.case_ids)), key=data.case_ids.__getitem__), dtype=np.int64)
+    units = len(order) if kind == "random" else len(set(data.groups))
+    if units < folds:
+        what = "images" if kind == "random" else "groups of images that belong together"
+        raise RequestError(f"{folds} folds: there are only {units} {what}; take fewer folds")
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"folds/{kind}/{seed}/{folds}".encode()).digest()[:16]))
+    fold, left = np.full(len(order), folds - 1, dtype=np.int64), np.arange(len(order))
+    # One fold after the other is taken off what is left, each in proportion to the classes there.
+    for number in range(folds - 1):
+        taken = round(len(left) / (folds - number))
+        sides = divide_near(data, order[left], (len(left) - taken, taken, 0), kind, rng)
+        fold[left[sides == 1]] = number
+        left = left[sides == 0]
+    splits = []
+    for number in range(folds):
+        sides = np.full(len(order), 2, dtype=np.int64)
+        rest = np.flatnonzero(fold != number)
+        held = max(1, len(rest) * 16 // 80)
+        sides[rest] = divide_near(data, order[rest], (len(rest) - held, held, 0), kind, rng)
+        splits.append(_split(data, kind, seed, order, sides))
+    return splits
+
+
+def _split(data: DecodedDataset, kind: SplitKind, seed: int, order: Indices, sides: Indices) -> Split:
     train, val, test = (tuple(data.case_ids[row] for row in order[sides == side]) for side in range(len(_SIDES)))
     return Split(kind, seed, train, val, test)
 

@@ -46,7 +46,10 @@ def _choice(study: StudyFolder) -> Iterator[Finding]:
     if found.fault is not None:
         return
     chosen = found.value
-    if configuration_hash(chosen["hyperparameters"], chosen.get("schedule", ())) != chosen["configuration"]:
+    named = [chosen, *chosen.get("replicates", {}).values()]
+    if any(
+        configuration_hash(one["hyperparameters"], one.get("schedule", ())) != one["configuration"] for one in named
+    ):
         remedy = f"--fix sets it aside; {REWRITTEN}"
         what = "names another configuration than its hyperparameters are"
         yield Finding("other version", path, what, remedy, aside=(path,), damage=True)

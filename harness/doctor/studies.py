@@ -31,13 +31,20 @@ def examine_trials(study: StudyFolder) -> Iterator[Finding]:
     if found.fault is not None:
         return
     identity, agreeing, others = found.value["identity"], 0, []
+    splits = {one["split"]: one["digest"] for one in found.value.get("replicates", ())}
     for trial in study.every_trial():
         request = read(trial.request_path, trial_records.REQUEST)
         if request.fault is not None:
             continue
         asked = request.value
+        split = None
+        if "split" in asked:
+            split = splits.get(asked["split"])
+            if split is None:
+                # A replicate that was taken out of the sweep: nothing here tells what its split was.
+                continue
         wanted = trial_identity(
-            identity, asked["stage"], asked["hyperparameters"], asked["seed"], asked.get("schedule", ())
+            identity, asked["stage"], asked["hyperparameters"], asked["seed"], asked.get("schedule", ()), split
         )
         if wanted == asked["identity"]:
             agreeing += 1

@@ -13,7 +13,7 @@ from analysis.stats.multiplicity import claims_size
 from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
 from analysis.stats.twoway import Components, TwoWay
 from harness.metrics.table import built_in
-from harness.spec.sections import ConfirmSpec
+from harness.spec.replicates import ConfirmSpec
 from harness.studies.declaration import ALPHA
 
 if TYPE_CHECKING:

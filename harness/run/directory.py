@@ -9,6 +9,7 @@
     RUN/exhausted.json                             that the budget was used up, and which
     RUN/environment.patch                          what differs from the commit, in files that git tracks
     RUN/splits/DATASET.json                        case ids of each side
+    RUN/splits/DATASET+3.json                      likewise, of the split 3 that a replicate draws
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
     RUN/studies/METHOD@DATASET/prior.json          what an earlier run had found, where the search began from that
@@ -16,7 +17,9 @@
     RUN/studies/METHOD@DATASET/again/0003-s1/      a trial: slot 3, one of the best, on a further tuning seed
     RUN/studies/METHOD@DATASET/chosen.json         the configuration that the search chose
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000/ a trial: chosen configuration, fresh seed
+    RUN/studies/METHOD@DATASET/confirm/HASH-s1001-k3/ likewise, on the split 3
     RUN/studies/METHOD@DATASET/confirm/HASH-s1000-again/ the same training a second time, to see what changes by itself
+    RUN/studies/METHOD@DATASET+1/                  the second of several searches of a method on a dataset
     RUN/sources/HASH/                              a backbone that was trained here first
     RUN/code/HASH/                                 the code of a launch, which its workers import
     RUN/code/current                               the name of the last launch's, for Slurm jobs that begin
@@ -44,7 +47,7 @@ from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
 from harness.core.many_files import each
 from harness.run import data_records, records
-from harness.run.study_folder import StudyFolder, folders_in
+from harness.run.study_folder import StudyFolder, folders_in, study_name
 from harness.run.trial import TrialFolder
 
 PATCH = "environment.patch"
@@ -199,9 +202,9 @@ class RunDirectory:
         path = self.path / "exhausted.json"
         return records.EXHAUSTED.read(path) if path.exists() else None
 
-    def write_split(self, dataset: str, split: data_records.SplitRecord) -> None:
-        """Record the case ids of each side of a dataset's split."""
-        self._write(f"splits/{dataset}.json", split)
+    def write_split(self, dataset: str, split: data_records.SplitRecord, name: int | None = None) -> None:
+        """Record the case ids of each side of a dataset's split, or of one of several (``harness.core.replicates``)."""
+        self._write(f"splits/{dataset}.json" if name is None else f"splits/{dataset}+{name}.json", split)
 
     def split(self, dataset: str) -> data_records.SplitRecord:
         """The case ids of each side."""
@@ -225,6 +228,16 @@ class RunDirectory:
     def study(self, name: str) -> StudyFolder:
         """The folder of a study, whether it exists or not."""
         return StudyFolder(inside(self.path / "studies", name))
+
+    def search_of(self, method: str, dataset: str, number: int = 0) -> StudyFolder:
+        """The folder of a method's search on a dataset, both as labelled in the sweep file.
+
+        Args:
+            method: its label.
+            dataset: its label.
+            number: which of several searches, from 0 on.
+        """
+        return self.study(study_name(method, dataset, number))
 
     def studies(self) -> list[StudyFolder]:
         """Every study that was ever begun here, by name."""

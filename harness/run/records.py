@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from harness.core.json_form import Form, Law, Length, Within
 from harness.core.origin import GroupState
+from harness.core.replicates import Replicate
 from harness.metrics.facts import MetricRecord
 from harness.run.record_values import Configuration, Count, Moment, Score, Seed
 from harness.run.trial_records import ScheduleLine
@@ -92,6 +93,28 @@ class StudyPriorPart(TypedDict, total=False):
     prior: StudyPrior
 
 
+class ReplicateRecord(TypedDict):
+    """A replicate of a study whose replicates draw their own splits."""
+
+    seed: Seed
+    split: int
+    """Seed of its split, or the number of its fold."""
+    digest: str
+    """Of its split."""
+
+
+class StudyReplicatesPart(TypedDict, total=False):
+    """What ``study.json`` has only where replicates draw more than a seed."""
+
+    search_number: Count
+    """Which of several searches of its method on its dataset, from 0 on."""
+    replicates: list[ReplicateRecord]
+    overlap: Number
+    """Test images for each training image of a split, before any are left out for low-data studies."""
+    resampled: bool
+    """Whether a replicate takes the configuration that a resample of the slots would have chosen."""
+
+
 class StudyMetricsPart(TypedDict, total=False):
     """What ``study.json`` has only where metrics are not built in."""
 
@@ -117,9 +140,20 @@ class StudyRecord(TypedDict):
     choose: NotRequired[str]
     reevaluation: NotRequired[_Reevaluation]
     confirm_seeds: list[Seed]
+    search_number: NotRequired[Count]
+    replicates: NotRequired[list[ReplicateRecord]]
+    overlap: NotRequired[Number]
+    resampled: NotRequired[bool]
     prior: NotRequired[StudyPrior]
     metrics: NotRequired[list[MetricRecord]]
     identity: StudyIdentity
+
+
+def replicates_of(study: StudyRecord) -> tuple[Replicate, ...]:
+    """The replicates that a study confirms."""
+    if "replicates" in study:
+        return tuple(Replicate(one["seed"], one["split"]) for one in study["replicates"])
+    return tuple(map(Replicate, study["confirm_seeds"]))
 
 
 def reevaluated(study: StudyRecord) -> int:
@@ -144,6 +178,15 @@ class PriorRecord(TypedDict):
     different: list[str]
 
 
+class ReplicateChoice(TypedDict):
+    """The configuration of one replicate."""
+
+    slot: Count
+    configuration: str
+    hyperparameters: Configuration
+    schedule: NotRequired[list[ScheduleLine]]
+
+
 class RuledRecord(TypedDict):
     """What a rule takes."""
 
@@ -165,6 +208,24 @@ class ChoiceRecord(TypedDict):
     schedule: NotRequired[list[ScheduleLine]]
     rule: NotRequired[str]
     rules: NotRequired[dict[str, RuledRecord]]
+    replicates: NotRequired[dict[str, ReplicateChoice]]
+    """Seed → what its replicate is trained with, where each takes what a resample of the slots would have chosen."""
+
+
+def choice_for(choice: ChoiceRecord, seed: int) -> ReplicateChoice:
+    """What a replicate is trained with.
+
+    Raises:
+        KeyError: each replicate has a choice of its own, and there is none for this seed.
+    """
+    if "replicates" in choice:
+        return choice["replicates"][str(seed)]
+    own: ReplicateChoice = {
+        "slot": choice["slot"],
+        "configuration": choice["configuration"],
+        "hyperparameters": choice["hyperparameters"],
+    }
+    return {**own, "schedule": choice["schedule"]} if "schedule" in choice else own
 
 
 class DeclaredComparison(TypedDict):
@@ -198,6 +259,8 @@ class Declared(TypedDict):
     seeds: list[Seed]
     search: _DeclaredSearch
     repeat: NotRequired[bool]
+    vary: NotRequired[list[str]]
+    """What each replicate draws anew, where that is more than a seed."""
     train: dict[str, object]
     split: dict[str, object]
     backbone: dict[str, object]
@@ -271,6 +334,7 @@ class _Search(TypedDict):
     pruner: NotRequired[str]
     choose: NotRequired[str]
     top: NotRequired[int]
+    repeats: NotRequired[Count]
 
 
 class ConfirmRecord(TypedDict):
@@ -280,6 +344,7 @@ class ConfirmRecord(TypedDict):
     repeat: NotRequired[bool]
     control: NotRequired[str | None]
     twin: NotRequired[bool]
+    vary: NotRequired[list[str] | None]
     family: NotRequired[Family | None]
     correction: NotRequired[Correction]
     margin: NotRequired[Number | None]
@@ -296,6 +361,9 @@ class _Train(TrainIdentity):
 class _SplitSection(TypedDict):
     kind: NotRequired[str | None]
     seed: NotRequired[int]
+    seeds: NotRequired[list[Seed] | None]
+    folds: NotRequired[Count | None]
+    tune: NotRequired[str]
     near_duplicates: NotRequired[bool]
     allow_leakage: NotRequired[str | None]
 
@@ -314,6 +382,14 @@ class SweepRecord(TypedDict):
     confirm: ConfirmRecord
     launch: dict[str, object]
     budget: NotRequired[_Budget | None]
+
+
+def searches_in(sweep: SweepRecord) -> int:
+    """How many searches each method has on each dataset."""
+    split = sweep.get("split", {})
+    if split.get("tune") == "each":
+        return split.get("folds") or len(split.get("seeds") or ())
+    return sweep["search"].get("repeats", 1)
 
 
 def cap_hours(sweep: SweepRecord) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from harness.core.files import inside, update_json
+from harness.core.replicates import Replicate
 from harness.run import records
 from harness.run.record_values import Stage
 from harness.run.trial import TrialFolder
@@ -41,14 +42,46 @@ class Place(NamedTuple):
         return cls("again", f"{slot:04d}-s{seed}")
 
     @classmethod
-    def confirm(cls, configuration: str, seed: int) -> Place:
+    def confirm(cls, configuration: str, replicate: Replicate) -> Place:
         """A confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return cls("confirm", f"{configuration}-s{seed}")
+        split = "" if replicate.split is None else f"-k{replicate.split}"
+        return cls("confirm", f"{configuration}-s{replicate.seed}{split}")
 
     @classmethod
-    def repeat(cls, configuration: str, seed: int) -> Place:
+    def repeat(cls, configuration: str, replicate: Replicate) -> Place:
         """The repetition of a confirm trial: the same training once more, from scratch."""
-        return cls("confirm", f"{configuration}-s{seed}{AGAIN}")
+        return cls("confirm", cls.confirm(configuration, replicate).name + AGAIN)
+
+
+def study_name(method: str, dataset: str, number: int = 0) -> str:
+    """``METHOD@DATASET``, or ``METHOD@DATASET+1`` for the second of several searches of a method on a dataset."""
+    return f"{method}@{dataset}+{number}" if number else f"{method}@{dataset}"
+
+
+class Cell(NamedTuple):
+    """A method on a dataset, by their labels, and which of its searches."""
+
+    method: str
+    dataset: str
+    search: int = 0
+
+    @classmethod
+    def of(cls, study: str) -> Cell:
+        """Of a study by its name; labels hold neither ``@`` nor ``+``."""
+        method, _, rest = study.partition("@")
+        dataset, _, number = rest.partition("+")
+        return cls(method, dataset, int(number) if number else 0)
+
+
+def confirmed(name: str) -> tuple[str, Replicate]:
+    """The configuration and the replicate of a confirm trial, or of its repetition, by the name of its folder.
+
+    Raises:
+        ValueError: it is not the name of one.
+    """
+    configuration, _, drawn = name.removesuffix(AGAIN).rpartition("-s")
+    seed, _, split = drawn.partition("-k")
+    return configuration, Replicate(int(seed), int(split) if split else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +153,13 @@ class StudyFolder:
         """The folder of a trial that trains one of the best slots on a further tuning seed."""
         return self.trial(Place.again(slot, seed))
 
-    def confirm_trial(self, configuration: str, seed: int) -> TrialFolder:
+    def confirm_trial(self, configuration: str, seed: int, split: int | None = None) -> TrialFolder:
         """The folder of a confirm trial; ``configuration`` is the hash of its hyperparameters."""
-        return self.trial(Place.confirm(configuration, seed))
+        return self.trial(Place.confirm(configuration, Replicate(seed, split)))
 
-    def repeat_trial(self, configuration: str, seed: int) -> TrialFolder:
+    def repeat_trial(self, configuration: str, seed: int, split: int | None = None) -> TrialFolder:
         """The folder of a confirm trial's repetition: the same training once more, from scratch."""
-        return self.trial(Place.repeat(configuration, seed))
+        return self.trial(Place.repeat(configuration, Replicate(seed, split)))
 
     def trials(self, stage: Literal["search", "confirm"]) -> list[TrialFolder]:
         """Every trial folder of a stage that exists, by name; repetitions are not among them."""

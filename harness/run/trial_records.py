@@ -41,6 +41,8 @@ class TrialRequest(TypedDict):
     threads: Annotated[int, Within(ge=1, lt=2**15)]
     identity: str
     repeat: NotRequired[bool]
+    split: NotRequired[int]
+    """Which of several splits, as ``harness.core.replicates`` has it; absent where it is the study's own."""
     study: NotRequired[str]
     method: NotRequired[str]
     dataset: NotRequired[str]

@@ -31,6 +31,7 @@ PLUGIN = "x-plugin"
 """Where the form of a key says which kind of plugin the key names."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
 class Section(BaseModel):

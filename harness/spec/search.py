@@ -10,6 +10,7 @@ from harness.spec.forms import Name, PluginOf, Section, Seeds, fault
 
 MOST_EPOCHS = 100_000
 MOST_SLOTS = 10_000
+MOST_REPEATS = 100
 
 LEAST_ANCHORS = 4
 """Fewer anchors with a score do not tell how well ranks agree."""
@@ -52,6 +53,12 @@ class SearchSpec(Section):
     trials: int = Field(
         30, ge=1, le=MOST_SLOTS, description="Configurations (slots) per study; slot 0 is the method's default."
     )
+    repeats: int = Field(
+        1,
+        ge=1,
+        le=MOST_REPEATS,
+        description="Independent searches of each method on each dataset; the replicates take turns among them.",
+    )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
     metric: Annotated[Name, PluginOf("metric")] = Field(
         "balanced_accuracy",
@@ -88,11 +95,15 @@ class SearchSpec(Section):
 
     def identity(self) -> dict[str, object]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return self.model_dump(mode="json", exclude={"trials", "choose", "top", "warm_start"})
+        return self.model_dump(mode="json", exclude={"trials", "repeats", "choose", "top", "warm_start"})
 
     def declared(self) -> dict[str, object]:
         """All of it that counts, for the declaration that is locked at the first launch."""
-        idle = {"top": self.choose != "top_k", "warm_start": self.warm_start is None}
+        idle = {
+            "top": self.choose != "top_k",
+            "warm_start": self.warm_start is None,
+            "repeats": self.repeats == 1,
+        }
         return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
 
     @property

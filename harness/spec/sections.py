@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
-    StringConstraints,
     Tag,
     ValidationInfo,
     field_validator,
@@ -23,17 +21,16 @@ from pydantic import (
 from harness.core.twins import twin_label
 from harness.spec.budget import BudgetSpec, Hypothesis
 from harness.spec.forms import (
-    MOST_SEEDS,
     PLUGIN,
     DatasetEntry,
     DatasetListing,
+    Label,
     MethodListing,
     Name,
     OverridesOf,
     PluginOf,
     Section,
     Seed,
-    Seeds,
     as_we_spell_it,
     by_kind,
     dataset_entry,
@@ -41,28 +38,14 @@ from harness.spec.forms import (
     fault,
     method_entry,
 )
+from harness.spec.replicates import ConfirmSpec, Replication, SplitSpec
 from harness.spec.search import MOST_EPOCHS, SearchSpec
 
-FIRST_CONFIRM_SEED = 1000
 MOST_LABELS = 100
 MOST_TRIALS = 1_000_000
 """Of a sweep; a run directory has a folder for each."""
 
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
-
-def ascending(looks: list[int]) -> list[int]:
-    """Refuse a number that does not come after the one before it."""
-    for index in range(1, len(looks)):
-        if looks[index] <= looks[index - 1]:
-            raise fault([index], f"{looks[index]} comes after {looks[index - 1]}; list each once, in ascending order")
-    return looks
-
-
-Looks = Annotated[
-    list[Annotated[int, Field(ge=2, le=MOST_SEEDS)]], Field(min_length=1, max_length=100), AfterValidator(ascending)
-]
 CountOrAuto = Annotated[
     Annotated[int, Field(ge=1, le=1000), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
     by_kind({int: "<count>", str: "<auto>"}, "a whole number or auto"),
@@ -218,74 +201,6 @@ class MethodSpec(Section):
     hyperparameters: dict[str, object] = Field(default_factory=dict, description="Values or search ranges by name.")
 
 
-class SplitSpec(Section):
-    """How each dataset is divided into 64 % training, 16 % validation and 20 % test."""
-
-    kind: Literal["grouped", "random", "official"] | None = Field(
-        None,
-        description="grouped keeps a known patient or lesion, and duplicates, on one side; official is the "
-        "publisher's; null: official where the publisher split by patient, else grouped.",
-    )
-    seed: Seed = Field(0, description="Seed of the division.")
-    near_duplicates: bool = Field(
-        False, description="Keep mirrored, re-encoded and brightened copies on one side of a grouped split, too."
-    )
-    allow_leakage: Reason | None = Field(
-        None,
-        description="Why images or patients may be on two sides, in a sentence that the report repeats; "
-        "without one such a split is refused.",
-    )
-
-
-class ConfirmSpec(Section):
-    """How the chosen configurations are confirmed on the test split, with fresh seeds."""
-
-    seeds: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_SEEDS), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
-        by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
-    ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
-    repeat: bool = Field(
-        True,
-        description="Train the first seed of each study once more, to see what the same training changes by itself.",
-    )
-    control: Label | None = Field(None, description="Label of the method that all others are compared with.")
-    twin: bool = Field(
-        False,
-        description="Run the control a second time under another name (CONTROL_twin), with a search of its own; the "
-        "report says how often it was called better or worse than itself.",
-    )
-    family: Literal["vs_control", "all_pairs"] | None = Field(
-        None,
-        description="The comparisons that claims are made about and that are corrected for; "
-        "null, never stored: vs_control where a control is named, else all_pairs.",
-    )
-    correction: Literal["holm", "bonferroni", "none"] = Field(
-        "holm", description="Correction of the p-values for the number of comparisons."
-    )
-    margin: Annotated[float, Field(ge=1e-6, le=100)] | None = Field(
-        None,
-        description="Difference of the metric that counts as practically equal; null: nothing is called equivalent.",
-    )
-    looks: Looks | None = Field(
-        None,
-        description="Numbers of seeds at which the results will be looked at; null: once, when all seeds are done.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _declare_family(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.get("family") is not None:
-            return given
-        return {**given, "family": "all_pairs" if given.get("control") is None else "vs_control"}
-
-    def seed_list(self, tuning: Sequence[int]) -> tuple[int, ...]:
-        """The seeds to confirm on, none of which is among the tuning seeds."""
-        if not isinstance(self.seeds, int):
-            return tuple(self.seeds)
-        candidates, taken = range(FIRST_CONFIRM_SEED, FIRST_CONFIRM_SEED + self.seeds + len(tuning)), set(tuning)
-        return tuple(seed for seed in candidates if seed not in taken)[: self.seeds]
-
-
 class LaunchSpec(Section):
     """What starts the workers."""
 
@@ -370,6 +285,8 @@ class SweepSpec(Section):
                 ["search", "trials"],
                 f"{self.trials:,} trials of all methods and datasets; at most {MOST_TRIALS:,} fit into a run",
             )
+        for one in self.replication.faults():
+            raise one
         self._add_twin()
         if self.confirm.family == "vs_control" and self.confirm.control is None:
             raise fault(
@@ -401,8 +318,14 @@ class SweepSpec(Section):
         """The trials of all studies together, at most: a small space has fewer slots."""
         seeds = self.confirm.seeds if isinstance(self.confirm.seeds, int) else len(self.confirm.seeds)
         again = self.search.top if self.search.choose == "top_k" else 0
-        study = self.search.trials * len(self.search.seeds) + again + seeds + self.confirm.repeat
+        searched = self.search.trials * len(self.search.seeds) + again
+        study = self.replication.searches * searched + seeds + self.confirm.repeat
         return len(self.methods) * len(self.datasets) * study
+
+    @property
+    def replication(self) -> Replication:
+        """Which replicates confirm each method on each dataset."""
+        return Replication(self.split, self.search, self.confirm)
 
     def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:
         """Every backbone to train first, with the keys under which the file has it."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.core.identity import configuration_hash
-from harness.run.records import ChoiceRecord, RuledRecord
+from harness.core.seeds import derive_seed
+from harness.run.records import ChoiceRecord, ReplicateChoice, RuledRecord
 from harness.run.study_folder import Place
 from harness.run.trial_records import ScheduleLine, TrialResult
 from harness.search import Asked, choose, compared
@@ -20,12 +23,14 @@ class Searched:
     """A search that a choice can be made of.
 
     Attributes:
+        study: its name, which its resamples depend on.
         progress: of the study.
         result: gives the whole result of a finished trial.
         space: the study's space.
         search: how the study is searched.
     """
 
+    study: str
     progress: StudyProgress
     result: Callable[[Place], TrialResult]
     space: Space
@@ -58,7 +63,31 @@ class Searched:
             choice["expected"] = sign * found.expected
         if again:
             choice["again"] = {str(slot): score and sign * score for slot, score in again.items()}
+        if self.progress.design.resampled:
+            seeds = (one.seed for one in self.progress.design.replicates)
+            choice["replicates"] = {str(seed): self._resampled(seed) for seed in seeds}
         return choice
+
+    def _resampled(self, seed: int) -> ReplicateChoice:
+        """What the rule takes of as many slots as there are, drawn with replacement (Efron's bootstrap).
+
+        It depends on the study, the seed of the replicate and the results alone.
+        """
+        history, again = self._history(), self.progress.again()
+        rng = np.random.default_rng(derive_seed("resample", self.study, seed))
+        found = None
+        # A draw in which no slot has a score is drawn anew; in the whole search one has.
+        while found is None:
+            drawn = set(rng.integers(0, len(history), len(history)).tolist())
+            kept = {slot: score for slot, score in again.items() if slot in drawn}
+            found = choose([one for one in history if one.slot in drawn], self.space, self.search, kept)
+        hyperparameters, schedule = self.as_trained(found.slot.slot)
+        own: ReplicateChoice = {
+            "slot": found.slot.slot,
+            "configuration": configuration_hash(hyperparameters, schedule),
+            "hyperparameters": hyperparameters,
+        }
+        return {**own, "schedule": schedule} if schedule else own
 
     def with_rules(self, choice: ChoiceRecord) -> ChoiceRecord:
         """The same choice beside what each other rule would have taken."""

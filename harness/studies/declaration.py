@@ -85,7 +85,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
     confirm = spec.confirm.model_dump(mode="json")
     spaces = {study.label: to_json(study.space) for study in studies}
     # A sweep file that names no kind has always declared a grouped split; only what differs from that is said.
-    split = {**spec.split.model_dump(mode="json"), "kind": spec.split.kind or "grouped"}
+    split = {**spec.split.identity(), "kind": spec.split.kind or "grouped"}
     kinds = {study.dataset.label: study.dataset.split.kind for study in studies}
     datasets = {
         label: {**entry.model_dump(mode="json"), **({"split": kinds[label]} if kinds[label] != split["kind"] else {})}
@@ -104,6 +104,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
         },
         "seeds": list(spec.confirm.seed_list(spec.search.tuning_seeds)),
         "repeat": spec.confirm.repeat,
+        **({"vary": list(spec.replication.varied)} if len(spec.replication.varied) > 1 else {}),
         "search": search,
         "train": spec.train.identity(),
         "split": split,
@@ -198,6 +199,9 @@ def _deviations(declared: Declared, now: Declared) -> Iterator[Deviation]:
         kept = f"{place}{line.removeprefix(name)}, which the report does not follow"
         yield Deviation(kept, "run" if name == "metric" else "none")
     yield from _of_seeds(declared, now)
+    before, after = declared.get("vary", ["seed"]), now.get("vary", ["seed"])
+    if before != after:
+        yield Deviation(f"confirm.vary: {', '.join(before)} → {', '.join(after)}", "run")
     sections: tuple[Literal["search", "train", "split", "backbone"], ...] = ("search", "train", "split", "backbone")
     for section in sections:
         for line in differences(declared[section], now[section], section):

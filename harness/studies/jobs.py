@@ -22,7 +22,7 @@ def job_of(study: Study, request: TrialRequest) -> TrialJob:
         weights=study.weights if study.source is None else study.source.folder.model_path,
         dataset=study.dataset.dataset,
         data=study.dataset.data,
-        split=study.dataset.split,
+        split=study.dataset.split_of(request.get("split")),
         train=study.train,
         metric=study.search.metric,
         further=study.further,

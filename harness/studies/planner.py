@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ from harness.data.decoded import DecodedDataset
 from harness.data.leaks import find_leaks
 from harness.data.near_clusters import are_joined, join_near_duplicates
 from harness.data.options import with_options
-from harness.data.split import kind_for, make_split
+from harness.data.split import kind_for, make_folds, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.method import Method
@@ -108,16 +109,57 @@ class Planner:
         """
         spec = self._spec
         prepared = {label: self._prepare(label, entry, spec.train) for label, entry in spec.datasets.items()}
-        for label, dataset in prepared.items():
-            # A backbone that is trained here first opens no test side, so its own data may leak.
-            if dataset.leaks.any and spec.split.allow_leakage is None:
-                kind = dataset.split.kind
-                why = "" if spec.split.kind else " (the default here, because it is by patient)"
+        prepared = {label: self._with_splits(dataset) for label, dataset in prepared.items()}
+        for dataset in prepared.values():
+            self._check_leaks(dataset)
+        return [
+            self._study(label, dataset, search)
+            for dataset in prepared.values()
+            for label in spec.methods
+            for search in range(spec.replication.searches)
+        ]
+
+    def _with_splits(self, dataset: PreparedDataset) -> PreparedDataset:
+        """The dataset with the splits that its replicates draw; as it is where all share one."""
+        spec, names = self._spec, self._spec.replication.splits
+        if not names:
+            return dataset
+        kind, data = dataset.split.kind, dataset.data
+        if kind == "official":
+            raise RequestError(
+                f"datasets.{dataset.label}: its publisher's split (the default here, because it is by patient) cannot "
+                "be drawn anew; take split out of confirm.vary, or write `split: {kind: grouped}`"
+            )
+        try:
+            if spec.split.folds is None:
+                whole = [make_split(data, kind, seed) for seed in names]
+            else:
+                whole = make_folds(data, kind, spec.split.seed, spec.split.folds)
+            kept = [keep_training(one, data, spec.train.fraction, spec.train.per_class) for one in whole]
+        except RequestError as error:
+            raise RequestError(f"datasets.{dataset.label}: {error}") from error
+        overlap = sum(len(one.test) for one in whole) / sum(len(one.train) for one in whole)
+        first = kept[0]
+        return replace(
+            dataset,
+            split=first,
+            leaks=find_leaks(data, first),
+            others=dict(zip(names, kept, strict=True)),
+            overlap=overlap,
+        )
+
+    def _check_leaks(self, dataset: PreparedDataset) -> None:
+        # A backbone that is trained here first opens no test side, so its own data may leak.
+        if self._spec.split.allow_leakage is not None:
+            return
+        for split in (dataset.split, *dataset.others.values()):
+            leaks = find_leaks(dataset.data, split)
+            if leaks.any:
+                why = "" if self._spec.split.kind else " (the default here, because it is by patient)"
                 raise RequestError(
-                    f"datasets.{label}: the {kind} split{why} leaks: {dataset.leaks.sentence()}; write `split: "
+                    f"datasets.{dataset.label}: the {split.kind} split{why} leaks: {leaks.sentence()}; write `split: "
                     '{kind: grouped}`, or say in `split.allow_leakage: "..."` why this may be'
                 )
-        return [self._study(label, dataset) for dataset in prepared.values() for label in spec.methods]
 
     def undecoded(self) -> list[str]:
         """Datasets of the specification that ``studies`` would have to decode or look through first, by label."""
@@ -140,8 +182,11 @@ class Planner:
         reason = self._spec.split.allow_leakage
         return make_card(prepared.dataset, prepared.data, prepared.split, prepared.leaks, allow_leakage=reason)
 
-    def _study(self, label: str, dataset: PreparedDataset) -> Study:
-        spec = self._spec
+    def _study(self, label: str, dataset: PreparedDataset, number: int) -> Study:
+        spec, replication = self._spec, self._spec.replication
+        tuned_on = replication.tuned_on(number)
+        if tuned_on is not None:
+            dataset = replace(dataset, split=dataset.split_of(tuned_on))
         entry = spec.methods[label]
         place = f"methods.{label}"
         plugin = self._catalogue.find(Method, entry.method, place)
@@ -149,7 +194,7 @@ class Planner:
         backbone = entry.backbone or spec.backbone
         source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
         weights = backbone.weights if isinstance(backbone.weights, str) else None
-        folder = self._run.study(f"{label}@{dataset.label}")
+        folder = self._run.search_of(label, dataset.label, number)
         search = spec.search
         sampler = find_sampler(search, self._catalogue)
         identity: StudyIdentity = {
@@ -175,12 +220,14 @@ class Planner:
             search=search,
             sampler=sampler,
             slots=sampler.cls(space, search, folder.name).slots,
-            confirm_seeds=spec.confirm.seed_list(search.tuning_seeds),
-            repeat=spec.confirm.repeat,
+            replicates=replication.of_search(number),
+            repeat=spec.confirm.repeat and number == 0,
             identity=identity,
             folder=folder,
             prior=prior,
             further=self._further,
+            number=number,
+            resampled=replication.resampled,
         )
 
     def _source(self, backbone: BackboneSpec) -> Source:

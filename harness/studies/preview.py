@@ -27,7 +27,7 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
     console.print(table)
     for line in dataset_lines(spec, catalogue):
         console.print(line, highlight=False, markup=False)
-    each = len(spec.confirm.seed_list(spec.search.tuning_seeds)) + spec.confirm.repeat
+    each = len(spec.replication.seeds) + spec.confirm.repeat
     total = sum(_search_trials(spec, slots) + each for slots in _slots(spec, catalogue))
     # Counted as the plan counts, which is printed above.
     first = {source.model_dump_json(): source for _, source in spec.sources()}.values()
@@ -57,8 +57,8 @@ def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
 
 
 def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
-    """A row for each study: its trials by stage, and what is searched."""
-    confirm, repeats = len(spec.confirm.seed_list(spec.search.tuning_seeds)), int(spec.confirm.repeat)
+    """A row for each method on each dataset: its trials by stage, and what is searched."""
+    confirm, repeats = len(spec.replication.seeds), int(spec.confirm.repeat)
     table = Table(box=None, pad_edge=False)
     table.add_column("study", overflow="fold")
     for column in ("slots", "search", "confirm", "again"):
@@ -76,9 +76,9 @@ def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
 
 
 def _search_trials(spec: SweepSpec, slots: int) -> int:
-    """Trials of the search of one study, those of the best slots on a further seed included."""
+    """Trials of all searches of a method on a dataset, those of the best slots on a further seed included."""
     again = 0 if spec.search.further_seed is None else min(spec.search.top, slots)
-    return slots * len(spec.search.seeds) + again
+    return spec.replication.searches * (slots * len(spec.search.seeds) + again)
 
 
 def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from harness.core.replicates import Replicate
 from harness.metrics.facts import MetricFacts
 from harness.run.outcome import Ended, mean_score, seeds_of_slot
+from harness.run.records import choice_for, replicates_of
 from harness.run.study_folder import Place
 
 if TYPE_CHECKING:
@@ -44,9 +46,11 @@ class StudyDesign:
     """How many of the best slots are trained once more before one is chosen, if as many have a score."""
     further_seed: int | None
     """The seed of these trainings; None where there are none."""
-    confirm_seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     repeat: bool
-    """Whether the training of the first confirm seed is run a second time."""
+    """Whether the training of the first replicate is run a second time."""
+    resampled: bool = False
+    """Whether each replicate has a choice of its own, from a resample of the slots."""
     own_sign: int | None = None
     """Of a metric that is not built in: 1 where more is better, -1 where less is."""
 
@@ -66,14 +70,21 @@ class StudyDesign:
             choose=description.get("choose"),
             reevaluations=0 if again is None or further is None else again["slots"],
             further_seed=further,
-            confirm_seeds=tuple(description["confirm_seeds"]),
-            repeat=repeat,
+            replicates=replicates_of(description),
+            repeat=repeat and not description.get("search_number", 0),
+            resampled=description.get("resampled", False),
             own_sign=own.get(search["metric"]),
         )
 
     def agrees_with(self, choice: ChoiceRecord) -> bool:
-        """Whether a choice is of this search: of as many slots, by the same rule, on no more re-evaluations."""
+        """Whether a choice is of this search: of as many slots, by the same rule, on no more re-evaluations, and for
+        every replicate."""
         if choice["of"] != self.slots:
+            return False
+        chosen = choice.get("replicates")
+        if (chosen is not None) != self.resampled:
+            return False
+        if chosen is not None and not {str(one.seed) for one in self.replicates} <= chosen.keys():
             return False
         if "rule" not in choice or self.choose is None:
             return True
@@ -87,11 +98,13 @@ class StudyProgress:
     Args:
         design: the trials that the study asks for.
         results: theirs.
-        chosen: the hash of the configuration that the search chose, None where that is not known; asked only when all
-            that a choice rests on is finished and there is a slot to choose.
+        chosen: what the search chose, None where that is not known; asked only when all that a choice rests on is
+            finished and there is a slot to choose.
     """
 
-    def __init__(self, design: StudyDesign, results: Results, chosen: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self, design: StudyDesign, results: Results, chosen: Callable[[], ChoiceRecord | None] = lambda: None
+    ) -> None:
         self.design = design
         self._results, self._chosen = results, chosen
         # What is finished remains so.
@@ -200,17 +213,21 @@ class StudyProgress:
         """Whether the search is complete and no slot has a score, so that nothing follows."""
         return self.searched() and all(self.score(slot) is None for slot in range(self.design.slots))
 
-    def confirm_trials(self) -> list[tuple[int, Place]]:
-        """Confirm seeds with their trials; empty as long as no choice is known."""
-        name = self._configuration()
-        return [] if name is None else [(seed, Place.confirm(name, seed)) for seed in self.design.confirm_seeds]
+    def confirm_trials(self) -> list[tuple[Replicate, Place]]:
+        """The replicates with their trials; empty as long as no choice is known."""
+        choice = self._choice()
+        if choice is None:
+            return []
+        names = ((one, choice_for(choice, one.seed)["configuration"]) for one in self.design.replicates)
+        return [(one, Place.confirm(name, one)) for one, name in names]
 
     def repetition(self) -> Place | None:
         """The repetition of the first confirm trial; None before that one is done, where it failed, or if not asked."""
-        name = self._configuration() if self.design.repeat else None
-        if name is None or self._first_confirmed() != "done":
+        choice = self._choice() if self.design.repeat else None
+        if choice is None or self._first_confirmed() != "done":
             return None
-        return Place.repeat(name, self.design.confirm_seeds[0])
+        first = self.design.replicates[0]
+        return Place.repeat(choice_for(choice, first.seed)["configuration"], first)
 
     def following(self) -> list[Place]:
         """The trials that follow the search, as far as they are known: re-evaluations, confirm trials, repetition."""
@@ -227,7 +244,7 @@ class StudyProgress:
         """Whether nothing of the study is left to do."""
         if not self.may_choose():
             return False
-        known = self.hopeless() or self._configuration() is not None
+        known = self.hopeless() or self._choice() is not None
         return known and all(self.is_finished(place) for place in self.following())
 
     def total_following(self) -> int:
@@ -236,7 +253,7 @@ class StudyProgress:
         if self.hopeless():
             return again
         repeats = self.design.repeat and self._first_confirmed() in ("done", None)
-        return again + len(self.design.confirm_seeds) + repeats
+        return again + len(self.design.replicates) + repeats
 
     def total(self) -> int:
         """Number of trials of the study."""
@@ -250,7 +267,7 @@ class StudyProgress:
         """Number of trials that have no result."""
         return self.total() - self.ended().total()
 
-    def _configuration(self) -> str | None:
+    def _choice(self) -> ChoiceRecord | None:
         return self._chosen() if self.may_choose() and not self.hopeless() else None
 
     def _first_confirmed(self) -> Status | None:

@@ -16,8 +16,8 @@ from harness.core.lease import server_now
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
-from harness.run.records import StudyRecord, SweepRecord, cap_hours
-from harness.run.study_folder import Place, StudyFolder
+from harness.run.records import ChoiceRecord, StudyRecord, SweepRecord, cap_hours, searches_in
+from harness.run.study_folder import Place, StudyFolder, study_name
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialResult
 from harness.studies.halt import halt_reason
@@ -126,14 +126,14 @@ class StudyReader:
         self.listed = self.folder.listed()
         return description
 
-    def _chosen(self, design: StudyDesign) -> str | None:
-        """The configuration that is confirmed; a search that has grown, or goes by another rule, chooses anew."""
+    def _chosen(self, design: StudyDesign) -> ChoiceRecord | None:
+        """What is confirmed; a search that has grown, or goes by another rule, chooses anew."""
         try:
             choice = self.folder.chosen()
         except TornFileError as error:
             self._trials.damaged.append(str(error.path))
             return None
-        return choice["configuration"] if choice is not None and design.agrees_with(choice) else None
+        return choice if choice is not None and design.agrees_with(choice) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,12 @@ class RunReader:
             self._studies, self._sources, self._elsewhere, self._plan = {}, {}, {}, plan
         spec = self._run.spec()
         repeat = bool(spec["confirm"]["repeat"])
-        labels = [(label, f"{label}@{dataset}") for dataset in spec["datasets"] for label in spec["methods"]]
+        labels = [
+            (label, study_name(label, dataset, search))
+            for dataset in spec["datasets"]
+            for label in spec["methods"]
+            for search in range(searches_in(spec))
+        ]
         names = [name for _, name in labels]
         readers = [
             self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from harness.core.identity import trial_identity
 from harness.core.origin import GroupState, group_state
+from harness.core.replicates import Replicate
 from harness.data.decoded import DecodedDataset
 from harness.data.leaks import Leaks
 from harness.data.split import Split
@@ -18,15 +19,18 @@ from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
 from harness.metrics.table import built_in, facts_with
 from harness.plugins import Plugin
+from harness.run.record_values import Stage
 from harness.run.records import (
+    ReplicateRecord,
     StudyIdentity,
     StudyMetricsPart,
     StudyPriorPart,
     StudyRecord,
+    StudyReplicatesPart,
 )
 from harness.run.study_folder import StudyFolder
 from harness.run.trial import TrialFolder
-from harness.run.trial_records import ScheduleLine
+from harness.run.trial_records import ScheduleLine, TrialRequest
 from harness.search import Asked, Sampler
 from harness.search.warm_start import Prior
 from harness.space.parameters import Parameter, Value, to_json
@@ -60,6 +64,19 @@ class PreparedDataset:
     leaks: Leaks
     cache: Path
     """Folder in which it is, with what else is computed once for all trials."""
+    others: Mapping[int, Split] = field(default_factory=dict)
+    """The splits that replicates draw, by what tells them apart (``harness.core.replicates``); empty where all share
+    ``split``."""
+    overlap: float = 0.0
+    """Test images for each training image of a split, before any are left out; 0 where all share one."""
+
+    def split_of(self, split: int | None) -> Split:
+        """The split of a replicate.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return self.split if split is None else self.others[split]
 
     @property
     def groups(self) -> GroupState:
@@ -111,15 +128,20 @@ class Study:
     sampler: Plugin[Sampler]
     """Gives the slots their configurations."""
     slots: int
-    confirm_seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
+    """Which confirm it."""
     repeat: bool
-    """Whether the training of the first confirm seed is run a second time."""
+    """Whether the training of the first replicate is run a second time."""
     identity: StudyIdentity
     folder: StudyFolder
     prior: Prior | None = None
     """What an earlier run had found, where the search begins from that."""
     further: tuple[Metric, ...] = ()
     """Metrics that are not built in."""
+    number: int = 0
+    """Which of the searches of its method on its dataset, from 0 on."""
+    resampled: bool = False
+    """Whether each replicate takes the configuration that a resample of the slots would have chosen."""
 
     @property
     def measure(self) -> MetricFacts:
@@ -128,8 +150,13 @@ class Study:
 
     @property
     def name(self) -> str:
-        """``METHOD@DATASET``."""
+        """``METHOD@DATASET``, with a number behind it where that has several searches."""
         return self.folder.name
+
+    @property
+    def confirm_seeds(self) -> tuple[int, ...]:
+        """The seed of each replicate."""
+        return tuple(one.seed for one in self.replicates)
 
     @property
     def reevaluations(self) -> int:
@@ -147,8 +174,9 @@ class Study:
             choose=self.search.choose,
             reevaluations=self.reevaluations,
             further_seed=self.search.further_seed,
-            confirm_seeds=self.confirm_seeds,
+            replicates=self.replicates,
             repeat=self.repeat,
+            resampled=self.resampled,
             own_sign=None if self.search.metric in built_in() else self.measure.sign,
         )
 
@@ -162,10 +190,30 @@ class Study:
         return () if self.prior is None else self.prior.observations
 
     def trial_identity(
-        self, stage: str, hyperparameters: Mapping[str, Value], seed: int, schedule: Schedule = ()
+        self,
+        stage: str,
+        hyperparameters: Mapping[str, Value],
+        seed: int,
+        schedule: Schedule = (),
+        split: int | None = None,
     ) -> str:
-        """Hash of everything that determines the result of one trial."""
-        return trial_identity(self.identity, stage, hyperparameters, seed, schedule)
+        """Hash of everything that determines the result of one trial.
+
+        Raises:
+            KeyError: its dataset has no such split.
+        """
+        digest = None if split is None else self.dataset.split_of(split).digest
+        return trial_identity(self.identity, stage, hyperparameters, seed, schedule, digest)
+
+    def asks_for(self, stage: Stage, request: TrialRequest) -> bool:
+        """Whether a trial that was once asked for is one of this study, with the code, data and settings of now."""
+        split = request.get("split")
+        if split is not None and split not in self.dataset.others:
+            return False
+        wanted = self.trial_identity(
+            stage, request["hyperparameters"], request["seed"], request.get("schedule", ()), split
+        )
+        return wanted == request["identity"]
 
     def description(self) -> StudyRecord:
         """The content of ``study.json``."""
@@ -190,7 +238,20 @@ class Study:
             "choose": self.search.choose,
             "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
             "confirm_seeds": list(self.confirm_seeds),
+            **self._replicates(),
             **prior,
             **metrics,
             "identity": self.identity,
         }
+
+    def _replicates(self) -> StudyReplicatesPart:
+        drawn = [(one.seed, one.split) for one in self.replicates]
+        splits: list[ReplicateRecord] = [
+            {"seed": seed, "split": split, "digest": self.dataset.split_of(split).digest}
+            for seed, split in drawn
+            if split is not None
+        ]
+        varied: StudyReplicatesPart = {"replicates": splits, "overlap": self.dataset.overlap} if splits else {}
+        numbered: StudyReplicatesPart = {"search_number": self.number} if self.number else {}
+        resampled: StudyReplicatesPart = {"resampled": True} if self.resampled else {}
+        return {**varied, **numbered, **resampled}

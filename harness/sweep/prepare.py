@@ -80,8 +80,11 @@ def plan_run(
             change.makes_it()
             _print(console, f"set aside as {reasons[folder.path]}: {run.set_study_aside(folder)}")
         change.makes_it()
-        for prepared in {study.dataset.label: study.dataset for study in studies}.values():
+        # Of several searches of a dataset the first one's split is the dataset's.
+        for prepared in {study.dataset.label: study.dataset for study in reversed(studies)}.values():
             run.write_split(prepared.label, prepared.split.to_json())
+            for name, split in prepared.others.items():
+                run.write_split(prepared.label, split.to_json(), name)
             run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
         for study in studies:
             if study.prior is not None:
@@ -280,11 +283,7 @@ def _undescribed(study: Study) -> list[str]:
     """What is wrong with a study that lost its description: trials that were made in another way than now."""
     trials = list(study.folder.every_trial())
     requests = [(trial.stage, trial.request()) for trial in trials if trial.has_request()]
-    others = sum(
-        study.trial_identity(stage, asked["hyperparameters"], asked["seed"], asked.get("schedule", ()))
-        != asked.get("identity")
-        for stage, asked in requests
-    )
+    others = sum(not study.asks_for(stage, asked) for stage, asked in requests)
     return [f"{others} of its trials ran with other code, data or settings"] if others else []
 
 

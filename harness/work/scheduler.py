@@ -294,13 +294,13 @@ class Scheduler:
             if again is not None and not progress.is_finished(place):
                 yield Candidate("search", slot, again, trial(place), reevaluates=True)
         confirm = progress.confirm_trials()
-        for seed, place in confirm:
+        for replicate, place in confirm:
             if not progress.is_finished(place):
-                yield Candidate("confirm", None, seed, trial(place))
+                yield Candidate("confirm", None, replicate.seed, trial(place), split=replicate.split)
         repetition = progress.repetition()
         if repetition is not None and not progress.is_finished(repetition):
-            seed, first = confirm[0]
-            yield Candidate("confirm", None, seed, trial(repetition), repeats=trial(first))
+            replicate, first = confirm[0]
+            yield Candidate("confirm", None, replicate.seed, trial(repetition), repeats=trial(first))
 
     def _free(self) -> Iterator[TrialFolder]:
         """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""

@@ -32,8 +32,8 @@ class StudyState:
     def __init__(self, study: Study) -> None:
         self.study, self.engine = study, study.engine()
         self.results = TrialResults(study.folder, study.search.metric)
-        self.progress = StudyProgress(study.design, self.results, self._configuration)
-        self._searched = Searched(self.progress, self.results.whole, study.space, study.search)
+        self.progress = StudyProgress(study.design, self.results, self.choice)
+        self._searched = Searched(study.name, self.progress, self.results.whole, study.space, study.search)
         self._choice: ChoiceRecord | None = None
         self._recorded = False
         self._known: dict[int, Asked] = {}
@@ -132,7 +132,3 @@ class StudyState:
 
     def _folders(self, slot: int) -> list[TrialFolder]:
         return [self.study.folder.trial(place) for _, place in self.progress.slot_trials(slot)]
-
-    def _configuration(self) -> str | None:
-        choice = self.choice()
-        return None if choice is None else choice["configuration"]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from harness.core.errors import RequestError
 from harness.core.lease import Lease
+from harness.run.records import choice_for
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialRequest
 from harness.space.parameters import Value
@@ -50,6 +51,8 @@ class Candidate:
     """The finished trial whose training it runs once more, if it does."""
     proposal: Proposal | None = None
     """What a driver wants it to run, if one hands it out."""
+    split: int | None = None
+    """Which of several splits it is trained on (``harness.core.replicates``); None for the study's own."""
     reevaluates: bool = False
     """Whether it trains one of the best slots of a complete search on a further tuning seed."""
 
@@ -84,8 +87,9 @@ def request_of(state: StudyState, candidate: Candidate, threads: int) -> TrialRe
         hyperparameters = state.ask(slot)
         conditioned = state.engine.conditioning(slot)
     else:
-        chosen = state.choice()
-        assert chosen is not None
+        choice = state.choice()
+        assert choice is not None
+        chosen = choice_for(choice, seed)
         hyperparameters, schedule = dict(chosen["hyperparameters"]), chosen.get("schedule", ())
     request: TrialRequest = {
         "stage": stage,
@@ -95,8 +99,10 @@ def request_of(state: StudyState, candidate: Candidate, threads: int) -> TrialRe
         "hyperparameters": hyperparameters,
         "conditioned_on": list(conditioned),
         "threads": threads,
-        "identity": study.trial_identity(stage, hyperparameters, seed, schedule),
+        "identity": study.trial_identity(stage, hyperparameters, seed, schedule, candidate.split),
     }
+    if candidate.split is not None:
+        request["split"] = candidate.split
     if schedule:
         request["schedule"] = list(schedule)
     return request
@@ -104,8 +110,7 @@ def request_of(state: StudyState, candidate: Candidate, threads: int) -> TrialRe
 
 def check_request(study: Study, folder: TrialFolder, request: TrialRequest) -> None:
     """Raise RequestError where a trial was once asked for with other code, data or settings than its study has now."""
-    schedule = request.get("schedule", ())
-    if study.trial_identity(folder.stage, request["hyperparameters"], request["seed"], schedule) != request["identity"]:
+    if not study.asks_for(folder.stage, request):
         raise RequestError(
             f"{folder.request_path}: it asks for other code, data or settings than its study has now; "
             "run `python -m harness.doctor RUN --fix`, which sets it aside"
