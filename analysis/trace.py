@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.run.directory import RunDirectory
 
 SCOPE = "retraining on this data, scored on this test set"
+_NO_SCOPE = "none: replicates of different splits or searches are not independent, so their interval is in the report"
 _CONFIDENCE = 0.95
 _EPILOG = """
 CELL is one of
@@ -81,14 +82,17 @@ def trace(run: RunDirectory, cell: CellName) -> Trace:
         cells = [{**only, "trials": trials}]
     scores = [{trial["seed"]: trial["score"] for trial in one["trials"] if trial["status"] == "done"} for one in cells]
     metric = cells[0]["metric"]
+    alike = not any(len({(trial["split"], trial["configuration"]) for trial in one["trials"]}) > 1 for one in cells)
+    alike = alike and all(trial["split"] is None for one in cells for trial in one["trials"])
+    scope = SCOPE if alike else _NO_SCOPE
     if len(cells) == 1:
-        return {"metric": metric, "scope": SCOPE, "score": _score(list(scores[0].values())), "cells": cells}
+        return {"metric": metric, "scope": scope, "score": _score(list(scores[0].values()), alike), "cells": cells}
     both = sorted(scores[0].keys() & scores[1].keys())
     differences = {seed: _less(scores[0][seed], scores[1][seed]) for seed in both}
     return {
         "metric": metric,
-        "scope": SCOPE,
-        "score": _score(list(differences.values())),
+        "scope": scope,
+        "score": _score(list(differences.values()), alike),
         "differences": differences,
         "cells": cells,
     }
@@ -98,8 +102,13 @@ def _less(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first - second
 
 
-def _score(values: Sequence[float | None]) -> TracedScore:
-    """Mean and interval; without a mean where a trial leaves the metric undefined, as in the report."""
+def _score(values: Sequence[float | None], alike: bool) -> TracedScore:
+    """Mean and interval; without a mean where a trial leaves the metric undefined, as in the report.
+
+    Args:
+        values: one a trial.
+        alike: whether all are of one split and one configuration; else there is no interval.
+    """
     known = [value for value in values if value is not None]
     found: TracedScore = {
         "n": len(known),
@@ -119,7 +128,8 @@ def _score(values: Sequence[float | None]) -> TracedScore:
     found["mean"] = float(np.mean(known))
     if len(known) > 1:
         estimate = mean_over_seeds(np.array(known), _CONFIDENCE)
-        found |= {"sd": float(np.std(known, ddof=1)), "low": estimate.low, "high": estimate.high}
+        found["sd"] = float(np.std(known, ddof=1))
+        found |= {"low": estimate.low, "high": estimate.high} if alike else {}
     return found
 
 
@@ -161,21 +171,34 @@ def _show_cell(one: TracedCell, console: Console) -> None:
     from rich.table import Table
 
     from analysis.contents import NOT_AVAILABLE, number
-    from analysis.runs.trials_of import choice_in_words, device_in_words, hyperparameters_in_words
+    from analysis.runs.trials_of import choice_in_words, configurations, device_in_words, hyperparameters_in_words
 
-    choice, trials = one["choice"], one["trials"]
+    choices, trials = one["choices"], one["trials"]
     console.print(f"\n{one['cell']} (plugin {one['plugin']})", style="bold")
     console.print(f"Commit: {one['commit'] or NOT_AVAILABLE}")
-    if choice is None:
+    if not choices:
         console.print("Nothing is chosen yet: the search goes on.")
         return
-    console.print(f"Chosen: {choice_in_words(choice, one['metric'])}")
-    values = hyperparameters_in_words(choice["hyperparameters"])
-    console.print(f"Configuration {choice['configuration']}: {values}")
-    table = Table("Seed", "Score", "Status", "Device", "Host", "Job", "Attempts", "Training s", box=box.SIMPLE_HEAD)
+    for choice in choices:
+        console.print(f"Chosen: {choice_in_words(choice, one['metric'])}")
+    for configuration, hyperparameters in configurations(one).items():
+        console.print(f"Configuration {configuration}: {hyperparameters_in_words(hyperparameters)}")
+    table = Table(
+        "Seed",
+        "Configuration",
+        "Score",
+        "Status",
+        "Device",
+        "Host",
+        "Job",
+        "Attempts",
+        "Training s",
+        box=box.SIMPLE_HEAD,
+    )
     for trial in trials:
         table.add_row(
-            str(trial["seed"]),
+            str(trial["seed"]) if trial["split"] is None else f"{trial['seed']}, split {trial['split']}",
+            trial["configuration"],
             number(trial["score"]),
             trial["status"] if trial["cause"] is None else f"{trial['status']}: {trial['cause']}",
             device_in_words(trial["device"], trial["threads"]),

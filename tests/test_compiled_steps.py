@@ -79,7 +79,7 @@ def test_a_measurement_decides_once_for_all_trials_of_a_study(
     first = TrialFolder(again.path.with_name(again.path.name.removesuffix("-again")), "confirm")
     assert trial_differences(first, again) == ["requests"]  # which say that it is a repetition
     # Somebody who repeats a trial measures nothing either.
-    now = planned(found, "lora_c", "small", Roots(shared_cache, shared_cache))
+    (now,) = planned(found, "lora_c", "small", Roots(shared_cache, shared_cache))
     repeat(now, first, TrialFolder(tmp_path / "repeated", "confirm"), found, CPU)
     assert compare(first, TrialFolder(tmp_path / "repeated", "confirm"), "balanced_accuracy") == []
     (said,) = step_sentences(found)

@@ -43,8 +43,8 @@ class Search:
 def parts(trials: pl.DataFrame, metric: str) -> list[pl.DataFrame]:
     """The rows and columns of ``trials`` that the figures of each dataset need, by name of the dataset."""
     columns = [
-        "dataset", "method", "stage", "slot", "seed", "status", "chosen", f"val_{metric}", "hyperparameters",
-        "train_seconds", "device",
+        "dataset", "method", "stage", "search_number", "slot", "seed", "status", "chosen", f"val_{metric}",
+        "hyperparameters", "train_seconds", "device",
     ]  # fmt: skip
     own = trials.select(columns).drop_nulls("dataset").partition_by("dataset", as_dict=True)
     return [own[key] for key in sorted(own)]
@@ -208,7 +208,9 @@ def _figure(
     shown = list(curves.values())
     slots = trials.filter((pl.col("stage") == "search") & pl.col("dataset").is_in(list(searches)))
     begun = sum(
-        slots.filter((pl.col("dataset") == name) & (pl.col("method") == method))["slot"].n_unique()
+        slots.filter((pl.col("dataset") == name) & (pl.col("method") == method))
+        .select("search_number", "slot")
+        .n_unique()
         for name, method in curves
     )
     lost = begun - sum(len(curve.expected) for curve in shown)

@@ -74,7 +74,7 @@ def importances(trials: pl.DataFrame, metric: str) -> list[SearchImportance]:
     for (dataset, method), own in sorted(slots.group_by(["dataset", "method"])):
         if own.height < FEWEST_TRIALS:
             continue
-        own = own.sort("slot")
+        own = own.sort("search_number", "slot")
         scores = own["score"].to_numpy()
         confirmed = done.filter(
             (pl.col("stage") == "confirm") & pl.col("chosen") & (pl.col("dataset") == dataset)
@@ -89,8 +89,8 @@ def importances(trials: pl.DataFrame, metric: str) -> list[SearchImportance]:
 
 
 def slot_scores(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """The finished search slots: ``dataset``, ``method``, ``slot``, ``score``, ``seconds``, ``seeds`` and their
-    ``hyperparameters``.
+    """The finished search slots: ``dataset``, ``method``, ``search_number``, ``slot``, ``score``, ``seconds``,
+    ``seeds`` and their ``hyperparameters``.
 
     ``score`` is the mean over the search seeds; a slot that lacks one of them is not finished. ``seconds`` of training
     are the sum over them, null where one recorded none.
@@ -100,7 +100,7 @@ def slot_scores(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     search, value = trials.filter(pl.col("stage") == "search"), pl.col(f"val_{metric}")
     study = ["dataset", "method"]
     wanted = search.group_by(study).agg(pl.col("seed").n_unique().alias("wanted"))
-    own = search.filter((pl.col("status") == "done") & value.is_not_null()).group_by([*study, "slot"])
+    own = search.filter((pl.col("status") == "done") & value.is_not_null()).group_by([*study, "search_number", "slot"])
     time = pl.col("train_seconds")
     table = own.agg(
         value.mean().alias("score"),
@@ -108,7 +108,9 @@ def slot_scores(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
         pl.len().alias("seeds"),
         pl.col("hyperparameters").first(),
     )
-    return table.join(wanted, on=study).filter(pl.col("seeds") == pl.col("wanted")).sort([*study, "slot"])
+    return (
+        table.join(wanted, on=study).filter(pl.col("seeds") == pl.col("wanted")).sort([*study, "search_number", "slot"])
+    )
 
 
 def of_settings(settings: Sequence[Mapping[str, object]], scores: FloatArray) -> tuple[Importance, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory
 from harness.run.records import SweepRecord
+from harness.run.study_folder import Cell, study_name
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 
@@ -25,7 +26,7 @@ class CellName:
     @property
     def studies(self) -> tuple[str, ...]:
         """``METHOD@DATASET`` of each method."""
-        return tuple(f"{method}@{self.dataset}" for method in self.methods)
+        return tuple(study_name(method, self.dataset) for method in self.methods)
 
 
 def parse_cell(run: RunDirectory, text: str) -> CellName:
@@ -53,7 +54,7 @@ def parse_cell(run: RunDirectory, text: str) -> CellName:
         if word not in known:
             raise RequestError(f"CELL {text}: {word!r} is none of the {kind} of {run.path}{suggestion(word, known)}")
     for method in methods:
-        study = run.study(f"{method}@{dataset}")
+        study = run.search_of(method, dataset)
         if not study.exists:
             raise RequestError(f"CELL {text}: {study.name} has not begun; run the sweep command again")
     return CellName(methods, dataset, int(seed) if colon else None)
@@ -61,5 +62,5 @@ def parse_cell(run: RunDirectory, text: str) -> CellName:
 
 def _labels(run: RunDirectory, spec: SweepRecord, kind: Literal["methods", "datasets"]) -> set[str]:
     # Studies that the sweep no longer names are in the run and may be looked into.
-    place = 0 if kind == "methods" else 1
-    return {*spec[kind], *(study.name.split("@", 1)[place] for study in run.studies())}
+    found = (Cell.of(study.name) for study in run.studies())
+    return {*spec[kind], *(cell.method if kind == "methods" else cell.dataset for cell in found)}

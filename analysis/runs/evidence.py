@@ -31,7 +31,7 @@ from harness.core.errors import RequestError, suggestion
 from harness.core.twins import twin_label
 from harness.run.data_records import Card, group_state_of
 from harness.run.directory import RunDirectory
-from harness.run.records import ChoiceRecord, ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord, reevaluated
+from harness.run.records import ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord, reevaluated
 from harness.run.trial import TrialFolder
 from harness.studies.declaration import ALPHA, Locked, locked
 
@@ -47,8 +47,8 @@ class _Run:
     plan: DeclaredPlan
     """``known`` are the metrics that its trials have."""
     cards: dict[str, Card]
-    studies: dict[tuple[str, str], tuple[StudyRecord, ChoiceRecord | None]]
-    """(dataset, method) that the sweep names and that was begun → description and choice."""
+    studies: dict[tuple[str, str], list[StudyRecord]]
+    """(dataset, method) that the sweep names and that was begun → what each of its searches is."""
     locked: Locked | None
     """What was declared at the first launch; None in runs from before that was recorded."""
 
@@ -112,6 +112,12 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         predictions=_StoredPredictions(cells, base, classes),
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
         provenance=provenance,
+        overlap={
+            dataset: float(searches[0]["overlap"])
+            for part in parts
+            for (dataset, _), searches in part.studies.items()
+            if "overlap" in searches[0]
+        },
         cautions=(
             *(one for label in datasets for one in _ungrouped(label, provenance)),
             *_trained_differently(parts),
@@ -168,9 +174,11 @@ def _ungrouped(label: str, provenance: Mapping[str, Provenance]) -> Iterator[Cau
 
 def _open(run: RunDirectory, records: frames.Records) -> _Run:
     spec = run.spec()
-    described = ((study.description(), study.chosen()) for study in run.studies())
-    studies = {(str(one["dataset"]), str(one["label"])): (one, chosen) for one, chosen in described}
-    named = {key: one for key, one in studies.items() if key[0] in spec["datasets"] and key[1] in spec["methods"]}
+    described = sorted((study.description() for study in run.studies()), key=lambda one: one.get("search_number", 0))
+    named: dict[tuple[str, str], list[StudyRecord]] = {}
+    for one in described:
+        if one["dataset"] in spec["datasets"] and one["label"] in spec["methods"]:
+            named.setdefault((one["dataset"], one["label"]), []).append(one)
     declared = locked(run)
     return _Run(run, records, spec, _plan(run, spec, declared, records.trials), run.cards(), named, declared)
 
@@ -307,18 +315,18 @@ def _cells(part: _Run, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
     for row in chosen.iter_rows(named=True):
         rows[row["dataset"], row["method"]].append(row)
     prefix = part.run.path.relative_to(base)
-    for key, (description, _) in part.studies.items():
-        yield key, _cell(key, description, rows[key], prefix, tuple(part.plan.known))
+    for key, searches in part.studies.items():
+        yield key, _cell(key, searches, rows[key], prefix, tuple(part.plan.known))
 
 
 def _cell(
     key: tuple[str, str],
-    description: StudyRecord,
+    searches: Sequence[StudyRecord],
     rows: Sequence[dict[str, Any]],
     prefix: Path,
     metrics: Sequence[str],
 ) -> Cell:
-    declared = tuple(int(seed) for seed in description["confirm_seeds"])
+    declared = tuple(sorted(int(seed) for one in searches for seed in one["confirm_seeds"]))
     inside = [row for row in rows if row["seed"] in declared]
     confirmed = {row["seed"]: row for row in inside if row["stage"] == "confirm"}
     done = {seed: row for seed, row in confirmed.items() if row["status"] == "done"}
@@ -337,9 +345,25 @@ def _cell(
             if seed in done and done[seed]["device"] == row["device"]
         ),
         devices=tuple(sorted({row["device"] for row in done.values() if row["device"] is not None})),
-        search_trials=int(description["search_slots"]) * len(description["search_seeds"]) + reevaluated(description),
+        search_trials=sum(one["search_slots"] * len(one["search_seeds"]) + reevaluated(one) for one in searches),
         origins={seed: (prefix / row["trial"]).as_posix() for seed, row in sorted(confirmed.items())},
+        splits={one["seed"]: one["digest"] for search in searches for one in search.get("replicates", ())},
+        tuned_on={
+            one["seed"]: str(search["identity"].get("dataset", {}).get("split"))
+            for search in searches
+            for one in search.get("replicates", ())
+        },
+        searches=dict(_searches(searches)),
     )
+
+
+def _searches(searches: Sequence[StudyRecord]) -> Iterator[tuple[int, str]]:
+    """Seed → search, or resample of one, that chose its configuration; none where one choice serves all."""
+    if len(searches) == 1 and not searches[0].get("resampled", False):
+        return
+    for number, search in enumerate(searches):
+        for seed in search["confirm_seeds"]:
+            yield seed, f"{number}/{seed}" if search.get("resampled", False) else str(number)
 
 
 def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float]:
@@ -350,6 +374,10 @@ def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequenc
 def _sources(cells: Mapping[tuple[str, str], Cell], dataset: str, base: Path) -> Iterator[PredictionSource]:
     for (name, method), cell in cells.items():
         if name == dataset:
+            # Of several splits the first replicate's: the cases of others are not the same.
+            shown = cell.splits.get(min(cell.splits, default=0))
             for seed in cell.seeds:
+                if cell.splits.get(seed) != shown:
+                    continue
                 folder = TrialFolder(base / cell.origins[seed], "confirm")
                 yield PredictionSource(method, seed, folder.predictions, cell.scores["accuracy"][seed])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
@@ -13,12 +13,13 @@ from polars.datatypes import DataTypeClass
 
 from analysis.parallel import HERE, Pool
 from analysis.runs import costs
+from harness.core.replicates import Replicate
 from harness.metrics.table import known_metrics
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Stage, score_of
-from harness.run.records import ChoiceRecord, StudyRecord
+from harness.run.records import ChoiceRecord, StudyRecord, replicates_of
 from harness.run.spent import judged
-from harness.run.study_folder import StudyFolder
+from harness.run.study_folder import StudyFolder, confirmed
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import Repeated, TrialRequest, TrialResult, sides_of
 
@@ -39,10 +40,12 @@ _PLACE: dict[str, DataTypeClass] = {
 }
 _TRIAL: dict[str, DataTypeClass] = {
     **_PLACE,
+    "search_number": pl.Int64,  # which of several searches of its method on its dataset, from 0 on
     "slot": pl.Int64,
     "seed": pl.Int64,
+    "split": pl.Int64,  # which of several splits (confirm, repeat); null where all share one
     "configuration": pl.String,  # hash of the hyperparameters (confirm, repeat)
-    "chosen": pl.Boolean,  # whether it ran the configuration that the search chose
+    "chosen": pl.Boolean,  # whether it ran, on the split of its replicate, the configuration that the search chose
     "status": pl.String,  # done, pruned, failed, unfinished
     "cause": pl.String,
     "message": pl.String,
@@ -202,6 +205,8 @@ def _records(
     chosen: ChoiceRecord | None,
 ) -> Records:
     rows, tried, columns = [], [], _columns(description)
+    wanted = _Wanted.of(description, chosen)
+    number = 0 if description is None else description.get("search_number", 0)
     start = len(run.path.as_posix()) + 1
     for folder in folders:
         place = {
@@ -211,7 +216,7 @@ def _records(
             "stage": stage,
         }
         result = _result(folder)
-        rows.append({**place, **_trial(folder, stage, result, chosen, columns)})
+        rows.append({**place, "search_number": number, **_trial(folder, stage, result, wanted, columns)})
         tried += [{**place, **attempt} for attempt in _attempts(folder, result is not None)]
     return Records(
         pl.DataFrame(rows, schema={**_TRIAL, **{column: pl.Float64 for column, _, _ in columns}}, orient="row"),
@@ -252,19 +257,20 @@ def _trial(
     folder: TrialFolder,
     stage: RowStage,
     result: TrialResult | None,
-    chosen: ChoiceRecord | None,
+    wanted: _Wanted,
     columns: Sequence[tuple[str, str, str]],
 ) -> Row:
     asked: Repeated | TrialRequest | None = result
     if result is None and folder.has_request():
         asked = folder.request()
-    configuration = folder.name.rpartition("-s")[0] if stage in ("confirm", "repeat") else None
+    confirm = confirmed(folder.name) if stage in ("confirm", "repeat") else None
     slot = None if asked is None else asked["slot"]
     return {
         "slot": slot,
         "seed": None if asked is None else asked["seed"],
-        "configuration": configuration,
-        "chosen": _is_chosen(configuration, slot, chosen),
+        "split": None if confirm is None else confirm[1].split,
+        "configuration": None if confirm is None else confirm[0],
+        "chosen": slot is not None and slot == wanted.slot if confirm is None else wanted.confirms(*confirm),
         "hyperparameters": _SORTED.encode({} if asked is None else asked["hyperparameters"]),
         "not_deterministic": "",
         **({"status": "unfinished", "epochs": len(folder.curve())} if result is None else _outcome(folder, result)),
@@ -303,12 +309,31 @@ def _outcome(folder: TrialFolder, result: TrialResult) -> Row:
     return row
 
 
-def _is_chosen(configuration: str | None, slot: int | None, chosen: ChoiceRecord | None) -> bool:
-    if chosen is None:
-        return False
-    if configuration is not None:
-        return configuration == chosen["configuration"]
-    return slot == chosen["slot"]
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a search chose."""
+
+    slot: int | None = None
+    configuration: str | None = None
+    """Of every replicate; None where nothing is chosen, or each has its own."""
+    splits: Mapping[int, int | None] = field(default_factory=dict)
+    """Seed → split, of the replicates of the study."""
+    own: Mapping[int, str] = field(default_factory=dict)
+    """Seed → configuration, where each replicate has its own."""
+
+    @classmethod
+    def of(cls, description: StudyRecord | None, chosen: ChoiceRecord | None) -> _Wanted:
+        if description is None or chosen is None:
+            return cls()
+        splits = {one.seed: one.split for one in replicates_of(description)}
+        own = {int(seed): one["configuration"] for seed, one in chosen.get("replicates", {}).items()}
+        return cls(chosen["slot"], None if own else chosen["configuration"], splits, own)
+
+    def confirms(self, configuration: str, replicate: Replicate) -> bool:
+        """Whether a confirm trial is of a chosen configuration and, if its replicate is known, on that one's split."""
+        if replicate.split != self.splits.get(replicate.seed, replicate.split):
+            return False
+        return configuration == self.own.get(replicate.seed, self.configuration)
 
 
 def _finite(value: Any) -> float | None:

@@ -52,7 +52,7 @@ def ledger(
     Args:
         trials: ``frames.trials``, confirm trials outside the comparison moved to the stage ``other``.
         attempts: ``frames.attempts``.
-        slots: (dataset, method) of every study → search slots that it was given.
+        slots: (dataset, method) of every study → search slots that it was given, those of all its searches together.
         known_before: likewise → slots of an earlier run that it began from; those that began from none may be missing.
     """
     staged = attempts.drop("stage").join(trials.select("trial", "stage"), on="trial", how="left")
@@ -75,7 +75,9 @@ def _spent(
         method=method,
         slots_declared=declared,
         known_before=known_before,
-        slots=own.filter(pl.col("stage") == "search")["slot"].drop_nulls().n_unique(),
+        slots=own.filter((pl.col("stage") == "search") & pl.col("slot").is_not_null())
+        .select("search_number", "slot")
+        .n_unique(),
         trials=own.height,
         attempts=tried.height,
         attempts_without_result=tried.filter(~pl.col("has_result")).height,

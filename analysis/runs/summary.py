@@ -22,11 +22,13 @@ from harness.run.directory import RunDirectory
 from harness.run.records import (
     ChoiceRecord,
     EnvironmentRecord,
+    ReplicateChoice,
     Space,
     StudyPrior,
     StudyRecord,
     SweepRecord,
     cap_hours,
+    choice_for,
     reevaluated,
 )
 from harness.run.study_folder import StudyFolder
@@ -92,6 +94,14 @@ class StudySummary:
     prior: StudyPrior | None
     """What an earlier run had found, where the search began from that, as ``study.json`` tells it."""
     chosen: ChoiceRecord | None
+    """What the search chose, of several searches the first; None until all of them have chosen."""
+    searches: int
+    """How many searches the method had on the dataset."""
+    configurations: tuple[ReplicateChoice, ...]
+    """The different configurations that replicates are trained with, in the order of their seeds; empty with
+    ``chosen``."""
+    splits: int
+    """How many splits the replicates draw; 0 where all share one."""
     again: Stage
     """The best slots on a further tuning seed, where the choice rests on that."""
     default_value: float | None
@@ -195,18 +205,21 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     metric = str(spec["search"]["metric"])
     known = frames.read(run) if records is None else records
     metrics = metrics_of(run, known.trials, metric)
-    folders = {_key(description): (folder, description) for folder, description in _described(run)}
-    trials = _mark_outside([description for _, description in folders.values()], known.trials)
+    folders: dict[tuple[str, str], list[tuple[StudyFolder, StudyRecord]]] = {}
+    for folder, description in _described(run):
+        folders.setdefault(_key(description), []).append((folder, description))
+    described = [description for searches in folders.values() for _, description in searches]
+    trials = _mark_outside(described, known.trials)
     attempts = known.attempts
     wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
-    slots = {key: int(description["search_slots"]) for key, (_, description) in folders.items()}
+    slots = {key: sum(int(one["search_slots"]) for _, one in searches) for key, searches in folders.items()}
     before: dict[tuple[str | None, str | None], int] = {
-        key: description["prior"]["observations"] if "prior" in description else 0
-        for key, (_, description) in folders.items()
+        key: sum(one["prior"]["observations"] for _, one in searches if "prior" in one)
+        for key, searches in folders.items()
     }
     of_study = trials.partition_by("dataset", "method", as_dict=True)
     studies = [
-        _study(*folders[key], of_study.get(key, trials.clear()), metric, metrics)
+        _study(folders[key], of_study.get(key, trials.clear()), metric, metrics)
         for key in sorted(wanted & set(folders))
     ]
     counts = attempts.group_by("trial").len("attempts")
@@ -231,8 +244,8 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
 
 
 def _described(run: RunDirectory) -> Iterator[tuple[StudyFolder, StudyRecord]]:
-    for folder in run.studies():
-        yield folder, folder.description()
+    described = [(folder, folder.description()) for folder in run.studies()]
+    yield from sorted(described, key=lambda one: one[1].get("search_number", 0))
 
 
 def _set_aside(run: RunDirectory) -> dict[str, StudyCosts]:
@@ -281,22 +294,25 @@ def _mark_outside(descriptions: Iterable[StudyRecord], trials: pl.DataFrame) -> 
 
 
 def _study(
-    folder: StudyFolder, description: StudyRecord, own: pl.DataFrame, metric: str, metrics: Iterable[str]
+    searches: Sequence[tuple[StudyFolder, StudyRecord]], own: pl.DataFrame, metric: str, metrics: Iterable[str]
 ) -> StudySummary:
-    chosen = folder.chosen()
+    description = searches[0][1]
+    choices = [folder.chosen() for folder, _ in searches]
+    made = [choice for choice in choices if choice is not None]
+    chosen = made[0] if len(made) == len(choices) else None
     dataset, method = _key(description)
     searched, repeated, confirmed = (own.filter(pl.col("stage") == s) for s in ("search", "again", "confirm"))
-    slots, search_seeds = int(description["search_slots"]), list(description["search_seeds"])
-    confirm_seeds = [int(seed) for seed in description["confirm_seeds"]]
+    slots, search_seeds = sum(int(one["search_slots"]) for _, one in searches), list(description["search_seeds"])
+    confirm_seeds = [int(seed) for _, one in searches for seed in one["confirm_seeds"]]
     done = confirmed.filter(pl.col("status") == "done").sort("seed")
     # Where the first tuning seed was pruned, the slot has no other trials.
     unneeded = searched.filter(pl.col("status") == "pruned").height * (len(search_seeds) - 1)
     search = _stage(searched, slots * len(search_seeds) - unneeded)
-    again = _stage(repeated, reevaluated(description))
+    again = _stage(repeated, sum(reevaluated(one) for _, one in searches))
     confirm = _stage(confirmed, len(confirm_seeds))
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
-    default = searched.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
+    default = searched.filter((pl.col("slot") == 0) & (pl.col("search_number") == 0) & (pl.col("status") == "done"))
     timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "again", "confirm"]))
     seconds = timed["train_seconds"].drop_nulls().to_list()
     return StudySummary(
@@ -313,6 +329,9 @@ def _study(
         space=description["space"],
         prior=description.get("prior"),
         chosen=chosen,
+        searches=len(searches),
+        configurations=tuple(_confirmed_configurations(made)) if chosen is not None else (),
+        splits=len({one["split"] for _, record in searches for one in record.get("replicates", ())}),
         again=again,
         default_value=_mean(default[f"val_{metric}"], len(search_seeds)),
         confirmed_value=_mean(done[f"val_{metric}"], done.height),
@@ -323,6 +342,13 @@ def _study(
         train_seconds=statistics.median(seconds) if seconds else None,
         cost=study_cost(done, timed),
     )
+
+
+def _confirmed_configurations(choices: Sequence[ChoiceRecord]) -> Iterator[ReplicateChoice]:
+    own = [one for choice in choices for one in choice.get("replicates", {}).items()]
+    every = [one for _, one in sorted(own, key=lambda pair: int(pair[0]))]
+    every = every or [choice_for(choice, 0) for choice in choices]
+    yield from {one["configuration"]: one for one in every}.values()
 
 
 def _stage(trials: pl.DataFrame, declared: int) -> Stage:
@@ -378,7 +404,8 @@ def optimism(study: StudySummary, metric: MetricFacts) -> float | None:
     over the confirm seeds, with the sign turned where lower is better; None while either is unknown. A test score in
     its place would mix the luck of the selection with the difference of two sets of images.
     """
-    mean = study.confirmed_value
+    # On another split, or by another search, the same promise was not made.
+    mean = study.confirmed_value if not study.splits and len(study.configurations) < 2 else None
     promised = None if study.chosen is None else study.chosen.get("expected", study.chosen["value"])
     if promised is None or mean is None:
         return None
@@ -386,10 +413,12 @@ def optimism(study: StudySummary, metric: MetricFacts) -> float | None:
 
 
 def shown_hyperparameters(study: StudySummary) -> dict[str, str]:
-    """Name → chosen value as text; empty while nothing is chosen."""
-    if study.chosen is None:
-        return {}
-    return {name: _text(value) for name, value in sorted(study.chosen["hyperparameters"].items())}
+    """Name → the chosen values as text, several where replicates differ; empty while nothing is chosen."""
+    values: dict[str, list[str]] = {}
+    for one in study.configurations:
+        for name, value in sorted(one["hyperparameters"].items()):
+            values.setdefault(name, []).append(_text(value))
+    return {name: " / ".join(dict.fromkeys(own)) for name, own in values.items()}
 
 
 def _text(value: Any) -> str:

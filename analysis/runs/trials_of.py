@@ -9,11 +9,11 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from analysis.contents import NOT_AVAILABLE, number
 from harness.core.lease import LeaseRecord
+from harness.core.replicates import Replicate
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Configuration, Status, score_of
-from harness.run.records import ChoiceRecord, StudyRecord
-from harness.run.study_folder import StudyFolder
-from harness.run.trial import TrialFolder
+from harness.run.records import ChoiceRecord, ReplicateChoice, StudyRecord, choice_for, replicates_of
+from harness.run.study_folder import Cell, StudyFolder
 from harness.run.trial_records import scores_on
 
 _COMMANDS = ("trace", "reproduce")
@@ -23,6 +23,7 @@ class TracedTrial(TypedDict):
     """A confirm trial behind a number, as ``trials_of`` tells it."""
 
     seed: int
+    split: int | None
     configuration: str
     commit: str | None
     status: Status | Literal["unfinished", "absent"]
@@ -61,7 +62,7 @@ class TracedCell(TypedDict):
     metric: str
     plugin: str
     commit: str | None
-    choice: TracedChoice | None
+    choices: list[TracedChoice]
     trials: list[TracedTrial]
 
 
@@ -76,28 +77,27 @@ class Panel(TypedDict):
 
 
 def trials_of(run: RunDirectory, method: str, dataset: str) -> list[TracedTrial]:
-    """The confirm trials behind one number, one for each declared seed, ascending.
+    """The confirm trials behind one number, one for each replicate, by seed, ascending.
 
     Returns:
-        For each: ``seed``; ``status`` (``done``, ``failed``, ``unfinished`` or ``absent``); ``cause`` and ``message``
-        of a failure; ``score``, the primary metric on the test split; ``configuration``, the hash of
-        ``hyperparameters``; ``device`` and ``threads``; ``host``, ``process`` (its id there) and ``job`` (Slurm's)
-        of the last attempt; ``attempts``, their number; ``seconds`` of training; ``trial`` and ``log``, paths inside
-        the run directory; ``commit`` that the run was launched from. What is not known is None. Empty while no
-        configuration is chosen.
+        For each: ``seed``; ``split``, where replicates draw their own; ``status`` (``done``, ``failed``,
+        ``unfinished`` or ``absent``); ``cause`` and ``message`` of a failure; ``score``, the primary metric on the
+        test split; ``configuration``, the hash of ``hyperparameters``; ``device`` and ``threads``; ``host``,
+        ``process`` (its id there) and ``job`` (Slurm's) of the last attempt; ``attempts``, their number; ``seconds``
+        of training; ``trial`` and ``log``, paths inside the run directory; ``commit`` that the run was launched from.
+        What is not known is None. Empty while no configuration is chosen.
 
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    study, commit, metric = run.study(f"{method}@{dataset}"), commit_of(run), metric_of(run)
-    return _trials(run, study, commit, metric)
+    return _trials(run, _searches(run, method, dataset), commit_of(run), metric_of(run))
 
 
 def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
     """Everything that leads from a number to what it was made of.
 
     Returns:
-        ``cell``; ``metric``; ``plugin`` (name of the method); ``commit``; ``choice`` (None while the search goes on):
+        ``cell``; ``metric``; ``plugin`` (name of the method); ``commit``; ``choices``, of each search that is complete:
         ``slot``, ``of`` (slots), ``value`` (validation score that it was chosen by), ``configuration``,
         ``hyperparameters``, ``conditioned_on`` (slots that the search knew when it asked for this one; None where
         that was not recorded), ``rule`` and ``expected`` (its score by that rule; only where another one than the best
@@ -106,28 +106,14 @@ def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    study, commit, metric = run.study(f"{method}@{dataset}"), commit_of(run), metric_of(run)
-    description, chosen = study.description(), study.chosen()
-    choice: TracedChoice | None = None
-    if chosen is not None:
-        choice = {
-            "slot": chosen["slot"],
-            "value": chosen["value"],
-            "configuration": chosen["configuration"],
-            "hyperparameters": chosen["hyperparameters"],
-            "of": description["search_slots"],
-            "conditioned_on": _conditioned_on(study, chosen, description),
-        }
-        # Where the best score itself has decided there is no more to say.
-        if "expected" in chosen:
-            choice["rule"], choice["expected"] = chosen["rule"], chosen["expected"]
+    searches, commit, metric = _searches(run, method, dataset), commit_of(run), metric_of(run)
     return {
-        "cell": study.name,
+        "cell": searches[0].name,
         "metric": metric,
-        "plugin": description["method"],
+        "plugin": searches[0].description()["method"],
         "commit": commit,
-        "choice": choice,
-        "trials": _trials(run, study, commit, metric),
+        "choices": [choice for study in searches if (choice := _choice(study)) is not None],
+        "trials": _trials(run, searches, commit, metric),
     }
 
 
@@ -142,8 +128,9 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    cells = [cell_of(run, *study.name.split("@", 1)) for study in run.studies()]
-    return {cell["cell"]: _panel(cell, choice) for cell in cells if (choice := cell["choice"]) is not None}
+    named = dict.fromkeys(Cell.of(study.name)[:2] for study in run.studies())
+    cells = [cell_of(run, *key) for key in named]
+    return {cell["cell"]: _panel(cell) for cell in cells if cell["choices"]}
 
 
 def choice_in_words(choice: TracedChoice, metric: str) -> str:
@@ -200,18 +187,47 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
 
 
-def _trials(run: RunDirectory, study: StudyFolder, commit: str | None, metric: str) -> list[TracedTrial]:
-    chosen = study.chosen()
+def _searches(run: RunDirectory, method: str, dataset: str) -> list[StudyFolder]:
+    """The studies of a cell: its first search, and further ones if there are any."""
+    first = run.search_of(method, dataset)
+    if "search_number" not in first.description() and not run.search_of(method, dataset, 1).exists:
+        return [first]
+    own = {cell.search: study for study in run.studies() if (cell := Cell.of(study.name))[:2] == (method, dataset)}
+    return [own[number] for number in sorted(own)]
+
+
+def _choice(study: StudyFolder) -> TracedChoice | None:
+    description, chosen = study.description(), study.chosen()
     if chosen is None:
-        return []
-    configuration = str(chosen["configuration"])
-    seeds = sorted(study.description()["confirm_seeds"])
-    return [_trial(run, study.confirm_trial(configuration, seed), seed, chosen, commit, metric) for seed in seeds]
+        return None
+    choice: TracedChoice = {
+        "slot": chosen["slot"],
+        "value": chosen["value"],
+        "configuration": chosen["configuration"],
+        "hyperparameters": chosen["hyperparameters"],
+        "of": description["search_slots"],
+        "conditioned_on": _conditioned_on(study, chosen, description),
+    }
+    # Where the best score itself has decided there is no more to say.
+    if "expected" in chosen:
+        choice["rule"], choice["expected"] = chosen["rule"], chosen["expected"]
+    return choice
+
+
+def _trials(run: RunDirectory, searches: Sequence[StudyFolder], commit: str | None, metric: str) -> list[TracedTrial]:
+    found = []
+    for study in searches:
+        chosen = study.chosen()
+        if chosen is not None:
+            for one in replicates_of(study.description()):
+                found.append(_trial(run, study, one, choice_for(chosen, one.seed), commit, metric))
+    return sorted(found, key=lambda trial: trial["seed"])
 
 
 def _trial(
-    run: RunDirectory, folder: TrialFolder, seed: int, chosen: ChoiceRecord, commit: str | None, metric: str
+    run: RunDirectory, study: StudyFolder, one: Replicate, chosen: ReplicateChoice, commit: str | None, metric: str
 ) -> TracedTrial:
+    folder = study.confirm_trial(chosen["configuration"], one.seed, one.split)
     result = folder.result() if folder.finished else None
     request = folder.request() if folder.has_request() else None
     attempts = folder.attempts()
@@ -221,7 +237,8 @@ def _trial(
     asked = result or request
     started: Literal["absent", "unfinished"] = "absent" if request is None and not attempts else "unfinished"
     return {
-        "seed": seed,
+        "seed": one.seed,
+        "split": one.split,
         "configuration": chosen["configuration"],
         "commit": commit,
         "status": started if result is None else result["status"],
@@ -249,14 +266,20 @@ def _conditioned_on(study: StudyFolder, chosen: ChoiceRecord, description: Study
     return None
 
 
-def _panel(cell: TracedCell, choice: TracedChoice) -> Panel:
+def configurations(cell: TracedCell) -> dict[str, Configuration]:
+    """The different configurations of a cell's trials, in the order of these; of a search that has no trial its own."""
+    own = {trial["configuration"]: trial["hyperparameters"] for trial in cell["trials"]}
+    return own or {choice["configuration"]: choice["hyperparameters"] for choice in cell["choices"]}
+
+
+def _panel(cell: TracedCell) -> Panel:
     metric = cell["metric"].replace("_", " ")
     logs = sorted({PurePosixPath(trial["log"]).name for trial in cell["trials"]})
 
     def row(trial: TracedTrial) -> list[str]:
         status = trial["status"] if trial["cause"] is None else f"{trial['status']}: {trial['cause']}"
         return [
-            str(trial["seed"]),
+            str(trial["seed"]) if trial["split"] is None else f"{trial['seed']}, split {trial['split']}",
             number(trial["score"]),
             status,
             device_in_words(trial["device"], trial["threads"]),
@@ -269,8 +292,11 @@ def _panel(cell: TracedCell, choice: TracedChoice) -> Panel:
 
     return {
         "facts": [
-            ["Configuration", f"{choice['configuration']}: {hyperparameters_in_words(choice['hyperparameters'])}"],
-            ["Chosen", choice_in_words(choice, metric)],
+            *(
+                ["Configuration", f"{name}: {hyperparameters_in_words(values)}"]
+                for name, values in configurations(cell).items()
+            ),
+            *(["Chosen", choice_in_words(choice, metric)] for choice in cell["choices"]),
             ["Commit", cell["commit"] or NOT_AVAILABLE],
             ["Logs", f"{', '.join(logs)} in the folder of each trial"],
         ],

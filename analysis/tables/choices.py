@@ -35,7 +35,8 @@ def choices(summary: Summary) -> PageTable | None:
 
 
 def _rules(study: StudySummary) -> dict[str, RuledRecord]:
-    return {} if study.chosen is None else study.chosen.get("rules", {})
+    # Where replicates have configurations of their own, no rule has one fresh score to be held against.
+    return {} if study.chosen is None or len(study.configurations) > 1 else study.chosen.get("rules", {})
 
 
 def _rows(study: StudySummary, summary: Summary) -> Iterator[tuple[str, ...]]:

@@ -32,6 +32,7 @@ exit codes: 0 all identical, 1 some differ, 2 the request was wrong
 def _wanted(run: RunDirectory, cell: CellName) -> list[tuple[int, TrialFolder]]:
     """The recorded trials to repeat, by seed."""
     from analysis.runs.trials_of import ranges, trials_of
+    from harness.run.trial import TrialFolder
 
     folder = run.study(cell.studies[0])
     trials = trials_of(run, cell.methods[0], cell.dataset)
@@ -45,7 +46,7 @@ def _wanted(run: RunDirectory, cell: CellName) -> list[tuple[int, TrialFolder]]:
         done = [found]
     if not done:
         raise RequestError(f"CELL {folder.name}: none of its confirm trials is done; there is nothing to repeat")
-    return [(trial["seed"], folder.confirm_trial(trial["configuration"], trial["seed"])) for trial in done]
+    return [(trial["seed"], TrialFolder(run.path / trial["trial"], "confirm")) for trial in done]
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -73,13 +74,14 @@ def reproduce(options: argparse.Namespace) -> int:
     device = _device(options.device, {facts["name"] for facts in devices.values()})
     roots = Roots((options.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     with _scratch(options.keep) as scratch:
-        study = planned(run, cell.methods[0], cell.dataset, roots, options.code, options.plugins)
-        changed = what_changed(run, study)
+        studies = planned(run, cell.methods[0], cell.dataset, roots, options.code, options.plugins)
+        of_name = {study.name: study for study in studies}
+        changed = what_changed(run, studies[0])
         for line in changed or ["code, data, settings and versions are as recorded"]:
             console.print(f"changed: {line}" if changed else line)
         different = 0
         for seed, recorded in wanted:
-            again = TrialFolder(scratch / recorded.name, "confirm")
+            study, again = of_name[recorded.path.parents[1].name], TrialFolder(scratch / recorded.name, "confirm")
             with console.status(f"seed {seed}"):
                 repeat(study, recorded, again, run, device)
             problems = compare(recorded, again, study.search.metric)

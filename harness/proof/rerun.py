@@ -172,8 +172,8 @@ def _weights(run: RunDirectory, study: Study) -> str | Path | None:
 
 def planned(
     run: RunDirectory, method: str, dataset: str, roots: Roots, trusted: bool = False, plugins: Sequence[Path] = ()
-) -> Study:
-    """The study of a cell with the plugins and data of today; no other dataset is prepared.
+) -> list[Study]:
+    """The studies of a cell, one a search, with the plugins and data of today; no other dataset is prepared.
 
     Args:
         run: the run directory, perhaps a stranger's.
@@ -201,5 +201,4 @@ def planned(
             "add --code if you trust them, or --plugins DIR to use others"
         )
     catalogue = discover(list(plugins) or plugin_folders(spec.plugins))
-    (study,) = Planner(spec.model_copy(update=only), catalogue, run, roots).studies()
-    return study
+    return Planner(spec.model_copy(update=only), catalogue, run, roots).studies()
