@@ -181,24 +181,16 @@ def _show_cell(one: TracedCell, console: Console) -> None:
         return
     for choice in choices:
         console.print(f"Chosen: {choice_in_words(choice, one['metric'])}")
-    for configuration, hyperparameters in configurations(one).items():
+    different = configurations(one)
+    for configuration, hyperparameters in different.items():
         console.print(f"Configuration {configuration}: {hyperparameters_in_words(hyperparameters)}")
-    table = Table(
-        "Seed",
-        "Configuration",
-        "Score",
-        "Status",
-        "Device",
-        "Host",
-        "Job",
-        "Attempts",
-        "Training s",
-        box=box.SIMPLE_HEAD,
-    )
+    own = ("Configuration",) if len(different) > 1 else ()
+    head = ("Seed", *own, "Score", "Status", "Device", "Host", "Job", "Attempts", "Training s")
+    table = Table(*head, box=box.SIMPLE_HEAD)
     for trial in trials:
         table.add_row(
             str(trial["seed"]) if trial["split"] is None else f"{trial['seed']}, split {trial['split']}",
-            trial["configuration"],
+            *([trial["configuration"]] if own else []),
             number(trial["score"]),
             trial["status"] if trial["cause"] is None else f"{trial['status']}: {trial['cause']}",
             device_in_words(trial["device"], trial["threads"]),

@@ -267,9 +267,10 @@ def _conditioned_on(study: StudyFolder, chosen: ChoiceRecord, description: Study
 
 
 def configurations(cell: TracedCell) -> dict[str, Configuration]:
-    """The different configurations of a cell's trials, in the order of these; of a search that has no trial its own."""
-    own = {trial["configuration"]: trial["hyperparameters"] for trial in cell["trials"]}
-    return own or {choice["configuration"]: choice["hyperparameters"] for choice in cell["choices"]}
+    """The different configurations of a cell's trials, in the order of these; without trials those that are chosen."""
+    chosen = {choice["configuration"]: choice["hyperparameters"] for choice in cell["choices"]}
+    trained = {trial["configuration"]: trial["hyperparameters"] for trial in cell["trials"]}
+    return {name: chosen.get(name, values) for name, values in (trained or chosen).items()}
 
 
 def _panel(cell: TracedCell) -> Panel:

@@ -63,7 +63,8 @@ def searched(methods: Sequence[str], slots: int = 20, datasets: Sequence[str] = 
                 score = None if slot == 1 else 0.7 - 0.05 * (lr + 2.5) ** 2 + 0.002 * float(rng.normal())
                 rows.append(
                     {
-                        "dataset": dataset, "method": method, "stage": "search", "slot": slot, "seed": 0,
+                        "dataset": dataset, "method": method, "stage": "search", "search_number": 0,
+                        "slot": slot, "seed": 0,
                         "status": "done" if score else "failed", "chosen": slot == 0, "val_balanced_accuracy": score,
                         "hyperparameters": json.dumps({"lr": 10**lr, "width": width, "constant": 3}),
                         "train_seconds": None if score is None else 60.0 * width, "device": "NVIDIA H100",
@@ -71,7 +72,8 @@ def searched(methods: Sequence[str], slots: int = 20, datasets: Sequence[str] = 
                 )  # fmt: skip
             rows += [
                 {
-                    "dataset": dataset, "method": method, "stage": "confirm", "slot": None, "seed": seed,
+                    "dataset": dataset, "method": method, "stage": "confirm", "search_number": 0,
+                        "slot": None, "seed": seed,
                     "status": "done", "chosen": True, "val_balanced_accuracy": 0.7 + 0.01 * float(rng.normal()),
                     "hyperparameters": "{}", "train_seconds": 60.0, "device": "NVIDIA H100",
                 }
@@ -261,7 +263,8 @@ def test_a_budget_curve_counts_finished_slots_and_panels_follow_the_methods() ->
 
 def test_hours_of_a_slot_are_those_of_all_its_seeds() -> None:
     rows = [
-        {"dataset": "x", "method": "a", "stage": "search", "slot": slot, "seed": seed, "status": "done",
+        {"dataset": "x", "method": "a", "stage": "search", "search_number": 0,
+                        "slot": slot, "seed": seed, "status": "done",
          "val_auc": 0.5, "hyperparameters": "{}", "train_seconds": seconds}
         for slot, seed, seconds in ((0, 0, 30.0), (0, 1, 12.0), (1, 0, 5.0), (1, 1, None), (2, 0, 9.0))
     ]  # fmt: skip
