@@ -29,7 +29,7 @@ from analysis.words.exactness import exactness_sentences
 from harness.metrics.facts import MetricFacts
 from harness.run import records
 from harness.run.directory import RunDirectory
-from harness.run.study_folder import Cell
+from harness.run.study_folder import StudyName
 from harness.run.trial import determinism_paths, step_choice_paths
 
 
@@ -124,7 +124,7 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
 def step_sentences(run: RunDirectory) -> Iterator[str]:
     """Where a measurement decided whether steps are compiled: what it decided, and why."""
     for study in run.studies():
-        method, dataset, _ = Cell.of(study.name)
+        method, dataset, _ = StudyName.of(study.name)
         for path in step_choice_paths(study.path):
             found = records.STEP_CHOICE.read(path)
             steps = "compiled" if found["choice"] == "compiled" else "not compiled"
@@ -134,7 +134,7 @@ def step_sentences(run: RunDirectory) -> Iterator[str]:
 def kernel_sentences(run: RunDirectory) -> Iterator[str]:
     """Where a measurement decided whether a study runs on deterministic kernels: what it decided, and why."""
     for study in run.studies():
-        method, dataset, _ = Cell.of(study.name)
+        method, dataset, _ = StudyName.of(study.name)
         for path in determinism_paths(study.path):
             found = records.KERNEL_CHOICE.read(path)
             taken = "deterministic" if found["choice"] else "no deterministic"

@@ -8,7 +8,7 @@ from typing import Literal
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory
 from harness.run.records import SweepRecord
-from harness.run.study_folder import Cell, study_name
+from harness.run.study_folder import StudyName, study_name
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 
@@ -62,5 +62,5 @@ def parse_cell(run: RunDirectory, text: str) -> CellName:
 
 def _labels(run: RunDirectory, spec: SweepRecord, kind: Literal["methods", "datasets"]) -> set[str]:
     # Studies that the sweep no longer names are in the run and may be looked into.
-    found = (Cell.of(study.name) for study in run.studies())
+    found = (StudyName.of(study.name) for study in run.studies())
     return {*spec[kind], *(cell.method if kind == "methods" else cell.dataset for cell in found)}

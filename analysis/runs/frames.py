@@ -263,14 +263,15 @@ def _trial(
     asked: Repeated | TrialRequest | None = result
     if result is None and folder.has_request():
         asked = folder.request()
-    confirm = confirmed(folder.name) if stage in ("confirm", "repeat") else None
+    tests = stage in ("confirm", "repeat")
+    confirm = confirmed(folder.name) if tests else None
     slot = None if asked is None else asked["slot"]
     return {
         "slot": slot,
         "seed": None if asked is None else asked["seed"],
         "split": None if confirm is None else confirm[1].split,
         "configuration": None if confirm is None else confirm[0],
-        "chosen": slot is not None and slot == wanted.slot if confirm is None else wanted.confirms(*confirm),
+        "chosen": wanted.confirms(*confirm) if confirm is not None else not tests and wanted.took(slot),
         "hyperparameters": _SORTED.encode({} if asked is None else asked["hyperparameters"]),
         "not_deterministic": "",
         **({"status": "unfinished", "epochs": len(folder.curve())} if result is None else _outcome(folder, result)),
@@ -328,6 +329,10 @@ class _Wanted:
         splits = {one.seed: one.split for one in replicates_of(description)}
         own = {int(seed): one["configuration"] for seed, one in chosen.get("replicates", {}).items()}
         return cls(chosen["slot"], None if own else chosen["configuration"], splits, own)
+
+    def took(self, slot: int | None) -> bool:
+        """Whether a search trial is of the chosen slot."""
+        return slot is not None and slot == self.slot
 
     def confirms(self, configuration: str, replicate: Replicate) -> bool:
         """Whether a confirm trial is of a chosen configuration and, if its replicate is known, on that one's split."""

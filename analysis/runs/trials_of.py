@@ -13,7 +13,7 @@ from harness.core.replicates import Replicate
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Configuration, Status, score_of
 from harness.run.records import ChoiceRecord, ReplicateChoice, StudyRecord, choice_for, replicates_of
-from harness.run.study_folder import Cell, StudyFolder
+from harness.run.study_folder import StudyFolder, StudyName
 from harness.run.trial_records import scores_on
 
 _COMMANDS = ("trace", "reproduce")
@@ -128,7 +128,7 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    named = dict.fromkeys(Cell.of(study.name)[:2] for study in run.studies())
+    named = dict.fromkeys(StudyName.of(study.name)[:2] for study in run.studies())
     cells = [cell_of(run, *key) for key in named]
     return {cell["cell"]: _panel(cell) for cell in cells if cell["choices"]}
 
@@ -192,7 +192,7 @@ def _searches(run: RunDirectory, method: str, dataset: str) -> list[StudyFolder]
     first = run.search_of(method, dataset)
     if "search_number" not in first.description() and not run.search_of(method, dataset, 1).exists:
         return [first]
-    own = {cell.search: study for study in run.studies() if (cell := Cell.of(study.name))[:2] == (method, dataset)}
+    own = {cell.search: study for study in run.studies() if (cell := StudyName.of(study.name))[:2] == (method, dataset)}
     return [own[number] for number in sorted(own)]
 
 

@@ -16,7 +16,7 @@ from harness.method import Method
 from harness.plugins import Plugin, builtin_folders, discover
 from harness.run import records, trial_records
 from harness.run.directory import RunDirectory
-from harness.run.study_folder import StudyFolder
+from harness.run.study_folder import StudyFolder, StudyName
 from harness.run.trial import TrialFolder
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
         return
     present = _by_import(folders) if imported or plugins else _by_files(folders)
     for study in run.studies():
-        label, _, dataset = study.name.partition("@")
+        label, dataset, _ = StudyName.of(study.name)
         description = read(study.description_path, records.STUDY)
         if description.fault is not None or label not in spec.methods or dataset not in spec.datasets:
             continue

@@ -12,6 +12,7 @@ from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory
 from harness.run.records import StudyRecord
+from harness.run.study_folder import StudyName
 from harness.run.trial import CURVE, REQUEST, RESULT, TrialFolder
 from harness.run.trial_records import TrainedResult
 
@@ -105,7 +106,7 @@ def _parts(trial: TrialFolder, result: TrainedResult, images: int) -> Parts:
 def _matched(own: Mapping[str, Measured], shapes: Sequence[StudyShape]) -> dict[str, Measured]:
     def candidates(shape: StudyShape) -> Iterator[str]:
         yield shape.name
-        yield from (name for name in own if name.partition("@")[0] == shape.method)
+        yield from (name for name in own if StudyName.of(name).method == shape.method)
 
     found = {}
     for shape in shapes:

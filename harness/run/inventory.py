@@ -17,6 +17,7 @@ from harness.core.json_form import Form
 from harness.core.many_files import each
 from harness.run import data_records, records
 from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyName
 from harness.run.trial import determinism_paths, step_choice_paths
 
 
@@ -45,7 +46,7 @@ def documents(run: RunDirectory) -> list[Document]:
         *(Document(path, records.DECLARATION) for path in run.amendment_paths()),
     ]
     studies = run.study_folders()
-    datasets = dict.fromkeys(study.name.partition("@")[2] for study in studies)
+    datasets = dict.fromkeys(StudyName.of(study.name).dataset for study in studies)
     for folder, form in (("splits", data_records.SPLIT), ("cards", data_records.CARD)):
         paths = {root / folder / f"{dataset}.json" for dataset in datasets} | set((root / folder).glob("*.json"))
         found += [Document(path, form) for path in sorted(paths)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from harness.run.trial import TrialFolder
 
 AGAIN = "-again"
 """End of the name of a confirm trial's repetition; all before it is the name of the trial that it repeats."""
+
+
+_CONFIRMED = re.compile(r"(.+)-s(\d{1,16})(?:-k(\d{1,16}))?", re.ASCII)
 
 
 Part: TypeAlias = Literal["search", "again", "confirm"]
@@ -58,7 +62,7 @@ def study_name(method: str, dataset: str, number: int = 0) -> str:
     return f"{method}@{dataset}+{number}" if number else f"{method}@{dataset}"
 
 
-class Cell(NamedTuple):
+class StudyName(NamedTuple):
     """A method on a dataset, by their labels, and which of its searches."""
 
     method: str
@@ -66,22 +70,24 @@ class Cell(NamedTuple):
     search: int = 0
 
     @classmethod
-    def of(cls, study: str) -> Cell:
+    def of(cls, study: str) -> StudyName:
         """Of a study by its name; labels hold neither ``@`` nor ``+``."""
         method, _, rest = study.partition("@")
         dataset, _, number = rest.partition("+")
-        return cls(method, dataset, int(number) if number else 0)
+        # A folder may have any name.
+        return cls(method, dataset, int(number)) if number.isdecimal() else cls(method, rest)
 
 
-def confirmed(name: str) -> tuple[str, Replicate]:
+def confirmed(name: str) -> tuple[str, Replicate] | None:
     """The configuration and the replicate of a confirm trial, or of its repetition, by the name of its folder.
 
-    Raises:
-        ValueError: it is not the name of one.
+    None where it is not the name of one: a folder may have any.
     """
-    configuration, _, drawn = name.removesuffix(AGAIN).rpartition("-s")
-    seed, _, split = drawn.partition("-k")
-    return configuration, Replicate(int(seed), int(split) if split else None)
+    found = _CONFIRMED.fullmatch(name.removesuffix(AGAIN))
+    if found is None:
+        return None
+    configuration, seed, split = found.groups()
+    return configuration, Replicate(int(seed), None if split is None else int(split))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from harness.data.split import Split
 from harness.run.directory import RunDirectory
 from harness.run.outcome import Outcome
 from harness.run.records import choice_for
-from harness.run.study_folder import Cell, Place, confirmed, study_name
+from harness.run.study_folder import Place, StudyName, confirmed, study_name
 from harness.run.trial_records import TrialResult
 from harness.spec.search import SearchSpec
 from harness.studies.choice import Searched
@@ -53,8 +53,8 @@ def test_replicates_draw_their_own_splits_and_the_search_sees_the_first_alone(
     assert splits[1000] == study.dataset.split
     # A split is part of what a trial is: the same seed on another split is another trial.
     assert len({task.request["identity"] for task in of_stage(tasks, "confirm")}) == 4
-    names = {confirmed(task.folder.name)[1] for task in of_stage(tasks, "confirm")}
-    assert names == {Replicate(1000 + turn, 5 + turn) for turn in range(4)}
+    names = {confirmed(task.folder.name) for task in of_stage(tasks, "confirm")}
+    assert {found[1] for found in names if found} == {Replicate(1000 + turn, 5 + turn) for turn in range(4)}
 
 
 def test_nested_folds_test_every_case_once_and_never_tune_on_what_they_test(tmp_path: Path, shared_cache: Path) -> None:
@@ -132,10 +132,12 @@ def test_further_replicates_leave_the_choices_of_the_others_as_they_are() -> Non
 
 @pytest.mark.parametrize("name", [("m", "d", 0), ("lora_c", "brain.mri-2", 3)])
 def test_names_of_studies_and_trials_are_read_back(name: tuple[str, str, int]) -> None:
-    assert Cell.of(study_name(*name)) == name
+    assert StudyName.of(study_name(*name)) == name
     for replicate in (Replicate(1000), Replicate(7, 0), Replicate(2**53 - 1, 12)):
         for place in (Place.confirm("c0ffee", replicate), Place.repeat("c0ffee", replicate)):
             assert confirmed(place.name) == ("c0ffee", replicate)
+    assert StudyName.of("m@d+x") == ("m", "d+x", 0)
+    assert all(confirmed(odd) is None for odd in ("", "x", "-s1", "c0ffee-s", "c0ffee-s1-kx", "c0ffee-s1-k2-k3-k"))
 
 
 SINGLE = {"confirm": {"seeds": 6}}
