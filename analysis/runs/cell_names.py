@@ -8,7 +8,7 @@ from typing import Literal
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory
 from harness.run.records import SweepRecord
-from harness.run.study_folder import StudyName, study_name
+from harness.run.study_folder import StudyName
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 
@@ -26,7 +26,7 @@ class CellName:
     @property
     def studies(self) -> tuple[str, ...]:
         """``METHOD@DATASET`` of each method."""
-        return tuple(study_name(method, self.dataset) for method in self.methods)
+        return tuple(str(StudyName(method, self.dataset)) for method in self.methods)
 
 
 def parse_cell(run: RunDirectory, text: str) -> CellName:

@@ -47,7 +47,7 @@ from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
 from harness.core.many_files import each
 from harness.run import data_records, records
-from harness.run.study_folder import StudyFolder, folders_in, study_name
+from harness.run.study_folder import StudyFolder, StudyName, folders_in
 from harness.run.trial import TrialFolder
 
 PATCH = "environment.patch"
@@ -237,7 +237,7 @@ class RunDirectory:
             dataset: its label.
             number: which of several searches, from 0 on.
         """
-        return self.study(study_name(method, dataset, number))
+        return self.study(str(StudyName(method, dataset, number)))
 
     def studies(self) -> list[StudyFolder]:
         """Every study that was ever begun here, by name."""

@@ -57,13 +57,11 @@ class Place(NamedTuple):
         return cls("confirm", cls.confirm(configuration, replicate).name + AGAIN)
 
 
-def study_name(method: str, dataset: str, number: int = 0) -> str:
-    """``METHOD@DATASET``, or ``METHOD@DATASET+1`` for the second of several searches of a method on a dataset."""
-    return f"{method}@{dataset}+{number}" if number else f"{method}@{dataset}"
-
-
 class StudyName(NamedTuple):
-    """A method on a dataset, by their labels, and which of its searches."""
+    """A method on a dataset, by their labels, and which of its searches.
+
+    As text ``METHOD@DATASET``, or ``METHOD@DATASET+1`` for the second of several searches.
+    """
 
     method: str
     dataset: str
@@ -76,6 +74,9 @@ class StudyName(NamedTuple):
         dataset, _, number = rest.partition("+")
         # A folder may have any name.
         return cls(method, dataset, int(number)) if number.isdecimal() else cls(method, rest)
+
+    def __str__(self) -> str:
+        return f"{self.method}@{self.dataset}+{self.search}" if self.search else f"{self.method}@{self.dataset}"
 
 
 def confirmed(name: str) -> tuple[str, Replicate] | None:

@@ -17,7 +17,7 @@ from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
 from harness.run.records import ChoiceRecord, StudyRecord, SweepRecord, cap_hours, searches_in
-from harness.run.study_folder import Place, StudyFolder, study_name
+from harness.run.study_folder import Place, StudyFolder, StudyName
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialResult
 from harness.studies.halt import halt_reason
@@ -177,7 +177,7 @@ class RunReader:
         spec = self._run.spec()
         repeat = bool(spec["confirm"]["repeat"])
         labels = [
-            (label, study_name(label, dataset, search))
+            (label, str(StudyName(label, dataset, search)))
             for dataset in spec["datasets"]
             for label in spec["methods"]
             for search in range(searches_in(spec))

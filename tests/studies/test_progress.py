@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.files import encode_json
+from harness.core.replicates import Replicate
 from harness.run.outcome import Outcome
 from harness.run.record_values import Status
+from harness.run.records import ChoiceRecord
 from harness.run.study_folder import Place, StudyFolder
 from harness.run.trial_records import TrialResult
 from harness.spec.search import SearchSpec
@@ -31,6 +33,7 @@ def designs(draw: st.DrawFn) -> StudyDesign:
     top = draw(st.integers(0, 3))
     seeds = draw(st.sampled_from([(0,), (0, 3), (2, 0, 5)]))
     slots = draw(st.integers(1, 4))
+    varied = draw(st.booleans())
     return StudyDesign(
         slots=slots,
         seeds=seeds,
@@ -39,8 +42,9 @@ def designs(draw: st.DrawFn) -> StudyDesign:
         choose="top_k" if top else "best",
         reevaluations=min(top, slots),
         further_seed=max(seeds) + 1 if top else None,
-        confirm_seeds=tuple(range(1000, 1000 + draw(st.integers(1, 3)))),
+        replicates=tuple(Replicate(1000 + turn, turn if varied else None) for turn in range(draw(st.integers(1, 3)))),
         repeat=draw(st.booleans()),
+        resampled=draw(st.booleans()),
     )
 
 
@@ -50,7 +54,19 @@ def name_of(slot: int) -> str:
 
 def progress_of(design: StudyDesign, results: Mapping[Place, Outcome]) -> StudyProgress:
     """The progress of a study that chooses the slot with the best score."""
-    return StudyProgress(design, results, lambda: name_of(StudyProgress(design, results).ranked()[0]))
+    return StudyProgress(design, results, lambda: choice_of(design, StudyProgress(design, results).ranked()))
+
+
+def choice_of(design: StudyDesign, ranked: Sequence[int]) -> ChoiceRecord:
+    """The best slot; where each replicate has its own choice, the first takes the best, the second the next, …."""
+    own = {
+        str(one.seed): {"slot": slot, "configuration": name_of(slot), "hyperparameters": {}}
+        for turn, one in enumerate(design.replicates)
+        for slot in [ranked[turn % len(ranked)]]
+    }
+    further = {"replicates": own} if design.resampled else {}
+    chosen = {"slot": ranked[0], "configuration": name_of(ranked[0]), "of": design.slots, "rule": design.choose}
+    return cast(ChoiceRecord, made_up_records.choice(**chosen, **further))
 
 
 @st.composite
@@ -61,8 +77,8 @@ def worlds(draw: st.DrawFn) -> tuple[StudyDesign, dict[Place, Outcome]]:
     tuned = [Place.search(slot, seed) for slot in slots for seed in design.seeds]
     following = [] if further is None else [Place.again(slot, further) for slot in slots]
     for slot in slots:
-        following += [Place.confirm(name_of(slot), seed) for seed in design.confirm_seeds]
-        following.append(Place.repeat(name_of(slot), design.confirm_seeds[0]))
+        following += [Place.confirm(name_of(slot), one) for one in design.replicates]
+        following.append(Place.repeat(name_of(slot), design.replicates[0]))
     first = {Place.search(slot, design.seeds[0]) for slot in slots} if design.first_alone else set()
     world = {}
     for place in (*tuned, *following):
@@ -157,7 +173,7 @@ def searched(design: StudyDesign, results: Mapping[Place, TrialResult]) -> Searc
     search = SearchSpec(
         seeds=list(design.seeds), choose="top_k" if design.further_seed else "best", top=max(2, design.reevaluations)
     )
-    return Searched(StudyProgress(design, outcomes), results.__getitem__, {}, search)
+    return Searched("m@small", StudyProgress(design, outcomes), results.__getitem__, {}, search)
 
 
 def outcome(result: TrialResult, metric: str) -> Outcome:
@@ -199,9 +215,12 @@ def test_the_choice_depends_on_the_search_alone(world: tuple[StudyDesign, dict[P
         assert searched(design, {one: result for one, result in tuned.items() if one != place}).choice() is None
 
 
-def written(folder: Path, design: StudyDesign, results: Mapping[Place, Outcome], chosen: str | None) -> StudyFolder:
+def written(
+    folder: Path, design: StudyDesign, results: Mapping[Place, Outcome], chosen: ChoiceRecord | None
+) -> StudyFolder:
     """The folder of a study with these results."""
     study = StudyFolder(folder / "m@small")
+    splits = [{**one._asdict(), "digest": "d"} for one in design.replicates if one.split is not None]
     pruner = "median" if design.first_alone else "none"
     study.describe(
         made_up_records.study(
@@ -209,7 +228,9 @@ def written(folder: Path, design: StudyDesign, results: Mapping[Place, Outcome],
             search_seeds=list(design.seeds),
             choose=design.choose,
             reevaluation={"slots": design.reevaluations, "seed": design.further_seed},
-            confirm_seeds=list(design.confirm_seeds),
+            confirm_seeds=[one.seed for one in design.replicates],
+            **({"replicates": splits} if splits else {}),
+            **({"resampled": True} if design.resampled else {}),
             backbone={"name": "resnet20", "weights": None},
             identity={"search": {"metric": design.metric, "pruner": pruner}, "train": {"epochs": 4}},
         )
@@ -219,7 +240,7 @@ def written(folder: Path, design: StudyDesign, results: Mapping[Place, Outcome],
         trial.create()
         trial.result_path.write_bytes(encode_json(whole(place, result, design.metric)))
     if chosen is not None:
-        study.choose(made_up_records.choice(configuration=chosen, of=design.slots, rule=design.choose))
+        study.choose(chosen)
     return study
 
 
@@ -231,7 +252,7 @@ def test_the_status_and_a_scheduler_say_the_same(
     """Read from a folder: as soon as the choice is recorded, whoever reads says what the results say."""
     design, world, there = drawn
     told = progress_of(design, {place: world[place] for place in there})
-    chosen = name_of(told.ranked()[0]) if told.may_choose() and not told.hopeless() else None
+    chosen = choice_of(design, told.ranked()) if told.may_choose() and not told.hopeless() else None
     with tempfile.TemporaryDirectory() as folder:
         study = written(Path(folder), design, {place: world[place] for place in there}, chosen)
         assert StudyDesign.recorded(study.description(), design.repeat) == design

@@ -16,7 +16,7 @@ from harness.data.split import Split
 from harness.run.directory import RunDirectory
 from harness.run.outcome import Outcome
 from harness.run.records import choice_for
-from harness.run.study_folder import Place, StudyName, confirmed, study_name
+from harness.run.study_folder import Place, StudyName, confirmed
 from harness.run.trial_records import TrialResult
 from harness.spec.search import SearchSpec
 from harness.studies.choice import Searched
@@ -132,7 +132,7 @@ def test_further_replicates_leave_the_choices_of_the_others_as_they_are() -> Non
 
 @pytest.mark.parametrize("name", [("m", "d", 0), ("lora_c", "brain.mri-2", 3)])
 def test_names_of_studies_and_trials_are_read_back(name: tuple[str, str, int]) -> None:
-    assert StudyName.of(study_name(*name)) == name
+    assert StudyName.of(str(StudyName(*name))) == name
     for replicate in (Replicate(1000), Replicate(7, 0), Replicate(2**53 - 1, 12)):
         for place in (Place.confirm("c0ffee", replicate), Place.repeat("c0ffee", replicate)):
             assert confirmed(place.name) == ("c0ffee", replicate)
