@@ -271,7 +271,7 @@ def test_the_status_and_a_scheduler_say_the_same(
 
 
 def test_a_choice_of_another_search_does_not_count() -> None:
-    design = StudyDesign(3, (0,), False, "nll", "top_k", 2, 1, (1000,), False)
+    design = StudyDesign(3, (0,), False, "nll", "top_k", 2, 1, (Replicate(1000),), False)
     choice = made_up_records.choice(of=3, rule="top_k", again={"0": 0.5, "1": None})
 
     def counts(**changes: object) -> bool:
@@ -287,7 +287,7 @@ def trained(design: StudyDesign, scores: Sequence[float | None]) -> StudyProgres
 
 
 def test_equal_slots_are_ranked_by_their_number_and_lower_is_better_where_it_is() -> None:
-    design = StudyDesign(4, (0,), False, "nll", "top_k", 2, 1, (1000,), False)
+    design = StudyDesign(4, (0,), False, "nll", "top_k", 2, 1, (Replicate(1000),), False)
     progress = trained(design, [0.7, None, 0.2, 0.2])
     assert progress.ranked() == [2, 3, 0] and progress.best_score() == 0.2
     assert progress.reevaluations() == [(2, Place.again(2, 1)), (3, Place.again(3, 1))]
@@ -295,6 +295,6 @@ def test_equal_slots_are_ranked_by_their_number_and_lower_is_better_where_it_is(
 
 
 def test_a_search_that_failed_has_nothing_to_confirm() -> None:
-    design = StudyDesign(2, (0,), False, "nll", "top_k", 2, 1, (1000, 1001), True)
+    design = StudyDesign(2, (0,), False, "nll", "top_k", 2, 1, (Replicate(1000), Replicate(1001)), True)
     progress = trained(design, [None, None])
     assert progress.hopeless() and progress.complete() and progress.total() == 2 and progress.following() == []
