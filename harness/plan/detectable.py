@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.comparison.pairs import DatasetValues
 from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import claims_size
-from analysis.stats.power import detectable_dz, plan_two_way, seeds_needed
+from analysis.stats.power import detectable_dz, detectable_noncentrality, plan_two_way, seeds_needed
 from analysis.stats.twoway import Components, TwoWay
 from harness.metrics.table import built_in
 from harness.spec.replicates import ConfirmSpec
@@ -48,11 +48,13 @@ class Detectable:
     seeds_only: float
     """For the narrower claim: retraining, on this very test set."""
     both: float | None
-    """For retraining and new cases, which is what the report claims; None where the spread over cases is not known, or
-    the report claims the narrower thing, as for a plugin's metric."""
+    """For what the report claims: retraining and new cases, or new training and test sets; None where the spread over
+    cases is not known, or the report claims the narrower thing, as for a plugin's metric."""
     seeds_for_wanted: int | None
     """Seeds that would find the wanted difference; None where none is wanted, or no number of seeds would."""
     spread: Spread
+    splits: int = 1
+    """Splits that the replicates draw; from 2 on ``both`` is for new training and test sets."""
 
     @property
     def decisive(self) -> float:
@@ -129,35 +131,70 @@ def family(confirm: ConfirmSpec, seeds: int, methods: int, datasets: int) -> Fam
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the replicates of a design draw anew beside their seeds."""
+
+    splits: int = 1
+    overlap: float = 0.0
+    """Test images for each training image of a split."""
+
+    def detectable(self, components: Components, seeds: int, units: int, level: float) -> float:
+        """Smallest difference found with 80 % power.
+
+        One split: by the two-way analysis. Several: by that of Nadeau and Bengio (Machine Learning 52, 2003), in which
+        splits differ by their test cases and, where each replicate has its own, by the luck of its training.
+        """
+        if self.splits < 2:
+            return plan_two_way(components, seeds, units, level).detectable
+        between, within = (components.case + components.interaction) / units, components.seed
+        if seeds <= self.splits:
+            between, within = between + within, 0.0
+        splits = min(seeds, self.splits)
+        error = math.sqrt((1 / splits + self.overlap) * between + within / seeds)
+        return detectable_noncentrality(splits - 1, level) * error
+
+
 def detectable(
-    dataset: str, seeds: int, cases: int, units: int, level: float, spread: Spread, wanted: float | None
+    dataset: str,
+    seeds: int,
+    cases: int,
+    units: int,
+    level: float,
+    spread: Spread,
+    wanted: float | None,
+    drawn: Drawn = Drawn(),
 ) -> Detectable:
     """What a design finds on one dataset.
 
     Args:
+        dataset: its label.
+        seeds: one a replicate.
+        cases: on the test side.
+        units: among these.
         level: of one test, after the correction.
+        spread: of differences.
         wanted: a difference that the sweep is to find, in units of the metric.
+        drawn: what replicates draw beside their seeds.
 
     Raises:
         ValueError: fewer than two seeds or cases.
     """
     components = spread.components
-    both = None if components is None else plan_two_way(components, seeds, units, level).detectable
+    both = None if components is None else drawn.detectable(components, seeds, units, level)
     enough = None
     if wanted is not None and components is None:
         enough = seeds_needed(wanted / spread.seed_sd, level)
     elif wanted is not None and components is not None:
-        enough = _fewest(components, units, level, wanted)
+        # With a split for each replicate, more replicates are more splits.
+        more = Drawn(MOST_SEEDS, drawn.overlap) if 1 < seeds == drawn.splits else drawn
+        enough = _fewest(lambda number: more.detectable(components, number, units, level) <= wanted)
     alone = detectable_dz(seeds, level) * spread.seed_sd
-    return Detectable(dataset, seeds, cases, units, alone, both, enough, spread)
+    return Detectable(dataset, seeds, cases, units, alone, both, enough, spread, drawn.splits)
 
 
-def _fewest(components: Components, units: int, level: float, wanted: float) -> int | None:
-    """The fewest seeds whose smallest detectable difference is the wanted one; None where cases alone forbid it."""
-
-    def finds(seeds: int) -> bool:
-        return plan_two_way(components, seeds, units, level).detectable <= wanted
-
+def _fewest(finds: Callable[[int], bool]) -> int | None:
+    """The fewest seeds that find the wanted difference; None where no number does."""
     if not finds(MOST_SEEDS):
         return None
     low, high = 1, MOST_SEEDS

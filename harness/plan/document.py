@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from analysis.stats.cautions import few_cases, few_replicates, ungrouped_cases
-from harness.plan.detectable import Detectable, Family, Spread, detectable, family, spread_for
+from harness.plan.detectable import Detectable, Drawn, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
+from harness.plan.scopes import Choice, choices
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
 from harness.spec.sections import SweepSpec
@@ -67,6 +68,8 @@ class Plan:
     warnings: tuple[str, ...]
     datasets: Mapping[str, PreparedDataset]
     """By label."""
+    choices: tuple[Choice, ...] = ()
+    """What replicates may draw anew, with what each choice costs."""
 
     def to_json(self) -> dict[str, object]:
         """As plain data; keys are added in later versions, never renamed."""
@@ -99,6 +102,13 @@ class Plan:
             "seeds": self.seeds,
             "family": None if self.family is None else asdict(self.family),
             "detectable": [asdict(one) for one in self.detectable],
+            "choices": [
+                {
+                    "written": one.written, "holds": one.holds, "trials": one.trials, "chosen": one.chosen,
+                    "device_seconds": _span(one.seconds),
+                }
+                for one in self.choices
+            ],
             "warnings": list(self.warnings),
             "measured": {name: one.to_json() for name, one in self.measured.items()},
         }  # fmt: skip
@@ -128,7 +138,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         for span in seconds.values():
             total += span
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
-    seeds = len(spec.confirm.seed_list(spec.search.tuning_seeds))
+    seeds = len(spec.replication.seeds)
     declared = family(spec.confirm, seeds, spec.compared, len(spec.datasets))
     code = snapshot_size(spec.plugins, means.folder) if means.copies_code else (0, 0)
     room = disk(shapes, studies, means.measured, means.workers, code)
@@ -159,6 +169,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         detectable=tuple(found),
         warnings=tuple(warnings),
         datasets={study.dataset.label: study.dataset for study in studies},
+        choices=tuple(choices(spec, shapes, seconds, all(study.dataset.split.kind != "official" for study in studies))),
     )
 
 
@@ -171,7 +182,8 @@ def _detectable(
     for label, dataset in datasets.items():
         cases, units, _ = test_cases(dataset)
         spread = spread_for(label, means.spreads, means.assumed)
-        yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted)
+        drawn = Drawn(max(1, len(spec.replication.splits)), dataset.overlap)
+        yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted, drawn)
 
 
 def _of_machine(measured: Mapping[str, Measured]) -> Iterator[str]:
@@ -198,7 +210,8 @@ def _of_comparison(
         yield "One confirm seed shows no spread, so methods cannot be compared; give `confirm.seeds` more."
     elif (few := few_replicates(seeds)) is not None:
         yield few.sentence
-    if declared.caution is not None:
+    # On splits that share images no exact test is made.
+    if declared.caution is not None and not spec.replication.splits:
         yield declared.caution
     for one in found:
         size, margin = one.decisive, spec.confirm.margin
@@ -211,7 +224,7 @@ def _of_comparison(
             remedy = (
                 f"{one.seeds_for_wanted} seeds would find it"
                 if one.seeds_for_wanted is not None
-                else "more seeds would not help, the test cases are too few for it"
+                else "more seeds would not help, the images are too few for it"
             )
             yield f"{one.dataset}: a difference of {100 * wanted:.2g} points would usually be missed; {remedy}."
 

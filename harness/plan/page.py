@@ -23,6 +23,7 @@ def page(plan: Plan) -> RenderableType:
         ("Work", [_studies(plan), *_totals(plan)]),
         ("Room", _room(plan)),
         ("What it can show", [*_shown(plan)]),
+        ("What a verdict may claim", [*_claimed(plan)]),
         ("Warnings", [Text(f"! {line}", style="bold yellow") for line in plan.warnings]),
     ):
         if body:
@@ -106,7 +107,8 @@ def _shown(plan: Plan) -> Iterator[RenderableType]:
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("smallest difference found (80 %), points", overflow="fold")
-    for column in ("test cases", "seeds+cases", "seeds only"):
+    widest = "new splits" if any(one.splits > 1 for one in plan.detectable) else "seeds+cases"
+    for column in ("test cases", widest, "seeds only"):
         table.add_column(column, justify="right", no_wrap=True)
     for one in plan.detectable:
         cases = f"{one.cases:,}" + (f" ({one.units:,})" if one.units < one.cases else "")
@@ -118,8 +120,25 @@ def _shown(plan: Plan) -> Iterator[RenderableType]:
             yield Text(f"{one.dataset}: the wanted difference needs {one.seeds_for_wanted} seeds")
     for spread in dict.fromkeys((one.spread.seed_sd, one.spread.origin) for one in plan.detectable):
         yield Text(f"SD of a difference over seeds {100 * spread[0]:.2g} points: {spread[1]}")
-    if declared.reachable:
+    if declared.reachable and all(one.splits < 2 for one in plan.detectable):
         yield Text(f"an exact test could reach significance (from {declared.seeds_for_exact} seeds on)")
+
+
+def _claimed(plan: Plan) -> Iterator[RenderableType]:
+    if not plan.choices:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("confirm", overflow="fold")
+    table.add_column("a verdict holds for", overflow="fold")
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("device time", justify="right", no_wrap=True)
+    for one in plan.choices:
+        mark = "→" if one.chosen else ""
+        time = "" if one.seconds is None else duration(one.seconds.middle)
+        table.add_row(mark, Text(one.written), Text(one.holds), f"{one.trials:,}", time)
+    yield table
+    yield Text("→: this sweep. How often each claims a difference where there is none: docs/designs.md")
 
 
 def _span(span: Span | None) -> str:

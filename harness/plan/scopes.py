@@ -1,0 +1,127 @@
+"""What a verdict of a sweep may claim, beside what other choices would cost and let it claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.core.replicates import Drawn
+from harness.plan.parts import Span
+from harness.plan.shapes import StudyShape
+from harness.spec.replicates import Replication
+from harness.spec.sections import SweepSpec
+
+SEARCHES = 5
+"""Of the choice that buys power for claims about new searches; docs/designs.md compares numbers of them."""
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What replicates may draw anew, what that costs and what it is good for."""
+
+    written: str
+    """As the sweep file says it."""
+    holds: str
+    """What a verdict then holds for."""
+    trials: int
+    seconds: Span | None
+    """Device-seconds; None where those of a trial are not known."""
+    chosen: bool
+    """Whether it is what the sweep file says."""
+
+
+def choices(spec: SweepSpec, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], movable: bool) -> list[Choice]:
+    """The sweep's own choice and others, in order of what a verdict may claim; none for one method.
+
+    Args:
+        spec: of the sweep.
+        shapes: of its studies, and of backbones that are trained first.
+        seconds: device-seconds of these by name; those of which nothing is known are missing.
+        movable: whether every dataset's split can be drawn anew: a publisher's cannot.
+    """
+    if spec.compared < 2:
+        return []
+    cost = _Cost.of(shapes, seconds, spec.replication.searches)
+    own = _told(spec.replication)
+    found = {}
+    for one in (*_others(spec, movable), spec.replication):
+        written, holds = _told(one)
+        trials, span = cost.at(one.searches)
+        found[written] = Choice(written, holds, trials, span, written == own[0])
+    return sorted(found.values(), key=lambda one: one.trials)
+
+
+def _others(spec: SweepSpec, movable: bool) -> Iterator[Replication]:
+    """Choices that this sweep could make."""
+    plain = spec.split.model_copy(update={"seeds": None, "folds": None, "tune": "first"})
+    once = spec.search.model_copy(update={"repeats": 1})
+    again = spec.search.model_copy(update={"repeats": SEARCHES})
+    nested = plain.model_copy(update={"folds": FOLDS, "tune": "each"})
+    drawn: list[tuple[list[Drawn], object, object]] = [(["seed"], plain, once), (["seed", "search"], plain, again)]
+    if movable:
+        drawn += [
+            (["seed", "split"], plain, once),
+            (["seed", "split", "search"], plain, once),
+            (["seed", "split", "search"], plain, again),
+            (["seed", "split", "search"], nested, once),
+        ]
+    for vary, split, search in drawn:
+        confirm = spec.confirm.model_copy(update={"vary": vary})
+        one = Replication(split, search, confirm)  # type: ignore[arg-type]
+        if next(one.faults(), None) is None:
+            yield one
+
+
+def _told(one: Replication) -> tuple[str, str]:
+    """How the sweep file says a choice, and what a verdict then holds for."""
+    further = [
+        f"split.folds: {one.split.folds}" if one.split.folds is not None else "",
+        "split.tune: each" if one.split.tune == "each" else "",
+        f"search.repeats: {one.search.repeats}" if one.search.repeats > 1 else "",
+    ]
+    written = "; ".join((f"vary: [{', '.join(one.varied)}]", *filter(None, further)))
+    drawn = [
+        "new training and test sets" if "split" in one.varied else "retraining and new cases",
+        *(["new searches"] if "search" in one.varied else []),
+    ]
+    fixed = [
+        *([] if "split" in one.varied else ["this split"]),
+        *([] if "search" in one.varied else ["the configurations of one search"]),
+    ]
+    given = f", given {' and '.join(fixed)}" if fixed else ""
+    apart = "; no configuration has seen its test images" if one.split.tune == "each" else ""
+    return written, f"{', '.join(drawn)}{given}{apart}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Trials and device time of a sweep by the number of searches."""
+
+    search: int
+    """Trials of one search of each method on each dataset."""
+    rest: int
+    search_seconds: Span | None
+    rest_seconds: Span | None
+
+    @classmethod
+    def of(cls, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], searches: int) -> _Cost:
+        tuned = sum(one.search_trials + one.reevaluations for one in shapes if one.slots)
+        every = sum(one.trials for one in shapes)
+        if any(one.name not in seconds for one in shapes):
+            return cls(tuned // searches, every - tuned, None, None)
+        nothing = Span(0.0, 0.0, 0.0)
+        of_search = sum((seconds[one.name] * (_searched(one) / searches) for one in shapes), start=nothing)
+        rest = sum((seconds[one.name] * (1 - _searched(one)) for one in shapes), start=nothing)
+        return cls(tuned // searches, every - tuned, of_search, rest)
+
+    def at(self, searches: int) -> tuple[int, Span | None]:
+        trials = searches * self.search + self.rest
+        if self.search_seconds is None or self.rest_seconds is None:
+            return trials, None
+        return trials, self.search_seconds * searches + self.rest_seconds
+
+
+def _searched(shape: StudyShape) -> float:
+    """The share of a study's trials that search; a backbone that is trained first has none."""
+    return (shape.search_trials + shape.reevaluations) / shape.trials if shape.slots else 0.0
