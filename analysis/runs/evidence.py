@@ -14,9 +14,7 @@ import polars as pl
 
 from analysis.comparison.evidence import (
     Cell,
-    DeclaredPlan,
     Evidence,
-    Family,
     Predictions,
     Provenance,
     Repeat,
@@ -24,40 +22,14 @@ from analysis.comparison.evidence import (
 )
 from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
-from analysis.runs.metrics import metrics_of
+from analysis.runs.opened import OpenRun, open_run
 from analysis.runs.predictions import PredictionSource, read_predictions
+from analysis.runs.together import check_together, joined, overlap_of, trained_differently, united
 from analysis.stats.cautions import Caution, ungrouped_cases
-from harness.core.errors import RequestError, suggestion
-from harness.core.twins import twin_label
-from harness.run.data_records import Card, group_state_of
+from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
-from harness.run.records import ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord, reevaluated
+from harness.run.records import StudyRecord, reevaluated
 from harness.run.trial import TrialFolder
-from harness.studies.declaration import ALPHA, Locked, locked
-
-_DECLARED = ("metric", "family", "control", "correction", "margin", "looks")
-_TRAINED_ALIKE = ("backbone", "train")
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    run: RunDirectory
-    records: frames.Records
-    spec: SweepRecord
-    plan: DeclaredPlan
-    """``known`` are the metrics that its trials have."""
-    cards: dict[str, Card]
-    studies: dict[tuple[str, str], list[StudyRecord]]
-    """(dataset, method) that the sweep names and that was begun → what each of its searches is."""
-    locked: Locked | None
-    """What was declared at the first launch; None in runs from before that was recorded."""
-
-    @property
-    def twin(self) -> str | None:
-        """The label of the control's twin, which is run and compared with the control alone."""
-        confirm = self.spec["confirm"]
-        control = confirm.get("control")
-        return twin_label(control) if confirm.get("twin") and control is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +47,26 @@ class _StoredPredictions:
 def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] | None = None) -> Evidence:
     """The evidence in run directories, finished or not.
 
-    Several sweeps are taken together: their methods and datasets are united, in the order of the runs.
+    Several sweeps are taken together: their methods and datasets are united, in the order of the runs. What one method
+    gave on one dataset in several of them are replicates of one another.
 
     Args:
         runs: at least one.
         records: what ``frames.read`` returned for each, if that is at hand.
 
     Raises:
-        RequestError: a file is torn; no such metric or control; or the runs do not go together, because one method
-            was run on one dataset in two of them, because a dataset is not the same in both, or because they declared
-            different comparisons.
+        RequestError: a file is torn; no such metric or control; or the runs do not go together
+            (``analysis.runs.together``).
         ValueError: no run.
     """
     if not runs:
         raise ValueError("needs at least one run directory")
     known = [frames.read(run) for run in runs] if records is None else records
-    parts = [_open(run, own) for run, own in zip(runs, known, strict=True)]
+    parts = [open_run(run, own) for run, own in zip(runs, known, strict=True)]
     for first, second in combinations(parts, 2):
-        _check_together(first, second)
+        check_together(first, second)
     base = Path(os.path.commonpath([part.run.path for part in parts]))
-    cells = {key: cell for part in parts for key, cell in _cells(part, base)}
+    cells = joined(parts, [dict(_cells(part, base)) for part in parts])
     cards = {label: card for part in parts for label, card in part.cards.items()}
     classes = {label: tuple(map(str, card["classes"])) for label, card in cards.items()}
     names = [part.run.path.name for part in parts]
@@ -105,22 +77,17 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     whole = Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
         source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
-        plan=_united([part.plan for part in parts]),
+        plan=united([part.plan for part in parts]),
         datasets=datasets,
         methods=tuple(dict.fromkeys(label for part in parts for label in part.spec["methods"])),
         cells=cells,
         predictions=_StoredPredictions(cells, base, classes),
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
         provenance=provenance,
-        overlap={
-            dataset: float(searches[0]["overlap"])
-            for part in parts
-            for (dataset, _), searches in part.studies.items()
-            if "overlap" in searches[0]
-        },
+        overlap={label: overlap_of(label, parts) for label in datasets},
         cautions=(
             *(one for label in datasets for one in _ungrouped(label, provenance)),
-            *_trained_differently(parts),
+            *trained_differently(parts),
             *(c for part in parts for c in _changed(part)),
         ),
         undeclared=tuple(one for part in parts for one in _undeclared(part)),
@@ -147,7 +114,7 @@ def _apart(whole: Evidence, twins: Collection[str], stored: _StoredPredictions) 
     return replace(whole, methods=methods, cells=cells, predictions=predictions, twin=beside)
 
 
-def _provenance(parts: Sequence[_Run]) -> dict[str, Provenance]:
+def _provenance(parts: Sequence[OpenRun]) -> dict[str, Provenance]:
     """Of each dataset with a card; where several runs have it, by the card that says most."""
     # Runs from before there were sources have none, so the others come last and count.
     cards = sorted(
@@ -172,56 +139,7 @@ def _ungrouped(label: str, provenance: Mapping[str, Provenance]) -> Iterator[Cau
         yield replace(said, sentence=f"{label}: {said.sentence}")
 
 
-def _open(run: RunDirectory, records: frames.Records) -> _Run:
-    spec = run.spec()
-    described = sorted((study.description() for study in run.studies()), key=lambda one: one.get("search_number", 0))
-    named: dict[tuple[str, str], list[StudyRecord]] = {}
-    for one in described:
-        if one["dataset"] in spec["datasets"] and one["label"] in spec["methods"]:
-            named.setdefault((one["dataset"], one["label"]), []).append(one)
-    declared = locked(run)
-    return _Run(run, records, spec, _plan(run, spec, declared, records.trials), run.cards(), named, declared)
-
-
-def _plan(run: RunDirectory, spec: SweepRecord, declared: Locked | None, trials: pl.DataFrame) -> DeclaredPlan:
-    confirm: DeclaredComparison | ConfirmRecord
-    metric, confirm, alpha = str(spec["search"]["metric"]), spec["confirm"], ALPHA
-    kept = None if declared is None else declared.declared["comparison"]
-    if kept is not None and (kept["control"] is None or kept["control"] in spec["methods"]):
-        # What was locked counts, whatever the sweep file says now.
-        metric, confirm, alpha = str(kept["metric"]), kept, kept["alpha"]
-    known = metrics_of(run, trials, metric)
-    control = confirm.get("control")
-    # Runs from before the family was declared have none.
-    family: Family = confirm.get("family") or ("all_pairs" if control is None else "vs_control")
-    if control is not None and control not in spec["methods"]:
-        raise RequestError(
-            f"{run.path}: confirm.control: no method {control!r} in the sweep{suggestion(control, spec['methods'])}"
-        )
-    if control is None and family == "vs_control":
-        raise RequestError(f"{run.path}: confirm.family: vs_control needs confirm.control, the method to compare with")
-    return DeclaredPlan(
-        metric=metric,
-        metrics=(metric, *(facts.name for facts in known.values() if facts.compared and facts.name != metric)),
-        known=known,
-        family=family,
-        control=control,
-        correction=confirm.get("correction", "holm"),
-        margin=confirm.get("margin"),
-        looks=tuple(confirm.get("looks") or ()),
-        alpha=alpha,
-        beforehand=declared is None or declared.confirmed == 0,
-    )
-
-
-def _united(plans: Sequence[DeclaredPlan]) -> DeclaredPlan:
-    """One plan for runs that declared the same, by the metrics that all of them have."""
-    first = plans[0]
-    shared = tuple(name for name in first.metrics if all(name in plan.metrics for plan in plans))
-    return replace(first, metrics=shared)
-
-
-def _undeclared(part: _Run) -> Iterator[Undeclared]:
+def _undeclared(part: OpenRun) -> Iterator[Undeclared]:
     """What comparisons of a run rest on that was not declared."""
     if part.locked is None:
         return
@@ -234,7 +152,7 @@ def _undeclared(part: _Run) -> Iterator[Undeclared]:
         )
 
 
-def _changed(part: _Run) -> Iterator[Caution]:
+def _changed(part: OpenRun) -> Iterator[Caution]:
     """One reservation for each change that some comparison rests on, and for those that the report does not follow."""
     sentences = [one.sentence for one in _undeclared(part)]
     sentences += [] if part.locked is None else [sentence(change) for change in part.locked.changes]
@@ -242,7 +160,7 @@ def _changed(part: _Run) -> Iterator[Caution]:
         yield Caution("not_declared", said)
 
 
-def _declared_size(part: _Run) -> int | None:
+def _declared_size(part: OpenRun) -> int | None:
     """Comparisons of the locked family, those with methods that were taken out included."""
     if part.locked is None:
         return None
@@ -251,64 +169,7 @@ def _declared_size(part: _Run) -> int | None:
     return part.plan.size(len(compared), len(declared["datasets"]))
 
 
-def _check_together(first: _Run, second: _Run) -> None:
-    """Raise RequestError unless two runs can be one comparison."""
-    one, other = first.run.path, second.run.path
-    if one == other:
-        raise RequestError(f"{one}: given twice; name each run directory once")
-    for name in _DECLARED:
-        own, others = getattr(first.plan, name), getattr(second.plan, name)
-        if own != others:
-            raise RequestError(
-                f"{other}: declared {name} {_said(others)}, but {one} declared {_said(own)}; "
-                "runs are one comparison only where they declared the same, so report them apart"
-            )
-    for metric in first.plan.known.keys() & second.plan.known.keys():
-        if first.plan.known[metric] != second.plan.known[metric]:
-            raise RequestError(
-                f"{other}: its metric {metric!r} has another label, direction or bounds than that of {one}; report the "
-                "runs apart"
-            )
-    for label in first.cards.keys() & second.cards.keys():
-        card, another = first.cards[label], second.cards[label]
-        different = [
-            what
-            for what, own, others in (
-                ("images", card.get("fingerprint"), another.get("fingerprint")),
-                ("split", card["split"].get("digest"), another["split"].get("digest")),
-            )
-            if own != others
-        ]
-        if different:
-            raise RequestError(
-                f"{other}: its dataset {label!r} has another {' and another '.join(different)} than that of {one}; "
-                "scores on different test cases do not compare: use one split (under another label the two would still "
-                "be one source and count once)"
-            )
-    for dataset, method in first.studies.keys() & second.studies.keys():
-        raise RequestError(
-            f"{other}: {method!r} was run on {dataset!r} here and in {one}; give one of them another label, "
-            "or report the runs apart"
-        )
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _trained_differently(parts: Sequence[_Run]) -> Iterator[Caution]:
-    for name in _TRAINED_ALIKE:
-        if any(part.spec.get(name) != parts[0].spec.get(name) for part in parts):
-            yield Caution(
-                "different_settings",
-                f"The runs do not have the same {name} settings, so a difference between methods of different runs "
-                "may be due to these.",
-            )
-
-
-def _cells(part: _Run, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
+def _cells(part: OpenRun, base: Path) -> Iterator[tuple[tuple[str, str], Cell]]:
     chosen = part.records.trials.filter(pl.col("chosen") & pl.col("stage").is_in(["confirm", "repeat"]))
     # Rows as polars gives them, whose columns are ``frames``'s.
     rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

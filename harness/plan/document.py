@@ -11,7 +11,7 @@ from analysis.stats.cautions import few_cases, few_replicates, ungrouped_cases
 from harness.plan.detectable import Detectable, Drawn, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
-from harness.plan.scopes import Choice, choices
+from harness.plan.scopes import PricedScope, choices
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
 from harness.spec.sections import SweepSpec
@@ -68,7 +68,7 @@ class Plan:
     warnings: tuple[str, ...]
     datasets: Mapping[str, PreparedDataset]
     """By label."""
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[PricedScope, ...] = ()
     """What replicates may draw anew, with what each choice costs."""
 
     def to_json(self) -> dict[str, object]:

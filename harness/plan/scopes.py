@@ -17,7 +17,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PricedScope:
     """What replicates may draw anew, what that costs and what it is good for."""
 
     written: str
@@ -31,7 +31,9 @@ class Choice:
     """Whether it is what the sweep file says."""
 
 
-def choices(spec: SweepSpec, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], movable: bool) -> list[Choice]:
+def choices(
+    spec: SweepSpec, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], movable: bool
+) -> list[PricedScope]:
     """The sweep's own choice and others, in order of what a verdict may claim; none for one method.
 
     Args:
@@ -48,7 +50,7 @@ def choices(spec: SweepSpec, shapes: Sequence[StudyShape], seconds: Mapping[str,
     for one in (*_others(spec, movable), spec.replication):
         written, holds = _told(one)
         trials, span = cost.at(one.searches)
-        found[written] = Choice(written, holds, trials, span, written == own[0])
+        found[written] = PricedScope(written, holds, trials, span, written == own[0])
     return sorted(found.values(), key=lambda one: one.trials)
 
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -323,74 +322,6 @@ def test_several_labels_an_image_are_read_as_a_table(builder: Build) -> None:
     assert section.items == () and "several labels" in section.sentences[0]
 
 
-def test_two_sweeps_are_one_comparison_where_they_fit(builder: Build) -> None:
-    first = two_methods(builder, name="first")
-    second = builder(["control", "theirs"], ["alpha", "beta"], name="second")
-    confirmed(second, "theirs", 1.0)
-    confirmed(second, "control", 0.5, dataset="beta")
-    for made in (first, second):
-        counts = {side: [20, 20, 20] for side in ("train", "val", "test")}
-        other_card(classes=["nevus", "melanoma", "keratosis"], counts=counts)(made)
-
-    evidence = evidence_of([first.run, second.run])
-
-    assert (evidence.methods, evidence.datasets) == (("control", "ours", "theirs"), ("alpha", "beta"))
-    assert sorted(evidence.cells) == [("alpha", "control"), ("alpha", "ours"), ("alpha", "theirs"), ("beta", "control")]
-    assert evidence.name == "made up"
-    assert evidence.source == "run directories first, second"
-    assert evidence.cells["alpha", "theirs"].origins[1000] == "second/studies/theirs@alpha/confirm/c0ffee-s1000"
-    assert sorted(known(evidence.predictions("alpha")).logits["theirs"]) == [*SEEDS]
-    assert len(list(analyse(evidence).of("primary", "alpha"))) == 2
-    assert evidence.cautions == ()
-    change_spec(second, "train", epochs=99)
-    (caution,) = evidence_of([first.run, second.run]).cautions
-    assert (caution.code, "train" in caution.sentence) == ("different_settings", True)
-
-
-def same_cell(made: RunBuilder) -> None:
-    confirmed(made, "ours", 1.0)
-
-
-def other_card(**changes: Any) -> Callable[[RunBuilder], None]:
-    def change(made: RunBuilder) -> None:
-        made.card("alpha")
-        made.run.write_card("alpha", {**made.run.cards()["alpha"], **changes})
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (same_cell, "'ours' was run on 'alpha' here and in"),
-        (other_card(fingerprint="beef"), "'alpha' has another images than"),
-        (other_card(split={"digest": "beef"}), "'alpha' has another split than"),
-        (lambda made: change_spec(made, "search", metric="auc"), "declared metric auc, but"),
-        (lambda made: change_spec(made, "confirm", family="all_pairs"), "declared family all_pairs, but"),
-        (lambda made: change_spec(made, "confirm", control="ours"), "declared control ours, but"),
-        (lambda made: change_spec(made, "confirm", correction="none"), "declared correction none, but"),
-        (lambda made: change_spec(made, "confirm", margin=0.05), r"declared margin 0\.05, but"),
-        (lambda made: change_spec(made, "confirm", looks=[5, 10]), "declared looks 5, 10, but"),
-    ],
-)
-def test_runs_that_are_no_single_comparison_are_refused(
-    builder: Build, change: Callable[[RunBuilder], None], words: str
-) -> None:
-    first, second = two_methods(builder, name="first"), builder(["control", "ours"], ["alpha"], name="second")
-    for made in (first, second):
-        made.card("alpha")
-    evidence_of([first.run, second.run])
-    change(second)
-
-    with pytest.raises(RequestError, match=words) as caught:
-        evidence_of([first.run, second.run])
-
-    message = str(caught.value)
-    assert message.startswith(f"{second.run.path}: ")
-    assert f"{first.run.path}" in message
-    assert "\n" not in message
-
-
 @pytest.mark.parametrize(
     ("section", "changes", "words"),
     [
@@ -407,11 +338,3 @@ def test_a_plan_that_cannot_be_is_refused(
 
     with pytest.raises(RequestError, match=words):
         evidence_of([made.run])
-
-
-def test_a_run_given_twice_is_refused(builder: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = builder(["control", "ours"], ["alpha"])
-    monkeypatch.chdir(made.run.path.parent)
-
-    with pytest.raises(RequestError, match="given twice"):
-        evidence_of([made.run, type(made.run)(Path("run"))])
