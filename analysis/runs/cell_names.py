@@ -53,10 +53,11 @@ def parse_cell(run: RunDirectory, text: str) -> CellName:
     ):
         if word not in known:
             raise RequestError(f"CELL {text}: {word!r} is none of the {kind} of {run.path}{suggestion(word, known)}")
+    begun = {StudyName.of(study.name)[:2] for study in run.studies()}
     for method in methods:
-        study = run.search_of(method, dataset)
-        if not study.exists:
-            raise RequestError(f"CELL {text}: {study.name} has not begun; run the sweep command again")
+        if (method, dataset) not in begun:
+            name = StudyName(method, dataset)
+            raise RequestError(f"CELL {text}: {name} has not begun; run the sweep command again")
     return CellName(methods, dataset, int(seed) if colon else None)
 
 

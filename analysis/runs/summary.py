@@ -312,7 +312,8 @@ def _study(
     confirm = _stage(confirmed, len(confirm_seeds))
     finished = confirmed.filter(pl.col("status") != "unfinished")
     waiting = sorted(set(confirm_seeds) - set(finished["seed"]))
-    default = searched.filter((pl.col("slot") == 0) & (pl.col("search_number") == 0) & (pl.col("status") == "done"))
+    first = searched.filter(pl.col("search_number") == description.get("search_number", 0))
+    default = first.filter((pl.col("slot") == 0) & (pl.col("status") == "done"))
     timed = own.filter((pl.col("status") == "done") & pl.col("stage").is_in(["search", "again", "confirm"]))
     seconds = timed["train_seconds"].drop_nulls().to_list()
     return StudySummary(

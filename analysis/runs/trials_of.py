@@ -90,7 +90,7 @@ def trials_of(run: RunDirectory, method: str, dataset: str) -> list[TracedTrial]
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    return _trials(run, _searches(run, method, dataset), commit_of(run), metric_of(run))
+    return _trials(run, _by_cell(run)[method, dataset], commit_of(run), metric_of(run))
 
 
 def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
@@ -106,7 +106,11 @@ def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    searches, commit, metric = _searches(run, method, dataset), commit_of(run), metric_of(run)
+    return _cell(run, _by_cell(run)[method, dataset])
+
+
+def _cell(run: RunDirectory, searches: Sequence[StudyFolder]) -> TracedCell:
+    commit, metric = commit_of(run), metric_of(run)
     return {
         "cell": searches[0].name,
         "metric": metric,
@@ -128,8 +132,7 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    named = dict.fromkeys(StudyName.of(study.name)[:2] for study in run.studies())
-    cells = [cell_of(run, *key) for key in named]
+    cells = [_cell(run, searches) for searches in _by_cell(run).values()]
     return {cell["cell"]: _panel(cell) for cell in cells if cell["choices"]}
 
 
@@ -187,13 +190,12 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
 
 
-def _searches(run: RunDirectory, method: str, dataset: str) -> list[StudyFolder]:
-    """The studies of a cell: its first search, and further ones if there are any."""
-    first = run.search_of(method, dataset)
-    if "search_number" not in first.description() and not run.search_of(method, dataset, 1).exists:
-        return [first]
-    own = {cell.search: study for study in run.studies() if (cell := StudyName.of(study.name))[:2] == (method, dataset)}
-    return [own[number] for number in sorted(own)]
+def _by_cell(run: RunDirectory) -> dict[tuple[str, str], list[StudyFolder]]:
+    """Method and dataset → their studies, one a search."""
+    found: dict[tuple[str, str], list[StudyFolder]] = {}
+    for name, study in sorted(((StudyName.of(study.name), study) for study in run.studies()), key=lambda one: one[0]):
+        found.setdefault((name.method, name.dataset), []).append(study)
+    return found
 
 
 def _choice(study: StudyFolder) -> TracedChoice | None:

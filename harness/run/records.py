@@ -335,6 +335,7 @@ class _Search(TypedDict):
     choose: NotRequired[str]
     top: NotRequired[int]
     repeats: NotRequired[Count]
+    first: NotRequired[Count]
 
 
 class ConfirmRecord(TypedDict):
@@ -384,12 +385,13 @@ class SweepRecord(TypedDict):
     budget: NotRequired[_Budget | None]
 
 
-def searches_in(sweep: SweepRecord) -> int:
-    """How many searches each method has on each dataset."""
-    split = sweep.get("split", {})
+def searches_in(sweep: SweepRecord) -> range:
+    """The numbers of the searches that each method has on each dataset."""
+    split, search = sweep.get("split", {}), sweep["search"]
+    number, first = search.get("repeats", 1), search.get("first", 0)
     if split.get("tune") == "each":
-        return split.get("folds") or len(split.get("seeds") or ())
-    return sweep["search"].get("repeats", 1)
+        number = split.get("folds") or len(split.get("seeds") or ())
+    return range(first, first + number)
 
 
 def cap_hours(sweep: SweepRecord) -> float | None:

@@ -203,21 +203,26 @@ class Replication:
         """Whether a replicate takes the configuration that a resample of its search's slots would have chosen."""
         return "search" in self.varied and len(self.seeds) > self.searches
 
-    def of_search(self, search: int) -> tuple[Replicate, ...]:
+    @property
+    def numbers(self) -> range:
+        """The numbers of the searches."""
+        return range(self.search.first, self.search.first + self.searches)
+
+    def of_search(self, number: int) -> tuple[Replicate, ...]:
         """The replicates that a search confirms; all searches and all splits take turns.
 
         Args:
-            search: from 0 on, below ``searches``.
+            number: one of ``numbers``.
         """
         splits = self.splits or (None,)
         every = [Replicate(seed, splits[turn % len(splits)]) for turn, seed in enumerate(self.seeds)]
-        return tuple(every[search :: self.searches])
+        return tuple(every[number - self.search.first :: self.searches])
 
-    def tuned_on(self, search: int) -> int | None:
+    def tuned_on(self, number: int) -> int | None:
         """The split whose training and validation images a search sees, as ``splits`` tells it."""
         if not self.splits:
             return None
-        return self.splits[search if self.split.tune == "each" else 0]
+        return self.splits[number - self.search.first if self.split.tune == "each" else 0]
 
     def faults(self) -> Iterator[PydanticCustomError]:
         """What cannot be, and what no verdict could rest on; each at the key to change."""

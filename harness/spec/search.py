@@ -11,6 +11,7 @@ from harness.spec.forms import Name, PluginOf, Section, Seeds, fault
 MOST_EPOCHS = 100_000
 MOST_SLOTS = 10_000
 MOST_REPEATS = 100
+MOST_SEARCHES = 10_000
 
 LEAST_ANCHORS = 4
 """Fewer anchors with a score do not tell how well ranks agree."""
@@ -59,6 +60,13 @@ class SearchSpec(Section):
         le=MOST_REPEATS,
         description="Independent searches of each method on each dataset; the replicates take turns among them.",
     )
+    first: int = Field(
+        0,
+        ge=0,
+        le=MOST_SEARCHES,
+        description="Number of the first search. Searches of other numbers draw other configurations, so that a "
+        "further run can continue where the searches of an earlier one ended.",
+    )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
     metric: Annotated[Name, PluginOf("metric")] = Field(
         "balanced_accuracy",
@@ -95,7 +103,7 @@ class SearchSpec(Section):
 
     def identity(self) -> dict[str, object]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return self.model_dump(mode="json", exclude={"trials", "repeats", "choose", "top", "warm_start"})
+        return self.model_dump(mode="json", exclude={"trials", "repeats", "first", "choose", "top", "warm_start"})
 
     def declared(self) -> dict[str, object]:
         """All of it that counts, for the declaration that is locked at the first launch."""
@@ -103,6 +111,7 @@ class SearchSpec(Section):
             "top": self.choose != "top_k",
             "warm_start": self.warm_start is None,
             "repeats": self.repeats == 1,
+            "first": self.first == 0,
         }
         return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
 

@@ -113,10 +113,10 @@ class Planner:
         for dataset in prepared.values():
             self._check_leaks(dataset)
         return [
-            self._study(label, dataset, search)
+            self._study(label, dataset, number)
             for dataset in prepared.values()
             for label in spec.methods
-            for search in range(spec.replication.searches)
+            for number in spec.replication.numbers
         ]
 
     def _with_splits(self, dataset: PreparedDataset) -> PreparedDataset:
@@ -221,7 +221,7 @@ class Planner:
             sampler=sampler,
             slots=sampler.cls(space, search, folder.name).slots,
             replicates=replication.of_search(number),
-            repeat=spec.confirm.repeat and number == 0,
+            repeat=spec.confirm.repeat and number == search.first,
             identity=identity,
             folder=folder,
             prior=prior,

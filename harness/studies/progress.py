@@ -71,7 +71,7 @@ class StudyDesign:
             reevaluations=0 if again is None or further is None else again["slots"],
             further_seed=further,
             replicates=replicates_of(description),
-            repeat=repeat and not description.get("search_number", 0),
+            repeat=repeat,
             resampled=description.get("resampled", False),
             own_sign=own.get(search["metric"]),
         )

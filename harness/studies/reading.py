@@ -176,15 +176,18 @@ class RunReader:
             self._studies, self._sources, self._elsewhere, self._plan = {}, {}, {}, plan
         spec = self._run.spec()
         repeat = bool(spec["confirm"]["repeat"])
-        labels = [
-            (label, str(StudyName(label, dataset, search)))
+        searches = searches_in(spec)
+        wanted = [
+            StudyName(label, dataset, search)
             for dataset in spec["datasets"]
             for label in spec["methods"]
-            for search in range(searches_in(spec))
+            for search in searches
         ]
-        names = [name for _, name in labels]
+        names = [str(one) for one in wanted]
+        repeats = [repeat and one.search == searches.start for one in wanted]
         readers = [
-            self._studies.setdefault((name, repeat), StudyReader(self._run.study(name), repeat)) for name in names
+            self._studies.setdefault((name, again), StudyReader(self._run.study(name), again))
+            for name, again in zip(names, repeats, strict=True)
         ]
         self._read_ahead(readers, now)
         studies = [study for study in each(lambda reader: reader.read(now), readers) if study is not None]
@@ -198,7 +201,7 @@ class RunReader:
         ended = self._run.exhausted()
         used_up = cap is not None and ended is not None and ended["cap"] == 3600.0 * cap and not complete
         leftovers = [study for study in self._run.studies() if study.name not in set(names)]
-        halted = _halted(studies, {name: label for label, name in labels})
+        halted = _halted(studies, {str(one): one.method for one in wanted})
         return RunOverview(
             name=str(spec["name"]),
             studies=tuple(studies),

@@ -87,6 +87,23 @@ def test_searches_are_independent_and_share_the_replicates(tmp_path: Path, share
     assert [study.repeat for study in studies] == [True, False, False]
 
 
+def test_a_further_run_continues_with_searches_of_its_own(tmp_path: Path, shared_cache: Path) -> None:
+    """Numbered anew, the same search draws other configurations; the repetition is of the first of each run."""
+    asked = {}
+    for first in (0, 2):
+        folder = tmp_path / str(first)
+        folder.mkdir()
+        search = {"trials": 3, "sampler": "random", "repeats": 3, "first": first}
+        _, studies = planned_run(folder, shared_cache, search=search, confirm={"seeds": 3, "repeat": True})
+        assert [study.repeat for study in studies] == [True, False, False]
+        for study in studies:
+            tuned = of_stage(work([study]), "search")
+            asked[first, study.name] = [task.request["hyperparameters"] for task in tuned]
+    assert asked[0, "linear_probe@small+2"] == asked[2, "linear_probe@small+2"]
+    drawn = {name: str(configurations[1:]) for (_, name), configurations in asked.items()}
+    assert len(set(drawn.values())) == len(drawn) == 5
+
+
 def searched(scores: Sequence[float | None], seeds: int) -> Searched:
     """A finished search with these validation scores and so many replicates."""
     replicates = tuple(Replicate(1000 + turn) for turn in range(seeds))
