@@ -224,7 +224,8 @@ def _searches(searches: Sequence[StudyRecord]) -> Iterator[tuple[int, str]]:
         return
     for number, search in enumerate(searches):
         for seed in search["confirm_seeds"]:
-            yield seed, f"{number}/{seed}" if search.get("resampled", False) else str(number)
+            # Each resample is a draw of its own; the replicates of one of several searches share its luck.
+            yield seed, f"resample {seed}" if search.get("resampled", False) else str(number)
 
 
 def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from harness.spec.search import SearchSpec
 FIRST_CONFIRM_SEED = 1000
 MOST_FOLDS = 50
 FEWEST_SEARCHES = 3
-"""On one split, fewer searches do not tell how much a result changes from search to search (docs/designs.md)."""
+"""Fewer of several do not tell how much a result changes from search to search (docs/designs.md)."""
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
@@ -200,8 +200,12 @@ class Replication:
 
     @property
     def resampled(self) -> bool:
-        """Whether a replicate takes the configuration that a resample of its search's slots would have chosen."""
-        return "search" in self.varied and len(self.seeds) > self.searches
+        """Whether a replicate takes the configuration that a resample of its search's slots would have chosen.
+
+        So it is where one search serves all. Several searches show by themselves how far they differ, and each gives
+        its replicates what it chose.
+        """
+        return "search" in self.varied and self.searches == 1 and len(self.seeds) > 1
 
     @property
     def numbers(self) -> range:
@@ -260,9 +264,15 @@ class Replication:
             yield fault(["confirm", "vary"], f"there are {self.searches} searches; add search")
         if self.searches > number:
             yield fault(["search", "repeats"], f"{repeats} searches for {number} replicates; raise confirm.seeds")
-        if "search" in varied and "split" not in varied and repeats < FEWEST_SEARCHES:
+        if "search" in varied and "split" not in varied and repeats == 1:
             yield fault(
                 ["confirm", "vary"],
-                f"{repeats} {'search' if repeats == 1 else 'searches'} on one split cannot carry a claim about new "
-                f"searches; set search.repeats to at least {FEWEST_SEARCHES}, or vary the split, too",
+                "one search on one split cannot carry a claim about new searches; set search.repeats to at least "
+                f"{FEWEST_SEARCHES}, or vary the split, too",
+            )
+        if 1 < repeats < FEWEST_SEARCHES:
+            yield fault(
+                ["search", "repeats"],
+                f"{repeats} searches do not tell how far searches differ; take at least {FEWEST_SEARCHES}, or one with "
+                "new splits",
             )

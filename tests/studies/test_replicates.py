@@ -166,6 +166,7 @@ OFFICIAL = "the publisher's split cannot be drawn anew"
     [
         ({"confirm": {"seeds": 6, "vary": ["split"]}}, "write [seed, split]"),
         ({"confirm": {"seeds": 6, "vary": ["seed", "search"]}}, "cannot carry a claim about new searches"),
+        ({**SINGLE, "search": {"repeats": 2}}, "2 searches do not tell how far searches differ; take at least 3"),
         ({"confirm": {"seeds": 1, "vary": ["seed", "split"]}}, "one split is not varied"),
         ({"confirm": {"seeds": 6, "vary": ["seed"]}, "split": {"seeds": [0, 1]}}, "confirm.vary: split.seeds"),
         ({"confirm": {"seeds": 3}, "split": {"seeds": [0, 1, 2, 3]}}, "4 splits for 3 replicates"),
