@@ -2,8 +2,8 @@
 
 A sweep holds one method under many labels. Two labels have the same code, space and budget and differ in the draws of
 their searches, as a method and its twin do, so each "better" or "worse" between them is false. Disjoint pairs are
-counted, each judged alone at .05, once for every choice of what a replicate draws anew. The backbone is a ResNet-20 that
-the sweep trains first on the digits 0 to 5; the method is a linear probe, the cheapest whose result depends on its
+counted, each judged alone at .05, once for every choice of what a replicate draws anew. The backbone is a ResNet-20
+that the sweep trains first on the digits 0 to 5; the method is a linear probe, the cheapest whose result depends on its
 search. Interrupted, the same command continues.
 """
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 def tiny_sweep(folder: Path, **changes: Any) -> Path:
     """Write ``tiny.yaml`` into a folder; keyword arguments replace its top-level keys.
 
-    No confirm trial is repeated unless ``confirm`` says so.
+    No confirm trial is repeated, and replicates draw a seed alone, unless the changes say otherwise.
     """
     spec: dict[str, Any] = {
         "name": "tiny",
@@ -34,7 +34,9 @@ def tiny_sweep(folder: Path, **changes: Any) -> Path:
         "launch": {"kind": "local", "workers": 2, "threads": 1},
     }
     spec.update(changes)
-    spec["confirm"] = {"repeat": False, **spec["confirm"]}
+    split, search = spec.get("split", {}), spec["search"]
+    several = {"seeds", "folds", "tune"} & split.keys() or "repeats" in search
+    spec["confirm"] = {"repeat": False, **({} if several else {"vary": ["seed"]}), **spec["confirm"]}
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
     return path

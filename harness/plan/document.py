@@ -148,6 +148,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         *_of_machine(means.measured),
         *_of_comparison(spec, seeds, declared, found, means.wanted),
         *_of_data(studies),
+        *_of_splits(studies),
         *_of_means(spec, total, room, means.folder),
     ]
     return Plan(
@@ -169,7 +170,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         detectable=tuple(found),
         warnings=tuple(warnings),
         datasets={study.dataset.label: study.dataset for study in studies},
-        choices=tuple(choices(spec, shapes, seconds, all(study.dataset.split.kind != "official" for study in studies))),
+        choices=tuple(choices(spec, shapes, seconds, any(study.dataset.split.kind != "official" for study in studies))),
     )
 
 
@@ -182,7 +183,7 @@ def _detectable(
     for label, dataset in datasets.items():
         cases, units, _ = test_cases(dataset)
         spread = spread_for(label, means.spreads, means.assumed)
-        drawn = Drawn(max(1, len(spec.replication.splits)), dataset.overlap)
+        drawn = Drawn(max(1, len(dataset.others)), dataset.overlap)
         yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted, drawn)
 
 
@@ -211,7 +212,7 @@ def _of_comparison(
     elif (few := few_replicates(seeds)) is not None:
         yield few.sentence
     # On splits that share images no exact test is made.
-    if declared.caution is not None and not spec.replication.splits:
+    if declared.caution is not None and all(one.splits < 2 for one in found):
         yield declared.caution
     for one in found:
         size, margin = one.decisive, spec.confirm.margin
@@ -241,6 +242,17 @@ def _of_data(studies: Sequence[Study]) -> Iterator[str]:
         if dataset.groups == "unknown":
             said = ungrouped_cases(dataset.dataset.official_by_patient, dataset.split.kind)
             yield f"{label}: {said.sentence}"
+
+
+def _of_splits(studies: Sequence[Study]) -> Iterator[str]:
+    """Where some datasets keep one split beside others whose splits are drawn anew."""
+    datasets = {study.dataset.label: study.dataset for study in studies}
+    kept = [label for label, one in datasets.items() if not one.others]
+    if kept and len(kept) < len(datasets):
+        yield (
+            f"{', '.join(kept)}: the publisher's split cannot be drawn anew, so the verdicts there hold for that split "
+            "and for the configurations of one search."
+        )
 
 
 def _of_means(spec: SweepSpec, total: Span | None, room: Disk, folder: Path) -> Iterator[str]:

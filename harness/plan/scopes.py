@@ -40,14 +40,15 @@ def choices(
         spec: of the sweep.
         shapes: of its studies, and of backbones that are trained first.
         seconds: device-seconds of these by name; those of which nothing is known are missing.
-        movable: whether every dataset's split can be drawn anew: a publisher's cannot.
+        movable: whether any dataset's split can be drawn anew: a publisher's cannot.
     """
     if spec.compared < 2:
         return []
-    cost = _Cost.of(shapes, seconds, spec.replication.searches)
-    own = _told(spec.replication)
+    replication = spec.replication if movable else spec.replication.with_kind("official")
+    cost = _Cost.of(shapes, seconds, replication.searches)
+    own = _told(replication)
     found = {}
-    for one in (*_others(spec, movable), spec.replication):
+    for one in (*_others(spec, movable), replication):
         written, holds = _told(one)
         trials, span = cost.at(one.searches)
         found[written] = PricedScope(written, holds, trials, span, written == own[0])

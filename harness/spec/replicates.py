@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, Tag, model_validator
@@ -111,8 +111,8 @@ class ConfirmSpec(Section):
     vary: Annotated[list[Drawn], Field(min_length=1), AfterValidator(with_the_seed)] | None = Field(
         None,
         description="What each replicate draws anew: its seed; with split, the sides of the dataset; with search, the "
-        "configuration, from a search of its own or from a resample of the slots of one. null: the seed, and what "
-        "split.seeds, split.folds, split.tune or search.repeats draw several of.",
+        "configuration, from a search of its own or from a resample of the slots of one. null: all that the splits and "
+        "searches allow; a publisher's split cannot be drawn anew.",
     )
     control: Label | None = Field(None, description="Label of the method that all others are compared with.")
     twin: bool = Field(
@@ -173,16 +173,22 @@ class Replication:
 
     @property
     def varied(self) -> tuple[Drawn, ...]:
-        """What a replicate draws anew."""
+        """What a replicate draws anew: what the file says, else all that can be."""
         if self.confirm.vary is not None:
             return tuple(self.confirm.vary)
-        several = {
-            "seed": True,
-            "split": self.split.folds is not None or len(self.split.seeds or ()) > 1,
-            "search": self.search.repeats > 1 or self.split.tune == "each",
-        }
-        known: tuple[Drawn, ...] = ("seed", "split", "search")
-        return tuple(name for name in known if several[name])
+        one_split = self.split.kind == "official" or len(self.split.seeds or (0, 1)) == 1 or len(self.seeds) < 2
+        if not one_split or self._several_splits:
+            return "seed", "split", "search"
+        return ("seed", "search") if self.search.repeats > 1 else ("seed",)
+
+    @property
+    def _several_splits(self) -> bool:
+        """Whether the file names several splits."""
+        return self.split.folds is not None or len(self.split.seeds or ()) > 1
+
+    def with_kind(self, kind: str) -> Replication:
+        """The same for a dataset whose split is of a kind that the file leaves open."""
+        return replace(self, split=self.split.model_copy(update={"kind": kind}))
 
     @property
     def splits(self) -> tuple[int, ...]:
@@ -231,8 +237,7 @@ class Replication:
     def faults(self) -> Iterator[PydanticCustomError]:
         """What cannot be, and what no verdict could rest on; each at the key to change."""
         number, varied, split, repeats = len(self.seeds), self.varied, self.split, self.search.repeats
-        several = split.folds is not None or len(split.seeds or ()) > 1
-        if several and "split" not in varied:
+        if self._several_splits and "split" not in varied:
             yield fault(["confirm", "vary"], "split.seeds or split.folds names several splits; add split, or name one")
         if "split" in varied and split.kind == "official":
             yield fault(

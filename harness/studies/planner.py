@@ -32,6 +32,7 @@ from harness.run.records import (
 from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
 from harness.space.parameters import Parameter, defaults, to_json
+from harness.spec.replicates import Replication
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
 from harness.spec.space_forms import override
 from harness.studies.study import PROTOCOL, PreparedDataset, Roots, Source, Study
@@ -116,15 +117,19 @@ class Planner:
             self._study(label, dataset, number)
             for dataset in prepared.values()
             for label in spec.methods
-            for number in spec.replication.numbers
+            for number in self._replication(dataset).numbers
         ]
+
+    def _replication(self, dataset: PreparedDataset) -> Replication:
+        """Which replicates confirm each method on a dataset."""
+        return self._spec.replication.with_kind(dataset.split.kind)
 
     def _with_splits(self, dataset: PreparedDataset) -> PreparedDataset:
         """The dataset with the splits that its replicates draw; as it is where all share one."""
-        spec, names = self._spec, self._spec.replication.splits
+        kind, data = dataset.split.kind, dataset.data
+        spec, names = self._spec, self._replication(dataset).splits
         if not names:
             return dataset
-        kind, data = dataset.split.kind, dataset.data
         if kind == "official":
             raise RequestError(
                 f"datasets.{dataset.label}: its publisher's split (the default here, because it is by patient) cannot "
@@ -183,7 +188,7 @@ class Planner:
         return make_card(prepared.dataset, prepared.data, prepared.split, prepared.leaks, allow_leakage=reason)
 
     def _study(self, label: str, dataset: PreparedDataset, number: int) -> Study:
-        spec, replication = self._spec, self._spec.replication
+        spec, replication = self._spec, self._replication(dataset)
         tuned_on = replication.tuned_on(number)
         if tuned_on is not None:
             dataset = replace(dataset, split=dataset.split_of(tuned_on))
