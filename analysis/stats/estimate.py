@@ -15,8 +15,9 @@ from analysis.stats.cautions import Caution
 from analysis.stats.quadrature import FloatArray as FloatArray
 from analysis.stats.variances import MeanSquare, Variances, possible
 
-Scope = Literal["seeds", "seeds_and_cases", "fixed_datasets", "datasets"]
-"""What varies: retraining; retraining and new cases; both, averaged over these datasets; new datasets."""
+Scope = Literal["seeds", "seeds_and_cases", "splits", "fixed_datasets", "datasets"]
+"""What varies: retraining; retraining and new cases; retraining on new training and test sets; what varies on each of
+some datasets, averaged over them; new datasets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
