@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.comparison.claims import Claim, claims
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import cells_on, splits_of
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.new_datasets import on_new_datasets, ranks_of
 from analysis.comparison.pairs import MethodScore, Pair
@@ -98,13 +99,15 @@ def schema() -> dict[str, object]:
 def _dataset(analysis: Analysis, name: str) -> DatasetRecord:
     classes = analysis.evidence.classes.get(name)
     cases = [one.pair.cases for one in analysis.comparisons if one.pair.dataset == name and one.pair.cases is not None]
-    about = analysis.evidence.about(name)
+    about, splits = analysis.evidence.about(name), splits_of(cells_on(analysis.evidence, name))
     return DatasetRecord(
         name=name,
         classes=None if classes is None else list(classes),
         cases=max(cases, default=None),
         source=about.source,
         groups=about.groups,
+        splits=max(1, len(splits)),
+        overlap=analysis.evidence.overlap.get(name) if splits else None,
     )
 
 
@@ -122,9 +125,16 @@ def _cell(cell: Cell) -> CellRecord:
             RepeatRecord(seed=one.seed, device=one.device, change=dict(sorted(one.change.items())))
             for one in cell.repeats
         ],
-        origins={str(seed): origin for seed, origin in sorted(cell.origins.items())},
+        origins=_by_seed(cell.origins),
+        splits=_by_seed(cell.splits),
+        tuned_on=_by_seed(cell.tuned_on),
+        searches=_by_seed(cell.searches),
         flags=_flags(cell.cautions),
     )
+
+
+def _by_seed(values: Mapping[int, str]) -> dict[str, str]:
+    return {str(seed): value for seed, value in sorted(values.items())}
 
 
 def _comparison(one: Comparison) -> ComparisonRecord:
@@ -141,6 +151,9 @@ def _comparison(one: Comparison) -> ComparisonRecord:
         declared=one.declared,
         scope=None if estimate is None else estimate.scope,
         interval=pair.interval,
+        drawn_anew=[] if pair.interval is None else list(pair.drawn.names),
+        splits=pair.splits,
+        replicates=pair.replicates,
         seeds=list(pair.seeds),
         cases=pair.cases,
         units=_units(pair),
@@ -182,6 +195,7 @@ def _new_datasets(analysis: Analysis) -> list[NewDatasetsRecord]:
             a=one.first,
             b=one.second,
             difference=_interval(one.difference),
+            drawn_anew=["new_datasets"],
             p_adjusted=one.p_adjusted,
             family=one.family,
             nemenyi_p=one.nemenyi_p,
@@ -260,6 +274,8 @@ def _score(one: MethodScore, evidence: Evidence) -> ScoreRecord:
         sd=one.sd,
         over_seeds=_interval(one.over_seeds),
         over_seeds_and_cases=_interval(one.over_both),
+        over_splits=_interval(one.over_splits),
+        drawn_anew=[] if one.widest is None else list(one.drawn.names),
         variance=_components(one.over_both),
         spread=None
         if spread is None

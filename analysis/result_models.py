@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from analysis.comparison.claims import Status
+from analysis.comparison.draws import Draw
 from analysis.comparison.evidence import Family
 from analysis.comparison.pairs import Interval
 from analysis.comparison.verdicts import Role
@@ -61,6 +62,8 @@ class DatasetRecord(ResultModel):
     cases: int | None = Field(description="Test cases behind the intervals; null without predictions.")
     source: str = Field(description="Where its images come from; datasets of one source count once.")
     groups: GroupState = Field(description="Whether patients or lesions are known; none: each image is its own unit.")
+    splits: int = Field(description="Different splits that its results are from.")
+    overlap: Number = Field(description="Test images for each training image of a split; null where there is one.")
 
 
 class RepeatRecord(ResultModel):
@@ -84,6 +87,13 @@ class CellRecord(ResultModel):
     search_trials: int | None = Field(description="Search trials it was given; null where nothing is known.")
     repeats: list[RepeatRecord]
     origins: dict[str, str] = Field(description="Seed → where its trial lies.")
+    splits: dict[str, str] = Field(
+        description="Seed → split that it was trained and tested on; empty if all share one."
+    )
+    tuned_on: dict[str, str] = Field(description="Seed → split that its configuration was searched on; likewise.")
+    searches: dict[str, str] = Field(
+        description="Seed → search, or resample of one, that chose its configuration; empty if one choice serves all."
+    )
     flags: list[Flag]
 
 
@@ -153,6 +163,15 @@ class ComparisonRecord(ResultModel):
     )
     scope: Scope | None = Field(description="What varies behind the interval; null where no comparison was possible.")
     interval: Interval | None = Field(description="How it was computed.")
+    drawn_anew: list[Draw] = Field(
+        description="What the interval and the outcome draw anew, on each dataset of an average; all else is held "
+        "fixed. Empty where no comparison was possible."
+    )
+    splits: int = Field(description="Different splits behind the interval; of an average the most on any dataset.")
+    replicates: int = Field(
+        description="Independent draws behind the interval: splits, else searches, else trainings; of an average the "
+        "fewest on any dataset."
+    )
     seeds: list[int] = Field(description="Seeds by which both are paired; empty for an average.")
     cases: int | None = Field(description="Test cases behind the interval.")
     units: int | None = Field(
@@ -165,7 +184,7 @@ class ComparisonRecord(ResultModel):
     confidence: Number
     standard_error: Number
     df: Number
-    p: Number = Field(description="Two-sided, not corrected; Behrens-Fisher for a two-way interval.")
+    p: Number = Field(description="Two-sided, not corrected; Behrens-Fisher, and Student's t over seeds alone.")
     p_adjusted: Number = Field(description="Corrected for the family.")
     family: int = Field(description="Comparisons that p_adjusted is corrected for.")
     probability_of_other_sign: Number = Field(
@@ -178,7 +197,10 @@ class ComparisonRecord(ResultModel):
     effects: EffectsRecord | None
     sign_flip: ExactTestRecord | None
     wilcoxon: ExactTestRecord | None
-    over_seeds: IntervalRecord | None = Field(description="The narrower claim: retraining, on this very test set.")
+    over_seeds: IntervalRecord | None = Field(
+        description="The narrower claim: retraining, on this very test set, or these; null where each replicate has a "
+        "split of its own."
+    )
     variance: ComponentsRecord | None = Field(description="Of the paired differences; two-way intervals only.")
     detectable: Number = Field(description="Smallest true difference found with 80 % power at the first step.")
     repeat_noise: Number = Field(description="Largest change that a repetition with the same seed showed.")
@@ -206,7 +228,11 @@ class ScoreRecord(ResultModel):
     mean: Number = Field(description="Null where one seed leaves the metric undefined.")
     sd: Number = Field(description="Sample standard deviation over seeds: a spread, not an interval.")
     over_seeds: IntervalRecord | None
-    over_seeds_and_cases: IntervalRecord | None = Field(description="Null without predictions or for other metrics.")
+    over_seeds_and_cases: IntervalRecord | None = Field(
+        description="Null without predictions, for other metrics, and over several splits."
+    )
+    over_splits: IntervalRecord | None = Field(description="Null over one split.")
+    drawn_anew: list[Draw] = Field(description="What the widest of these intervals draws anew; empty without any.")
     variance: ComponentsRecord | None
     spread: SpreadRecord | None
 
@@ -263,6 +289,7 @@ class NewDatasetsRecord(ResultModel):
     a: str
     b: str
     difference: IntervalRecord | None = Field(description="Null where a dataset lacks one of the two.")
+    drawn_anew: list[Draw]
     p_adjusted: Number
     family: int
     nemenyi_p: Number = Field(description="Of the mean ranks, corrected for all pairs; null below three methods.")

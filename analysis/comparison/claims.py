@@ -9,7 +9,6 @@ from typing import Literal
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
-    SCOPES,
     decimals,
     evidence_phrase,
     higher_or_lower,
@@ -17,6 +16,7 @@ from analysis.comparison.phrases import (
     place_phrase,
     refusal,
     reversal,
+    scope_phrase,
 )
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
@@ -61,7 +61,7 @@ def _claims(analysis: Analysis) -> Iterator[Claim]:
             ),
             status=_status(one),
             evidence=_evidence(one, plan),
-            scope=_scope(one, analysis),
+            scope="" if one.pair.estimate is None else scope_phrase(one.pair.drawn),
             flags=one.cautions if turned is None else (*one.cautions, turned),
             comparison=one,
         )
@@ -84,15 +84,6 @@ def _evidence(one: Comparison, plan: DeclaredPlan) -> str:
         return f"Inconclusive ({evidence_phrase(one, plan, size=False)}): {open_question(one, plan)}."
     size = number(abs(estimate.estimate), decimals(estimate))
     return f"It scored {size} {higher_or_lower(one, plan)} ({evidence_phrase(one, plan, size=True)})."
-
-
-def _scope(one: Comparison, analysis: Analysis) -> str:
-    """An average holds for what the narrowest of its parts holds for."""
-    place = (one.pair.first, one.pair.second)
-    parts = [one] if one.pair.dataset is not None else analysis.of("primary")
-    kinds = {part.pair.interval for part in parts if (part.pair.first, part.pair.second) == place}
-    narrowest = [kind for kind in SCOPES if kind in kinds][-1:]
-    return SCOPES[narrowest[0]] if narrowest and one.pair.estimate is not None else ""
 
 
 def _reversed(one: Robustness | None, plan: DeclaredPlan) -> Caution | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from analysis.comparison.draws import cells_on, tuning_cautions
 from analysis.comparison.evidence import Evidence, Predictions
 from analysis.comparison.names import spelling_cautions
 from analysis.comparison.one_source import CaseDifferences, Exact, exact_means
@@ -132,7 +133,8 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
     found = [one for own in by_metric.values() for one in judge(own, evidence)]
     comparisons = [one for one in found if one.pair.dataset is not None]
     averaged = [one for one in found if one.pair.dataset is None]
-    fewest = min((len(one.seeds) for one in by_metric[plan.metric] if one.seeds), default=0)
+    # Replicates on several splits have no exact test, with however many seeds.
+    fewest = min((len(one.seeds) for one in by_metric[plan.metric] if one.seeds and not one.drawn.sets), default=0)
     declared = plan.size(len(evidence.methods), len(evidence.datasets))
     floor = unreachable_floor(fewest, declared, plan.alpha) if fewest and declared else None
     return Analysis(
@@ -159,7 +161,8 @@ def _halves(evidence: Evidence, dataset: str) -> tuple[slice, slice]:
 def _of_cells(evidence: Evidence, dataset: str, collapsed: Mapping[str, Sequence[int]]) -> Iterator[Caution]:
     """Reservations about single methods on a dataset, and about how they were treated."""
     plan = evidence.plan
-    cells = {method: cell for (name, method), cell in evidence.cells.items() if name == dataset}
+    cells = cells_on(evidence, dataset)
+    yield from (replace(tuned, sentence=f"{dataset}: {tuned.sentence}") for tuned in tuning_cautions(cells))
     for method, cell in cells.items():
         said = [*cell.cautions, lost_seeds(len(cell.declared), sorted(cell.failures), collapsed[method])]
         if plan.looks and cell.seeds:

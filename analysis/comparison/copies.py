@@ -1,9 +1,10 @@
 """Trainings that are copies of one another: seeds with the same predictions or scores are no independent draws.
 
 A copy is noticed by its predictions, where there are any, and else by scores that agree in every metric more closely
-than chance allows. A copied seed is left out of every mean, interval and test. A method that gives the same predictions
-for *every* seed may be deterministic: against a method that varies its seeds are kept, since the other one's trainings
-are independent, and a caution says that its own are not; two such methods have one training each.
+than chance allows. Trainings on different splits have other test cases: they are no copies of one another. A copied
+seed is left out of every mean, interval and test. A method that gives the same predictions for *every* seed may be
+deterministic: against a method that varies its seeds are kept, since the other one's trainings are independent, and a
+caution says that its own are not; two such methods have one training each.
 """
 
 from __future__ import annotations
@@ -74,14 +75,16 @@ def copies_on(cells: Mapping[str, Cell], predictions: Predictions | None) -> Cop
     said: dict[str, list[Caution]] = {}
     for method, copied in origin.items():
         said.setdefault(method, []).append(
-            _constant(method, known[method]) if method in constant else _copied(method, copied, "predictions")
+            _constant(method, known[method], bool(cells[method].splits))
+            if method in constant
+            else _copied(method, copied, "predictions")
         )
     for group in shared:
         names = list(_by_method(group))
         for name in names if len(names) > 1 else ():
             said.setdefault(name, []).append(_of_others(group, names))
     unseen = {method: cell for method, cell in cells.items() if not set(cell.seeds) <= set(known.get(method, {}))}
-    for method, copied in _same_scores(unseen).items():
+    for method, copied in _same_scores_by_split(unseen).items():
         own = origin.setdefault(method, {})
         new = {seed: first for seed, first in copied.items() if seed not in own and seed not in known.get(method, {})}
         if new:
@@ -121,13 +124,28 @@ def _equal(a: FloatArray, b: FloatArray, shifts: bool) -> bool:
     return float(np.abs(gap).max()) <= SAME * float(np.abs(a).max())
 
 
-def _same_scores(cells: Mapping[str, Cell]) -> dict[str, dict[int, int]]:
+def _same_scores_by_split(cells: Mapping[str, Cell]) -> dict[str, dict[int, int]]:
+    """Method → copied seed → the seed that it equals, among those of one split."""
+    by_split: dict[str | None, dict[str, dict[int, tuple[float | None, ...]]]] = {}
+    for method, cell in cells.items():
+        for seed, values in _rows(cell).items():
+            by_split.setdefault(cell.splits.get(seed), {}).setdefault(method, {})[seed] = values
+    found: dict[str, dict[int, int]] = {}
+    for rows in by_split.values():
+        for method, copied in _same_scores(rows).items():
+            found.setdefault(method, {}).update(copied)
+    return found
+
+
+def _same_scores(rows: Mapping[str, Mapping[int, tuple[float | None, ...]]]) -> dict[str, dict[int, int]]:
     """Method → copied seed → the seed that it equals, by the scores alone.
+
+    Args:
+        rows: method → seed → the values of every metric, all on the same test cases.
 
     Equal scores are common where few cases are counted. They are copies where chance would hardly give one such tie
     among the seeds: of one method by itself, or of all methods that have the seeds at once.
     """
-    rows = {method: _rows(cell) for method, cell in cells.items()}
     chances = {method: _tie_chance(own) for method, own in rows.items()}
     result: dict[str, dict[int, int]] = {}
     for method, own in rows.items():
@@ -192,12 +210,13 @@ def _copied(method: str, copied: Mapping[int, int], what: str) -> Caution:
     )
 
 
-def _constant(method: str, seeds: Iterable[int]) -> Caution:
+def _constant(method: str, seeds: Iterable[int], several_splits: bool) -> Caution:
+    where = " of one split" if several_splits else ""
     return Caution(
         "constant_predictions",
-        f"{method} gave the same predictions in all its seeds ({', '.join(map(str, sorted(seeds)))}): they are copies, "
-        "or the method is deterministic. Its comparisons draw only the other method's training anew, and it is not "
-        "compared with another such method.",
+        f"{method} gave the same predictions in all its seeds{where} ({', '.join(map(str, sorted(seeds)))}): they are "
+        "copies, or the method is deterministic. Its comparisons draw only the other method's training anew, and it is "
+        "not compared with another such method.",
     )
 
 

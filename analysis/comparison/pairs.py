@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.comparison.case_values import case_values, undefined
 from analysis.comparison.copies import copies_on
+from analysis.comparison.draws import Drawn, Replicates, replicates_of, split_apart, splits_of
 from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.one_source import CaseDifferences
 from analysis.stats.cautions import (
@@ -32,10 +33,12 @@ from analysis.stats.effects import Effects, paired_effects
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
 from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
 from analysis.stats.ranges import difference_within_range, within_range
+from analysis.stats.resampled import OverSplits, mean_over_splits, mean_within_splits
+from analysis.stats.split_cautions import different_splits, few_splits
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import VarianceShares, split_variance
 
-Interval = Literal["two_way", "t_over_seeds", "fixed_datasets"]
+Interval = Literal["two_way", "over_splits", "t_over_seeds", "fixed_datasets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,23 +52,34 @@ class Pair:
     seeds: tuple[int, ...]
     """Those that both methods have, by which they are paired."""
     replicates: int = 0
-    """Results of each method behind the estimate; of an average the fewest on any dataset."""
+    """Independent draws behind the estimate (splits, else searches, else trainings); of an average the fewest on any
+    dataset."""
+    splits: int = 1
+    """Different splits behind the estimate; of an average the most on any dataset."""
     cases: int | None = None
     """Test cases behind the interval; None where it covers seeds alone."""
     datasets: tuple[str, ...] = ()
     sources: int = 1
     """How many sources the datasets have, each of which has the same weight."""
     interval: Interval | None = None
+    drawn: Drawn = field(default_factory=Drawn)
+    """What the interval draws anew; of an average what it does on each of the datasets."""
     estimate: Estimate | None = None
     """First minus second, in units of the metric; None where no comparison is possible, and ``cautions`` say why."""
     over_seeds: Estimate | None = None
-    """The narrower claim: retraining, scored on these very test cases."""
+    """The narrower claim: retraining, scored on these very test cases. None where each replicate has a split of its
+    own: what retraining changes cannot be told from what the split changes."""
     effects: Effects | None = None
     sign_flip: ExactTest | None = None
     wilcoxon: ExactTest | None = None
     repeat_noise: float = 0.0
     """Largest change of the metric that a repetition with the same seed showed in either method."""
     cautions: tuple[Caution, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether each replicate is an independent draw of all that varies, which exact tests suppose."""
+        return self.splits == 1 and self.replicates == len(self.seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +94,31 @@ class MethodScore:
     """By seed; empty where one seed leaves the metric undefined: a mean of the others would hide that."""
     over_seeds: Estimate | None
     over_both: TwoWay | None
-    """None without predictions, or for a metric that a plugin defines."""
+    """None without predictions, for a metric that a plugin defines, and where the replicates have several splits."""
+    over_splits: OverSplits | None = None
+    """None where the replicates have one split."""
+    replicates: Replicates = field(default_factory=Replicates)
     collapsed: tuple[int, ...]
     """Seeds that learned next to nothing; empty where what a constant prediction scores is no fixed number."""
     spread: VarianceShares | None
     """What the uncertainty is made of; None with ``over_both`` or without any."""
+
+    @property
+    def widest(self) -> tuple[Interval, Estimate] | None:
+        """The interval that covers most; None where there is none."""
+        found: tuple[tuple[Interval, Estimate | None], ...] = (
+            ("over_splits", self.over_splits),
+            ("two_way", self.over_both),
+            ("t_over_seeds", self.over_seeds),
+        )
+        # Where splits vary, what holds for these very splits alone is not what the report is about.
+        possible = found[:1] if self.replicates.several_splits else found[1:]
+        return next(((kind, one) for kind, one in possible if one is not None and one.low is not None), None)
+
+    @property
+    def drawn(self) -> Drawn:
+        """What that interval draws anew."""
+        return _drawn(None if self.widest is None else self.widest[0], self.replicates)
 
     @property
     def mean(self) -> float | None:
@@ -103,6 +137,9 @@ class DatasetValues:
     Args:
         evidence: of the comparison.
         dataset: which; its predictions are read once and kept as long as this object.
+
+    Raises:
+        ValueError: replicates have several splits, and the evidence does not say by how much these overlap.
     """
 
     def __init__(self, evidence: Evidence, dataset: str) -> None:
@@ -114,6 +151,11 @@ class DatasetValues:
         self.absent = [method for method in evidence.ordered if (dataset, method) not in evidence.cells]
         self._order = evidence.ordered
         self._cells = {method: evidence.cells[dataset, method] for method in self.methods}
+        self.splits = splits_of(self._cells)
+        """The splits that its replicates draw; empty where they have one. Predictions are those of the first."""
+        if self.splits and dataset not in evidence.overlap:
+            raise ValueError(f"{dataset} has several splits, and the evidence lacks their overlap")
+        self._overlap = evidence.overlap.get(dataset, 0.0)
         self._predictions = evidence.predictions(dataset)
         self._copies = copies_on(self._cells, self._predictions)
         self._tables: dict[str, dict[str, FloatArray]] = {}
@@ -122,6 +164,10 @@ class DatasetValues:
     def cautions(self) -> tuple[Caution, ...]:
         """Reservations about the test cases and about trainings that are copies."""
         copied = tuple(dict.fromkeys(self._copies.of(*self.methods)))
+        if self.splits:
+            # No interval rests on single cases there.
+            own = () if self._predictions is None else self._predictions.cautions
+            return (*own, *_present(few_splits(len(self.splits))), *copied)
         if self._predictions is None:
             return copied
         few = few_cases(
@@ -159,27 +205,37 @@ class DatasetValues:
             return self._without(metric, first, second, nothing_in_common(reason))
         a, b = self._cells[first], self._cells[second]
         own, other = a.scores.get(metric, {}), b.scores.get(metric, {})
-        seeds = self._copies.independent((first, second), sorted(set(own) & set(other)))[part]
+        shared = sorted(set(own) & set(other))
+        apart = split_apart(a, b, shared)
+        whole = self._copies.independent((first, second), [seed for seed in shared if seed not in apart])
+        seeds = whole[part]
         undefined = [seed for seed in seeds if own[seed] is None or other[seed] is None]
         said = [
             *self._copies.of(first, second),
+            different_splits(apart),
             unequal_seeds(sorted(own), sorted(other)),
             mixed_devices(sorted({*a.devices, *b.devices})),
         ]
         if not seeds:
-            return self._without(metric, first, second, nothing_in_common("no seed is done in both"), *said)
+            where = " on the same split" if apart else ""
+            return self._without(metric, first, second, nothing_in_common(f"no seed is done in both{where}"), *said)
         if undefined:
             return self._without(metric, first, second, undefined_scores(metric, undefined), *said)
         if len(seeds) < 2:
             return self._without(metric, first, second, few_seeds(len(seeds)), *said)
+        replicates = replicates_of((a, b), seeds)
         x, y = (np.array([values[seed] for seed in seeds], dtype=np.float64) for values in (own, other))
         differences = paired_differences(x, y)
-        interval, estimate, over_both = self._difference(metric, first, second, seeds, differences)
+        interval, estimate, over_both = self._difference(metric, first, second, seeds, differences, replicates)
         bounds = self._plan.facts(metric).bounds
         estimate = difference_within_range(estimate, bounds)
-        exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MOST_PAIRS
+        over_seeds = self._over_seeds(differences, replicates)
+        exact = few_seeds_for_exact_test(len(seeds)) is None and len(seeds) <= MOST_PAIRS and replicates.alone
+        every = replicates_of((a, b), whole)
+        # Of several splits or searches a part of the seeds may have one alone, which carries no verdict beside theirs.
+        draws = replicates.independent if every.drawn == replicates.drawn else 1
         said += [
-            few_replicates(len(seeds)),
+            few_splits(draws) if every.several_splits else few_replicates(draws),
             unequal_spread(float(x.std(ddof=1)), float(y.std(ddof=1)), len(seeds)),
             unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)),
             *over_both,
@@ -192,11 +248,13 @@ class DatasetValues:
             first=first,
             second=second,
             seeds=seeds,
-            replicates=len(seeds),
-            cases=self._predictions.cases if self._predictions and interval != "t_over_seeds" else None,
+            replicates=draws,
+            splits=len(set(replicates.splits)),
+            cases=self._predictions.cases if self._predictions and interval == "two_way" else None,
             interval=interval,
+            drawn=_drawn(interval, replicates),
             estimate=estimate,
-            over_seeds=difference_within_range(mean_over_seeds(differences, self.confidence), bounds),
+            over_seeds=None if over_seeds is None else difference_within_range(over_seeds, bounds),
             effects=paired_effects(x, y),
             sign_flip=flips,
             wilcoxon=ranks,
@@ -205,10 +263,14 @@ class DatasetValues:
         )
 
     def by_case(self, pair: Pair) -> CaseDifferences | None:
-        """The table behind a pair's two-way interval, its cases in the order of their names; None without either."""
+        """The table behind a pair's two-way interval, its cases in the order of their names; None without either, and
+        where replicates share a search.
+        """
         a, b = (self._table(pair.metric, method, pair.seeds) for method in (pair.first, pair.second))
         predictions = self._predictions
         if pair.interval != "two_way" or a is None or b is None or predictions is None or not predictions.case_ids:
+            return None
+        if pair.replicates < len(pair.seeds):
             return None
         order = np.argsort(np.array(predictions.case_ids))
         groups = None if predictions.groups is None else by_appearance(predictions.groups[order])
@@ -216,15 +278,33 @@ class DatasetValues:
         return CaseDifferences(pair.seeds, names, groups, (a - b)[:, order])
 
     def _difference(
-        self, metric: str, first: str, second: str, seeds: tuple[int, ...], over_seeds: FloatArray
+        self,
+        metric: str,
+        first: str,
+        second: str,
+        seeds: tuple[int, ...],
+        differences: FloatArray,
+        replicates: Replicates,
     ) -> tuple[Interval, Estimate, tuple[Caution, ...]]:
         """The widest claim that the data allow, and what kept it from being wider."""
+        if replicates.several_splits:
+            return "over_splits", self._over_splits(differences, replicates), ()
         a, b = self._table(metric, first, seeds), self._table(metric, second, seeds)
         if a is not None and b is not None:
-            return "two_way", self._two_way(a - b), ()
+            return "two_way", self._two_way(replicates.rows(a - b)), ()
         tried = self._predictions is not None and {first, second} <= self._tables.keys()
         why = undefined(metric, self._predictions) if self._predictions is not None and tried else None
-        return "t_over_seeds", mean_over_seeds(over_seeds, self.confidence), _present(seeds_only(), why)
+        over_seeds = mean_over_seeds(replicates.rows(differences), self.confidence)
+        return "t_over_seeds", over_seeds, _present(seeds_only(), why)
+
+    def _over_splits(self, values: FloatArray, replicates: Replicates) -> OverSplits:
+        return mean_over_splits(values, replicates.splits, self._overlap, self.confidence)
+
+    def _over_seeds(self, values: FloatArray, replicates: Replicates) -> Estimate | None:
+        """The narrower claim, about these very test cases."""
+        if replicates.several_splits:
+            return mean_within_splits(values, replicates.splits, self.confidence)
+        return mean_over_seeds(replicates.rows(values), self.confidence)
 
     def _two_way(self, table: FloatArray) -> TwoWay:
         groups = self._predictions.groups if self._predictions is not None else None
@@ -254,10 +334,14 @@ class DatasetValues:
             seeds = self._copies.independent((method,), seeds)
         defined = tuple(value for seed in seeds if (value := values[seed]) is not None)
         numbers = defined if len(defined) == len(seeds) else ()
-        table = self._table(metric, method, seeds) if numbers else None
-        both = None if table is None or len(numbers) < 2 else self._two_way(table)
+        replicates = replicates_of((self._cells[method],), seeds)
+        table = self._table(metric, method, seeds) if numbers and not replicates.several_splits else None
+        both = None if table is None or len(numbers) < 2 else self._two_way(replicates.rows(table))
         bounds = self._plan.facts(metric).bounds
-        over_seeds = mean_over_seeds(np.array(numbers), self.confidence) if len(numbers) > 1 else None
+        over_seeds = self._over_seeds(np.array(numbers), replicates) if len(numbers) > 1 else None
+        over_splits = (
+            self._over_splits(np.array(numbers), replicates) if numbers and replicates.several_splits else None
+        )
         usable = both is not None and both.standard_error is not None
         squares = both.mean_squares if both is not None and usable else None
         return MethodScore(
@@ -269,6 +353,8 @@ class DatasetValues:
             collapsed=tuple(seeds[place] for place in self._collapsed(metric, numbers, table)),
             over_seeds=None if over_seeds is None else within_range(over_seeds, bounds),
             over_both=None if both is None else within_range(both, bounds),
+            over_splits=None if over_splits is None else within_range(over_splits, bounds),
+            replicates=replicates,
             spread=None if squares is None else split_variance(squares.components, squares.seeds, squares.cases),
         )
 
@@ -283,6 +369,11 @@ class DatasetValues:
         return Pair(
             dataset=self.dataset, metric=metric, first=first, second=second, seeds=(), cautions=_present(*cautions)
         )
+
+
+def _drawn(interval: Interval | None, replicates: Replicates) -> Drawn:
+    sets = interval == "over_splits"
+    return Drawn(sets=sets, cases=sets or interval == "two_way", search=replicates.searches is not None)
 
 
 def _present(*cautions: Caution | None) -> tuple[Caution, ...]:

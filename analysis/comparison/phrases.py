@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import Drawn
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.pairs import Interval, Pair
+from analysis.comparison.pairs import Pair
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
@@ -18,14 +19,6 @@ from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
 from harness.run.records import NetworkRecord
 
-RETRAINING_AND_CASES = "retraining with new seeds and scoring new cases of the same source"
-RETRAINING = "retraining with new seeds"
-SCOPES: Mapping[Interval, str] = {
-    "two_way": f"{RETRAINING_AND_CASES}, given this training set, this split and the configurations that were chosen",
-    "t_over_seeds": f"{RETRAINING}, given this training set, these test cases and the configurations that were chosen",
-}
-"""Kind of interval → what was drawn anew, and what is held fixed. An average over datasets covers what the intervals
-behind it cover."""
 MOST_DECIMALS = 6
 
 
@@ -47,6 +40,26 @@ def seeds_phrase(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
         return f"{seeds[0]} to {seeds[-1]}"
     return listed([str(seed) for seed in seeds])
+
+
+def scope_phrase(drawn: Drawn) -> str:
+    """What was drawn anew behind an interval, and what is held fixed."""
+    retraining = "retraining with new seeds"
+    anew = [f"{retraining} on new training and test sets of the same source" if drawn.sets else retraining]
+    if drawn.search:
+        anew.insert(0, "searching anew")
+    if drawn.cases and not drawn.sets:
+        anew.append("scoring new cases of the same source")
+    held = [] if drawn.sets else ["this training set", "this split" if drawn.cases else "these test cases"]
+    held += [] if drawn.search else ["the configurations that were chosen"]
+    if not held:
+        return listed(anew)
+    return f"{listed(anew)}, {'on some of the datasets ' if drawn.partly else ''}given {listed(held)}"
+
+
+def widest_first(kinds: Iterable[Drawn]) -> tuple[Drawn, ...]:
+    """Different ones, those that draw most anew first."""
+    return tuple(sorted(set(kinds), key=lambda drawn: drawn.width, reverse=True))
 
 
 def network_phrase(backbone: NetworkRecord) -> str:
@@ -141,7 +154,8 @@ def evidence_phrase(one: Comparison, plan: DeclaredPlan, *, size: bool) -> str:
 
 def exact_test_limits(pairs: Sequence[Pair]) -> Iterator[str]:
     """Where the exact tests over paired seeds are not exact, and where and why there are none."""
-    made = {len(pair.seeds) for pair in pairs if pair.estimate is not None and pair.dataset is not None}
+    compared = [pair for pair in pairs if pair.estimate is not None and pair.dataset is not None]
+    made = {len(pair.seeds) for pair in compared if pair.alone}
     if any(pair.sign_flip is not None and pair.sign_flip.patterns is not None for pair in pairs):
         yield (
             f"Above {ENUMERATED_PAIRS} paired seeds the sign-flip test counts {SIGN_PATTERNS:,} random sign patterns "
@@ -153,6 +167,16 @@ def exact_test_limits(pairs: Sequence[Pair]) -> Iterator[str]:
         )
     if any(seeds > MOST_PAIRS for seeds in made):
         yield f"With more than {MOST_PAIRS:,} paired seeds no exact test was made, because it would take too long."
+    if any(pair.drawn.sets for pair in compared):
+        yield (
+            "Where replicates have different splits no exact test was made, because their training sets overlap and "
+            "the replicates are not independent."
+        )
+    if any(not pair.alone and not pair.drawn.sets for pair in compared):
+        yield (
+            "Where several replicates share a search no exact test was made, because such replicates are not "
+            "independent."
+        )
 
 
 def open_question(one: Comparison, plan: DeclaredPlan) -> str:
@@ -167,7 +191,7 @@ def open_question(one: Comparison, plan: DeclaredPlan) -> str:
     if one.detectable is None:
         return "what could have been found is not known"
     if one.pair.replicates < VERDICT_REPLICATES:
-        return f"{counted(one.pair.replicates, 'replicate')} cannot carry a verdict"
+        return f"{counted(one.pair.replicates, 'split' if one.pair.drawn.sets else 'replicate')} cannot carry a verdict"
     return f"the study had 80 % power {found_with_power([one.detectable], one.pair.metric, plan, decimals(estimate))}"
 
 
@@ -201,13 +225,27 @@ def higher_or_lower(one: Comparison, plan: DeclaredPlan) -> str:
 
 def scope_note(analysis: Analysis) -> str:
     """What the intervals and verdicts of a section hold for, and given what; empty without any."""
-    kinds = dict.fromkeys(one.pair.interval for one in analysis.comparisons if one.pair.interval in SCOPES)
-    if not kinds:
+    where: dict[Drawn, list[str]] = {}
+    for one in analysis.comparisons:
+        if one.pair.interval is not None and one.pair.dataset is not None:
+            where.setdefault(one.pair.drawn, []).append(one.pair.dataset)
+    if not where:
         return ""
-    scopes = "; or, where an analysis of single cases was not possible, for ".join(
-        SCOPES[kind] for kind in kinds if kind
-    )
-    return f"Intervals and verdicts hold for {scopes}. New training sets, splits, searches and datasets were not drawn."
+    kinds = widest_first(where)
+    scopes = "; or, where an analysis of single cases was not possible, for ".join(map(scope_phrase, kinds))
+    if len({(kind.sets, kind.search) for kind in kinds}) > 1:
+        scopes = "; for ".join(f"{scope_phrase(kind)} ({', '.join(dict.fromkeys(where[kind]))})" for kind in kinds)
+    return f"Intervals and verdicts hold for {scopes}. {_not_drawn(kinds)}"
+
+
+def _not_drawn(kinds: Sequence[Drawn]) -> str:
+    """What no interval draws anew."""
+    fixed = ["datasets"]
+    if not any(kind.search for kind in kinds):
+        fixed.insert(0, "searches")
+    if not any(kind.sets for kind in kinds):
+        fixed = ["training sets", "splits", *fixed]
+    return f"New {listed(fixed)} were not drawn."
 
 
 def refusal(one: Comparison) -> Caution:

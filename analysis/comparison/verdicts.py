@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 from typing import Literal
 
 from analysis.comparison.evidence import DeclaredPlan, Evidence
@@ -21,6 +23,7 @@ from analysis.stats.decisions import (
 )
 from analysis.stats.multiplicity import adjust, claims_size
 from analysis.stats.power import detectable_difference
+from analysis.stats.split_cautions import few_splits
 from analysis.stats.twoway import TwoWay
 
 Role = Literal["primary", "secondary", "exploratory", "average"]
@@ -147,7 +150,6 @@ def _mean(own: Sequence[Pair], datasets: tuple[str, ...], evidence: Evidence, ex
     )
     # The average of narrower claims is no wider than they are.
     narrow = dict.fromkeys(caution for one in own for caution in one.cautions if caution == seeds_only())
-    few = few_replicates(min(one.replicates for one in own))
     sources = list(dict.fromkeys(evidence.about(name).source for name in datasets))
     mean = None
     if len(estimates) == len(datasets):
@@ -158,7 +160,7 @@ def _mean(own: Sequence[Pair], datasets: tuple[str, ...], evidence: Evidence, ex
         ]
         # Of one source nothing is left to average, and the p value is that of its own analysis.
         mean = of_sources[0] if len(of_sources) == 1 else fixed_dataset_mean(of_sources, confidence)
-    said = (*narrow, *(() if few is None else (few,)), *(() if mean is None else mean.cautions))
+    said = (*narrow, *_few(own), *(() if mean is None else mean.cautions))
     return Pair(
         dataset=None,
         datasets=datasets,
@@ -168,11 +170,22 @@ def _mean(own: Sequence[Pair], datasets: tuple[str, ...], evidence: Evidence, ex
         second=second,
         seeds=(),
         replicates=min(one.replicates for one in own),
+        splits=max(one.splits for one in own),
+        drawn=reduce(and_, (one.drawn for one in own)),
         interval=None if mean is None else "two_way" if isinstance(mean, TwoWay) else "fixed_datasets",
         estimate=mean,
         repeat_noise=max((one.repeat_noise for one in own), default=0.0),
         cautions=(missing,) if mean is None else tuple(dict.fromkeys(said)),
     )
+
+
+def _few(own: Sequence[Pair]) -> Iterator[Caution]:
+    """What is to be said of the fewest splits, and of the fewest replicates where there is one split."""
+    for several, said in ((True, few_splits), (False, few_replicates)):
+        draws = [one.replicates for one in own if one.drawn.sets is several]
+        caution = said(min(draws)) if draws else None
+        if caution is not None:
+            yield caution
 
 
 def _unchanged(pair: Pair, evidence: Evidence) -> bool:

@@ -8,7 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import SCOPES, counted, datasets_phrase
+from analysis.comparison.draws import Drawn
+from analysis.comparison.phrases import counted, datasets_phrase, listed, scope_phrase, widest_first
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
@@ -36,7 +37,7 @@ _ROW = 0.185  # inches
 class _Panel:
     title: str
     size: str
-    """Seeds and cases behind it, in words."""
+    """Seeds, splits and cases behind it, in words."""
     comparisons: dict[tuple[str, str], Comparison]
 
 
@@ -74,6 +75,8 @@ def _panels(analysis: Analysis) -> Iterator[_Panel]:
         known = [one.pair for one in own if one.pair.estimate is not None]
         seeds = drawing.counted([len(one.seeds) for one in known], "seed")
         cases = [one.cases for one in known if one.cases is not None]
+        splits = [one.splits for one in known]
+        seeds += f" on {drawing.counted(splits, 'split')}" if max(splits, default=1) > 1 else ""
         scope = f"{seeds}, {drawing.counted(cases, 'case')}" if cases else seeds
         yield _Panel(dataset, scope, {(one.pair.first, one.pair.second): one for one in own})
     if analysis.averages:
@@ -183,10 +186,7 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         f"by seed, with {drawing.percent(plan.confidence)} intervals.",
         "; ".join(f"{panel.title}: {panel.size}" for panel in panels if panel.size) + ".",
     ]
-    if "two_way" in kinds:
-        parts.append(f"Scope: {SCOPES['two_way']}.")
-    if "t_over_seeds" in kinds:
-        parts.append(f"Scope (dashed): {SCOPES['t_over_seeds']}.")
+    parts += _scopes(shown)
     if not kinds - {None, "fixed_datasets"}:
         parts.append("Scope: none, since nothing could be compared; the reasons are in the tables.")
     if "fixed_datasets" in kinds:
@@ -204,6 +204,22 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         )
     parts.append("An inconclusive difference may be of any size that its interval covers.")
     return " ".join(part for part in parts if part != ".")
+
+
+def _scopes(shown: Sequence[Comparison]) -> Iterator[str]:
+    """What the intervals draw anew: the dashed ones are of seeds alone, others differ by panel at most."""
+    for dashed in (False, True):
+        own = [
+            one.pair
+            for one in shown
+            if one.pair.interval not in (None, "fixed_datasets") and (one.pair.interval == "t_over_seeds") is dashed
+        ]
+        kinds: Sequence[Drawn] = widest_first(pair.drawn for pair in own)
+        for kind in kinds:
+            where = list(dict.fromkeys(str(pair.dataset) for pair in own if pair.drawn == kind))
+            marks = [*(["dashed"] if dashed else []), *([listed(where)] if len(kinds) > 1 else [])]
+            marked = f" ({', '.join(marks)})" if marks else ""
+            yield f"Scope{marked}: {scope_phrase(kind)}."
 
 
 def _whole(analysis: Analysis) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import Drawn
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.pairs import MethodScore
-from analysis.comparison.phrases import SCOPES
+from analysis.comparison.pairs import Interval, MethodScore
+from analysis.comparison.phrases import listed, scope_phrase, widest_first
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
 from analysis.palette import FAINT, INK, MEAN, PAPER, SEED
-from analysis.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_HOW: Mapping[Interval, str] = {
+    "two_way": "two-way interval over seeds and cases",
+    "over_splits": "interval over splits that allows for their overlap",
+    "t_over_seeds": "t over seeds",
+}
 _LABEL = 0.15  # inches from one label to the next
 _TALLEST = 11.0  # inches
 
@@ -65,14 +71,25 @@ def seeds(analysis: Analysis, dataset: str, stem: str) -> tuple[PageFigure, ...]
                     canvas,
                     f"{dataset}: {plan.label(plan.metric)} of each of {number} (circle; crossed out: "
                     "learned next to nothing), the same seed joined by a grey line; their mean "
-                    f"(diamond) with the {drawing.percent(plan.confidence)} interval over seeds. Scope: "
-                    f"{SCOPES['t_over_seeds']}. Whether two intervals overlap says nothing about a difference.",
+                    f"(diamond) with the {drawing.percent(plan.confidence)} interval over {_over(part)}. Whether two "
+                    "intervals overlap says nothing about a difference.",
                     f"{plan.label(plan.metric)} of each seed on {dataset}; means: "
                     + ", ".join(f"{one.method} {one.mean:.3f}" for one in part if one.mean is not None),
                     sheet_stem(stem, len(drawn)),
                 )
             )
     return tuple(drawn)
+
+
+def _over(scores: Sequence[MethodScore]) -> str:
+    """What the intervals of ``seeds`` are over, and what they draw anew."""
+    splits = [len(set(score.replicates.splits)) for score in scores if score.replicates.several_splits]
+    over = f"{drawing.counted(splits, 'split')}, whose overlap it allows for" if splits else "seeds"
+    # Without splits these are intervals over the trainings alone, whatever the tables have.
+    kinds = widest_first(
+        score.drawn if score.replicates.several_splits else replace(score.drawn, cases=False) for score in scores
+    )
+    return f"{over}. Scope: {'; or '.join(map(scope_phrase, kinds))}"
 
 
 def _joined(row: int, score: MethodScore, below: MethodScore) -> Iterator[tuple[list[float], list[float]]]:
@@ -92,7 +109,7 @@ def _draw_seeds(axes: Axes, row: int, score: MethodScore, collapsed: Sequence[in
     )  # fmt: skip
     for place in collapsed:
         axes.plot([score.values[place]], [row - 0.14], marker="x", markersize=6.5, color=INK, clip_on=False, zorder=3)
-    over = score.over_seeds
+    over = score.over_splits or score.over_seeds
     if over is not None and over.low is not None and over.high is not None:
         axes.plot([over.low, over.high], [row + 0.2] * 2, color=MEAN, linewidth=1.4, zorder=3)
     axes.plot([score.mean], [row + 0.2], marker="D", markersize=4, color=MEAN, clip_on=False, zorder=4)
@@ -183,10 +200,6 @@ def spread(wanted: Sequence[float], gap: float) -> npt.NDArray[np.float64]:
     return places
 
 
-def _interval(score: MethodScore) -> Estimate | None:
-    return score.over_both if score.over_both is not None else score.over_seeds
-
-
 def _draw_pareto(
     axes: Axes, points: Sequence[tuple[MethodScore, int]], counts: Sequence[int], plan: DeclaredPlan
 ) -> list[tuple[str, float, float]]:
@@ -203,7 +216,7 @@ def _draw_pareto(
         drawstyle="steps-post", color=MEAN, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1,
     )  # fmt: skip
     for one, (score, _) in enumerate(points):
-        interval = _interval(score)
+        interval = None if score.widest is None else score.widest[1]
         if interval is not None and interval.low is not None and interval.high is not None:
             axes.plot([place[one]] * 2, [interval.low, interval.high], color=SEED, linewidth=0.9, zorder=2)
         axes.plot(
@@ -247,10 +260,15 @@ def _pareto_caption(
 ) -> str:
     plan = analysis.evidence.plan
     shown = [score for name in part for score, _ in points[name]]
-    both = [score.over_both is not None for score in shown]
-    wide = "retraining and new cases from the same source (two-way interval over seeds and cases)"
-    narrow = "retraining on this data, scored on this test set (t over seeds)"
-    scope = wide if all(both) else f"{wide}; without predictions {narrow}" if any(both) else narrow
+    where: dict[tuple[Drawn, Interval], dict[str, None]] = {}
+    for score in shown:
+        if score.widest is not None:
+            where.setdefault((score.drawn, score.widest[0]), {})[score.dataset] = None
+    said = "; ".join(
+        f"{scope_phrase(drawn)} ({_HOW[kind]}{f'; {listed(list(names))}' if len(where) > 1 else ''})"
+        for (drawn, kind), names in where.items()
+    )
+    scope = f"Scope: {said or 'none, since there is no interval'}. "
     absent = [
         f"{method} ({name})" for name in part for method in analysis.evidence.methods
         if method not in {score.method for score, _ in points[name]}
@@ -258,7 +276,7 @@ def _pareto_caption(
     return (
         f"{plan.label(plan.metric)} ({plan.direction}; mean over "
         f"{drawing.counted([len(score.values) for score in shown], 'seed')} with {drawing.percent(plan.confidence)} "
-        f"intervals) against trained parameters. Scope: {scope}. Filled, and joined by the dashed line: no method "
+        f"intervals) against trained parameters. {scope}Filled, and joined by the dashed line: no method "
         "shown has a better mean with as few parameters; the line is a description and no test."
         + (f" Not shown, without a score or a count: {', '.join(absent)}." if absent else "")
     )

@@ -57,6 +57,13 @@ class ReducedPredictions:
     methods: tuple[MethodPredictions, ...]
     """Empty where an image may bear several labels: its classes do not exclude each other, so that there is no
     predicted class whose confidence or confusion could be drawn."""
+    splits: int = 1
+    """Splits of the dataset; of several, this is the first."""
+
+    @property
+    def scope(self) -> str:
+        """What the figures hold for, as a sentence without its end."""
+        return f"{_SCOPE}{f'; this shows one of {self.splits} splits alone' if self.splits > 1 else ''}"
 
     @property
     def cases(self) -> int:
@@ -86,7 +93,8 @@ def reduced(values: DatasetValues) -> ReducedPredictions | None:
         for method in values.methods
         if (own := predictions.logits.get(method, {}))
     ]
-    return ReducedPredictions(values.dataset, predictions.classes, support, tuple(methods)) if methods else None
+    splits = max(1, len(values.splits))
+    return ReducedPredictions(values.dataset, predictions.classes, support, tuple(methods), splits) if methods else None
 
 
 def _of_method(method: str, logits: Sequence[FloatArray], labels: npt.NDArray[np.int64]) -> MethodPredictions:
@@ -154,7 +162,7 @@ def reliability(facts: ReducedPredictions, stem: str) -> tuple[PageFigure, ...]:
                     f"{facts.dataset}: reliability diagrams, {BINS} bins of equal width. Line: share of right cases by "
                     f"their mean confidence ({facts.seeds}, each for itself, then averaged over those with a case in "
                     f"the bin; hollow: less than 1 % of the cases); bars: share of the {facts.cases:,} test cases in "
-                    f"each bin; dashed: perfect calibration. {_SCOPE}; no interval is drawn.",
+                    f"each bin; dashed: perfect calibration. {facts.scope}; no interval is drawn.",
                     f"Reliability diagrams on {facts.dataset}: " + ", ".join(one.method for one in part),
                     sheet_stem(stem, len(drawn)),
                 )
@@ -183,7 +191,7 @@ def confusion(facts: ReducedPredictions, stem: str) -> tuple[PageFigure, ...]:
                 drawing.finished(
                     canvas,
                     f"{facts.dataset}: confusion in per cent of each true class: the mean over {facts.seeds} of each "
-                    f"seed's own matrix; {facts.cases:,} test cases ({_listed(facts)}). {_SCOPE}.",
+                    f"seed's own matrix; {facts.cases:,} test cases ({_listed(facts)}). {facts.scope}.",
                     f"Confusion matrices on {facts.dataset}; shares of right cases by class: "
                     + "; ".join(f"{one.method} {_shares(np.diagonal(one.confusion))}" for one in part),
                     sheet_stem(stem, len(drawn)),
@@ -244,7 +252,7 @@ def sensitivity(facts: ReducedPredictions, stem: str, confidence: float = 0.95) 
                 drawing.finished(
                     canvas,
                     f"{facts.dataset}: sensitivity of each class, mean over {facts.seeds} with the "
-                    f"{drawing.percent(confidence)} t interval, cut off at 0 and 1. {_SCOPE}.",
+                    f"{drawing.percent(confidence)} t interval, cut off at 0 and 1. {facts.scope}.",
                     f"Sensitivity by class on {facts.dataset}: "
                     + "; ".join(f"{one.method} {_shares(one.sensitivity.mean(axis=0))}" for one in facts.methods),
                     sheet_stem(stem, len(drawn)),

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.pairs import Interval, Pair
-from analysis.comparison.phrases import SCOPES
+from analysis.comparison.draws import Drawn
+from analysis.comparison.pairs import Pair
+from analysis.comparison.phrases import counted, scope_phrase, widest_first
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, number
 from analysis.stats.estimate import Estimate
 
-_MARKS: Mapping[Interval, str] = {"t_over_seeds": "‡"}
+_MARKS = ("", "‡", "§", "¶", "#", "‡‡", "§§", "¶¶", "##")
+"""Of scopes, the widest first; † is taken."""
 CORRECTIONS = {
     "holm": "Holm's correction",
     "bonferroni": "Bonferroni's correction",
@@ -23,19 +25,18 @@ UNCORRECTED = "Intervals and p are not corrected for the number of comparisons, 
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """The kinds of interval in one table: marked where they differ, and explained."""
+    """What the intervals in one table draw anew: marked where they differ, and explained."""
 
-    kinds: tuple[Interval, ...]
+    kinds: tuple[Drawn, ...]
 
     @classmethod
-    def of(cls, kinds: Iterable[Interval | None]) -> Scopes:
-        """Those that occur, in a fixed order."""
-        found = set(kinds)
-        return cls(tuple(kind for kind in SCOPES if kind in found))
+    def of(cls, kinds: Iterable[Drawn | None]) -> Scopes:
+        """Those that occur, the widest first; None stands for what has no interval."""
+        return cls(widest_first(kind for kind in kinds if kind is not None))
 
-    def mark(self, kind: Interval | None) -> str:
+    def mark(self, kind: Drawn | None) -> str:
         """A sign after the interval; none where all are of one kind."""
-        return _MARKS.get(kind, "") if kind is not None and len(self.kinds) > 1 else ""
+        return _MARKS[self.kinds.index(kind)] if kind in self.kinds else ""
 
     @property
     def sentence(self) -> str:
@@ -47,7 +48,7 @@ class Scopes:
         said = []
         for kind in self.kinds:
             mark = self.mark(kind)
-            said.append(f"{mark + ': ' if mark else ''}{SCOPES[kind]}")
+            said.append(f"{mark + ': ' if mark else ''}{scope_phrase(kind)}")
         return f"Scope of the intervals: {'; '.join(said)}."
 
 
@@ -95,7 +96,7 @@ def same(names: Mapping[str, str]) -> str:
 
 
 def sizes(analysis: Analysis) -> str:
-    """Seeds and test cases of each dataset, by the primary metric."""
+    """Seeds, splits where there are several, and test cases of each dataset, by the primary metric."""
     metric = analysis.evidence.plan.metric
     found = {}
     for dataset in analysis.evidence.datasets:
@@ -104,7 +105,9 @@ def sizes(analysis: Analysis) -> str:
         cases = max((one.pair.cases or 0 for one in analysis.comparisons if one.pair.dataset == dataset), default=0)
         units = max((one.over_both.mean_squares.cases for one in own if one.over_both is not None), default=cases)
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        known = f", {cases} test cases" if cases else ""
+        splits = max((len(set(one.replicates.splits)) for one in own), default=1)
+        known = f" on {counted(splits, 'split')}" if splits > 1 else ""
+        known += f", {cases} test cases" if cases else ""
         known += f" of {analysis.evidence.about(dataset).units(units)}" if units < cases else ""
         found[dataset] = f"{count} seed{'' if seeds == [1] else 's'}{known}"
     return same(found)

@@ -17,27 +17,31 @@ from analysis.tables.cells import by_dataset, listed, named, outcome, p_text
 def power(analysis: Analysis) -> PageTable:
     """What the declared comparisons could have found: seeds, cases, floor of exact tests, detectable difference."""
     plan = analysis.evidence.plan
+    splits = any(one.pair.splits > 1 for one in analysis.of("primary"))
 
     def row(one: Comparison) -> Row:
         tests = one.family if plan.correction != "none" else 1
-        floor = smallest_p(len(one.pair.seeds))
+        floor = smallest_p(len(one.pair.seeds)) if one.pair.alone else None
         return (
             named(one),
             count(len(one.pair.seeds)),
+            *([count(one.pair.splits)] if splits else []),
             count(one.pair.cases),
             p_text(floor),
-            p_text(min(1.0, floor * tests)),
-            count(seeds_for_exact_test(tests, plan.alpha)),
+            p_text(None if floor is None else min(1.0, floor * tests)),
+            count(seeds_for_exact_test(tests, plan.alpha) if one.pair.alone else None),
             number(one.detectable),
             number(None if one.pair.estimate is None else abs(one.pair.estimate.estimate)),
         )
 
     groups = by_dataset(analysis, analysis.of("primary"))
+    narrow = any(one.pair.interval == "t_over_seeds" for _, own in groups for one in own)
     return PageTable(
         caption=f"What the declared comparisons by {plan.facts(plan.metric).in_text} could have found.",
         head=(
             "Comparison",
             "Paired seeds",
+            *(["Splits"] if splits else []),
             "Test cases",
             "Smallest exact p",
             "After correction",
@@ -45,11 +49,14 @@ def power(analysis: Analysis) -> PageTable:
             "Detectable difference",
             "Observed difference",
         ),
-        align="lrrrrrrr",
+        align="l" + "r" * (8 if splits else 7),
         groups=tuple((name, tuple(map(row, own))) for name, own in groups),
-        note=f"Scope: as for each comparison; without test cases, retraining on this data, scored on this test set. "
-        f"Smallest exact p: what an exact test over so many seeds can give at best; after correction: at the first "
-        f"step, for the whole family; seeds needed: so that this is at most {plan.alpha:g}. Detectable: smallest true "
+        note="Scope: as for each comparison"
+        + ("; without test cases, retraining on this data, scored on this test set. " if narrow else ". ")
+        + "Smallest exact p: what an exact test over so many seeds can give at best; after correction: at the first "
+        f"step, for the whole family; seeds needed: so that this is at most {plan.alpha:g}"
+        + ("; n/a where replicates have different splits, as these overlap. " if splits else ". ")
+        + "Detectable: smallest true "
         "difference found with 80 % power by the test of the primary analysis at the first step of the correction, "
         "in units of the metric, estimated from these data. Observed: without its sign.",
         name="power",
@@ -78,6 +85,8 @@ def seed_sensitivity(analysis: Analysis) -> PageTable:
         return tuple(result)
 
     groups = tuple((dataset, rows(dataset)) for dataset in evidence.datasets)
+    searched = any(score.spread is not None and score.drawn.search for score in analysis.scores)
+    seed = " Seed: of training and, where it was drawn anew, of the search." if searched else ""
     measure = evidence.plan.facts(evidence.plan.metric)
     return PageTable(
         caption=f"Seed sensitivity: where the variance of each method's mean {measure.in_text} comes from.",
@@ -85,8 +94,8 @@ def seed_sensitivity(analysis: Analysis) -> PageTable:
         align="lrrrrrr",
         groups=tuple((dataset, own) for dataset, own in groups if own),
         note="Scope: retraining and new cases from the same source. Shares of the variance of the mean over the seeds "
-        "and cases at hand; components estimated below zero count as zero. Interaction: of seed and case, with pure "
-        "chance in it. SE: standard error of the mean; with endless seeds that of the cases alone remains. "
+        f"and cases at hand; components estimated below zero count as zero.{seed} Interaction: of seed and case, with "
+        "pure chance in it. SE: standard error of the mean; with endless seeds that of the cases alone remains. "
         "SD over seeds is the spread of single trainings, not a measure of certainty.",
         name="seed_sensitivity",
     )

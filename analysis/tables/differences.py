@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.pairs import Interval
+from analysis.comparison.draws import Drawn
 from analysis.comparison.phrases import exact_test_limits
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageTable, number
@@ -39,9 +39,7 @@ def difference_table(
         remark: first sentences of the note.
     """
     shown = [one for _, own in groups for one in own]
-    scopes = Scopes.of(
-        kind for one in shown for kind in (_parts(analysis, one) if one.pair.dataset is None else [one.pair.interval])
-    )
+    scopes = Scopes.of(kind for one in shown for kind in _kinds(analysis, one))
     columns = _columns(analysis, shown, scopes)
     return PageTable(
         caption=caption,
@@ -58,10 +56,6 @@ def difference_table(
 def _columns(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes) -> list[_Column]:
     """The columns; those of tests that nobody could make are left out, and the note says so."""
 
-    def mark(one: Comparison) -> str:
-        kinds = Scopes.of(_parts(analysis, one)).kinds if one.pair.dataset is None else (one.pair.interval,)
-        return scopes.mark(kinds[-1]) if kinds else ""
-
     columns: list[_Column] = [
         ("Comparison", "l", named),
         ("Outcome", "l", outcome),
@@ -69,7 +63,7 @@ def _columns(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes) ->
         (
             f"{analysis.evidence.plan.confidence * 100:g} % interval",
             "r",
-            lambda one: span(one.pair.estimate, 4, mark(one)),
+            lambda one: span(one.pair.estimate, 4, scopes.mark(one.pair.drawn)),
         ),
         ("p", "r", lambda one: p_text(one.p)),
         ("p adjusted", "r", lambda one: p_text(one.p_adjusted)),
@@ -100,11 +94,12 @@ def _detectable(one: Comparison, analysis: Analysis) -> str:
     return "none" if one.detectable is not None and one.detectable > high - low else number(one.detectable)
 
 
-def _parts(analysis: Analysis, one: Comparison) -> list[Interval | None]:
-    """The kinds of interval that an average was made of."""
+def _kinds(analysis: Analysis, one: Comparison) -> list[Drawn]:
+    """What the interval of a comparison draws anew; of an average also those that it was made of."""
     key = (one.pair.metric, one.pair.first, one.pair.second)
-    pairs = (other.pair for other in analysis.comparisons)
-    return [pair.interval for pair in pairs if (pair.metric, pair.first, pair.second) == key]
+    pairs = [one.pair, *(other.pair for other in analysis.comparisons if one.pair.dataset is None)]
+    same = (pair for pair in pairs if (pair.metric, pair.first, pair.second) == key)
+    return [pair.drawn for pair in same if pair.interval is not None]
 
 
 def _note(analysis: Analysis, shown: Sequence[Comparison], scopes: Scopes, remark: str) -> str:

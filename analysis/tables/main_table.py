@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import Drawn
 from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.one_source import mean_of_source
-from analysis.comparison.pairs import Interval, MethodScore
+from analysis.comparison.pairs import MethodScore
 from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.verdicts import Comparison, averages, judge_averages
 from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
@@ -27,7 +30,8 @@ class _Entry:
     mean: float | None
     sd: float | None
     estimate: Estimate | None
-    interval: Interval | None
+    drawn: Drawn | None
+    """What the estimate's interval draws anew; None without one."""
 
 
 def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> PageTable:
@@ -58,7 +62,8 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Pag
     }
     several = len(evidence.datasets) > 1
     average_marks = _marks(averages, _all_averages(analysis), plan) if several else {}
-    scopes = Scopes.of(entry.interval for entries in columns.values() for entry in entries.values())
+    shown = [*(entry for entries in columns.values() for entry in entries.values()), *averages.values()]
+    scopes = Scopes.of(entry.drawn for entry in shown)
 
     def row(method: str) -> Row:
         cells = [
@@ -85,10 +90,9 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Pag
 def _entry(score: MethodScore | None) -> _Entry:
     if score is None or score.mean is None:
         return _Entry(None, None, None, None)
-    if score.over_both is not None and score.over_both.low is not None:
-        return _Entry(score.mean, score.sd, score.over_both, "two_way")
-    narrow = score.over_seeds if score.over_seeds is not None and score.over_seeds.low is not None else None
-    return _Entry(score.mean, score.sd, narrow, None if narrow is None else "t_over_seeds")
+    if score.widest is None:
+        return _Entry(score.mean, score.sd, None, None)
+    return _Entry(score.mean, score.sd, score.widest[1], score.drawn)
 
 
 def _average(entries: Sequence[_Entry], sources: Sequence[str]) -> _Entry:
@@ -100,12 +104,12 @@ def _average(entries: Sequence[_Entry], sources: Sequence[str]) -> _Entry:
     estimates = [entry.estimate for entry in entries if entry.estimate is not None]
     if len(estimates) < len(entries):
         return _Entry(whole, None, None, None)
-    # The average holds for no more than the narrowest of what it is made of.
-    narrow = any(entry.interval == "t_over_seeds" for entry in entries)
+    # The average holds for no more than each of what it is made of.
+    drawn = reduce(and_, (entry.drawn for entry in entries if entry.drawn is not None))
     level = estimates[0].confidence
     of_sources = [mean_of_source(own, None, level) for own in by_source(estimates, sources)]
     mean = fixed_dataset_mean(of_sources, level)
-    return _Entry(whole, None, mean, "t_over_seeds" if narrow else "two_way")
+    return _Entry(whole, None, mean, drawn)
 
 
 def _all_averages(analysis: Analysis) -> list[Comparison]:
@@ -141,7 +145,7 @@ def _cell(entry: _Entry, mark: str, scopes: Scopes, cell: Cell | None = None) ->
     if entry.mean is None:
         return Marked(NOT_AVAILABLE + lost, cell=name)
     spread = "" if entry.sd is None else f" ± {number(entry.sd, DIGITS)}"
-    below = "" if entry.estimate is None else "\n" + span(entry.estimate, DIGITS, scopes.mark(entry.interval))
+    below = "" if entry.estimate is None else "\n" + span(entry.estimate, DIGITS, scopes.mark(entry.drawn))
     text = f"{number(entry.mean, DIGITS)}{spread}{lost}{below}"
     return Marked(text, bold=mark == "best", underline=mark == "near", cell=name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, PageTable, count, number
@@ -17,8 +17,20 @@ SCOPE = (
 )
 
 
-def scores(summary: Summary) -> PageTable:
-    """Primary metric: mean, standard deviation, interval, seeds and parameters of each study."""
+def scores(summary: Summary, several_splits: Collection[str] = ()) -> PageTable:
+    """Primary metric: mean, standard deviation, interval, seeds and parameters of each study.
+
+    Args:
+        summary: of the run.
+        several_splits: datasets on which replicates have different splits, so that an interval over seeds, which takes
+            them for independent, is left out.
+    """
+    said = f"{SCOPE} "
+    if several_splits:
+        said += (
+            f"On {', '.join(several_splits)} there is none: replicates have different splits, which overlap; the main "
+            "table has intervals that allow for that. "
+        )
 
     def row(study: StudySummary) -> tuple[str, ...]:
         score = study.scores[summary.metric]
@@ -26,7 +38,7 @@ def scores(summary: Summary) -> PageTable:
             study.method,
             number(score.mean),
             number(score.sd),
-            _span(score.over_seeds),
+            NOT_AVAILABLE if study.dataset in several_splits else _span(score.over_seeds),
             f"{len(study.seeds)} of {study.confirm.declared}",
             _counts(study.trainable),
             _counts(study.head),
@@ -38,7 +50,7 @@ def scores(summary: Summary) -> PageTable:
         head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
         align="lrrrrrr",
         groups=_by_dataset(summary, row, 7),
-        note=f"{SCOPE} SD: sample standard deviation over seeds. Trained parameters do not count the head, "
+        note=f"{said}SD: sample standard deviation over seeds. Trained parameters do not count the head, "
         "which every method trains. Rows are in alphabetical order.",
     )
 

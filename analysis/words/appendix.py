@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
+from analysis.comparison.draws import cells_on, splits_of
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.phrases import counted, listed, network_phrase, plain, seeds_phrase
 from analysis.contents import Facts, PageSection, count, number
@@ -91,7 +92,9 @@ def data_facts(cards: Mapping[str, Card]) -> Facts:
 
 
 def seed_facts(evidence: Evidence) -> Facts:
-    """Seeds of each dataset, methods with the same ones together, and what became of them."""
+    """Seeds of each dataset, methods with the same ones together, and what became of them; the splits of seeds where
+    there are several.
+    """
     pairs = []
     for dataset in evidence.datasets:
         said: dict[str, list[str]] = {}
@@ -100,8 +103,14 @@ def seed_facts(evidence: Evidence) -> Facts:
             said.setdefault("not begun" if cell is None else _seeds(cell), []).append(method)
         whole = len(said) == 1 and len(evidence.methods) > 1
         parts = (f"{'all methods' if whole else listed(methods)}: {fate}" for fate, methods in said.items())
-        pairs.append((dataset, "; ".join(parts)))
+        pairs.append((dataset, "; ".join((*parts, *_splits(cells_on(evidence, dataset))))))
     return Facts(tuple(pairs))
+
+
+def _splits(cells: Mapping[str, Cell]) -> Iterator[str]:
+    for split in splits_of(cells):
+        seeds = {seed for cell in cells.values() for seed, own in cell.splits.items() if own == split}
+        yield f"split {split}: {seeds_phrase(sorted(seeds))}"
 
 
 def settings_facts(spec: SweepRecord | None) -> Facts:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import Drawn
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
-    SCOPES,
     counted,
     datasets_phrase,
     decimals,
@@ -21,6 +21,7 @@ from analysis.comparison.phrases import (
     place_phrase,
     refusal,
     reversal,
+    scope_phrase,
 )
 from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
@@ -86,12 +87,12 @@ def _reversals(analysis: Analysis) -> Iterator[str]:
 
 def _opening(analysis: Analysis) -> Iterator[str]:
     plan = analysis.evidence.plan
-    kinds = dict.fromkeys(one.pair.interval for one in analysis.of("primary") if one.pair.interval is not None)
+    kinds = dict.fromkeys(one.pair.drawn for one in analysis.of("primary") if one.pair.interval is not None)
     if not kinds:
         return
     lower = "" if plan.higher_is_better(plan.metric) else " (lower is better)"
     level = f"{100 * plan.confidence:g} %"
-    said = [SCOPES[kind] for kind in kinds]
+    said = [scope_phrase(kind) for kind in kinds]
     if len(kinds) == 1:
         yield f"Differences in {plan.phrase(plan.metric)}{lower} come with {level} intervals for {said[0]}."
     else:
@@ -104,12 +105,12 @@ def _opening(analysis: Analysis) -> Iterator[str]:
         )
 
 
-def _where(analysis: Analysis, kind: str) -> str:
-    """The datasets, or single pairs on them, whose intervals are of that kind."""
+def _where(analysis: Analysis, kind: Drawn) -> str:
+    """The datasets, or single pairs on them, whose intervals draw that anew."""
     parts = []
     for dataset in analysis.evidence.datasets:
         made = [one.pair for one in analysis.of("primary", dataset) if one.pair.interval is not None]
-        own = [pair for pair in made if pair.interval == kind]
+        own = [pair for pair in made if pair.drawn == kind]
         if own and len(own) == len(made):
             parts.append(f"on {dataset}")
         elif own:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import cells_on, searches_of, splits_of, tuning_cautions
+from analysis.comparison.evidence import Evidence
 from analysis.comparison.phrases import counted, listed
 from analysis.stats.cautions import FEW_REPLICATES, POPULATION_DATASETS
 from harness.run.records import SweepRecord
@@ -23,35 +25,84 @@ def limitations_paragraph(analysis: Analysis, spec: SweepRecord | None) -> str:
 
 
 def _design(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
-    several = len(analysis.evidence.datasets) > 1
-    of = "of each dataset" if several else "of the dataset"
-    if spec is None:
+    evidence = analysis.evidence
+    several = [name for name in evidence.datasets if splits_of(cells_on(evidence, name))]
+    yield from _splits(evidence, several, spec)
+    searched = [name for name in evidence.datasets if _searched(analysis, name)]
+    yield from _searches(evidence, searched, spec)
+    tuned = [name for name in evidence.datasets if any(tuning_cautions(cells_on(evidence, name)))]
+    if tuned:
         yield (
-            f"The results hold for the training and test images {of} that they were computed with; whether these were "
-            "drawn anew is not known here."
+            f"On {listed(tuned)} configurations were tuned on images that are among the test images of other splits, "
+            "which may favour methods with more to tune."
         )
+    if spec is not None:
+        yield "Each method started from one network; from another one the methods may rank otherwise."
+
+
+def _splits(evidence: Evidence, several: Sequence[str], spec: SweepRecord | None) -> Iterator[str]:
+    rest = [name for name in evidence.datasets if name not in several]
+    if rest and spec is None:
+        yield (
+            f"The results hold for the training and test images {_of(evidence, rest)} that they were computed with; "
+            "whether these were drawn anew is not known here."
+        )
+    elif rest:
+        yield (
+            f"One split {_of(evidence, rest)} into training, validation and test images was used: the verdicts say "
+            "nothing of methods that are trained on other images, which may rank otherwise."
+        )
+    if several:
+        yield (
+            f"All splits {_of(evidence, several)} are of the same images, so nothing is said of images from elsewhere; "
+            "they overlap, and the correction for that is an approximation."
+        )
+
+
+def _searches(evidence: Evidence, searched: Sequence[str], spec: SweepRecord | None) -> Iterator[str]:
+    rest = [name for name in evidence.datasets if name not in searched]
+    if not rest:
+        return
+    if spec is None:
         yield "How the methods were tuned is not known here either; another search may choose other configurations."
         return
+    where = f" on {listed(rest)}" if searched else " on each dataset" if len(rest) > 1 else ""
+    most = max(searches_of(cells_on(evidence, name)) for name in rest)
+    if most > 1:
+        yield (
+            f"The {most} searches of a method{where} served several splits each, or not all methods had several: what "
+            "a new search would change is not in the intervals."
+        )
+        return
     yield (
-        f"One division {of} into training, validation and test images was used: the verdicts say nothing of methods "
-        "that are trained on other images, which may rank otherwise."
+        f"Each method was tuned by one search{where}, and one configuration was confirmed: a difference may belong to "
+        "the configurations that were found and not to the methods, and the intervals do not contain what a new search "
+        "would change."
     )
-    yield (
-        f"Each method was tuned by one search{' on each dataset' if several else ''}, and one configuration was "
-        "confirmed: a difference may belong to the configurations that were found and not to the methods, and the "
-        "intervals do not contain what a new search would change."
-    )
-    yield "Each method started from one network; from another one the methods may rank otherwise."
+
+
+def _of(evidence: Evidence, names: Sequence[str]) -> str:
+    if len(names) < len(evidence.datasets):
+        return f"of {listed(names)}"
+    return "of each dataset" if len(names) > 1 else "of the dataset"
+
+
+def _searched(analysis: Analysis, dataset: str) -> bool:
+    """Whether every interval on a dataset draws the search anew."""
+    made = [one.pair for one in analysis.of("primary", dataset) if one.pair.interval is not None]
+    return bool(made) and all(pair.drawn.search for pair in made)
 
 
 def _amount(analysis: Analysis) -> Iterator[str]:
     evidence = analysis.evidence
     if len(evidence.datasets) < POPULATION_DATASETS:
         yield f"Nothing is said of datasets other than {listed(evidence.datasets)}."
-    fewest = min((one.pair.replicates for one in analysis.of("primary") if one.pair.estimate is not None), default=0)
-    if 0 < fewest < FEW_REPLICATES:
-        yield f"With {counted(fewest, 'seed')} little is known of how much a result changes from training to training."
-    narrow = [one.pair.dataset for one in analysis.of("primary") if one.pair.interval == "t_over_seeds"]
+    made = [one.pair for one in analysis.of("primary") if one.pair.estimate is not None]
+    for sets, noun, change in ((False, "seed", "training to training"), (True, "split", "split to split")):
+        fewest = min((pair.replicates for pair in made if pair.drawn.sets is sets), default=0)
+        if 0 < fewest < FEW_REPLICATES:
+            yield f"With {counted(fewest, noun)} little is known of how much a result changes from {change}."
+    narrow = [pair.dataset for pair in made if pair.interval == "t_over_seeds"]
     if narrow:
         names = listed([name for name in dict.fromkeys(narrow) if name is not None])
         yield f"On {names} nothing is said of new test cases."

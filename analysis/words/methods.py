@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import cells_on, searches_of, splits_of
 from analysis.comparison.evidence import Evidence, Provenance
 from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.stats.twoway import TwoWay
@@ -93,7 +94,7 @@ def _augmentation(evidence: Evidence, spec: SweepRecord | None, heads: Collectio
 def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
     if spec is not None:
         split = spec["split"]
-        yield from _divided(analysis.evidence, spec)
+        yield from _split(analysis.evidence, spec)
         if split.get("allow_leakage"):
             yield f"Leakage between the sides was allowed, with this reason: {str(split['allow_leakage']).rstrip('.')}."
     evidence = analysis.evidence
@@ -113,22 +114,29 @@ def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
     known = [f"{phrase} ({name})" for name, phrase in sizes.items() if phrase is not None]
     if known:
         yield f"Predictions were analysed for {listed(known)}."
-    unknown = [name for name, phrase in sizes.items() if phrase is None]
+    several = [name for name in evidence.datasets if splits_of(cells_on(evidence, name))]
+    if several and analysis.comparisons:
+        yield (
+            f"On {listed(several)} the analysis rests on one score for each replicate, because the test images change "
+            "with the split."
+        )
+    unknown = [name for name, phrase in sizes.items() if phrase is None and name not in several]
     if unknown and analysis.comparisons:
         yield f"On {listed(unknown)} the analysis rests on one score for each seed, without single test cases."
 
 
-def _divided(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
-    """How each dataset was divided, those that were divided alike together."""
+def _split(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
+    """How each dataset was split, those that were split alike together."""
     ways: dict[str, list[str]] = {}
     for dataset in evidence.datasets:
-        ways.setdefault(_way(evidence.about(dataset), spec), []).append(dataset)
-    seed = spec["split"]["seed"]
+        several = len(splits_of(cells_on(evidence, dataset)))
+        number = f"{several} times anew" if several else f"split seed {spec['split']['seed']}"
+        ways.setdefault(f"{_way(evidence.about(dataset), spec)} ({number})", []).append(dataset)
     for way, datasets in ways.items():
         everywhere = "The dataset" if len(evidence.datasets) == 1 else "Each dataset"
         subject = everywhere if len(ways) == 1 else listed(datasets)
         were = "were" if len(ways) > 1 and len(datasets) > 1 else "was"
-        yield f"{subject} {were} divided {way} (split seed {seed})."
+        yield f"{subject} {were} split {way}."
 
 
 def _by_patient(about: Provenance) -> bool:
@@ -177,6 +185,15 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
             f" on validation {evidence.plan.phrase(search['metric'])}, the default configuration among the candidates"
         )
     yield f"Hyperparameters were tuned with {budget}{how}."
+    several = {name: searches_of(cells_on(evidence, name)) for name in evidence.datasets}
+    most = {name: number for name, number in several.items() if number > 1}
+    if most:
+        where = "" if len(evidence.datasets) == 1 else f" on {listed(list(most))}"
+        numbers = " to ".join(f"{number:,}" for number in sorted({min(most.values()), max(most.values())}))
+        yield (
+            f"The configurations of a method{where} come from up to {numbers} searches, or resamples of one, which are "
+            "independent of those of the other methods."
+        )
     pruner = None if spec is None else spec["search"].get("pruner", "none")
     if pruner in _PRUNERS:
         yield f"Unpromising search trials were ended early by {_PRUNERS[pruner]}."
@@ -202,6 +219,13 @@ def _seeds(evidence: Evidence) -> Iterator[str]:
         sizes = sorted({len(seeds) for seeds in declared})
         size = f"{sizes[0]} to {sizes[-1]} seeds" if len(sizes) > 1 else counted(sizes[0], "seed")
         yield f"The methods ran on {size}, which were not the same for all; comparisons use those that both have."
+    splits: dict[int, list[str]] = {}
+    for dataset in evidence.datasets:
+        splits.setdefault(len(splits_of(cells_on(evidence, dataset))), []).append(dataset)
+    for number, names in splits.items():
+        if number:
+            where = f" on {listed(names)}" if len(names) < len(evidence.datasets) else _on_each(evidence)
+            yield f"The seeds{where} stand for {number} splits, each seed for the same one in every method."
     total, failed = sum(len(cell.declared) for cell in cells), sum(len(cell.failures) for cell in cells)
     missing = sum(len(cell.missing) for cell in cells)
     if failed or missing:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.comparison.compare import Analysis
+from analysis.comparison.draws import Drawn
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.pairs import Interval
 from analysis.comparison.phrases import (
-    SCOPES,
     counted,
     datasets_phrase,
     exact_test_limits,
     friedman_phrase,
     listed,
+    scope_phrase,
+    widest_first,
 )
 from analysis.stats.cautions import POPULATION_DATASETS, VERDICT_REPLICATES
 
@@ -31,18 +33,36 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
     plan = analysis.evidence.plan
     level = f"{100 * plan.confidence:g} %"
     used: dict[Interval, dict[str, None]] = {}
+    drawn: dict[Interval, set[Drawn]] = {}
     for one in analysis.comparisons:
         if one.pair.interval is not None:
             used.setdefault(one.pair.interval, {})[one.pair.metric] = None
+            drawn.setdefault(one.pair.interval, set()).add(one.pair.drawn)
+    scopes = {kind: "; or ".join(map(scope_phrase, widest_first(own))) for kind, own in drawn.items()}
     yield f"The primary metric was {plan.phrase(plan.metric)}."
+    several = used.get("over_splits", {})
+    if several:
+        yield (
+            f"For {listed([plan.phrase(name) for name in several])}{_on(analysis, 'over_splits')}, differences were "
+            f"paired by replicate, both methods on the same split: {level} intervals for {scopes['over_splits']}. As "
+            "the training sets of K splits overlap, the variance between splits counts with 1/K plus the number of "
+            f"test images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), on K − 1 degrees of "
+            f"freedom{_shared(analysis)}."
+        )
     two_way = used.get("two_way", {})
     if two_way:
         names = listed([plan.phrase(name) for name in two_way])
         yield (
-            f"For {names}, differences were paired by seed and test case and analysed by the two-way random-effects "
-            "analysis used for multi-reader multi-case studies, with seeds in the place of readers (Dorfman, Berbaum "
-            f"and Metz 1992; Obuchowski and Rockette 1995): {level} intervals for {SCOPES['two_way']}."
+            f"For {names}{_on(analysis, 'two_way')}, differences were paired by seed and test case and analysed by "
+            "the two-way random-effects analysis used for multi-reader multi-case studies, with seeds in the place of "
+            "readers (Dorfman, Berbaum and Metz 1992; Obuchowski and Rockette 1995): "
+            f"{level} intervals for {scopes['two_way']}."
         )
+        if any(kind.search for kind in drawn["two_way"]):
+            yield (
+                "Where searches were drawn anew, replicates stand for searches and their trainings; those that share a "
+                "search count as one."
+            )
         entered = (facts.pseudo_values for facts in plan.known.values() if facts.name in two_way)
         through = listed([phrase for phrase in entered if phrase is not None])
         if through:
@@ -51,6 +71,7 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
                 f"{names} entered as pseudo-values, a value for each case whose mean is the metric exactly: the metric "
                 "plus the case's first-order influence on it (Hampel 1974)."
             )
+    if two_way or several:
         yield (
             "Intervals and two-sided p values average over the uncertainty of the variance components "
             "(Behrens-Fisher; Fisher 1935). Intervals of scores are found on the logit scale and stay within the range "
@@ -60,13 +81,43 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
         names = listed([plan.phrase(name) for name in used["t_over_seeds"]])
         everywhere = len(used) == 1
         where = "" if everywhere else ", where an analysis of single cases was not possible"
-        yield f"For {names}{where}, Student's t intervals over seeds make a narrower claim: {SCOPES['t_over_seeds']}."
+        yield f"For {names}{where}, Student's t intervals over seeds make a narrower claim: {scopes['t_over_seeds']}."
         own = [plan.phrase(name) for name in used["t_over_seeds"] if plan.facts(name).recorded_only]
         if own:
             yield (
                 f"A plugin defines {listed(own)}; a report runs no plugin, and reads the values that were recorded for "
                 "each training."
             )
+
+
+def _on(analysis: Analysis, kind: Interval) -> str:
+    """Where intervals of a kind are, where replicates have several splits on some datasets alone."""
+    evidence = analysis.evidence
+    several = [name for name in evidence.datasets if _splits(analysis, name) > 1]
+    if not several or len(several) == len(evidence.datasets):
+        return ""
+    names = several if kind == "over_splits" else [name for name in evidence.datasets if name not in several]
+    return f" on {listed(names)}"
+
+
+def _splits(analysis: Analysis, dataset: str) -> int:
+    return max((one.pair.splits for one in analysis.of("primary", dataset)), default=1)
+
+
+def _overlaps(analysis: Analysis) -> str:
+    """Test images for each training image, by dataset where they differ."""
+    overlap = analysis.evidence.overlap
+    known = {name: f"{overlap[name]:.2g}" for name in analysis.evidence.datasets if _splits(analysis, name) > 1}
+    if len(set(known.values())) == 1:
+        return next(iter(known.values()))
+    return ", ".join(f"{value} on {name}" for name, value in known.items())
+
+
+def _shared(analysis: Analysis) -> str:
+    """How replicates of one split enter, where there are any."""
+    if all(one.pair.splits in (1, len(one.pair.seeds)) for one in analysis.comparisons):
+        return ""
+    return "; a one-way analysis of variance tells it from what varies between trainings on one split"
 
 
 def _tests(analysis: Analysis) -> Iterator[str]:

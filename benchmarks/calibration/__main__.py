@@ -4,7 +4,7 @@ Sweeps of 6 methods on 3 datasets are drawn from a latent model of seeds and cas
 another, and analysed by the functions that the report uses. A claim of a difference is then false, and an interval that
 misses zero misses the truth. Further parts: the power that a plan promises against the power found, equivalence at the
 margin, the other metrics, whose pseudo-values are right to first order alone (coverage, and width against that of
-the crossed bootstrap), and several labels of one source of images.
+the crossed bootstrap), several labels of one source of images, and replicates on several splits.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.calibration import first_order, null, power, scores, sources
+from benchmarks.calibration import first_order, null, power, scores, sources, splits
 from benchmarks.calibration.model import Row
 
-PARTS = (null, power, scores, first_order, sources)
+PARTS = (null, power, scores, first_order, sources, splits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,48 @@ def made_up(
             for name in datasets
         },
     )  # fmt: skip
+
+
+def replicated(
+    evidence: Evidence,
+    splits: Mapping[str, int],
+    searches: Callable[[int, int], str] | None = None,
+    tuned_on: Callable[[int, int], str] | None = None,
+) -> Evidence:
+    """The same scores as if seeds drew splits and searches in turn; predictions are those of the first split.
+
+    Args:
+        evidence: as ``made_up`` gives it.
+        splits: dataset → how many splits its seeds take in turn; one without any has its seeds on one split.
+        searches: (place of a seed, number of its split) → its search, without the name of its method.
+        tuned_on: likewise → split that its configuration was searched on.
+    """
+    cells = {}
+    for (dataset, method), cell in evidence.cells.items():
+        number = splits.get(dataset, 1)
+        drawn = {seed: (place, place % number) for place, seed in enumerate(cell.seeds)}
+        cells[dataset, method] = replace(
+            cell,
+            splits={seed: f"split {split}" for seed, (_, split) in drawn.items()} if number > 1 else {},
+            searches={seed: f"{method}: {searches(*own)}" for seed, own in drawn.items()} if searches else {},
+            tuned_on={seed: tuned_on(*own) for seed, own in drawn.items()} if tuned_on and number > 1 else {},
+        )
+
+    def on(dataset: str, method: str, seed: int) -> str:
+        return cells[dataset, method].splits.get(seed, "split 0")
+
+    def predictions(dataset: str) -> Predictions | None:
+        found = evidence.predictions(dataset)
+        if found is None:
+            return None
+        first = {
+            method: {seed: own for seed, own in logits.items() if on(dataset, method, seed) == "split 0"}
+            for method, logits in found.logits.items()
+        }
+        return replace(found, logits=first)
+
+    overlap = {dataset: 0.2 / 0.64 for dataset, number in splits.items() if number > 1}
+    return replace(evidence, cells=cells, predictions=predictions, overlap=overlap)
 
 
 def every_table(analysis: Analysis) -> list[PageTable]:

@@ -353,7 +353,7 @@ def test_limitations_follow_from_what_the_design_did_not_vary() -> None:
     whole = analyse(against_control(levels=TWO, seeds=range(1000, 1003)))
     text = limitations_paragraph(whole, SPEC)
     for part in (
-        "One division of each dataset into training, validation and test images was used",
+        "One split of each dataset into training, validation and test images was used",
         "Each method was tuned by one search on each dataset",
         "the intervals do not contain what a new search would change",
         "Nothing is said of datasets other than alpha and beta.",
@@ -388,7 +388,7 @@ def test_unequal_treatment_looks_and_repeats_are_told() -> None:
     assert "The methods ran on 8 to 10 seeds, which were not the same for all" in text
     assert "Looks at the results were planned at 5 and 8 seeds." in text
     assert "2 trainings were repeated with the same seed" in text
-    assert "divided as its publishers did (split seed 0)" in text
+    assert "was split as its publishers did (split seed 0)" in text
     assert "within ±0.01, a margin stated with the analysis, not beforehand." in text
     unknown = {key: replace(cell, search_trials=None) for key, cell in cells.items()}
     assert "Nothing is known here of how" in methods_paragraph(analyse(replace(whole, cells=unknown)), None)

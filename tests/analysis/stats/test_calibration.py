@@ -13,6 +13,7 @@ from benchmarks.calibration.null import SCENARIOS, under_the_null
 from benchmarks.calibration.power import power_found
 from benchmarks.calibration.scores import scores_within_range
 from benchmarks.calibration.sources import labels_of_one_source
+from benchmarks.calibration.splits import over_splits
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -53,6 +54,13 @@ def test_six_labels_of_one_source_make_no_more_false_claims_than_one() -> None:
     row = labels_of_one_source(6, 300, 0, seeds=10)
     assert row["met"], row
     assert row["false_claims"]["apart"] > 0.15 and row["false_claims"]["new_datasets_apart"] > 0.15
+
+
+@pytest.mark.slow
+def test_splits_that_overlap_make_no_more_false_claims_than_independent_ones() -> None:
+    row = over_splits(2, 1.0, 300, 0, seeds=5)
+    assert row["met"], row
+    assert row["false_claims"]["plain"] > 0.15
 
 
 @pytest.mark.slow

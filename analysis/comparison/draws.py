@@ -1,0 +1,179 @@
+"""What the replicates of a comparison drew anew: splits, searches, and how these go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.comparison.evidence import Cell, Evidence
+from analysis.stats.cautions import Caution
+from analysis.stats.estimate import FloatArray
+from analysis.stats.split_cautions import tuned_elsewhere
+from analysis.stats.twoway import by_group
+
+Draw = Literal["retraining", "new_cases", "new_training_and_test_sets", "new_search", "new_datasets"]
+"""Everything that an interval may draw anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What an interval draws anew beside the training itself; all else is held fixed."""
+
+    sets: bool = False
+    """New training and test sets, and with them new cases."""
+    cases: bool = False
+    """New cases of the same source."""
+    search: bool = False
+    """New searches for the configurations of both methods."""
+    partly: bool = False
+    """Of an average: some of its datasets draw other sets or searches anew as well."""
+
+    def __and__(self, other: Drawn) -> Drawn:
+        """What both draw anew."""
+        return Drawn(
+            sets=self.sets and other.sets,
+            cases=self.cases and other.cases,
+            search=self.search and other.search,
+            partly=self.partly or other.partly or (self.sets, self.search) != (other.sets, other.search),
+        )
+
+    @property
+    def names(self) -> tuple[Draw, ...]:
+        """The same by the closed list; new training and test sets have new cases in them."""
+        found: dict[Draw, bool] = {
+            "retraining": True,
+            "new_cases": self.cases and not self.sets,
+            "new_training_and_test_sets": self.sets,
+            "new_search": self.search,
+        }
+        return tuple(name for name, drawn in found.items() if drawn)
+
+    @property
+    def width(self) -> tuple[bool, ...]:
+        """For sorting: more is wider."""
+        return self.sets, self.cases, self.search, not self.partly
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """How the replicates of one method, or of the two of a pair, depend on one another.
+
+    The two methods of a pair share the split of a seed. Their searches are their own: replicates go together where
+    either method has the same search in them.
+    """
+
+    splits: tuple[str, ...] = ()
+    """Split of each replicate."""
+    searches: tuple[int, ...] | None = None
+    """Of each replicate the set of those that share a search, numbered from 0 as they appear; None where a search
+    served every replicate, or replicates of several splits: it is held fixed then, and nothing is said of new ones.
+    That a new search changes the result by another amount on another split could not be told from what the splits
+    change."""
+
+    @property
+    def several_splits(self) -> bool:
+        """Whether new training and test sets were drawn."""
+        return len(set(self.splits)) > 1
+
+    @property
+    def drawn(self) -> tuple[bool, bool]:
+        """Whether new splits, and whether new searches were drawn."""
+        return self.several_splits, self.searches is not None
+
+    @property
+    def independent(self) -> int:
+        """How many independent draws there are: splits, else searches, else trainings."""
+        if self.several_splits:
+            return len(set(self.splits))
+        return len(self.splits) if self.searches is None else len(set(self.searches))
+
+    @property
+    def alone(self) -> bool:
+        """Whether each replicate is an independent draw of all that varies, which tests over replicates suppose."""
+        return not self.several_splits and self.independent == len(self.splits)
+
+    def rows(self, table: FloatArray) -> FloatArray:
+        """Values by replicate as values by independent draw, where all replicates are of one split.
+
+        Replicates of one search are as good as one where searches are what varies: their mean is the row. Rows are
+        weighed so that the mean of all stays that of the replicates, however many each search has.
+
+        Args:
+            table: shape (replicates,) or (replicates, cases).
+
+        Returns:
+            Shape (independent,) or (independent, cases).
+        """
+        if self.alone or self.searches is None:
+            return table
+        flat = table.reshape(len(table), -1)
+        return by_group(flat.T, np.array(self.searches)).T.reshape(-1, *table.shape[1:])
+
+
+def replicates_of(cells: Sequence[Cell], seeds: Sequence[int]) -> Replicates:
+    """How the replicates of one method or of a pair go together.
+
+    Args:
+        cells: one a method; they agree about the split of each seed.
+        seeds: of the replicates.
+    """
+    splits = tuple(cells[0].splits.get(seed, "") for seed in seeds)
+    found = _together(cells, seeds)
+    if found is not None:
+        served = dict(zip(found, splits, strict=True))
+        crossing = any(served[own] != split for own, split in zip(found, splits, strict=True))
+        if crossing or len(served) < 2:
+            found = None
+    return Replicates(splits, found)
+
+
+def _together(cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[int, ...] | None:
+    """The set of each seed that is joined by searches; None where a method has no searches of its own."""
+    if not all(seed in cell.searches for cell in cells for seed in seeds):
+        return None
+    place: npt.NDArray[np.int64] = np.arange(len(seeds))
+    for cell in cells:
+        first: dict[str, int] = {}
+        for one, seed in enumerate(seeds):
+            other = first.setdefault(cell.searches[seed], one)
+            place[place == place[one]] = place[other]
+    numbers = {own: number for number, own in enumerate(dict.fromkeys(place.tolist()))}
+    return tuple(numbers[own] for own in place.tolist())
+
+
+def split_apart(first: Cell, second: Cell, seeds: Sequence[int]) -> tuple[int, ...]:
+    """Seeds that two methods trained and tested on different splits, so that they are no pair."""
+    return tuple(seed for seed in seeds if first.splits.get(seed) != second.splits.get(seed))
+
+
+def cells_on(evidence: Evidence, dataset: str) -> dict[str, Cell]:
+    """Method → cell of a dataset."""
+    return {method: cell for (name, method), cell in evidence.cells.items() if name == dataset}
+
+
+def splits_of(cells: Mapping[str, Cell]) -> tuple[str, ...]:
+    """The splits of a dataset that some method has results on, in the order of the seeds; empty where there is one."""
+    used = {seed: cell.splits[seed] for cell in cells.values() for seed in cell.seeds if seed in cell.splits}
+    found = tuple(dict.fromkeys(used[seed] for seed in sorted(used)))
+    return found if len(found) > 1 else ()
+
+
+def searches_of(cells: Mapping[str, Cell]) -> int:
+    """The most searches that a method of a dataset has behind its results; 1 where one choice serves all."""
+    return max((len({cell.searches.get(seed) for seed in cell.seeds}) for cell in cells.values()), default=1) or 1
+
+
+def tuning_cautions(cells: Mapping[str, Cell]) -> Iterator[Caution]:
+    """Where configurations were tuned on another split than they were tested on, methods with as many together."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for method, cell in cells.items():
+        known = [seed for seed in cell.seeds if seed in cell.tuned_on and seed in cell.splits]
+        other = sum(cell.tuned_on[seed] != cell.splits[seed] for seed in known)
+        if other:
+            found.setdefault((other, len(cell.seeds)), []).append(method)
+    for (other, seeds), methods in found.items():
+        yield tuned_elsewhere(other, seeds, () if len(methods) == len(cells) else methods)

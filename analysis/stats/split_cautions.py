@@ -1,0 +1,54 @@
+"""What the protocol flags where replicates draw splits of their own, as ``analysis.stats.cautions`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.stats.cautions import FEW_REPLICATES, VERDICT_REPLICATES, Caution
+
+
+def few_splits(splits: int) -> Caution | None:
+    """Below five splits little is known of how much a result changes from split to split; below three, no verdict."""
+    if splits >= FEW_REPLICATES:
+        return None
+    lead = f"{splits} split{'' if splits == 1 else 's'}"
+    if splits < VERDICT_REPLICATES:
+        return Caution(
+            "few_splits",
+            f"{lead} into training and test images cannot carry a verdict, however many trainings each has, and "
+            f"comparisons are called inconclusive; draw at least {VERDICT_REPLICATES}, better {FEW_REPLICATES}.",
+        )
+    return Caution(
+        "few_splits",
+        f"{lead} into training and test images show little of how much a result changes from split to split, so "
+        f"intervals are wide, however many trainings each has; {FEW_REPLICATES} or more would be better.",
+    )
+
+
+def different_splits(seeds: Sequence[int]) -> Caution | None:
+    """Seeds that two methods trained and tested on different splits."""
+    if not seeds:
+        return None
+    return Caution(
+        "different_splits",
+        f"With seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} the two methods were trained and "
+        "tested on different splits: their scores are on other images, and are not paired.",
+    )
+
+
+def tuned_elsewhere(replicates: int, of: int, methods: Sequence[str] = ()) -> Caution:
+    """Configurations that were tuned on another split than the one that they are tested on.
+
+    Args:
+        replicates: how many have such a configuration.
+        of: of how many.
+        methods: whose; empty for all of a dataset.
+    """
+    named = f"{', '.join(methods[:-1])} and {methods[-1]}" if len(methods) > 1 else "".join(methods)
+    have = "has a configuration" if replicates == 1 else "have configurations"
+    return Caution(
+        "tuned_on_test_images",
+        f"{replicates} of {of} replicate{'' if of == 1 else 's'} of {named or 'each method'} {have} tuned on another "
+        "split than their own: images that the tuning saw are among their test images, so scores may be somewhat too "
+        "high.",
+    )
