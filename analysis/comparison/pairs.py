@@ -57,7 +57,7 @@ class Pair:
     splits: int = 1
     """Different splits behind the estimate; of an average the most on any dataset."""
     cases: int | None = None
-    """Test cases behind the interval; None where it covers seeds alone."""
+    """Test cases behind the interval; None where it rests on one score a replicate."""
     datasets: tuple[str, ...] = ()
     sources: int = 1
     """How many sources the datasets have, each of which has the same weight."""

@@ -13,8 +13,8 @@ from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, number
 from analysis.stats.estimate import Estimate
 
-_MARKS = ("", "‡", "§", "¶", "#", "‡‡", "§§", "¶¶", "##")
-"""Of scopes, the widest first; † is taken."""
+_MARKS = "‡§¶#"
+"""Of scopes after the widest; † is taken."""
 CORRECTIONS = {
     "holm": "Holm's correction",
     "bonferroni": "Bonferroni's correction",
@@ -36,7 +36,8 @@ class Scopes:
 
     def mark(self, kind: Drawn | None) -> str:
         """A sign after the interval; none where all are of one kind."""
-        return _MARKS[self.kinds.index(kind)] if kind in self.kinds else ""
+        place = self.kinds.index(kind) if kind in self.kinds else 0
+        return _MARKS[(place - 1) % len(_MARKS)] * (1 + (place - 1) // len(_MARKS)) if place else ""
 
     @property
     def sentence(self) -> str:

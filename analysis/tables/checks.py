@@ -18,6 +18,7 @@ def power(analysis: Analysis) -> PageTable:
     """What the declared comparisons could have found: seeds, cases, floor of exact tests, detectable difference."""
     plan = analysis.evidence.plan
     splits = any(one.pair.splits > 1 for one in analysis.of("primary"))
+    dependent = any(one.pair.estimate is not None and not one.pair.alone for one in analysis.of("primary"))
 
     def row(one: Comparison) -> Row:
         tests = one.family if plan.correction != "none" else 1
@@ -55,7 +56,7 @@ def power(analysis: Analysis) -> PageTable:
         + ("; without test cases, retraining on this data, scored on this test set. " if narrow else ". ")
         + "Smallest exact p: what an exact test over so many seeds can give at best; after correction: at the first "
         f"step, for the whole family; seeds needed: so that this is at most {plan.alpha:g}"
-        + ("; n/a where replicates have different splits, as these overlap. " if splits else ". ")
+        + ("; n/a where replicates have different splits or share a search. " if dependent else ". ")
         + "Detectable: smallest true "
         "difference found with 80 % power by the test of the primary analysis at the first step of the correction, "
         "in units of the metric, estimated from these data. Observed: without its sign.",

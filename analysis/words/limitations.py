@@ -70,8 +70,8 @@ def _searches(evidence: Evidence, searched: Sequence[str], spec: SweepRecord | N
     most = max(searches_of(cells_on(evidence, name)) for name in rest)
     if most > 1:
         yield (
-            f"The {most} searches of a method{where} served several splits each, or not all methods had several: what "
-            "a new search would change is not in the intervals."
+            f"A method had up to {most} searches{where}, but not so that what a new search changes could be told from "
+            "all else: it is not in the intervals."
         )
         return
     yield (

@@ -29,6 +29,8 @@ from analysis.figures.predictions import confusion, reduced, reliability, sensit
 from analysis.report import write_table_report
 from analysis.stats.resampled import mean_over_splits, mean_within_splits
 from analysis.stats.twoway import two_way
+from analysis.tables.cells import Scopes
+from analysis.tables.checks import power
 from analysis.words.appendix import seed_facts
 from analysis.words.findings import results_paragraphs
 from analysis.words.limitations import limitations_paragraph
@@ -336,6 +338,33 @@ def test_datasets_with_and_without_several_splits_are_told_apart() -> None:
     assert f"Scope (alpha): {scope_phrase(alpha.drawn)}." in caption
     assert f"Scope (beta): {scope_phrase(beta.drawn)}." in caption
     assert "with fewer than 6 paired seeds" not in methods.lower()
+
+
+def test_the_power_table_has_no_exact_tests_of_replicates_that_are_not_independent() -> None:
+    for evidence in (replicated(base(), {"alpha": 5}), replicated(base(), {}, lambda place, split: str(place // 2))):
+        table = power(analyse(evidence))
+        row = dict(zip(table.head, map(str, table.groups[0][1][0]), strict=True))
+        assert {row[name] for name in ("Smallest exact p", "After correction", "Seeds an exact test needs")} == {"n/a"}
+        assert row.get("Splits") == ("5" if evidence.overlap else None) and row["Detectable difference"] != "n/a"
+        assert "n/a where replicates have different splits or share a search" in table.note
+    assert "n/a where" not in power(analyse(base())).note
+
+
+def test_how_many_seeds_an_exact_test_needs_is_no_matter_where_there_is_none() -> None:
+    few, none = ({one.code for one in analyse(own).cautions} for own in (base(5), replicated(base(5), {"alpha": 5})))
+    assert "unreachable_floor" in few and "unreachable_floor" not in none
+
+
+def test_every_scope_of_a_table_has_a_sign_of_its_own() -> None:
+    kinds = [
+        Drawn(sets=sets, cases=sets or cases, search=search, partly=partly)
+        for sets in (True, False) for cases in (True, False) for search in (True, False) for partly in (True, False)
+    ]  # fmt: skip
+    scopes = Scopes.of([*kinds, None])
+    marks = [scopes.mark(kind) for kind in scopes.kinds]
+    assert len(set(marks)) == len(marks) == 12 and marks[:5] == ["", "‡", "§", "¶", "#"]
+    assert Scopes.of([kinds[3]]).sentence == ""
+    assert all(f"{mark}: " in scopes.sentence for mark in marks[1:])
 
 
 def test_figures_of_predictions_say_that_they_show_one_split() -> None:

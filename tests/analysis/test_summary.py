@@ -8,7 +8,7 @@ import pytest
 from analysis.runs.evidence import evidence_of
 from analysis.runs.ledger import StudyCosts
 from analysis.runs.summary import StudySummary, Summary, optimism, summarise
-from analysis.tables.run_tables import other_metrics
+from analysis.tables.run_tables import other_metrics, scores
 from analysis.words.flags import flags
 from harness.core.errors import RequestError
 
@@ -188,3 +188,18 @@ def test_a_run_that_is_searched_by_an_unknown_metric_is_refused(builder: Callabl
     for read in (summarise, lambda run: evidence_of([run])):
         with pytest.raises(RequestError, match=r"search.metric: no such metric 'acuracy'; did you mean 'accuracy'\?"):
             read(made.run)
+
+
+def test_scores_over_several_splits_have_no_interval_that_takes_them_for_independent(
+    written_unfinished: RunBuilder,
+) -> None:
+    summary = summarise(written_unfinished.run)
+
+    def intervals(several: list[str]) -> dict[str, list[str]]:
+        table = scores(summary, several)
+        assert ("replicates have different splits" in table.note) == bool(several)
+        return {name: [str(row[3]) for row in rows] for name, rows in table.groups}
+
+    whole, without = intervals([]), intervals(["alpha"])
+    assert set(without["alpha"]) == {"n/a"} != set(whole["alpha"])
+    assert without["beta"] == whole["beta"] and "[" in whole["beta"][0]
