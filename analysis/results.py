@@ -15,8 +15,8 @@ The document is an object with these members; a number that does not exist is nu
     a list, one object for each study and metric: ``dataset``, ``method``, ``metric``, ``split`` (always
     ``test``), ``scope`` (always ``seeds``: retraining on this data, scored on this test set), ``values``
     (seed → value), ``n`` (seeds in the mean), ``undefined`` (seeds whose value does not exist; any makes
-    the mean null), ``mean``, ``sd`` (divisor n - 1), ``low`` and ``high`` (Student's t interval),
-    ``confidence``.
+    the mean null), ``mean``, ``sd`` (divisor n - 1), ``low`` and ``high`` (Student's t interval; null where
+    replicates have different splits), ``confidence``.
 ``studies``
     a list, one object a study: ``dataset``, ``method``, ``plugin``, ``state``, ``missing`` (sentences),
     ``search``, ``again`` (the best slots on a further tuning seed) and ``confirm`` (``declared``, ``done``,
@@ -84,7 +84,8 @@ def _defined_by_plugins(summary: Summary) -> dict[str, object]:
 
 
 def _score(study: StudySummary, score: SeedScore) -> dict[str, object]:
-    interval = score.over_seeds
+    # It takes replicates for independent, and splits overlap; the member ``comparison`` has one that allows for that.
+    interval = None if study.splits > 1 else score.over_seeds
     return {
         "dataset": study.dataset,
         "method": study.method,

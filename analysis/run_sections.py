@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from analysis.cards import data_section, sample_picture
-from analysis.comparison.draws import cells_on, splits_of
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.phrases import network_phrase
 from analysis.comparison_sections import present
@@ -101,7 +100,6 @@ def _curves(
 def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list[PageSection]:
     """Cost, progress, failures, methods, data and settings."""
     summary = facts.summary
-    several = [name for name in summary.datasets if splits_of(cells_on(evidence, name))]
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]
     settings = appendix(evidence, summary.spec, summary.environment, summary.cards, studies)
     return [
@@ -113,7 +111,7 @@ def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list
             cost_table(summary),
             ledger(summary),
         ),
-        facts.section("Scores", (), tables.scores(summary, several), tables.other_metrics(summary)),
+        facts.section("Scores", (), tables.scores(summary), tables.other_metrics(summary)),
         facts.section("Progress", (), tables.progress(summary)),
         facts.section("Failures", () if summary.failures else ("No trial has failed.",), tables.failures(summary)),
         *map(facts.titled, declaration_section(facts.run)),

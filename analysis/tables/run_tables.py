@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, PageTable, count, number
@@ -17,19 +17,15 @@ SCOPE = (
 )
 
 
-def scores(summary: Summary, several_splits: Collection[str] = ()) -> PageTable:
-    """Primary metric: mean, standard deviation, interval, seeds and parameters of each study.
-
-    Args:
-        summary: of the run.
-        several_splits: datasets on which replicates have different splits, so that an interval over seeds, which takes
-            them for independent, is left out.
-    """
-    said = f"{SCOPE} "
-    if several_splits:
+def scores(summary: Summary) -> PageTable:
+    """Primary metric: mean, standard deviation, interval, seeds and parameters of each study."""
+    # An interval over seeds takes replicates for independent, and splits overlap.
+    several = list(dict.fromkeys(study.dataset for study in summary.studies if study.splits > 1))
+    said = SCOPE
+    if several:
         said += (
-            f"On {', '.join(several_splits)} there is none: replicates have different splits, which overlap; the main "
-            "table has intervals that allow for that. "
+            f" On {', '.join(several)} there is none: replicates have different splits, which overlap; the main table "
+            "has intervals that allow for that."
         )
 
     def row(study: StudySummary) -> tuple[str, ...]:
@@ -38,7 +34,7 @@ def scores(summary: Summary, several_splits: Collection[str] = ()) -> PageTable:
             study.method,
             number(score.mean),
             number(score.sd),
-            NOT_AVAILABLE if study.dataset in several_splits else _span(score.over_seeds),
+            NOT_AVAILABLE if study.dataset in several else _span(score.over_seeds),
             f"{len(study.seeds)} of {study.confirm.declared}",
             _counts(study.trainable),
             _counts(study.head),
@@ -50,7 +46,7 @@ def scores(summary: Summary, several_splits: Collection[str] = ()) -> PageTable:
         head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
         align="lrrrrrr",
         groups=_by_dataset(summary, row, 7),
-        note=f"{said}SD: sample standard deviation over seeds. Trained parameters do not count the head, "
+        note=f"{said} SD: sample standard deviation over seeds. Trained parameters do not count the head, "
         "which every method trains. Rows are in alphabetical order.",
     )
 
