@@ -305,7 +305,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a folder whose figures and tables are added; its code is executed",
     )
     foreign = parser.add_argument_group("results from elsewhere (docs/import-results.md)")
-    foreign.add_argument("--table", type=user_path, metavar="FILE", help="results: method,dataset,seed,metric,value")
+    foreign.add_argument(
+        "--table", type=user_path, metavar="FILE", help="results: method,dataset,seed,metric,value[,split,search]"
+    )
     foreign.add_argument(
         "--predictions", type=user_path, metavar="FILE", help="predictions: method,dataset,seed,case_id,label,logit_0,…"
     )

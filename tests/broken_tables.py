@@ -34,7 +34,8 @@ CELLS = (
 )  # fmt: skip
 HEADERS = (
     "method", "dataset", "seed", "metric", "value", "case_id", "label", "logit_0", "logit_1", "logit_7", "label_0",
-    "group", "row number", "", " value", "Value", "m\u0435thod", "x" * 3000,
+    "group", "split", "search", "train_cases", "test_cases", "Split", "row number", "", " value", "Value",
+    "m\u0435thod", "x" * 3000,
 )  # fmt: skip
 OPTIONS = (
     [], [], [], ["--control", "control"], ["--control", "lora"], ["--control", "LORA"], ["--metric", "accuracy"],
@@ -55,27 +56,29 @@ class Broken:
         return f"{' '.join(self.arguments)!r}\n" + "\n".join(f"{name}: {data[:600]!r}" for name, data in self.files)
 
 
-def result_rows() -> Rows:
-    """Three methods on two datasets, six seeds each."""
+def result_rows(drawn: bool = False) -> Rows:
+    """Three methods on two datasets, six seeds each; where ``drawn``, on three splits and by two searches."""
     draw = random.Random(1)
     return [
         {"method": method, "dataset": dataset, "seed": seed, "metric": "accuracy", "value": round(draw.random(), 4)}
+        | ({"split": f"s{seed % 3}", "search": seed // 3, "train_cases": 20, "test_cases": 8} if drawn else {})
         for method in ("lora", "gpaf", "control")
         for dataset in ("alpha", "beta")
         for seed in range(6)
     ]
 
 
-def prediction_rows() -> Rows:
-    """Two methods, three seeds, a dozen cases of three classes in six patients."""
+def prediction_rows(drawn: bool = False) -> Rows:
+    """Two methods, three seeds, a dozen cases of three classes in six patients; where ``drawn``, eight a split."""
     draw = random.Random(2)
     return [
         {"method": method, "dataset": "alpha", "seed": seed, "case_id": f"c{case}", "group": f"g{case // 2}"}
         | {"label": case % 3}
         | {f"logit_{k}": draw.gauss(0, 1) for k in range(3)}
+        | ({"split": f"s{seed}"} if drawn else {})
         for method in ("lora", "gpaf")
         for seed in range(3)
-        for case in range(12)
+        for case in (range(2 * seed, 2 * seed + 8) if drawn else range(12))
     ]
 
 
@@ -192,10 +195,11 @@ def _change_frame(draw: st.DrawFn, frame: pl.DataFrame) -> pl.DataFrame:
 def broken(draw: st.DrawFn) -> Broken:
     """One or both tables, each with some changes, and a request."""
     asked = draw(st.sampled_from((("table",), ("table",), ("predictions",), ("table", "predictions"))))
+    drawn = draw(st.booleans())
     files: list[tuple[str, bytes]] = []
     arguments: list[str] = []
     for option in asked:
-        rows = result_rows() if option == "table" else prediction_rows()
+        rows = result_rows(drawn) if option == "table" else prediction_rows(drawn)
         suffix = draw(st.sampled_from((".csv", ".csv", ".tsv", ".parquet")))
         if suffix == ".parquet":
             frame = pl.DataFrame(rows)

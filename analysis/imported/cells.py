@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from analysis.comparison.evidence import Cell, Predictions
 from analysis.imported.predictions import PredictionTable
+from analysis.imported.replicates import Replicates
 from analysis.imported.results import ImportedResults, TableTrial
 from analysis.stats.cautions import Caution
+from analysis.stats.estimate import FloatArray
 from harness.core.errors import RequestError, suggestion
 from harness.metrics.table import built_in, evaluate
 
 TOLERANCE = 1e-6
 """Distance at which a value of the table and that of the predictions still count as the same."""
 
+_Scored = Mapping[tuple[str, int], tuple[FloatArray, npt.NDArray[np.int64]]]
+"""(method, seed) → logits and the labels of their cases."""
+
 
 class MergedTables:
     """Both tables, one of which may be missing.
 
     Raises:
-        RequestError: the predictions name a method or a dataset that the results do not have.
+        RequestError: the predictions name a method or a dataset that the results do not have, or as for ``Replicates``.
     """
 
     def __init__(self, results: ImportedResults | None, source: PredictionTable | None) -> None:
         self.results, self.source = results, source
+        self.overlap: dict[str, float] = {}
+        """Dataset → test images for each training image, where it has several splits; filled by ``cells_of``."""
         self.classes: dict[str, tuple[str, ...]] = {}
         """Dataset → its classes, where a case has one of them; filled by ``cells_of``."""
         # Metric → decimals of the table, where its values are those of the predictions but rounded.
         self._rounded: dict[str, int] = {}
+        # Dataset → the split whose predictions alone the analysis is given.
+        self._shown: dict[str, str] = {}
+        self._unseen: list[Caution] = []
         listed = () if self.source is None else self.source.trials
         self._predicted: dict[tuple[str, str], list[int]] = {}
         for method, dataset, seed in listed:
@@ -36,14 +50,15 @@ class MergedTables:
         if self.results is None:
             self.methods = tuple(dict.fromkeys(method for method, _, _ in listed))
             self.datasets = tuple(dict.fromkeys(dataset for _, dataset, _ in listed))
-            return
-        self.methods, self.datasets = self.results.methods, self.results.datasets
+        else:
+            self.methods, self.datasets = self.results.methods, self.results.datasets
         for dataset, method in self._predicted:
             for what, word, known in (("method", method, self.methods), ("dataset", dataset, self.datasets)):
                 if word not in known:
                     raise RequestError(
                         f"{self.files[1]}: {self.files[0].name} has no {what} {word!r}{suggestion(word, known)}"
                     )
+        self._replicates = Replicates([(part.path, part.draws) for part in (results, source) if part is not None])
 
     @property
     def files(self) -> list[Path]:
@@ -51,8 +66,11 @@ class MergedTables:
         return [part.path for part in (self.results, self.source) if part is not None]
 
     def predictions_of(self, dataset: str) -> Predictions | None:
-        """Reads the predictions of one dataset."""
-        return None if self.source is None else self.source.read(dataset)
+        """Reads the predictions of one dataset; of several splits, those of the first that has any."""
+        return next(iter(self._by_split(dataset).values()), None)
+
+    def _by_split(self, dataset: str) -> dict[str | None, Predictions]:
+        return {} if self.source is None else self.source.read(dataset, self._replicates.splits_of(dataset))
 
     def cells_of(self, dataset: str) -> dict[str, Cell]:
         """Every method that the tables have on a dataset.
@@ -60,18 +78,31 @@ class MergedTables:
         Raises:
             RequestError: the tables contradict each other, or a cell of the predictions is not what it should be.
         """
-        predictions = self.predictions_of(dataset)
-        if predictions is not None and predictions.labels.ndim == 1:
-            self.classes[dataset] = predictions.classes
+        by_split = self._by_split(dataset)
+        first = next(iter(by_split.values()), None)
+        if first is not None and first.labels.ndim == 1:
+            self.classes[dataset] = first.classes
+        cases = {split: own.cases for split, own in by_split.items() if split is not None}
+        overlap = self._replicates.overlap(dataset, cases)
+        if overlap is not None:
+            self.overlap[dataset] = overlap
+        if len(cases) > 1:
+            self._shown[dataset] = next(iter(cases))
+        unseen = [one for own in list(by_split.values())[1:] for one in own.cautions]
+        self._unseen += [replace(one, sentence=f"{dataset}: {one.sentence}") for one in unseen]
+        scored = {
+            (method, seed): (logits, own.labels)
+            for own in by_split.values()
+            for method, by_seed in own.logits.items()
+            for seed, logits in by_seed.items()
+        }
         trials = {} if self.results is None else self.results.trials
         known = [
             method for method in self.methods if (dataset, method) in trials or (dataset, method) in self._predicted
         ]
-        return {method: self._cell(dataset, method, trials.get((dataset, method), {}), predictions) for method in known}
+        return {method: self._cell(dataset, method, trials.get((dataset, method), {}), scored) for method in known}
 
-    def _cell(
-        self, dataset: str, method: str, trials: Mapping[int, TableTrial], predictions: Predictions | None
-    ) -> Cell:
+    def _cell(self, dataset: str, method: str, trials: Mapping[int, TableTrial], scored: _Scored) -> Cell:
         predicted = self._predicted.get((dataset, method), [])
         failures = {seed: "failed" for seed, trial in trials.items() if trial.failed}
         both = sorted(set(failures) & set(predicted))
@@ -80,13 +111,12 @@ class MergedTables:
                 f"{self.files[1]}: {method} on {dataset}, seed {both[0]}, has predictions, but the results say that it "
                 "failed; keep the one or the other"
             )
-        logits = {} if predictions is None else predictions.logits.get(method, {})
         scores: dict[str, dict[int, float | None]] = {}
         overruled: dict[str, list[int]] = {}
         for seed in sorted({*trials, *predicted} - set(failures)):
             values = dict(trials[seed].values) if seed in trials else {}
-            if predictions is not None and seed in logits:
-                found = evaluate(logits[seed], predictions.labels)
+            if (method, seed) in scored:
+                found = evaluate(*scored[method, seed])
                 for metric in (metric for metric in built_in() if metric in found):
                     if metric in values and not self._agree(metric, values[metric], found[metric]):
                         raise RequestError(_conflict(self.files[0], (method, dataset, seed, metric), values, found))
@@ -103,6 +133,8 @@ class MergedTables:
             scores=scores,
             failures=failures,
             origins={seed: trials[seed].place if seed in trials else file for seed in sorted({*trials, *predicted})},
+            splits={seed: split for (own, seed), split in self._replicates.splits_of(dataset).items() if own == method},
+            searches=self._replicates.searches_of(dataset, method),
             cautions=tuple(self._reservations(trials, predicted, overruled)),
         )
 
@@ -146,6 +178,15 @@ class MergedTables:
 
     def cautions(self) -> Iterator[Caution]:
         """Reservations about both tables, once all cells are read."""
+        yield from self._replicates.cautions()
+        if self._shown:
+            listed = " and ".join(f"split {split} of {dataset}" for dataset, split in self._shown.items())
+            yield Caution(
+                "one_split_shown",
+                f"Figures and counts of test cases are of {listed} alone, the first in the table; scores are of all "
+                "splits.",
+            )
+        yield from self._unseen
         if self.source is not None and not self.source.grouped:
             yield Caution(
                 "ungrouped_cases",

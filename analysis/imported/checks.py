@@ -96,8 +96,8 @@ def check_filled(where: str, rows: pl.DataFrame) -> None:
         raise RequestError(f"{where}, {place}: {name!r} is {wrong}")
 
 
-def check_block(block: Block) -> None:
-    """Refuse rows that are impossible, or that contradict each other."""
+def check_block(block: Block, several_splits: bool) -> None:
+    """Refuse rows that are impossible, or that contradict each other; a case is one image on ``several_splits`` too."""
     top = 1 if block.several else block.logits.shape[1] - 1
     again = np.zeros(len(block.cases), dtype=np.bool_)
     for trial in block.trials:
@@ -116,7 +116,8 @@ def check_block(block: Block) -> None:
     first = _first_of_case(block.cases)
     block.refuse(
         np.any(block.labels != block.labels[first], axis=1),
-        "its label is another than in another trial; give each test case one label",
+        "its label is another than in another trial; give each test case one label"
+        + (", and an image the same case_id in all splits" if several_splits else ""),
     )
     if block.groups is not None:
         block.refuse(

@@ -43,7 +43,8 @@ def evidence_from_tables(
 
     Args:
         table: CSV, TSV or parquet of ``method,dataset,seed,metric,value``; None where there are predictions only.
-        predictions: likewise, of ``method,dataset,seed,case_id,label,logit_0,…``; None where there are none.
+        predictions: likewise, of ``method,dataset,seed,case_id,label,logit_0,…``; None where there are none. Both may
+            have the columns ``split``, ``search``, ``train_cases`` and ``test_cases``.
         control: the method that all others are compared with; None compares all pairs.
         correction: of the p values.
         margin: difference of the primary metric that counts as practically equal, above 0.
@@ -102,6 +103,7 @@ def evidence_from_tables(
         cells=cells,
         predictions=merged.predictions_of,
         classes=merged.classes,
+        overlap=merged.overlap,
         provenance={
             dataset: Provenance(source=sources.get(dataset, dataset), groups=groups) for dataset in merged.datasets
         },

@@ -81,6 +81,16 @@ class ForeignTable:
             if not (kind.is_numeric() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)):
                 raise RequestError(f"{self.path}, column {name!r}: it holds {kind}; write text or plain numbers")
 
+    def optional(self, *columns: str) -> list[str]:
+        """Those of these columns that the table has; RequestError where one is there with another spelling alone."""
+        folded = {column.strip().casefold(): column for column in self.columns}
+        for name in columns:
+            if name not in self.columns and name in folded:
+                raise RequestError(f"{self.path}: the column {folded[name]!r} would be ignored; rename it {name!r}")
+        found = [name for name in columns if name in self.columns]
+        self.need(found)
+        return found
+
     def _meant(self, name: str) -> str:
         header = next(iter(self.columns), "")
         if self.is_text and len(self.columns) == 1 and ";" in header:
@@ -134,6 +144,11 @@ class ForeignTable:
         """
         with _reading(self.path):
             return frame.collect()
+
+
+def shown(text: str, most: int = 60) -> str:
+    """A cell as an error line shows it: the beginning of a long one."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def open_table(path: Path) -> ForeignTable:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.imported.file import LARGEST, LONGEST_NAME, ROW, ForeignTable, open_table
+from analysis.imported.draws import TableDraws, draw_cells, read_draws
+from analysis.imported.file import LARGEST, LONGEST_NAME, ROW, ForeignTable, open_table, shown
 from harness.core.errors import RequestError
 from harness.metrics.table import built_in
 
@@ -44,17 +45,19 @@ class ImportedResults:
     """(dataset, method) → seed → trial."""
     decimals: Mapping[str, int]
     """Metric → most decimals that one of its values is written with; full precision counts as 17."""
+    draws: TableDraws
+    """What each training drew anew."""
 
 
 def read_results(path: Path) -> ImportedResults:
-    """Read a table of results with the columns ``COLUMNS``; other columns do not matter.
+    """Read a table of results with the columns ``COLUMNS``, and maybe those of ``draws``; others do not matter.
 
     Raises:
         RequestError: the file is no such table, or one of its cells is not what it should be.
     """
     table = open_table(path)
     table.need(COLUMNS)
-    names = NAMES
+    names, drawn = NAMES, draw_cells(table)
     rows = table.collect(
         table.numbered.select(
             pl.col(ROW),
@@ -63,6 +66,7 @@ def read_results(path: Path) -> ImportedResults:
             table.number("value"),
             table.text("seed").alias("seed as written"),
             table.text("value").alias("written"),
+            *drawn,
         )
     )
     if rows.is_empty():
@@ -72,6 +76,8 @@ def read_results(path: Path) -> ImportedResults:
         (pl.col("written").str.to_lowercase() == FAILED).fill_null(False).alias("failed"),
     )
     _check_cells(table, rows)
+    # First: seeds that are numbered anew on each split would look like rows that stand twice.
+    draws = read_draws(table, rows)
     _check_duplicates(table, rows)
     return ImportedResults(
         path=path,
@@ -80,6 +86,7 @@ def read_results(path: Path) -> ImportedResults:
         metrics=tuple(rows["metric"].unique(maintain_order=True)),
         trials=_trials(table, rows),
         decimals=_decimals(rows),
+        draws=draws,
     )
 
 
@@ -134,11 +141,6 @@ def _refuse(table: ForeignTable, rows: pl.DataFrame, column: str, wrong: pl.Expr
             for name, value in found[0].items()
         }
         raise RequestError(f"{table.place(found[0][ROW], column)}: {reason.format(**cells)}")
-
-
-def shown(text: str, most: int = 60) -> str:
-    """A cell as an error line shows it: the beginning of a long one."""
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _check_duplicates(table: ForeignTable, rows: pl.DataFrame) -> None:

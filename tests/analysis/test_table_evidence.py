@@ -123,13 +123,21 @@ def test_several_labels_an_image_and_other_classes_on_another_dataset(tmp_path: 
 
 def test_the_examples_of_the_manual_are_read(tmp_path: Path) -> None:
     manual = Path(__file__).resolve().parents[2] / "docs" / "import-results.md"
-    results, predictions = re.findall(r"^```csv\n(.*?)^```$", manual.read_text(), flags=re.MULTILINE | re.DOTALL)
+    results, predictions, splits = re.findall(
+        r"^```csv\n(.*?)^```$", manual.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
     for name, text in (("results.csv", results), ("predictions.csv", predictions)):
         (tmp_path / name).write_text(text)
     scores = evidence_from_tables(tmp_path / "results.csv", control="lora").cells["ham10000", "gpaf"]
     assert scores.scores == {"balanced_accuracy": {0: 0.7455}} and scores.failures == {1: "failed"}
     found = evidence_from_tables(None, tmp_path / "predictions.csv").predictions("ham10000")
     assert found is not None and found.cases == 2 and found.groups is not None and found.groups.tolist() == [0, 0]
+    (tmp_path / "splits.csv").write_text(splits)
+    several = evidence_from_tables(tmp_path / "splits.csv")
+    gpaf = several.cells["ham10000", "gpaf"]
+    assert gpaf.splits == {0: "fold 1", 1: "fold 1", 2: "fold 2"}
+    assert gpaf.searches == {0: "gpaf 1", 1: "gpaf 1", 2: "gpaf 2"}
+    assert several.overlap == {"ham10000": (2003 + 2002) / (6409 + 6410)}
 
 
 def test_predictions_missing_for_one_seed_leave_the_narrower_claim(small: Evidence, tmp_path: Path) -> None:
