@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.evidence import Cell, Predictions
+from analysis.imported.merged_draws import MergedDraws
 from analysis.imported.predictions import PredictionTable
-from analysis.imported.replicates import Replicates
 from analysis.imported.results import ImportedResults, TableTrial
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
@@ -29,7 +29,7 @@ class MergedTables:
     """Both tables, one of which may be missing.
 
     Raises:
-        RequestError: the predictions name a method or a dataset that the results do not have, or as for ``Replicates``.
+        RequestError: the predictions name a method or dataset that the results do not have, or as for ``MergedDraws``.
     """
 
     def __init__(self, results: ImportedResults | None, source: PredictionTable | None) -> None:
@@ -58,7 +58,7 @@ class MergedTables:
                     raise RequestError(
                         f"{self.files[1]}: {self.files[0].name} has no {what} {word!r}{suggestion(word, known)}"
                     )
-        self._replicates = Replicates([(part.path, part.draws) for part in (results, source) if part is not None])
+        self._draws = MergedDraws([(part.path, part.draws) for part in (results, source) if part is not None])
 
     @property
     def files(self) -> list[Path]:
@@ -70,7 +70,7 @@ class MergedTables:
         return next(iter(self._by_split(dataset).values()), None)
 
     def _by_split(self, dataset: str) -> dict[str | None, Predictions]:
-        return {} if self.source is None else self.source.read(dataset, self._replicates.splits_of(dataset))
+        return {} if self.source is None else self.source.read(dataset, self._draws.splits_of(dataset))
 
     def cells_of(self, dataset: str) -> dict[str, Cell]:
         """Every method that the tables have on a dataset.
@@ -83,7 +83,7 @@ class MergedTables:
         if first is not None and first.labels.ndim == 1:
             self.classes[dataset] = first.classes
         cases = {split: own.cases for split, own in by_split.items() if split is not None}
-        overlap = self._replicates.overlap(dataset, cases)
+        overlap = self._draws.overlap(dataset, cases)
         if overlap is not None:
             self.overlap[dataset] = overlap
         if len(cases) > 1:
@@ -133,8 +133,8 @@ class MergedTables:
             scores=scores,
             failures=failures,
             origins={seed: trials[seed].place if seed in trials else file for seed in sorted({*trials, *predicted})},
-            splits={seed: split for (own, seed), split in self._replicates.splits_of(dataset).items() if own == method},
-            searches=self._replicates.searches_of(dataset, method),
+            splits={seed: split for (own, seed), split in self._draws.splits_of(dataset).items() if own == method},
+            searches=self._draws.searches_of(dataset, method),
             cautions=tuple(self._reservations(trials, predicted, overruled)),
         )
 
@@ -178,7 +178,7 @@ class MergedTables:
 
     def cautions(self) -> Iterator[Caution]:
         """Reservations about both tables, once all cells are read."""
-        yield from self._replicates.cautions()
+        yield from self._draws.cautions()
         if self._shown:
             listed = " and ".join(f"split {split} of {dataset}" for dataset, split in self._shown.items())
             yield Caution(

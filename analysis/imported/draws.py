@@ -20,7 +20,7 @@ Training = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class TrainingDraw:
     """One training."""
 
     place: str
@@ -33,7 +33,7 @@ class Draw:
 class TableDraws:
     """All trainings of a table in the order of their first rows, and how large their splits are."""
 
-    trainings: dict[Training, Draw] = field(default_factory=dict)
+    trainings: dict[Training, TrainingDraw] = field(default_factory=dict)
     sizes: dict[tuple[str, str, str], tuple[int, str]] = field(default_factory=dict)
     """(dataset, split, ``train_cases`` or ``test_cases``) → number of images, above 0, and where it is said."""
 
@@ -69,7 +69,7 @@ def read_draws(table: ForeignTable, rows: pl.DataFrame) -> TableDraws:
     for row in distinct.iter_rows(named=True):
         training: Training = (row["method"], row["dataset"], row["seed"])
         place = table.place(row[ROW]) if ROW in row else f"{table.path}, {named(training)}"
-        draw = Draw(place, {name: _label(row, name, place) for name in LABELS if name in row})
+        draw = TrainingDraw(place, {name: _label(row, name, place) for name in LABELS if name in row})
         earlier = found.trainings.setdefault(training, draw)
         for name, label in draw.labels.items():
             if label != earlier.labels[name]:

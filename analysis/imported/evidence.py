@@ -107,7 +107,7 @@ def evidence_from_tables(
         provenance={
             dataset: Provenance(source=sources.get(dataset, dataset), groups=groups) for dataset in merged.datasets
         },
-        cautions=(*_cautions(metrics, lower_is_better), *merged.cautions()),
+        cautions=(*_cautions(metrics, lower_is_better, bool(merged.overlap)), *merged.cautions()),
     )
 
 
@@ -147,11 +147,15 @@ def _named_source(given: str, datasets: Sequence[str]) -> tuple[str, str]:
     return dataset, name
 
 
-def _cautions(metrics: Sequence[str], lower_is_better: Sequence[str]) -> Iterator[Caution]:
+def _cautions(metrics: Sequence[str], lower_is_better: Sequence[str], several_splits: bool) -> Iterator[Caution]:
+    tuned = several_splits * (
+        " A configuration that was tuned on another split than it is tested on has seen some of its test images, and "
+        "its scores may be too high; this cannot be checked either."
+    )
     yield Caution(
         "unknown_conditions",
         "The tables do not say how the methods were tuned, on which devices they ran and how much a repetition with "
-        "the same seed changes; whether the comparison is fair in this cannot be checked here.",
+        f"the same seed changes; whether the comparison is fair in this cannot be checked here.{tuned}",
     )
     for name in metrics:
         if name not in built_in() and name not in lower_is_better:

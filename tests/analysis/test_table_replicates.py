@@ -84,6 +84,7 @@ def test_each_training_is_scored_on_its_own_split_and_one_split_is_shown(tmp_pat
         assert main(["--predictions", str(path), "--out", str(tmp_path / "report")]) == 0
     flags = (tmp_path / "report" / "report.md").read_text()
     assert flags.count("are of split second of alpha alone, the first in the table; scores are of all splits") == 1
+    assert flags.count("tuned on another split than it is tested on has seen some of its test images") == 1
     assert flags.count("0.312 test images for each training image are assumed") == 1
     assert "alpha: gpaf was scored on other test cases than most trials of split third in seed 5" in flags
 
@@ -120,6 +121,7 @@ def test_searches_are_kept_where_a_method_has_several(tmp_path: Path) -> None:
     }
     assert not any(cell.splits or cell.tuned_on for cell in read.cells.values()) and not read.overlap
     assert main(["--table", str(table), "--control", "lora", "--out", str(tmp_path / "report")]) == 0
+    assert "tuned on another split" not in (tmp_path / "report" / "report.md").read_text()
     assert json.loads((tmp_path / "report" / "results.json").read_text())["comparison"]["comparisons"]
 
 

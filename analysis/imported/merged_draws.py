@@ -14,7 +14,7 @@ USUAL_OVERLAP = 0.2 / 0.64
 """Test images for each training image where a table does not say: those of a grouped split of the harness."""
 
 
-class Replicates:
+class MergedDraws:
     """What every training drew anew.
 
     Args:
