@@ -24,7 +24,7 @@ class TrainingDraw:
     """One training."""
 
     place: str
-    """Where it is first mentioned, in words."""
+    """File and line where it is first mentioned; the file alone where lines are not known."""
     labels: Mapping[str, str]
     """``split`` and ``search`` → label, of those that the table has."""
 
@@ -68,8 +68,9 @@ def read_draws(table: ForeignTable, rows: pl.DataFrame) -> TableDraws:
     distinct = rows.unique(["method", "dataset", "seed", *said], keep="first", maintain_order=True)
     for row in distinct.iter_rows(named=True):
         training: Training = (row["method"], row["dataset"], row["seed"])
-        place = table.place(row[ROW]) if ROW in row else f"{table.path}, {named(training)}"
-        draw = TrainingDraw(place, {name: _label(row, name, place) for name in LABELS if name in row})
+        place = table.place(row[ROW]) if ROW in row else str(table.path)
+        cell = place if ROW in row else f"{place}, {named(training)}"
+        draw = TrainingDraw(place, {name: _label(row, name, cell) for name in LABELS if name in row})
         earlier = found.trainings.setdefault(training, draw)
         for name, label in draw.labels.items():
             if label != earlier.labels[name]:
@@ -79,7 +80,7 @@ def read_draws(table: ForeignTable, rows: pl.DataFrame) -> TableDraws:
                     "0 to 4 on the first and 5 to 9 on the second"
                 )
         for name in SIZES if "split" in row else ():
-            _add_size(found, (row["dataset"], row["split"], name), row, place)
+            _add_size(found, (row["dataset"], row["split"], name), row, cell)
     return found
 
 

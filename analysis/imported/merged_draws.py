@@ -116,8 +116,8 @@ class MergedDraws:
             for training, draw in table.trainings.items():
                 if training not in known:
                     raise RequestError(
-                        f"{draw.place}: no {name}, which the other table gives for its trainings; add a column "
-                        f"{name!r} to {path.name}"
+                        f"{draw.place}: no {name} of {named(training)}, though the other table has a column {name!r}; "
+                        f"add it to {path.name}"
                     )
         return known
 

@@ -42,7 +42,7 @@ class PredictionTable:
         self._single = [name for name in ("label",) if name in self._table.columns or not self._labels]
         if "split" in self._table.columns and "case_id" not in self._table.columns:
             raise RequestError(
-                f"{path}: no column 'case_id'; splits test on different images, which only their names tell apart"
+                f"{path}: no column 'case_id'; add it: splits test on images that only their names tell apart"
             )
         self._table.need((*KEYS, *self._single, "logit_0", *self._logits[1:], *self._labels))
         self._drawn = draw_cells(self._table)
