@@ -102,8 +102,8 @@ class PredictionTable:
             Nothing for a split without predictions.
 
         Raises:
-            RequestError: a label or a logit is missing or impossible, a case stands twice in a trial, or two trials
-                disagree on a case's label or group.
+            RequestError: a label or a logit is missing or impossible, a case stands twice in a trial, two trials
+                disagree on a case's label or group, or two splits have the same cases.
         """
         block = self._block(dataset)
         if block is None:
@@ -113,7 +113,17 @@ class PredictionTable:
         trials: dict[str | None, list[CaseRows]] = {split: [] for split in (known.values() if known else (None,))}
         for trial in block.trials:
             trials[known[trial.method, trial.seed] if known else None].append(trial)
-        return {split: _predictions(block, own, split) for split, own in trials.items() if own}
+        result = {split: _predictions(block, own, split) for split, own in trials.items() if own}
+        tested: dict[tuple[str, ...], str | None] = {}
+        for split, own in result.items():
+            other = tested.setdefault(own.case_ids, split)
+            if other != split:
+                raise RequestError(
+                    f"{self.path}, {dataset}: the splits {shown(str(other))!r} and {shown(str(split))!r} have the same "
+                    "test cases, so these were not drawn anew; give both the same label, or each image a case_id of "
+                    "its own"
+                )
+        return result
 
     def _block(self, dataset: str) -> Block | None:
         table, where = self._table, f"{self.path}, {dataset}"

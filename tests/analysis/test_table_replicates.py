@@ -155,6 +155,9 @@ REFUSED: list[tuple[str, Callable[[Rows], Rows] | None, Callable[[Rows], Rows] |
     ("case ids that count", None,
      lambda rows: [{**row, "case_id": int(row["case_id"][6:]) - SPLITS[row["split"]][0], "group": "g"} for row in rows],
      ("label is another than in another trial", "an image the same case_id in all splits")),
+    ("the same cases on two splits", None,
+     lambda rows: [{**row, "split": "again" if row["seed"] == 1 else row["split"]} for row in rows],
+     ("alpha: the splits 'second' and 'again' have the same test cases", "give both the same label")),
     ("a seed on two splits", None, lambda rows: [{**row, "seed": 0} for row in rows],
      ("lora on alpha, seed 0, has the split 'first' here and 'second' before",)),
 ]  # fmt: skip
