@@ -132,7 +132,7 @@ def family(confirm: ConfirmSpec, seeds: int, methods: int, datasets: int) -> Fam
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnSplits:
     """What the replicates of a design draw anew beside their seeds."""
 
     splits: int = 1
@@ -163,7 +163,7 @@ def detectable(
     level: float,
     spread: Spread,
     wanted: float | None,
-    drawn: Drawn = Drawn(),
+    drawn: DrawnSplits = DrawnSplits(),
 ) -> Detectable:
     """What a design finds on one dataset.
 
@@ -187,7 +187,7 @@ def detectable(
         enough = seeds_needed(wanted / spread.seed_sd, level)
     elif wanted is not None and components is not None:
         # With a split for each replicate, more replicates are more splits.
-        more = Drawn(MOST_SEEDS, drawn.overlap) if 1 < seeds == drawn.splits else drawn
+        more = DrawnSplits(MOST_SEEDS, drawn.overlap) if 1 < seeds == drawn.splits else drawn
         enough = _fewest(lambda number: more.detectable(components, number, units, level) <= wanted)
     alone = detectable_dz(seeds, level) * spread.seed_sd
     return Detectable(dataset, seeds, cases, units, alone, both, enough, spread, drawn.splits)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from analysis.stats.cautions import few_cases, few_replicates, ungrouped_cases
-from harness.plan.detectable import Detectable, Drawn, Family, Spread, detectable, family, spread_for
+from harness.plan.detectable import Detectable, DrawnSplits, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
 from harness.plan.scopes import PricedScope, choices
@@ -183,7 +183,7 @@ def _detectable(
     for label, dataset in datasets.items():
         cases, units, _ = test_cases(dataset)
         spread = spread_for(label, means.spreads, means.assumed)
-        drawn = Drawn(max(1, len(dataset.others)), dataset.overlap)
+        drawn = DrawnSplits(max(1, len(dataset.others)), dataset.overlap)
         yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted, drawn)
 
 

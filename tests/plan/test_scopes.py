@@ -14,7 +14,7 @@ from tiny import tiny_sweep
 
 from analysis.stats.twoway import Components
 from harness.plan.__main__ import main as plan
-from harness.plan.detectable import Drawn
+from harness.plan.detectable import DrawnSplits
 
 SEARCH, CONFIRM, METHODS = 3, 10, 2
 
@@ -77,9 +77,9 @@ def test_the_price_does_not_depend_on_which_choice_is_made(
 def test_a_difference_that_is_promised_on_several_splits_is_found_as_often(
     splits: int, replicates: int, off: float
 ) -> None:
-    """Drawn from the model that the promise rests on: correlated split effects, as Nadeau and Bengio take them."""
+    """DrawnSplits from the model that the promise rests on: correlated split effects, as Nadeau and Bengio take them."""
     components, units, overlap, level = Components(seed=4e-4, case=0.1, interaction=0.0), 200, 0.3125, 0.05
-    detectable = Drawn(splits, overlap).detectable(components, replicates, units, level)
+    detectable = DrawnSplits(splits, overlap).detectable(components, replicates, units, level)
     rng, n, m = np.random.default_rng(0), 20_000, replicates // splits
     between = components.case / units + (components.seed if m == 1 else 0.0)
     shared = overlap / (1 + overlap)
@@ -100,7 +100,7 @@ def test_a_difference_that_is_promised_on_several_splits_is_found_as_often(
 
 def test_one_split_is_the_two_way_analysis_and_splits_cost_power() -> None:
     components = Components(seed=2e-4, case=0.1, interaction=0.0)
-    alone = Drawn().detectable(components, 10, 200, 0.05)
-    assert Drawn(1, 0.5).detectable(components, 10, 200, 0.05) == alone
-    found = [Drawn(splits, 0.3125).detectable(components, 60, 200, 0.05) for splits in (3, 5, 10, 30)]
+    alone = DrawnSplits().detectable(components, 10, 200, 0.05)
+    assert DrawnSplits(1, 0.5).detectable(components, 10, 200, 0.05) == alone
+    found = [DrawnSplits(splits, 0.3125).detectable(components, 60, 200, 0.05) for splits in (3, 5, 10, 30)]
     assert found == sorted(found, reverse=True)
