@@ -77,7 +77,7 @@ def test_the_price_does_not_depend_on_which_choice_is_made(
 def test_a_difference_that_is_promised_on_several_splits_is_found_as_often(
     splits: int, replicates: int, off: float
 ) -> None:
-    """DrawnSplits from the model that the promise rests on: correlated split effects, as Nadeau and Bengio take them."""
+    """By the model that the promise rests on: correlated effects of splits, as Nadeau and Bengio take them."""
     components, units, overlap, level = Components(seed=4e-4, case=0.1, interaction=0.0), 200, 0.3125, 0.05
     detectable = DrawnSplits(splits, overlap).detectable(components, replicates, units, level)
     rng, n, m = np.random.default_rng(0), 20_000, replicates // splits
