@@ -182,6 +182,21 @@ class Predictions:
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitImages:
+    """What the methods predicted on each of several splits of a dataset, and what these splits share."""
+
+    predictions: Mapping[str, Predictions]
+    """Split → predictions for its test images, which have names."""
+    trained: Mapping[tuple[str, str], float]
+    """Two splits → training images that both have, over the product of how many each has."""
+
+
+def no_images(dataset: str) -> SplitImages | None:
+    """Nothing is known of single splits."""
+    return None
+
+
 def by_appearance(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The groups of cases, shape (cases,), numbered from 0 in the order in which they appear."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
@@ -228,6 +243,8 @@ class Evidence:
     """Dataset → its classes, where an image has one of them."""
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     """Dataset → where it comes from; of one that is absent nothing is known, and it is a source of its own."""
+    images: Callable[[str], SplitImages | None] = no_images
+    """Reads the predictions on every split of a dataset; None where all replicates share one, or little is known."""
     overlap: Mapping[str, float] = field(default_factory=dict)
     """Dataset → test images for each training image of a split, where replicates draw their own splits."""
     cautions: tuple[Caution, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import polars as pl
 from analysis.comparison.evidence import (
     Cell,
     Evidence,
-    Predictions,
     Provenance,
     Repeat,
     Undeclared,
@@ -23,25 +22,12 @@ from analysis.comparison.evidence import (
 from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.opened import OpenRun, open_run
-from analysis.runs.predictions import PredictionSource, read_predictions
+from analysis.runs.stored import StoredImages, StoredPredictions, splits_in
 from analysis.runs.together import check_together, joined, overlap_of, trained_differently, united
 from analysis.stats.cautions import Caution, ungrouped_cases
 from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
 from harness.run.records import StudyRecord, reevaluated
-from harness.run.trial import TrialFolder
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredPredictions:
-    """Reads the predictions of one dataset from its trials' folders; unlike a closure it can go to another process."""
-
-    cells: Mapping[tuple[str, str], Cell]
-    base: Path
-    classes: Mapping[str, tuple[str, ...]]
-
-    def __call__(self, dataset: str) -> Predictions | None:
-        return read_predictions(list(_sources(self.cells, dataset, self.base)), self.classes.get(dataset))
 
 
 def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] | None = None) -> Evidence:
@@ -73,7 +59,8 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     twins = {part.twin for part in parts if part.twin is not None}
     datasets = tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"]))
     provenance = _provenance(parts)
-
+    stored = StoredPredictions(cells, base, classes)
+    images = StoredImages(stored, splits_in(parts))
     whole = Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
         source=f"run director{'y' if len(names) == 1 else 'ies'} {', '.join(names)}",
@@ -81,7 +68,8 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         datasets=datasets,
         methods=tuple(dict.fromkeys(label for part in parts for label in part.spec["methods"])),
         cells=cells,
-        predictions=_StoredPredictions(cells, base, classes),
+        predictions=stored,
+        images=images,
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
         provenance=provenance,
         overlap={label: overlap_of(label, parts) for label in datasets},
@@ -93,25 +81,21 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         undeclared=tuple(one for part in parts for one in _undeclared(part)),
         declared_size=_declared_size(parts[0]) if len(parts) == 1 else None,
     )
-    return _apart(whole, twins, _StoredPredictions(cells, base, classes)) if twins else whole
+    return _apart(whole, twins, images) if twins else whole
 
 
-def _apart(whole: Evidence, twins: Collection[str], stored: _StoredPredictions) -> Evidence:
+def _apart(whole: Evidence, twins: Collection[str], images: StoredImages) -> Evidence:
     """The evidence without twins, and beside it that of the control and its twin."""
     (twin,), control = twins, str(whole.plan.control)
 
-    def only(methods: Sequence[str]) -> tuple[tuple[str, ...], dict[tuple[str, str], Cell], _StoredPredictions]:
-        cells = {key: cell for key, cell in whole.cells.items() if key[1] in methods}
-        return tuple(methods), cells, replace(stored, cells=cells)
+    def only(evidence: Evidence, methods: Sequence[str]) -> Evidence:
+        own = replace(images, stored=images.stored.of(methods))
+        return replace(evidence, methods=tuple(methods), cells=own.stored.cells, predictions=own.stored, images=own)
 
     # Judged alone, at the level itself: that is what the rate of false differences is compared with.
     plan = replace(whole.plan, metrics=(whole.plan.metric,), family="vs_control", correction="none")
-    methods, cells, predictions = only([control, twin])
-    beside = replace(
-        whole, methods=methods, cells=cells, predictions=predictions, plan=plan, cautions=(), declared_size=None
-    )
-    methods, cells, predictions = only([method for method in whole.methods if method != twin])
-    return replace(whole, methods=methods, cells=cells, predictions=predictions, twin=beside)
+    beside = replace(only(whole, [control, twin]), plan=plan, cautions=(), declared_size=None)
+    return replace(only(whole, [method for method in whole.methods if method != twin]), twin=beside)
 
 
 def _provenance(parts: Sequence[OpenRun]) -> dict[str, Provenance]:
@@ -231,15 +215,3 @@ def _searches(searches: Sequence[StudyRecord]) -> Iterator[tuple[int, str]]:
 def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float]:
     both = ((name, first[f"test_{name}"], again[f"test_{name}"]) for name in metrics)
     return {name: abs(a - b) for name, a, b in both if a is not None and b is not None}
-
-
-def _sources(cells: Mapping[tuple[str, str], Cell], dataset: str, base: Path) -> Iterator[PredictionSource]:
-    for (name, method), cell in cells.items():
-        if name == dataset:
-            # Of several splits the first replicate's: the cases of others are not the same.
-            shown = cell.splits.get(min(cell.splits, default=0))
-            for seed in cell.seeds:
-                if cell.splits.get(seed) != shown:
-                    continue
-                folder = TrialFolder(base / cell.origins[seed], "confirm")
-                yield PredictionSource(method, seed, folder.predictions, cell.scores["accuracy"][seed])

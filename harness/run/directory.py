@@ -206,9 +206,10 @@ class RunDirectory:
         """Record the case ids of each side of a dataset's split, or of one of several (``harness.core.replicates``)."""
         self._write(f"splits/{dataset}.json" if name is None else f"splits/{dataset}+{name}.json", split)
 
-    def split(self, dataset: str) -> data_records.SplitRecord:
-        """The case ids of each side."""
-        return data_records.SPLIT.read(inside(self.path / "splits", f"{dataset}.json"))
+    def split(self, dataset: str, name: int | None = None) -> data_records.SplitRecord:
+        """The case ids of each side, or those of one of several splits."""
+        file = f"{dataset}.json" if name is None else f"{dataset}+{name}.json"
+        return data_records.SPLIT.read(inside(self.path / "splits", file))
 
     def write_card(self, dataset: str, card: data_records.Card, picture: bytes | None = None) -> None:
         """Record facts about a dataset, and a picture of it (PNG), for the report."""
