@@ -169,8 +169,8 @@ class ComparisonRecord(ResultModel):
     )
     splits: int = Field(description="Different splits behind the interval; of an average the most on any dataset.")
     replicates: int = Field(
-        description="Independent draws behind the interval: splits, else searches, else trainings; of an average the "
-        "fewest on any dataset."
+        description="Independent draws behind the interval, of what there are fewest of: splits, shared searches, "
+        "trainings; of an average the fewest on any dataset."
     )
     seeds: list[int] = Field(description="Seeds by which both are paired; empty for an average.")
     cases: int | None = Field(description="Test cases behind the interval.")

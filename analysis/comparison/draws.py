@@ -20,7 +20,7 @@ Draw = Literal["retraining", "new_cases", "new_training_and_test_sets", "new_sea
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class DrawnAnew:
     """What an interval draws anew beside the training itself; all else is held fixed."""
 
     sets: bool = False
@@ -32,9 +32,9 @@ class Drawn:
     partly: bool = False
     """Of an average: some of its datasets draw other sets or searches anew as well."""
 
-    def __and__(self, other: Drawn) -> Drawn:
+    def __and__(self, other: DrawnAnew) -> DrawnAnew:
         """What both draw anew."""
-        return Drawn(
+        return DrawnAnew(
             sets=self.sets and other.sets,
             cases=self.cases and other.cases,
             search=self.search and other.search,
@@ -69,10 +69,8 @@ class Replicates:
     splits: tuple[str, ...] = ()
     """Split of each replicate."""
     searches: tuple[int, ...] | None = None
-    """Of each replicate the set of those that share a search, numbered from 0 as they appear; None where a search
-    served every replicate, or replicates of several splits: it is held fixed then, and nothing is said of new ones.
-    That a new search changes the result by another amount on another split could not be told from what the splits
-    change."""
+    """Of each replicate the set of those that share a search, numbered from 0 as they appear; None where all share one,
+    which is held fixed then."""
 
     @property
     def several_splits(self) -> bool:
@@ -85,11 +83,25 @@ class Replicates:
         return self.several_splits, self.searches is not None
 
     @property
+    def across_splits(self) -> bool:
+        """Whether a search serves replicates on several splits, whose means are no independent draws then."""
+        served: dict[int, str] = {}
+        both = zip(self.searches or (), self.splits, strict=False)
+        return any(served.setdefault(search, split) != split for search, split in both)
+
+    @property
+    def shared_searches(self) -> int | None:
+        """How many searches there are where several replicates share one and no split of their own sets them apart."""
+        if self.searches is None or (self.several_splits and not self.across_splits):
+            return None
+        number = len(set(self.searches))
+        return number if number < len(self.splits) else None
+
+    @property
     def independent(self) -> int:
-        """How many independent draws there are: splits, else searches, else trainings."""
-        if self.several_splits:
-            return len(set(self.splits))
-        return len(self.splits) if self.searches is None else len(set(self.searches))
+        """How many independent draws there are of what there are fewest of: splits, shared searches, trainings."""
+        splits = len(set(self.splits)) if self.several_splits else len(self.splits)
+        return splits if self.shared_searches is None else min(splits, self.shared_searches)
 
     @property
     def alone(self) -> bool:
@@ -123,12 +135,7 @@ def replicates_of(cells: Sequence[Cell], seeds: Sequence[int]) -> Replicates:
     """
     splits = tuple(cells[0].splits.get(seed, "") for seed in seeds)
     found = _together(cells, seeds)
-    if found is not None:
-        served = dict(zip(found, splits, strict=True))
-        crossing = any(served[own] != split for own, split in zip(found, splits, strict=True))
-        if crossing or len(served) < 2:
-            found = None
-    return Replicates(splits, found)
+    return Replicates(splits, found if found is not None and len(set(found)) > 1 else None)
 
 
 def _together(cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.comparison.case_values import case_values, undefined
 from analysis.comparison.copies import copies_on
-from analysis.comparison.draws import Drawn, Replicates, replicates_of, split_apart, splits_of
+from analysis.comparison.draws import DrawnAnew, Replicates, replicates_of, split_apart, splits_of
 from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.one_source import CaseDifferences
 from analysis.stats.cautions import (
@@ -33,12 +33,12 @@ from analysis.stats.effects import Effects, paired_effects
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
 from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
 from analysis.stats.ranges import difference_within_range, within_range
-from analysis.stats.resampled import OverSplits, mean_over_splits, mean_within_splits
-from analysis.stats.split_cautions import different_splits, few_splits
+from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
+from analysis.stats.split_cautions import different_splits, few_searches, few_splits
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import VarianceShares, split_variance
 
-Interval = Literal["two_way", "over_splits", "t_over_seeds", "fixed_datasets"]
+Interval = Literal["two_way", "over_splits", "over_searches", "t_over_seeds", "fixed_datasets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,8 @@ class Pair:
     seeds: tuple[int, ...]
     """Those that both methods have, by which they are paired."""
     replicates: int = 0
-    """Independent draws behind the estimate (splits, else searches, else trainings); of an average the fewest on any
-    dataset."""
+    """Independent draws behind the estimate, of what there are fewest of: splits, shared searches, trainings; of an
+    average the fewest on any dataset."""
     splits: int = 1
     """Different splits behind the estimate; of an average the most on any dataset."""
     cases: int | None = None
@@ -62,7 +62,7 @@ class Pair:
     sources: int = 1
     """How many sources the datasets have, each of which has the same weight."""
     interval: Interval | None = None
-    drawn: Drawn = field(default_factory=Drawn)
+    drawn: DrawnAnew = field(default_factory=DrawnAnew)
     """What the interval draws anew; of an average what it does on each of the datasets."""
     estimate: Estimate | None = None
     """First minus second, in units of the metric; None where no comparison is possible, and ``cautions`` say why."""
@@ -81,6 +81,13 @@ class Pair:
         """Whether each replicate is an independent draw of all that varies, which exact tests suppose."""
         return self.splits == 1 and self.replicates == len(self.seeds)
 
+    @property
+    def unit(self) -> Literal["split", "search", "replicate"]:
+        """What ``replicates`` counts: of what there are fewest of."""
+        if self.drawn.sets and self.replicates == self.splits:
+            return "split"
+        return "replicate" if self.dataset is None or self.replicates == len(self.seeds) else "search"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodScore:
@@ -95,7 +102,7 @@ class MethodScore:
     over_seeds: Estimate | None
     over_both: TwoWay | None
     """None without predictions, for a metric that a plugin defines, and where the replicates have several splits."""
-    over_splits: OverSplits | None = None
+    over_splits: Estimate | None = None
     """None where the replicates have one split."""
     replicates: Replicates = field(default_factory=Replicates)
     collapsed: tuple[int, ...]
@@ -107,7 +114,7 @@ class MethodScore:
     def widest(self) -> tuple[Interval, Estimate] | None:
         """The interval that covers most; None where there is none."""
         found: tuple[tuple[Interval, Estimate | None], ...] = (
-            ("over_splits", self.over_splits),
+            ("over_searches" if self.replicates.across_splits else "over_splits", self.over_splits),
             ("two_way", self.over_both),
             ("t_over_seeds", self.over_seeds),
         )
@@ -116,7 +123,7 @@ class MethodScore:
         return next(((kind, one) for kind, one in possible if one is not None and one.low is not None), None)
 
     @property
-    def drawn(self) -> Drawn:
+    def drawn(self) -> DrawnAnew:
         """What that interval draws anew."""
         return _drawn(None if self.widest is None else self.widest[0], self.replicates)
 
@@ -235,7 +242,7 @@ class DatasetValues:
         # Of several splits or searches a part of the seeds may have one alone, which carries no verdict beside theirs.
         draws = replicates.independent if every.drawn == replicates.drawn else 1
         said += [
-            few_splits(draws) if every.several_splits else few_replicates(draws),
+            *_few(every, replicates, draws),
             unequal_spread(float(x.std(ddof=1)), float(y.std(ddof=1)), len(seeds)),
             unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)),
             *over_both,
@@ -288,7 +295,8 @@ class DatasetValues:
     ) -> tuple[Interval, Estimate, tuple[Caution, ...]]:
         """The widest claim that the data allow, and what kept it from being wider."""
         if replicates.several_splits:
-            return "over_splits", self._over_splits(differences, replicates), ()
+            kind: Interval = "over_searches" if replicates.across_splits else "over_splits"
+            return kind, self._over_splits(differences, replicates), ()
         a, b = self._table(metric, first, seeds), self._table(metric, second, seeds)
         if a is not None and b is not None:
             return "two_way", self._two_way(replicates.rows(a - b)), ()
@@ -297,8 +305,11 @@ class DatasetValues:
         over_seeds = mean_over_seeds(replicates.rows(differences), self.confidence)
         return "t_over_seeds", over_seeds, _present(seeds_only(), why)
 
-    def _over_splits(self, values: FloatArray, replicates: Replicates) -> OverSplits:
-        return mean_over_splits(values, replicates.splits, self._overlap, self.confidence)
+    def _over_splits(self, values: FloatArray, replicates: Replicates) -> Estimate:
+        splits, searches = replicates.splits, replicates.searches
+        if searches is not None and replicates.across_splits:
+            return mean_over_searches(values, splits, searches, self._overlap, self.confidence)
+        return mean_over_splits(values, splits, self._overlap, self.confidence)
 
     def _over_seeds(self, values: FloatArray, replicates: Replicates) -> Estimate | None:
         """The narrower claim, about these very test cases."""
@@ -371,9 +382,25 @@ class DatasetValues:
         )
 
 
-def _drawn(interval: Interval | None, replicates: Replicates) -> Drawn:
-    sets = interval == "over_splits"
-    return Drawn(sets=sets, cases=sets or interval == "two_way", search=replicates.searches is not None)
+def _few(every: Replicates, replicates: Replicates, draws: int) -> Iterator[Caution | None]:
+    """Where there is little of what varies.
+
+    Args:
+        every: of all seeds that two methods share.
+        replicates: of those that are compared.
+        draws: independent ones among these.
+    """
+    if every.several_splits:
+        yield few_splits(len(set(replicates.splits)))
+    if every.shared_searches is not None:
+        yield few_searches(replicates.shared_searches or draws)
+    elif not every.several_splits:
+        yield few_replicates(draws)
+
+
+def _drawn(interval: Interval | None, replicates: Replicates) -> DrawnAnew:
+    sets = interval in ("over_splits", "over_searches")
+    return DrawnAnew(sets=sets, cases=sets or interval == "two_way", search=replicates.searches is not None)
 
 
 def _present(*cautions: Caution | None) -> tuple[Caution, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.pairs import Pair
 from analysis.comparison.robustness import Robustness
@@ -31,8 +31,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def counted(amount: int, noun: str) -> str:
-    """``1 dataset``, ``2 datasets``, with separated thousands."""
-    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+    """``1 dataset``, ``2 datasets``, ``3 searches``, with separated thousands."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 'es' if noun.endswith('search') else 's'}"
 
 
 def seeds_phrase(seeds: Sequence[int]) -> str:
@@ -42,7 +42,7 @@ def seeds_phrase(seeds: Sequence[int]) -> str:
     return listed([str(seed) for seed in seeds])
 
 
-def scope_phrase(drawn: Drawn) -> str:
+def scope_phrase(drawn: DrawnAnew) -> str:
     """What was drawn anew behind an interval, and what is held fixed."""
     retraining = "retraining with new seeds"
     anew = [f"{retraining} on new training and test sets of the same source" if drawn.sets else retraining]
@@ -57,7 +57,7 @@ def scope_phrase(drawn: Drawn) -> str:
     return f"{listed(anew)}, {'on some of the datasets ' if drawn.partly else ''}given {listed(held)}"
 
 
-def widest_first(kinds: Iterable[Drawn]) -> tuple[Drawn, ...]:
+def widest_first(kinds: Iterable[DrawnAnew]) -> tuple[DrawnAnew, ...]:
     """Different ones, those that draw most anew first."""
     return tuple(sorted(set(kinds), key=lambda drawn: drawn.width, reverse=True))
 
@@ -191,7 +191,7 @@ def open_question(one: Comparison, plan: DeclaredPlan) -> str:
     if one.detectable is None:
         return "what could have been found is not known"
     if one.pair.replicates < VERDICT_REPLICATES:
-        return f"{counted(one.pair.replicates, 'split' if one.pair.drawn.sets else 'replicate')} cannot carry a verdict"
+        return f"{counted(one.pair.replicates, one.pair.unit)} cannot carry a verdict"
     return f"the study had 80 % power {found_with_power([one.detectable], one.pair.metric, plan, decimals(estimate))}"
 
 
@@ -225,7 +225,7 @@ def higher_or_lower(one: Comparison, plan: DeclaredPlan) -> str:
 
 def scope_note(analysis: Analysis) -> str:
     """What the intervals and verdicts of a section hold for, and given what; empty without any."""
-    where: dict[Drawn, list[str]] = {}
+    where: dict[DrawnAnew, list[str]] = {}
     for one in analysis.comparisons:
         if one.pair.interval is not None and one.pair.dataset is not None:
             where.setdefault(one.pair.drawn, []).append(one.pair.dataset)
@@ -238,7 +238,7 @@ def scope_note(analysis: Analysis) -> str:
     return f"Intervals and verdicts hold for {scopes}. {_not_drawn(kinds)}"
 
 
-def _not_drawn(kinds: Sequence[Drawn]) -> str:
+def _not_drawn(kinds: Sequence[DrawnAnew]) -> str:
     """What no interval draws anew."""
     fixed = ["datasets"]
     if not any(kind.search for kind in kinds):

@@ -23,7 +23,7 @@ from analysis.stats.decisions import (
 )
 from analysis.stats.multiplicity import adjust, claims_size
 from analysis.stats.power import detectable_difference
-from analysis.stats.split_cautions import few_splits
+from analysis.stats.split_cautions import few_searches, few_splits
 from analysis.stats.twoway import TwoWay
 
 Role = Literal["primary", "secondary", "exploratory", "average"]
@@ -180,9 +180,9 @@ def _mean(own: Sequence[Pair], datasets: tuple[str, ...], evidence: Evidence, ex
 
 
 def _few(own: Sequence[Pair]) -> Iterator[Caution]:
-    """What is to be said of the fewest splits, and of the fewest replicates where there is one split."""
-    for several, said in ((True, few_splits), (False, few_replicates)):
-        draws = [one.replicates for one in own if one.drawn.sets is several]
+    """What is to be said of the fewest splits, shared searches and replicates on any dataset."""
+    for kind, said in (("split", few_splits), ("search", few_searches), ("replicate", few_replicates)):
+        draws = [one.replicates for one in own if one.unit == kind]
         caution = said(min(draws)) if draws else None
         if caution is not None:
             yield caution

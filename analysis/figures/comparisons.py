@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.phrases import counted, datasets_phrase, listed, scope_phrase, widest_first
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageFigure, sheet_stem
@@ -214,7 +214,7 @@ def _scopes(shown: Sequence[Comparison]) -> Iterator[str]:
             for one in shown
             if one.pair.interval not in (None, "fixed_datasets") and (one.pair.interval == "t_over_seeds") is dashed
         ]
-        kinds: Sequence[Drawn] = widest_first(pair.drawn for pair in own)
+        kinds: Sequence[DrawnAnew] = widest_first(pair.drawn for pair in own)
         for kind in kinds:
             where = list(dict.fromkeys(str(pair.dataset) for pair in own if pair.drawn == kind))
             marks = [*(["dashed"] if dashed else []), *([listed(where)] if len(kinds) > 1 else [])]

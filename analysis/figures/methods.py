@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.pairs import Interval, MethodScore
 from analysis.comparison.phrases import listed, scope_phrase, widest_first
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _HOW: Mapping[Interval, str] = {
     "two_way": "two-way interval over seeds and cases",
     "over_splits": "interval over splits that allows for their overlap",
+    "over_searches": "interval over searches that allows for the overlap of their splits",
     "t_over_seeds": "t over seeds",
 }
 _LABEL = 0.15  # inches from one label to the next
@@ -260,7 +261,7 @@ def _pareto_caption(
 ) -> str:
     plan = analysis.evidence.plan
     shown = [score for name in part for score, _ in points[name]]
-    where: dict[tuple[Drawn, Interval], dict[str, None]] = {}
+    where: dict[tuple[DrawnAnew, Interval], dict[str, None]] = {}
     for score in shown:
         if score.widest is not None:
             where.setdefault((score.drawn, score.widest[0]), {})[score.dataset] = None

@@ -6,7 +6,8 @@ correlation of two splits to be the test set's share of the images, which gives 
 splits, with r test images for each training image.
 
 Where several replicates share a split, they tell what varies between splits from what varies between trainings on one
-split, and the overlap concerns the former alone.
+split, and the overlap concerns the former alone. Where a search serves replicates on several splits, these share its
+luck, and searches are the units.
 """
 
 from __future__ import annotations
@@ -48,8 +49,18 @@ class OverSplits(Mixed):
     factor: float
     """f."""
 
+    def tail(self, distance: float) -> float | None:
+        """As ``Mixed.tail``; Student's where nothing was subtracted."""
+        return Estimate.tail(self, distance) if self.within is None else Mixed.tail(self, distance)
+
+    def half_width(self, confidence: float) -> float | None:
+        """The inverse of ``tail``."""
+        return Estimate.half_width(self, confidence) if self.within is None else Mixed.half_width(self, confidence)
+
     def _variances(self) -> Variances | None:
-        return None if self.standard_error is None else nested(self.between, self.within, self.factor)
+        if self.standard_error is None or self.within is None:
+            return None
+        return nested(self.between, self.within, self.factor)
 
 
 def mean_over_splits(
@@ -107,6 +118,65 @@ def mean_over_splits(
             factor=factor,
         )
     )
+
+
+def mean_over_searches(
+    values: FloatArray,
+    splits: Sequence[Hashable],
+    searches: Sequence[Hashable],
+    overlap: float,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Interval of a mean over replicates whose searches serve several splits each.
+
+    The means of the B searches are the rows: their variance over B has what varies between searches, and what varies
+    between the splits and trainings behind each. What splits share by their overlap comes on top: r times the variance
+    of the results of one search on different splits, and where a split is that of several searches, ``q = Σ n_k² / N²``
+    times as well. Trainings vary in that variance, too, so that it is rather too large. Degrees of freedom are
+    Satterthwaite's, from B - 1 and from those within searches.
+
+    Args:
+        values: shape (n,), finite: one score, or one paired difference, a replicate.
+        splits: the split of each.
+        searches: the search of each: at least two, of which one or more serve several splits.
+        overlap: test images for each training image of a split, at least 0.
+        confidence: coverage in (0, 1).
+
+    Returns:
+        The mean over replicates; without an interval where all values are the same.
+
+    Raises:
+        ValueError: fewer than two searches, none of several splits, not a split and a search for each value, a value
+            that is not finite, or an overlap below 0.
+    """
+    values, place, sizes = _by_split(values, splits)
+    _, search, amounts = _by_split(values, searches)
+    count, total, mean = len(amounts), len(values), float(values.mean())
+    # One number for each search on each of its splits.
+    pairs, cell = np.unique(np.stack([search, place]), axis=1, return_inverse=True)
+    of_cell = np.bincount(cell, values) / np.bincount(cell)
+    cells = np.bincount(pairs[0]).astype(np.float64)
+    df = len(of_cell) - count
+    if count < 2 or df < 1:
+        raise ValueError(f"needs at least two searches, and one that serves several splits, got {count} and {df}")
+    if not 0 <= overlap < math.inf:
+        raise ValueError(f"an overlap is at least 0, got {overlap}")
+    rest = of_cell - (np.bincount(pairs[0], of_cell) / cells)[pairs[0]]
+    crossed = len(pairs[0]) > len(sizes)
+    shared = overlap + (float(sizes @ sizes) / total**2 if crossed else 0.0)
+    # Weighed so that their mean is that of the replicates.
+    rows = np.bincount(search, values - mean) * count / total
+    whole = MeanSquare.pooled(
+        [
+            MeanSquare(float(rows @ rows) / (count - 1) / count, count - 1.0),
+            MeanSquare(shared * float(rest @ rest) / df, float(df)),
+        ]
+    )
+    spread = np.ptp(values) > 0 and whole.variance > 0
+    return with_interval(
+        mean, math.sqrt(whole.variance) if spread else None, whole.df, confidence, "splits",
+        () if spread else (zero_variance(),),
+    )  # fmt: skip
 
 
 def mean_within_splits(values: FloatArray, splits: Sequence[Hashable], confidence: float = 0.95) -> Estimate | None:

@@ -25,6 +25,24 @@ def few_splits(splits: int) -> Caution | None:
     )
 
 
+def few_searches(searches: int) -> Caution | None:
+    """As ``few_splits`` for searches that several replicates share."""
+    if searches >= FEW_REPLICATES:
+        return None
+    lead = f"{searches} independent search{'' if searches == 1 else 'es'} of each method"
+    if searches < VERDICT_REPLICATES:
+        return Caution(
+            "few_searches",
+            f"{lead} cannot carry a verdict about new searches, however many trainings each has, and the comparison is "
+            f"called inconclusive; run at least {VERDICT_REPLICATES}, better {FEW_REPLICATES}.",
+        )
+    return Caution(
+        "few_searches",
+        f"{lead} show little of how much a result changes from search to search, so the interval is wide, however many "
+        f"trainings each has; {FEW_REPLICATES} or more would be better.",
+    )
+
+
 def different_splits(seeds: Sequence[int]) -> Caution | None:
     """Seeds that two methods trained and tested on different splits."""
     if not seeds:

@@ -81,19 +81,16 @@ def possible(seed: MeanSquare, case: MeanSquare | None = None) -> Variances:
     return Variances(values.ravel(), (weight[:, None] * weights).ravel())
 
 
-def nested(between: MeanSquare, within: MeanSquare | None, factor: float) -> Variances:
+def nested(between: MeanSquare, within: MeanSquare, factor: float) -> Variances:
     """What the true variance may be of a mean over units that were drawn in sets, and of which the sets' part counts
     more than once: ``between + factor · max(0, between - within)``.
 
     Args:
-        between: mean square between sets, above zero; alone, the mixture is Student's t.
-        within: mean square within sets; None where each set has one unit.
+        between: mean square between sets, above zero.
+        within: mean square within sets.
         factor: at least 0.
     """
-    ratio, weight = _rule(between.df)
-    if within is None:
-        return Variances(between.variance * (1 + factor) / ratio, weight)
-    ratios, weights = _rule(within.df)
+    (ratio, weight), (ratios, weights) = _rule(between.df), _rule(within.df)
     possible_between = between.variance / ratio[:, None]
     values = possible_between + factor * np.maximum(0.0, possible_between - within.variance / ratios)
     return Variances(values.ravel(), (weight[:, None] * weights).ravel())

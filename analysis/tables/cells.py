@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.pairs import Pair
 from analysis.comparison.phrases import counted, scope_phrase, widest_first
 from analysis.comparison.verdicts import Comparison
@@ -27,14 +27,14 @@ UNCORRECTED = "Intervals and p are not corrected for the number of comparisons, 
 class Scopes:
     """What the intervals in one table draw anew: marked where they differ, and explained."""
 
-    kinds: tuple[Drawn, ...]
+    kinds: tuple[DrawnAnew, ...]
 
     @classmethod
-    def of(cls, kinds: Iterable[Drawn | None]) -> Scopes:
+    def of(cls, kinds: Iterable[DrawnAnew | None]) -> Scopes:
         """Those that occur, the widest first; None stands for what has no interval."""
         return cls(widest_first(kind for kind in kinds if kind is not None))
 
-    def mark(self, kind: Drawn | None) -> str:
+    def mark(self, kind: DrawnAnew | None) -> str:
         """A sign after the interval; none where all are of one kind."""
         place = self.kinds.index(kind) if kind in self.kinds else 0
         return _MARKS[(place - 1) % len(_MARKS)] * (1 + (place - 1) // len(_MARKS)) if place else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.phrases import exact_test_limits
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import PageTable, number
@@ -94,7 +94,7 @@ def _detectable(one: Comparison, analysis: Analysis) -> str:
     return "none" if one.detectable is not None and one.detectable > high - low else number(one.detectable)
 
 
-def _kinds(analysis: Analysis, one: Comparison) -> list[Drawn]:
+def _kinds(analysis: Analysis, one: Comparison) -> list[DrawnAnew]:
     """What the interval of a comparison draws anew; of an average also those that it was made of."""
     key = (one.pair.metric, one.pair.first, one.pair.second)
     pairs = [one.pair, *(other.pair for other in analysis.comparisons if one.pair.dataset is None)]

@@ -8,7 +8,7 @@ from functools import reduce
 from operator import and_
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.one_source import mean_of_source
 from analysis.comparison.pairs import MethodScore
@@ -30,7 +30,7 @@ class _Entry:
     mean: float | None
     sd: float | None
     estimate: Estimate | None
-    drawn: Drawn | None
+    drawn: DrawnAnew | None
     """What the estimate's interval draws anew; None without one."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
     counted,
@@ -105,7 +105,7 @@ def _opening(analysis: Analysis) -> Iterator[str]:
         )
 
 
-def _where(analysis: Analysis, kind: Drawn) -> str:
+def _where(analysis: Analysis, kind: DrawnAnew) -> str:
     """The datasets, or single pairs on them, whose intervals draw that anew."""
     parts = []
     for dataset in analysis.evidence.datasets:

@@ -11,6 +11,13 @@ from analysis.comparison.phrases import counted, listed
 from analysis.stats.cautions import FEW_REPLICATES, POPULATION_DATASETS
 from harness.run.records import SweepRecord
 
+_UNITS = (
+    ("replicate", "seed", "training to training"),
+    ("split", "split", "split to split"),
+    ("search", "search", "search to search"),
+)
+"""What may be few, its noun, and what changes from one to the next."""
+
 
 def limitations_paragraph(analysis: Analysis, spec: SweepRecord | None) -> str:
     """A paragraph for the discussion of a paper; empty where nothing was compared.
@@ -70,8 +77,8 @@ def _searches(evidence: Evidence, searched: Sequence[str], spec: SweepRecord | N
     most = max(searches_of(cells_on(evidence, name)) for name in rest)
     if most > 1:
         yield (
-            f"A method had up to {most} searches{where}, but not so that what a new search changes could be told from "
-            "all else: it is not in the intervals."
+            f"A method had up to {most} searches{where}, but they were not independent in both methods of each pair: "
+            "what a new search would change is not in the intervals."
         )
         return
     yield (
@@ -98,8 +105,8 @@ def _amount(analysis: Analysis) -> Iterator[str]:
     if len(evidence.datasets) < POPULATION_DATASETS:
         yield f"Nothing is said of datasets other than {listed(evidence.datasets)}."
     made = [one.pair for one in analysis.of("primary") if one.pair.estimate is not None]
-    for sets, noun, change in ((False, "seed", "training to training"), (True, "split", "split to split")):
-        fewest = min((pair.replicates for pair in made if pair.drawn.sets is sets), default=0)
+    for unit, noun, change in _UNITS:
+        fewest = min((pair.replicates for pair in made if pair.unit == unit), default=0)
         if 0 < fewest < FEW_REPLICATES:
             yield f"With {counted(fewest, noun)} little is known of how much a result changes from {change}."
     narrow = [pair.dataset for pair in made if pair.interval == "t_over_seeds"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import Drawn
+from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.pairs import Interval
 from analysis.comparison.phrases import (
@@ -33,21 +33,31 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
     plan = analysis.evidence.plan
     level = f"{100 * plan.confidence:g} %"
     used: dict[Interval, dict[str, None]] = {}
-    drawn: dict[Interval, set[Drawn]] = {}
+    drawn: dict[Interval, set[DrawnAnew]] = {}
     for one in analysis.comparisons:
         if one.pair.interval is not None:
             used.setdefault(one.pair.interval, {})[one.pair.metric] = None
             drawn.setdefault(one.pair.interval, set()).add(one.pair.drawn)
     scopes = {kind: "; or ".join(map(scope_phrase, widest_first(own))) for kind, own in drawn.items()}
     yield f"The primary metric was {plan.phrase(plan.metric)}."
-    several = used.get("over_splits", {})
-    if several:
+    several = used.get("over_splits", {}) | used.get("over_searches", {})
+    if "over_splits" in used:
         yield (
-            f"For {listed([plan.phrase(name) for name in several])}{_on(analysis, 'over_splits')}, differences were "
+            f"For {listed([plan.phrase(name) for name in used['over_splits']])}{_on(analysis, 'over_splits')}, "
+            "differences were "
             f"paired by replicate, both methods on the same split: {level} intervals for {scopes['over_splits']}. As "
             "the training sets of K splits overlap, the variance between splits counts with 1/K plus the number of "
             f"test images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), on K − 1 degrees of "
             f"freedom{_shared(analysis)}."
+        )
+    if "over_searches" in used:
+        yield (
+            f"For {listed([plan.phrase(name) for name in used['over_searches']])}{_on(analysis, 'over_searches')}, "
+            "differences were paired by replicate, both methods on the same split, and averaged by search, as each "
+            f"search served several splits: {level} intervals for {scopes['over_searches']}. As splits overlap, the "
+            "variance of the mean over searches is larger by that between the splits of one search times the number of "
+            f"test images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), with "
+            "Satterthwaite's degrees of freedom."
         )
     two_way = used.get("two_way", {})
     if two_way:
@@ -91,13 +101,14 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
 
 
 def _on(analysis: Analysis, kind: Interval) -> str:
-    """Where intervals of a kind are, where replicates have several splits on some datasets alone."""
+    """Where intervals of a kind are, where replicates have several splits on some datasets, and others not."""
     evidence = analysis.evidence
-    several = [name for name in evidence.datasets if _splits(analysis, name) > 1]
-    if not several or len(several) == len(evidence.datasets):
-        return ""
-    names = several if kind == "over_splits" else [name for name in evidence.datasets if name not in several]
-    return f" on {listed(names)}"
+    own: dict[str, set[Interval | None]] = {
+        name: {one.pair.interval for one in analysis.of("primary", name)} for name in evidence.datasets
+    }
+    names = [name for name, kinds in own.items() if kind in kinds]
+    varied = any(kinds & {"over_splits", "over_searches"} for kinds in own.values())
+    return f" on {listed(names)}" if varied and 0 < len(names) < len(evidence.datasets) else ""
 
 
 def _splits(analysis: Analysis, dataset: str) -> int:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.calibration import first_order, null, power, scores, sources, splits
+from benchmarks.calibration import first_order, null, power, scores, searches, sources, splits
 from benchmarks.calibration.model import Row
 
-PARTS = (null, power, scores, first_order, sources, splits)
+PARTS = (null, power, scores, first_order, sources, splits, searches)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

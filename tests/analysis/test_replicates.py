@@ -17,7 +17,7 @@ from sketches import empty_figures
 
 from analysis.comparison.claims import claims
 from analysis.comparison.compare import Analysis, analyse
-from analysis.comparison.draws import Drawn, replicates_of
+from analysis.comparison.draws import DrawnAnew, replicates_of
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.phrases import scope_note, scope_phrase
@@ -27,7 +27,7 @@ from analysis.figures.comparisons import forest
 from analysis.figures.methods import pareto, seeds
 from analysis.figures.predictions import confusion, reduced, reliability, sensitivity
 from analysis.report import write_table_report
-from analysis.stats.resampled import mean_over_splits, mean_within_splits
+from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
 from analysis.stats.twoway import two_way
 from analysis.tables.cells import Scopes
 from analysis.tables.checks import power
@@ -152,7 +152,7 @@ def test_on_one_split_replicates_with_searches_of_their_own_are_rows() -> None:
     one, other = only(plain).pair, only(searched).pair
     assert other.estimate == one.estimate and other.sign_flip == one.sign_flip
     assert (other.interval, other.replicates, other.cases) == ("two_way", 10, 240)
-    assert (one.drawn, other.drawn) == (Drawn(cases=True), Drawn(cases=True, search=True))
+    assert (one.drawn, other.drawn) == (DrawnAnew(cases=True), DrawnAnew(cases=True, search=True))
 
 
 def test_replicates_that_share_a_search_are_one_row() -> None:
@@ -174,7 +174,7 @@ def test_replicates_that_share_a_search_are_one_row() -> None:
     # Without predictions the rows are the same.
     narrow = only(analyse(replace(evidence, predictions=lambda dataset: None))).pair
     means = differences(evidence).reshape(3, 3).mean(axis=1)
-    assert narrow.estimate is not None and narrow.drawn == Drawn(search=True)
+    assert narrow.estimate is not None and narrow.drawn == DrawnAnew(search=True)
     assert narrow.estimate.standard_error == pytest.approx(means.std(ddof=1) / np.sqrt(3))
 
 
@@ -186,12 +186,13 @@ def test_replicates_that_share_a_search_are_one_row() -> None:
         (("a", "a", "b", "b"), 1, True, 2),
         (("a", "b", "c", "d"), 2, True, 2),
         (("a", "b", "a", "b"), 2, True, 2),
-        (("a", "a", "b", "b"), 2, False, 2),
-        (("a", "a", "b", "c"), 4, False, 4),
+        (("a", "a", "b", "b"), 2, True, 2),
+        (("a", "a", "b", "c"), 4, True, 3),
+        (("a", "a", "a", "a"), 4, False, 4),
     ],
-    ids=["one", "own", "shared", "own on splits", "one a split", "across splits", "some across splits"],
+    ids=["one", "own", "shared", "own on splits", "one a split", "across splits", "some across", "one for all splits"],
 )
-def test_a_search_is_drawn_anew_where_it_serves_one_split_and_is_not_the_only_one(
+def test_a_search_is_drawn_anew_where_it_is_not_the_only_one(
     searches: tuple[str, ...], splits: int, drawn: bool, independent: int
 ) -> None:
     cell = Cell(
@@ -203,6 +204,26 @@ def test_a_search_is_drawn_anew_where_it_serves_one_split_and_is_not_the_only_on
     assert (found.searches is not None, found.independent) == (drawn, independent)
     # The other method of the pair must have searches, too.
     assert replicates_of((cell, replace(cell, searches={})), range(4)).searches is None
+
+
+def test_searches_that_serve_several_splits_are_what_is_averaged() -> None:
+    evidence = replicated(base(9, margin=0.9), {"alpha": 9}, lambda place, split: f"search {place % 3}")
+    analysis = analyse(evidence)
+    found = only(analysis)
+    splits, searches = list(range(9)), [0, 1, 2] * 3
+    expected = mean_over_searches(differences(evidence), splits, searches, OVERLAP)
+    assert found.pair.estimate == expected and found.pair.interval == "over_searches"
+    assert found.pair.drawn == DrawnAnew(sets=True, cases=True, search=True)
+    assert (found.pair.splits, found.pair.replicates, found.pair.sign_flip) == (9, 3, None)
+    assert {"few_searches"} <= codes(found) and not {"few_splits", "few_replicates"} & codes(found)
+    whole = texts(analysis)
+    assert HELD.findall(whole) == [] and "averaged by search, as each search served several splits" in whole
+    limits = limitations_paragraph(analysis, SPEC)  # type: ignore[arg-type]
+    assert "With 3 searches little is known of how much a result changes from search to search" in limits
+    two = analyse(replicated(base(8, margin=0.9), {"alpha": 8}, lambda place, split: f"search {place % 2}"))
+    assert only(two).outcome == "inconclusive" and only(analysis).outcome == "equivalent"
+    assert "2 searches cannot carry a verdict" in claims(two)[0].evidence
+    assert "2 independent searches of each method cannot carry a verdict" in str(only(two).cautions)
 
 
 def test_searches_of_two_methods_join_replicates() -> None:
@@ -292,7 +313,7 @@ def test_where_split_and_search_are_drawn_anew_nothing_is_called_fixed() -> None
     limits = limitations_paragraph(analysis, SPEC)  # type: ignore[arg-type]
     assert "All splits of each dataset are of the same images" in limits
     assert "One split" not in limits and "tuned by one search" not in limits
-    assert all(one.pair.drawn == Drawn(sets=True, cases=True, search=True) for one in analysis.averages)
+    assert all(one.pair.drawn == DrawnAnew(sets=True, cases=True, search=True) for one in analysis.averages)
     facts = dict(seed_facts(analysis.evidence).pairs)
     assert "split split 1: 1001 and 1006" in facts["alpha"]
 
@@ -318,7 +339,7 @@ def test_datasets_with_and_without_several_splits_are_told_apart() -> None:
     assert mean.estimate is not None and alpha.estimate is not None and beta.estimate is not None
     errors = [one.estimate.standard_error for one in (alpha, beta) if one.estimate is not None]
     assert mean.estimate.standard_error == pytest.approx(np.sqrt(sum(error**2 for error in errors if error)) / 2)
-    assert mean.drawn == Drawn(cases=True, partly=True) and mean.replicates == 5
+    assert mean.drawn == DrawnAnew(cases=True, partly=True) and mean.replicates == 5
     text = results_paragraphs(analysis)[0]
     assert f"{scope_phrase(alpha.drawn)} (on alpha)" in text and f"{scope_phrase(beta.drawn)} (on beta)" in text
     assert "on some of the datasets given this training set, this split" in claims(analysis)[-1].scope
@@ -357,7 +378,7 @@ def test_how_many_seeds_an_exact_test_needs_is_no_matter_where_there_is_none() -
 
 def test_every_scope_of_a_table_has_a_sign_of_its_own() -> None:
     kinds = [
-        Drawn(sets=sets, cases=sets or cases, search=search, partly=partly)
+        DrawnAnew(sets=sets, cases=sets or cases, search=search, partly=partly)
         for sets in (True, False) for cases in (True, False) for search in (True, False) for partly in (True, False)
     ]  # fmt: skip
     scopes = Scopes.of([*kinds, None])

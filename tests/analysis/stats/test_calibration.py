@@ -12,6 +12,7 @@ from benchmarks.calibration.first_order import first_order
 from benchmarks.calibration.null import SCENARIOS, under_the_null
 from benchmarks.calibration.power import power_found
 from benchmarks.calibration.scores import scores_within_range
+from benchmarks.calibration.searches import over_searches
 from benchmarks.calibration.sources import labels_of_one_source
 from benchmarks.calibration.splits import over_splits
 
@@ -61,6 +62,9 @@ def test_splits_that_overlap_make_no_more_false_claims_than_independent_ones() -
     row = over_splits(2, 1.0, 300, 0, seeds=5)
     assert row["met"], row
     assert row["false_claims"]["plain"] > 0.15
+    row = over_searches(3, 4.0, 300, 0, seeds=20)
+    assert row["met"], row
+    assert row["false_claims"]["plain"] > 0.3
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from scipy import stats
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.estimate import mean_over_seeds
 from analysis.stats.power import detectable_difference
-from analysis.stats.resampled import mean_over_splits, mean_within_splits
+from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
 
 OVERLAP = 0.2 / 0.64
 LISTS = st.lists(st.floats(-1, 1).map(lambda value: round(value, 4)), min_size=2, max_size=12)
@@ -36,8 +36,8 @@ def test_one_replicate_a_split_is_nadeau_and_bengio(values: list[float], overlap
     error = math.sqrt((1 / len(x) + overlap) * x.var(ddof=1))
     assert (found.standard_error, found.df) == pytest.approx((error, len(x) - 1), rel=1e-9)
     expected = 2 * stats.t.sf(abs(x.mean()) / error, len(x) - 1)
-    assert found.p_value() == pytest.approx(expected, rel=1e-4, abs=1e-9)
-    assert found.high == pytest.approx(x.mean() + stats.t.ppf(0.975, len(x) - 1) * error, rel=1e-4, abs=1e-6)
+    assert found.p_value() == pytest.approx(expected, rel=1e-9)
+    assert found.high == pytest.approx(x.mean() + stats.t.ppf(0.975, len(x) - 1) * error, rel=1e-9, abs=1e-12)
     assert mean_within_splits(x, range(len(x))) is None
 
 
@@ -174,6 +174,42 @@ def test_what_is_called_detectable_is_found_in_80_of_100() -> None:
     assert detectable is not None
     for sizes in ([1] * 5, [2] * 5):
         assert 0.76 <= rejected(sizes, 10.0, 1000, detectable) <= 0.84
+
+
+def test_searches_that_serve_several_splits_are_the_rows() -> None:
+    values = np.random.default_rng(5).normal(size=6)
+    splits, searches = list(range(6)), [0, 1, 2] * 2
+    table = values.reshape(2, 3)
+    of_searches, within = table.mean(axis=0).var(ddof=1) / 3, table.var(axis=0, ddof=1).mean()
+    parts = np.array([of_searches, OVERLAP * within])
+    found = mean_over_searches(values, splits, searches, OVERLAP)
+    assert (found.estimate, found.standard_error) == pytest.approx((values.mean(), math.sqrt(parts.sum())))
+    assert found.df == pytest.approx(parts.sum() ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3))
+    # Splits that several searches share are shared by these, too.
+    crossed = mean_over_searches(values, [0, 1, 2, 1, 2, 0], searches, OVERLAP)
+    assert crossed.standard_error == pytest.approx(math.sqrt(of_searches + (OVERLAP + 1 / 3) * within))
+    # However many replicates each search has, the estimate is the mean over replicates.
+    uneven = mean_over_searches(values, splits, [0, 0, 0, 0, 1, 1], OVERLAP)
+    assert uneven.estimate == pytest.approx(values.mean())
+    assert mean_over_searches(np.full(6, 0.1), splits, searches, OVERLAP).p_value() is None
+    for wrong in ([0] * 6, list(range(6))):
+        with pytest.raises(ValueError, match="at least two searches, and one that serves several splits"):
+            mean_over_searches(values, splits, wrong, OVERLAP)
+
+
+@pytest.mark.parametrize(("splits", "searches", "between"), [(9, 3, 2.0), (9, 3, 0.5), (5, 3, 1.0), (10, 5, 1.0)])
+def test_equals_whose_searches_serve_several_splits_are_called_different_in_5_of_100(
+    splits: int, searches: int, between: float
+) -> None:
+    rng, count, sweeps, total = np.random.default_rng(9), 0, 1000, max(splits, 10)
+    common, own = OVERLAP / (1 + OVERLAP), 1 / (1 + OVERLAP)
+    split, search = [[place % number for place in range(total)] for number in (splits, searches)]
+    for _ in range(sweeps):
+        of_split = math.sqrt(common) * rng.normal() + math.sqrt(own) * rng.normal(size=splits)
+        values = of_split[split] + between * rng.normal(size=searches)[search] + rng.normal(size=total)
+        p = mean_over_searches(values, split, search, OVERLAP).p_value()
+        count += p is not None and p <= 0.05
+    assert count / sweeps <= 0.064
 
 
 def test_averages_of_equals_are_called_different_in_no_more_than_5_of_100() -> None:
