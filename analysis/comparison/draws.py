@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.evidence import Cell, Evidence
-from analysis.stats.cautions import Caution
+from analysis.stats.cautions import Caution, few_replicates
 from analysis.stats.estimate import FloatArray
-from analysis.stats.split_cautions import tuned_elsewhere
+from analysis.stats.split_cautions import few_searches, few_splits, tuned_elsewhere
 from analysis.stats.twoway import by_group
 
 Draw = Literal["retraining", "new_cases", "new_training_and_test_sets", "new_search", "new_datasets"]
@@ -150,6 +150,22 @@ def _together(cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[int, ...] | 
             place[place == place[one]] = place[other]
     numbers = {own: number for number, own in enumerate(dict.fromkeys(place.tolist()))}
     return tuple(numbers[own] for own in place.tolist())
+
+
+def few_draws(every: Replicates, replicates: Replicates, draws: int) -> Iterator[Caution | None]:
+    """Where there is little of what varies.
+
+    Args:
+        every: of all seeds that two methods share.
+        replicates: of those that are compared.
+        draws: independent ones among these.
+    """
+    if every.several_splits:
+        yield few_splits(len(set(replicates.splits)))
+    if every.shared_searches is not None:
+        yield few_searches(replicates.shared_searches or draws)
+    elif not every.several_splits:
+        yield few_replicates(draws)
 
 
 def split_apart(first: Cell, second: Cell, seeds: Sequence[int]) -> tuple[int, ...]:

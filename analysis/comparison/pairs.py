@@ -11,14 +11,13 @@ import numpy as np
 
 from analysis.comparison.case_values import case_values, undefined
 from analysis.comparison.copies import copies_on
-from analysis.comparison.draws import DrawnAnew, Replicates, replicates_of, split_apart, splits_of
+from analysis.comparison.draws import DrawnAnew, Replicates, few_draws, replicates_of, split_apart, splits_of
 from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.one_source import CaseDifferences
 from analysis.stats.cautions import (
     Caution,
     collapsed_seeds,
     few_cases,
-    few_replicates,
     few_seeds,
     few_seeds_for_exact_test,
     mixed_devices,
@@ -34,7 +33,7 @@ from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paire
 from analysis.stats.paired import MOST_PAIRS, ExactTest, sign_flip, wilcoxon
 from analysis.stats.ranges import difference_within_range, within_range
 from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
-from analysis.stats.split_cautions import different_splits, few_searches, few_splits
+from analysis.stats.split_cautions import different_splits, few_splits
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import VarianceShares, split_variance
 
@@ -242,7 +241,7 @@ class DatasetValues:
         # Of several splits or searches a part of the seeds may have one alone, which carries no verdict beside theirs.
         draws = replicates.independent if every.drawn == replicates.drawn else 1
         said += [
-            *_few(every, replicates, draws),
+            *few_draws(every, replicates, draws),
             unequal_spread(float(x.std(ddof=1)), float(y.std(ddof=1)), len(seeds)),
             unknown_repeat_noise(sorted({*a.devices, *b.devices}), bool(a.repeats and b.repeats)),
             *over_both,
@@ -380,22 +379,6 @@ class DatasetValues:
         return Pair(
             dataset=self.dataset, metric=metric, first=first, second=second, seeds=(), cautions=_present(*cautions)
         )
-
-
-def _few(every: Replicates, replicates: Replicates, draws: int) -> Iterator[Caution | None]:
-    """Where there is little of what varies.
-
-    Args:
-        every: of all seeds that two methods share.
-        replicates: of those that are compared.
-        draws: independent ones among these.
-    """
-    if every.several_splits:
-        yield few_splits(len(set(replicates.splits)))
-    if every.shared_searches is not None:
-        yield few_searches(replicates.shared_searches or draws)
-    elif not every.several_splits:
-        yield few_replicates(draws)
 
 
 def _drawn(interval: Interval | None, replicates: Replicates) -> DrawnAnew:
