@@ -14,6 +14,7 @@ from analysis.comparison.copies import copies_on
 from analysis.comparison.draws import DrawnAnew, Replicates, few_draws, replicates_of, split_apart, splits_of
 from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.one_source import CaseDifferences
+from analysis.comparison.split_values import split_values
 from analysis.stats.cautions import (
     Caution,
     collapsed_seeds,
@@ -37,7 +38,7 @@ from analysis.stats.split_cautions import different_splits, few_splits
 from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variance import VarianceShares, split_variance
 
-Interval = Literal["two_way", "over_splits", "over_searches", "t_over_seeds", "fixed_datasets"]
+Interval = Literal["two_way", "over_images", "over_splits", "over_searches", "t_over_seeds", "fixed_datasets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,8 @@ class MethodScore:
     """None without predictions, for a metric that a plugin defines, and where the replicates have several splits."""
     over_splits: Estimate | None = None
     """None where the replicates have one split."""
+    by_image: bool = False
+    """Whether that counts the images that the splits share."""
     replicates: Replicates = field(default_factory=Replicates)
     collapsed: tuple[int, ...]
     """Seeds that learned next to nothing; empty where what a constant prediction scores is no fixed number."""
@@ -113,7 +116,7 @@ class MethodScore:
     def widest(self) -> tuple[Interval, Estimate] | None:
         """The interval that covers most; None where there is none."""
         found: tuple[tuple[Interval, Estimate | None], ...] = (
-            ("over_searches" if self.replicates.across_splits else "over_splits", self.over_splits),
+            (_over_splits(self.replicates, self.by_image), self.over_splits),
             ("two_way", self.over_both),
             ("t_over_seeds", self.over_seeds),
         )
@@ -165,6 +168,7 @@ class DatasetValues:
         self._predictions = evidence.predictions(dataset)
         self._copies = copies_on(self._cells, self._predictions)
         self._tables: dict[str, dict[str, FloatArray]] = {}
+        self._on_splits = split_values(evidence, dataset, self._cells) if self.splits else None
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -294,8 +298,10 @@ class DatasetValues:
     ) -> tuple[Interval, Estimate, tuple[Caution, ...]]:
         """The widest claim that the data allow, and what kept it from being wider."""
         if replicates.several_splits:
-            kind: Interval = "over_searches" if replicates.across_splits else "over_splits"
-            return kind, self._over_splits(differences, replicates), ()
+            by_image = None if self._on_splits is None else self._on_splits.difference(metric, first, second, seeds)
+            if by_image is not None:
+                return "over_images", by_image, ()
+            return _over_splits(replicates), self._over_splits(differences, replicates), ()
         a, b = self._table(metric, first, seeds), self._table(metric, second, seeds)
         if a is not None and b is not None:
             return "two_way", self._two_way(replicates.rows(a - b)), ()
@@ -349,9 +355,10 @@ class DatasetValues:
         both = None if table is None or len(numbers) < 2 else self._two_way(replicates.rows(table))
         bounds = self._plan.facts(metric).bounds
         over_seeds = self._over_seeds(np.array(numbers), replicates) if len(numbers) > 1 else None
-        over_splits = (
-            self._over_splits(np.array(numbers), replicates) if numbers and replicates.several_splits else None
-        )
+        over_splits = over_images = None
+        if numbers and replicates.several_splits:
+            over_images = None if self._on_splits is None else self._on_splits.score(metric, method, seeds)
+            over_splits = over_images or self._over_splits(np.array(numbers), replicates)
         usable = both is not None and both.standard_error is not None
         squares = both.mean_squares if both is not None and usable else None
         return MethodScore(
@@ -364,6 +371,7 @@ class DatasetValues:
             over_seeds=None if over_seeds is None else within_range(over_seeds, bounds),
             over_both=None if both is None else within_range(both, bounds),
             over_splits=None if over_splits is None else within_range(over_splits, bounds),
+            by_image=over_images is not None,
             replicates=replicates,
             spread=None if squares is None else split_variance(squares.components, squares.seeds, squares.cases),
         )
@@ -381,8 +389,15 @@ class DatasetValues:
         )
 
 
+def _over_splits(replicates: Replicates, by_image: bool = False) -> Interval:
+    """The interval over several splits."""
+    if by_image:
+        return "over_images"
+    return "over_searches" if replicates.across_splits else "over_splits"
+
+
 def _drawn(interval: Interval | None, replicates: Replicates) -> DrawnAnew:
-    sets = interval in ("over_splits", "over_searches")
+    sets = interval in ("over_images", "over_splits", "over_searches")
     return DrawnAnew(sets=sets, cases=sets or interval == "two_way", search=replicates.searches is not None)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOW: Mapping[Interval, str] = {
     "two_way": "two-way interval over seeds and cases",
+    "over_images": "interval over splits that counts the images that they share",
     "over_splits": "interval over splits that allows for their overlap",
     "over_searches": "interval over searches that allows for the overlap of their splits",
     "t_over_seeds": "t over seeds",

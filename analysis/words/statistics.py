@@ -40,7 +40,16 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
             drawn.setdefault(one.pair.interval, set()).add(one.pair.drawn)
     scopes = {kind: "; or ".join(map(scope_phrase, widest_first(own))) for kind, own in drawn.items()}
     yield f"The primary metric was {plan.phrase(plan.metric)}."
-    several = used.get("over_splits", {}) | used.get("over_searches", {})
+    several = used.get("over_images", {}) | used.get("over_splits", {}) | used.get("over_searches", {})
+    if "over_images" in used:
+        yield (
+            f"For {listed([plan.phrase(name) for name in used['over_images']])}{_on(analysis, 'over_images')}, "
+            "differences were paired by replicate, both methods on the same split, each with a search of its own "
+            f"there: {level} intervals for {scopes['over_images']}. What splits have in common was estimated from the "
+            "test images that they share, as in reader studies in which not every reader reads every case (Gallas "
+            "2006), and training images were counted as test images are, because no data tell what shared ones do "
+            "(Bengio and Grandvalet 2004)."
+        )
     if "over_splits" in used:
         yield (
             f"For {listed([plan.phrase(name) for name in used['over_splits']])}{_on(analysis, 'over_splits')}, "
@@ -107,7 +116,7 @@ def _on(analysis: Analysis, kind: Interval) -> str:
         name: {one.pair.interval for one in analysis.of("primary", name)} for name in evidence.datasets
     }
     names = [name for name, kinds in own.items() if kind in kinds]
-    varied = any(kinds & {"over_splits", "over_searches"} for kinds in own.values())
+    varied = any(kinds & {"over_images", "over_splits", "over_searches"} for kinds in own.values())
     return f" on {listed(names)}" if varied and 0 < len(names) < len(evidence.datasets) else ""
 
 
