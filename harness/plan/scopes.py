@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from harness.core.replicates import Drawn
 from harness.plan.parts import Span
 from harness.plan.shapes import StudyShape
-from harness.spec.replicates import Replication
+from harness.spec.replicates import Replication, SplitSpec
+from harness.spec.search import SearchSpec
 from harness.spec.sections import SweepSpec
 
 SEARCHES = 5
 """Of the choice that buys power for claims about new searches; docs/designs.md compares numbers of them."""
 FOLDS = 5
+FEWEST_TRIALS = 3
+"""Of each of many small searches."""
+TIMES_THE_TRIALS = 2
+"""What many small searches may cost, in trainings of the plain choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,11 @@ def choices(
         return []
     replication = spec.replication if movable else spec.replication.with_kind("official")
     cost = _Cost.of(shapes, seconds, replication.searches)
-    own = _told(replication)
+    own = _told(replication, spec)
     found = {}
     for one in (*_others(spec, movable), replication):
-        written, holds = _told(one)
-        trials, span = cost.at(one.searches)
+        written, holds = _told(one, spec)
+        trials, span = cost.at(one.searches, one.search.trials / spec.search.trials)
         found[written] = PricedScope(written, holds, trials, span, written == own[0])
     return sorted(found.values(), key=lambda one: one.trials)
 
@@ -61,27 +66,43 @@ def _others(spec: SweepSpec, movable: bool) -> Iterator[Replication]:
     once = spec.search.model_copy(update={"repeats": 1})
     again = spec.search.model_copy(update={"repeats": SEARCHES})
     nested = plain.model_copy(update={"folds": FOLDS, "tune": "each"})
-    drawn: list[tuple[list[Drawn], object, object]] = [(["seed"], plain, once), (["seed", "search"], plain, again)]
+    drawn: list[tuple[list[Drawn], SplitSpec, SearchSpec]]
+    drawn = [(["seed"], plain, once), (["seed", "search"], plain, again)]
     if movable:
         drawn += [
             (["seed", "split"], plain, once),
             (["seed", "split", "search"], plain, once),
             (["seed", "split", "search"], plain, again),
             (["seed", "split", "search"], nested, once),
+            *_many_small(spec, plain, once),
         ]
     for vary, split, search in drawn:
         confirm = spec.confirm.model_copy(update={"vary": vary})
-        one = Replication(split, search, confirm)  # type: ignore[arg-type]
+        one = Replication(split, search, confirm)
         if next(one.faults(), None) is None:
             yield one
 
 
-def _told(one: Replication) -> tuple[str, str]:
+def _many_small(
+    spec: SweepSpec, split: SplitSpec, search: SearchSpec
+) -> Iterator[tuple[list[Drawn], SplitSpec, SearchSpec]]:
+    """A split and a small search for each replicate, for at most twice the trainings of the plain choice."""
+    number, trials = len(spec.replication.seeds), spec.search.trials
+    small = (TIMES_THE_TRIALS * (trials + number) - number) // number
+    if number > 1 and FEWEST_TRIALS <= small < trials:
+        seeds = list(range(split.seed, split.seed + number))
+        each = split.model_copy(update={"seeds": seeds, "tune": "each"})
+        yield ["seed", "split", "search"], each, search.model_copy(update={"trials": small})
+
+
+def _told(one: Replication, spec: SweepSpec) -> tuple[str, str]:
     """How the sweep file says a choice, and what a verdict then holds for."""
     further = [
         f"split.folds: {one.split.folds}" if one.split.folds is not None else "",
+        f"split.seeds: {one.split.seeds[0]} to {one.split.seeds[-1]}" if one.split.seeds else "",
         "split.tune: each" if one.split.tune == "each" else "",
         f"search.repeats: {one.search.repeats}" if one.search.repeats > 1 else "",
+        f"search.trials: {one.search.trials}" if one.search.trials != spec.search.trials else "",
     ]
     written = "; ".join((f"vary: [{', '.join(one.varied)}]", *filter(None, further)))
     drawn = [
@@ -118,11 +139,12 @@ class _Cost:
         rest = sum((seconds[one.name] * (1 - _searched(one)) for one in shapes), start=nothing)
         return cls(tuned // searches, every - tuned, of_search, rest)
 
-    def at(self, searches: int) -> tuple[int, Span | None]:
-        trials = searches * self.search + self.rest
+    def at(self, searches: int, size: float) -> tuple[int, Span | None]:
+        """For so many searches, each of so many times the trials of the sweep's."""
+        trials = round(searches * size * self.search) + self.rest
         if self.search_seconds is None or self.rest_seconds is None:
             return trials, None
-        return trials, self.search_seconds * searches + self.rest_seconds
+        return trials, self.search_seconds * (searches * size) + self.rest_seconds
 
 
 def _searched(shape: StudyShape) -> float:

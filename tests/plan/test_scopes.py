@@ -55,6 +55,16 @@ def test_each_choice_has_its_price_and_its_claim(
     assert more / times[0] == pytest.approx(five / once)
 
 
+def test_many_small_searches_are_offered_for_at_most_twice_the_trainings(
+    tmp_path: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = planned(tmp_path, shared_cache, capsys, monkeypatch, search={"trials": 30})
+    plain, *_, small = [one for one in found["choices"] if "search.trials" in one["written"] or one["chosen"]]
+    assert small["written"].endswith("split.seeds: 0 to 9; split.tune: each; search.trials: 7")
+    assert small["trials"] == METHODS * (10 * 7 + 10) == 2 * plain["trials"]
+    assert small["holds"].endswith("no configuration has seen its test images")
+
+
 def test_the_price_does_not_depend_on_which_choice_is_made(
     tmp_path: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
