@@ -11,7 +11,7 @@ from analysis.comparison.phrases import counted, listed, network_phrase, seeds_p
 from analysis.stats.twoway import TwoWay
 from analysis.words.statistics import statistics_sentences
 from harness.core.origin import GroupState
-from harness.run.records import SweepRecord
+from harness.run.records import SweepRecord, searches_in
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",
@@ -29,6 +29,7 @@ _PRUNERS = {
     "patience": "a limit on rungs without a better score",
 }
 _SHARES = "into 64 % training, 16 % validation and 20 % test images"
+_FOLDS = "into folds that are tested in turn, the rest into 80 % training and 20 % validation images"
 _TOGETHER: dict[GroupState, str] = {
     "known": "all images of a patient, lesion or duplicate on one side",
     "none": "each image being a unit of its own, duplicates on one side",
@@ -115,9 +116,11 @@ def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
     if known:
         yield f"Predictions were analysed for {listed(known)}."
     several = [name for name in evidence.datasets if splits_of(cells_on(evidence, name))]
-    if several and analysis.comparisons:
+    by_image = {one.pair.dataset for one in analysis.of("primary") if one.pair.interval == "over_images"}
+    by_score = [name for name in several if name not in by_image]
+    if by_score and analysis.comparisons:
         yield (
-            f"On {listed(several)} the analysis rests on one score for each replicate, because the test images change "
+            f"On {listed(by_score)} the analysis rests on one score for each replicate, because the test images change "
             "with the split."
         )
     unknown = [name for name, phrase in sizes.items() if phrase is None and name not in several]
@@ -130,7 +133,8 @@ def _split(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
     ways: dict[str, list[str]] = {}
     for dataset in evidence.datasets:
         several = len(splits_of(cells_on(evidence, dataset)))
-        number = f"{several} times anew" if several else f"split seed {spec['split']['seed']}"
+        folds = "folds" if spec["split"].get("folds") else "times anew"
+        number = f"{several} {folds}" if several else f"split seed {spec['split']['seed']}"
         ways.setdefault(f"{_way(evidence.about(dataset), spec)} ({number})", []).append(dataset)
     for way, datasets in ways.items():
         everywhere = "The dataset" if len(evidence.datasets) == 1 else "Each dataset"
@@ -149,10 +153,11 @@ def _way(about: Provenance, spec: SweepRecord) -> str:
     kind = about.split_kind or spec["split"].get("kind") or "grouped"
     if kind == "official":
         return f"as its publishers did{', by patient' if _by_patient(about) else ''}"
+    shares = _FOLDS if spec["split"].get("folds") else _SHARES
     if kind == "random":
-        return f"{_SHARES} at random, without regard to patients, lesions or duplicates"
+        return f"{shares} at random, without regard to patients, lesions or duplicates"
     near = ", near-duplicates included" if spec["split"].get("near_duplicates") else ""
-    return f"{_SHARES}, {_TOGETHER[about.groups]}{near}"
+    return f"{shares}, {_TOGETHER[about.groups]}{near}"
 
 
 def _cases(analysis: Analysis, dataset: str) -> str | None:
@@ -188,12 +193,9 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     several = {name: searches_of(cells_on(evidence, name)) for name in evidence.datasets}
     most = {name: number for name, number in several.items() if number > 1}
     if most:
-        where = "" if len(evidence.datasets) == 1 else f" on {listed(list(most))}"
+        where = "" if len(most) == len(evidence.datasets) else f" on {listed(list(most))}"
         numbers = " to ".join(f"{number:,}" for number in sorted({min(most.values()), max(most.values())}))
-        yield (
-            f"The configurations of a method{where} come from up to {numbers} searches, or resamples of one, which are "
-            "independent of those of the other methods."
-        )
+        yield _searched(spec, where, numbers)
     pruner = None if spec is None else spec["search"].get("pruner", "none")
     if pruner in _PRUNERS:
         yield f"Unpromising search trials were ended early by {_PRUNERS[pruner]}."
@@ -207,6 +209,23 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
         elif rule == "surrogate_mean":
             yield "The configuration was chosen of which a Gaussian process over its scores expects most."
         yield "The chosen configurations were trained again on fresh seeds, and only these were scored on the test set."
+
+
+def _searched(spec: SweepRecord | None, where: str, numbers: str) -> str:
+    """Where the configurations of replicates come from."""
+    if spec is None:
+        return f"The configurations of a method{where} come from up to {numbers} searches."
+    searches = len(searches_in(spec))
+    if searches > 1:
+        own = ", one on each split," if spec["split"].get("tune") == "each" else ""
+        return (
+            f"These were divided among {searches} independent searches{own} whose choices the replicates{where} took "
+            "in turn."
+        )
+    return (
+        f"One search served all replicates{where}: each was trained with the configuration that a resample of the "
+        "search's slots, drawn with replacement, would have chosen."
+    )
 
 
 def _seeds(evidence: Evidence) -> Iterator[str]:

@@ -309,7 +309,9 @@ def test_where_split_and_search_are_drawn_anew_nothing_is_called_fixed() -> None
     assert scope_note(analysis) == f"Intervals and verdicts hold for {phrase}. New datasets were not drawn."
     assert "Nadeau and Bengio 2003" in whole and "0.31" in whole
     assert "alpha was split into 64 % training" in whole and "(5 times anew)" in whole and "(10 times anew)" in whole
-    assert "come from up to 10 searches" in whole
+    assert "One search served all replicates: each was trained with the configuration that a resample" in whole
+    several = {**SPEC, "search": {**SPEC["search"], "repeats": 10}}
+    assert "divided among 10 independent searches whose choices" in methods_paragraph(analysis, several)
     limits = limitations_paragraph(analysis, SPEC)  # type: ignore[arg-type]
     assert "All splits of each dataset are of the same images" in limits
     assert "One split" not in limits and "tuned by one search" not in limits
