@@ -79,7 +79,7 @@ def under_the_null(scenario: Scenario, repetitions: int, base_seed: int, seeds: 
     coverage, fixed_coverage = float(by_dataset.mean()), float(np.mean(covered_fixed))
     rates = {name: float(np.mean(found)) for name, found in claims.items()}
     limit = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / repetitions)
-    upper = max(wilson_upper(rate, repetitions) for rate in rates.values())
+    upper = max(wilson(rate, repetitions)[1] for rate in rates.values())
     most = 1.0 if scenario.careful else MOST_COVERAGE_OF_TWO if seeds == 2 else COVERAGE[1]
     slack = 2 * by_dataset.mean(axis=1).std(ddof=1) / math.sqrt(repetitions)
     return {
@@ -106,11 +106,12 @@ def under_the_null(scenario: Scenario, repetitions: int, base_seed: int, seeds: 
     }
 
 
-def wilson_upper(rate: float, count: int) -> float:
-    """Upper end of Wilson's 95 % interval of a proportion (J. Amer. Statist. Assoc. 22, 1927)."""
+def wilson(rate: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion (J. Amer. Statist. Assoc. 22, 1927)."""
     square = float(ndtri(0.975)) ** 2
     middle, root = rate + square / (2 * count), rate * (1 - rate) / count + square / (4 * count**2)
-    return (middle + math.sqrt(square * root)) / (1 + square / count)
+    half, size = math.sqrt(square * root), 1 + square / count
+    return max(0.0, middle - half) / size, (middle + half) / size
 
 
 def line(row: Row) -> str:
