@@ -13,7 +13,7 @@ from analysis.stats.twoway import TwoWay, two_way
 from analysis.stats.variances import MeanSquare, possible
 from benchmarks.calibration.designs.layouts import Design
 from benchmarks.calibration.designs.learner import IntArray
-from benchmarks.calibration.designs.sweeps import POOL, Table
+from benchmarks.calibration.designs.sweeps import Table
 
 TWO_WAY, BY_SEARCH = "two-way", "two-way by search"
 STUDENT, CORRECTED, CORRECTED_BY_SEARCH = "t", "Nadeau-Bengio", "Nadeau-Bengio by search"
@@ -110,8 +110,9 @@ def shared_p(table: Table, rows: list[int], trained: bool = True, spreads: float
     means = table.differences.mean(axis=1)
     averages = member @ means
     count, mean, spread = len(names), float(averages.mean()), float(averages.var(ddof=1))
-    centred = _by_image(table.differences - means[:, None], table.tests)
-    tested, learned = (_by_image(np.ones(places.shape), places) for places in (table.tests, table.trains))
+    images = 1 + int(max(table.tests.max(), table.trains.max()))
+    centred = _by_image(table.differences - means[:, None], table.tests, images)
+    tested, learned = (_by_image(np.ones(places.shape), places, images) for places in (table.tests, table.trains))
     apart, cases = np.not_equal.outer(own, own), table.tests.shape[1]
     common = tested @ tested.T
     # A row's own mean is taken off, which takes a share of the case's effect with it.
@@ -135,8 +136,8 @@ def shared_p(table: Table, rows: list[int], trained: bool = True, spreads: float
     return min(1.0, 2 * variances.tail(abs(mean)))
 
 
-def _by_image(values: FloatArray, places: IntArray) -> FloatArray:
+def _by_image(values: FloatArray, places: IntArray, images: int) -> FloatArray:
     """Values at their images' places in the pool, 0 elsewhere; shape (replicates, pool)."""
-    result = np.zeros((len(values), POOL))
+    result = np.zeros((len(values), images))
     np.put_along_axis(result, places, values, axis=1)
     return result

@@ -19,7 +19,7 @@ from benchmarks.calibration.model import ALPHA, Row
 from benchmarks.calibration.null import wilson
 
 MOST_FALSE, MOST_FALSE_UPPER = 0.05, 0.08
-"""Share of comparisons of equals that are called different, and the upper end of its 95 % interval."""
+"""The gate for twins: the share that is called different, and the upper end of its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ def cells(trials: Sequence[int], replicates: Sequence[int], letters: Sequence[st
     return tuple(found())
 
 
-def outcomes(scenario: Scenario, wanted: Sequence[Cell], key: tuple[int, ...]) -> FloatArray:
+def outcomes(scenario: Scenario, wanted: Sequence[Cell], images: int, key: tuple[int, ...]) -> FloatArray:
     """p value, difference and score of the first method in one sweep, shape (cells, 3)."""
     trials, replicates = ({getattr(cell, name) for cell in wanted} for name in ("trials", "replicates"))
     designs = list(dict.fromkeys(cell.design for cell in wanted))
-    sweep = Sweep(scenario, sorted(trials), sorted(replicates), key, designs)
+    sweep = Sweep(scenario, sorted(trials), sorted(replicates), key, designs, images)
     tables = {size: sweep.table(*size) for size in {(cell.design, cell.trials, cell.replicates) for cell in wanted}}
 
     def one(cell: Cell) -> tuple[float, float, float]:
@@ -77,25 +77,26 @@ class Kept:
     Args:
         folder: None to keep them in memory alone.
         wanted: the cells, in the order of the outcomes.
+        images: in the pool of a sweep.
         base_seed: of the sweeps.
 
     Raises:
-        SystemExit: the folder is of other cells or another seed.
+        SystemExit: the folder is of other cells, pools or seeds.
     """
 
-    def __init__(self, folder: Path | None, wanted: Sequence[Cell], base_seed: int) -> None:
+    def __init__(self, folder: Path | None, wanted: Sequence[Cell], images: int, base_seed: int) -> None:
         self._folder, self.seconds = folder, 0.0
         """``seconds``: of the processor, that all sweeps took, those of earlier runs included."""
         self._found: dict[str, dict[int, FloatArray]] = {scenario.name: {} for scenario in SCENARIOS}
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        head = {"base_seed": base_seed, "cells": [cell.name for cell in wanted]}
+        head = {"base_seed": base_seed, "images": images, "cells": [cell.name for cell in wanted]}
         about = folder / "about.json"
         if not about.exists():
             about.write_text(json.dumps(head, indent=1), encoding="utf-8")
         if json.loads(about.read_text(encoding="utf-8")) != head:
-            raise SystemExit(f"{folder}: sweeps of other designs or of another seed; give another folder")
+            raise SystemExit(f"{folder}: sweeps of other designs, images or seeds; give another folder")
         for name, found in self._found.items():
             for record in _records(folder / f"{name}.jsonl"):
                 found[record["sweep"]] = np.array(record["outcomes"])
@@ -132,53 +133,45 @@ def summary(wanted: Sequence[Cell], kept: Kept, repetitions: int) -> list[Row]:
             "design": cell.design.name,
             "letter": cell.design.letter,
             "splits": cell.design.splits,
+            "nested": cell.design.nested,
             "searches": cell.design.count(cell.replicates),
             "analysis": cell.analysis,
             "trials": cell.trials,
             "replicates": cell.replicates,
             "trainings": cost,
-            "cost": cost / (cell.trials + cell.replicates),
-            "score": float(own[TWINS.name][:, 2].mean()),
-            "twins": _false_claims(own[TWINS.name]),
-            "halves": _false_claims(own[HALVES.name]),
+            "cost": round(cost / (cell.trials + cell.replicates), 4),
+            "score": round(float(own[TWINS.name][:, 2].mean()), 4),
+            "twins": _of_equals(own[TWINS.name]),
+            "halves": _of_equals(own[HALVES.name]),
             "power": _claims(own[SHORTER.name]),
         }
 
     return [row(place, cell) for place, cell in enumerate(wanted)]
 
 
-def line(row: Row) -> str:
-    """A row in words."""
-    equal = ", ".join(
-        f"{name} {row[name]['rate']:.3f} [{row[name]['low']:.3f}, {row[name]['high']:.3f}]"
-        f"{'' if row[name]['met'] else ' NOT MET'}"
-        for name in ("twins", "halves")
-    )
-    return (
-        f"{row['design']}, {row['analysis']}, {row['trials']} trials, {row['replicates']} replicates, "
-        f"{row['cost']:.2f} times the trainings: {equal}; difference found {row['power']['rate']:.3f}"
-    )
-
-
-def _false_claims(sweeps: FloatArray) -> dict[str, Any]:
+def _of_equals(sweeps: FloatArray) -> dict[str, Any]:
+    """Claims that are false; at the level where they are no more than two standard errors above it."""
     found = _claims(sweeps)
-    return {**found, "met": found["rate"] <= MOST_FALSE and found["high"] <= MOST_FALSE_UPPER}
+    error = math.sqrt(ALPHA * (1 - ALPHA) / len(sweeps))
+    return {
+        **found,
+        "at_level": found["rate"] <= ALPHA + 2 * error,
+        "gate": found["rate"] <= MOST_FALSE and found["high"] <= MOST_FALSE_UPPER,
+    }
 
 
 def _claims(sweeps: FloatArray) -> dict[str, Any]:
-    """Share of sweeps with a claim, with Wilson's interval, and what the differences are like."""
+    """Share of sweeps with a claim, with Wilson's interval, and medians of p value and difference."""
     rate, count = float(np.mean(sweeps[:, 0] <= ALPHA)), len(sweeps)
     low, high = wilson(rate, count)
-    differences = sweeps[:, 1]
-    return {
-        "sweeps": count,
+    found = {
         "rate": rate,
         "low": low,
         "high": high,
         "median_p": float(np.median(sweeps[:, 0])),
-        "difference": float(differences.mean()),
-        "difference_sd": float(differences.std(ddof=1)) if count > 1 else math.nan,
+        "median_difference": float(np.median(sweeps[:, 1])),
     }
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

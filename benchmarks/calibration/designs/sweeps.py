@@ -21,33 +21,34 @@ from benchmarks.calibration.designs.learner import (
     train,
 )
 
-POOL, FOLDS, VALIDATION = 500, 5, 80
+POOL, FOLDS, VALIDATION = 500, 5, 0.16
+"""Images, folds, and the share of the images that a split validates on; a fold is tested on."""
 DEFAULT_RATE, DEFAULT_DECAY = 0.1, 1e-3
 RATES, DECAYS = (-2.5, 0.7), (-5.0, -1.0)
 """Exponents of ten between which a search draws."""
 SEARCH_SEED, FIRST_CONFIRM_SEED = 0, 1000
 
 
+NEW: tuple[Splits, ...] = ("random", "folds")
 _Key = tuple[Splits, bool, int, int]
 """The kind of split, whether the search is on it too, which split it is, and the replicate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Two methods, and whether one is better on average."""
+    """Two methods that are compared."""
 
     name: str
     first: Method
     second: Method
-    equal: bool
 
 
-TWINS = Scenario("twins", Method(4), Method(4), equal=True)
+TWINS = Scenario("twins", Method(4), Method(4))
 """One method under two names: equal on every split, for the average search."""
-HALVES = Scenario("halves", Method(4, "one half"), Method(4, "other half"), equal=True)
+HALVES = Scenario("halves", Method(4, "one half"), Method(4, "other half"))
 """A coin an image decides which method sees its left half and which its right half: equal for the average coins, hence
 for the average training set and test set, and different on every one."""
-SHORTER = Scenario("shorter", Method(4), Method(2), equal=False)
+SHORTER = Scenario("shorter", Method(4), Method(2))
 """The second method trains half as long."""
 SCENARIOS = (TWINS, HALVES, SHORTER)
 
@@ -63,8 +64,8 @@ class Split:
     @classmethod
     def of(cls, order: IntArray, test: IntArray) -> Split:
         """The images of ``order`` that are not in ``test``, the first of them for validation."""
-        rest = order[~np.isin(order, test)]
-        return cls(rest[VALIDATION:], rest[:VALIDATION], test)
+        rest, validation = order[~np.isin(order, test)], round(VALIDATION * len(order))
+        return cls(rest[validation:], rest[:validation], test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Sweep:
         replicates: numbers of replicates, likewise.
         key: of its random numbers.
         designs: those that are asked for; what others would need is not trained.
+        images: in the pool, at least 50 and a multiple of 5.
     """
 
     def __init__(
@@ -137,11 +139,12 @@ class Sweep:
         replicates: Sequence[int],
         key: tuple[int, ...],
         designs: Sequence[Design] = DESIGNS,
+        images: int = POOL,
     ) -> None:
         self.trials, self.replicates, self.designs = trials, replicates, designs
         most, slots = max(replicates), max(trials)
-        self._pool = draw_pool(np.random.default_rng((*key, 0)), POOL)
-        folds, new = _folds(key, most), _random(key, most)
+        self._pool = draw_pool(np.random.default_rng((*key, 0)), images)
+        folds, new = _folds(key, most, images), _random(key, most, images)
         self._splits: dict[Splits, list[Split]] = {"one": folds[:1] * most, "random": new, "folds": folds}
         self._searched: list[Searches] = []
         self._nested: list[dict[tuple[Splits, int], Searches]] = []
@@ -155,10 +158,13 @@ class Sweep:
             self._searched.append(self._search(method, inputs, drawn, folds[0]))
             nested: dict[tuple[Splits, int], Searches] = {}
             self._nested.append(nested)
-            for splits in sorted({design.splits for design in designs if design.nested}):
+            for splits in NEW:
+                searched = any(design.nested and design.splits == splits for design in designs)
                 for place_of_split, split in enumerate(self._splits[splits]):
+                    # Drawn in any case, so that a design's numbers do not depend on which others are asked for.
                     drawn = [_draw_configurations(rng, slots)]
-                    nested[splits, place_of_split] = self._search(method, inputs, drawn, split)
+                    if searched:
+                        nested[splits, place_of_split] = self._search(method, inputs, drawn, split)
             self._confirmed.append(
                 {key: self._confirm(place, method, inputs, *key, taken) for key, taken in self._needed(place).items()}
             )
@@ -261,20 +267,20 @@ def _draw_configurations(rng: np.random.Generator, slots: int) -> Configurations
     return Configurations(rates.astype(np.float32), decays.astype(np.float32))
 
 
-def _folds(key: tuple[int, ...], count: int) -> list[Split]:
+def _folds(key: tuple[int, ...], count: int, images: int) -> list[Split]:
     """Folds in which every image is tested once, then folds of another order, and so on."""
 
     def all_folds() -> Iterator[Split]:
         for repeat in range(-(-count // FOLDS)):
             rng = np.random.default_rng((*key, 1, repeat))
-            tests = rng.permutation(POOL).reshape(FOLDS, -1)
-            yield from (Split.of(rng.permutation(POOL), test) for test in tests)
+            tests = rng.permutation(images).reshape(FOLDS, -1)
+            yield from (Split.of(rng.permutation(images), test) for test in tests)
 
     return list(all_folds())[:count]
 
 
-def _random(key: tuple[int, ...], count: int) -> list[Split]:
+def _random(key: tuple[int, ...], count: int, images: int) -> list[Split]:
     """Splits that are drawn apart from one another."""
     rng = np.random.default_rng((*key, 2))
-    orders = [rng.permutation(POOL) for _ in range(count)]
-    return [Split.of(order, order[-POOL // FOLDS :]) for order in orders]
+    orders = [rng.permutation(images) for _ in range(count)]
+    return [Split.of(order, order[-images // FOLDS :]) for order in orders]

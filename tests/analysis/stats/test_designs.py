@@ -104,7 +104,7 @@ def test_one_search_calls_a_method_better_than_itself_and_a_search_a_replicate_d
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rows(repetitions: int, *more: str) -> list[dict[str, Any]]:
-        few = ["--designs", "A", "CN", "--trials", "3", "--replicates", "5", "--repetitions", str(repetitions)]
+        few = ["--designs", "A", "CN", "--trials", "6", "--replicates", "5", "--repetitions", str(repetitions)]
         main([*few, "--out", str(tmp_path / "out.json"), *more])
         found: list[dict[str, Any]] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
         return found
@@ -121,8 +121,9 @@ def test_one_search_calls_a_method_better_than_itself_and_a_search_a_replicate_d
     figure = tmp_path / "figure.svg"
     found = {(row["letter"], row["splits"], row["analysis"]): row for row in rows(40, *keep, "--figure", str(figure))}
     today, several = found["A", "one", "two-way"], found["CN", "one", "two-way"]
-    assert today["twins"]["low"] > 0.08 and not today["twins"]["met"]
+    assert today["twins"]["low"] > 0.08 and not today["twins"]["at_level"]
     assert several["twins"]["rate"] <= 0.05 < several["power"]["low"]
-    assert today["cost"] == 1 and several["trainings"] == 20
-    assert "3 trials, 5 replicates" in figure.read_text(encoding="utf-8")
-    assert "40 of 40 sweeps" in capsys.readouterr().out
+    assert today["cost"] == 1 and several["trainings"] == 35
+    assert "one search, one split: not at its level" in figure.read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    assert "40 of 40 sweeps" in printed and "| CN | two-way | " in printed and "| 6 × 5 | " in printed
