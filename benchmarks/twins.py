@@ -45,6 +45,7 @@ CHOICES: Mapping[str, dict[str, Any]] = {
     "vary: [seed]": {"confirm": {"vary": ["seed"]}},
     "vary: [seed, split]": {"confirm": {"vary": ["seed", "split"]}},
     "vary: [seed, split, search]": {"confirm": {"vary": ["seed", "split", "search"]}},
+    "split.seeds: 0 to 4; split.tune: each": {"split": {"seeds": [0, 1, 2, 3, 4], "tune": "each"}},
     "vary: [seed, search]; search.repeats: 5": {"confirm": {"vary": ["seed", "search"]}, "search": {"repeats": 5}},
 }
 
@@ -67,9 +68,9 @@ def sweep_of(dataset: str, choice: str, labels: Sequence[str]) -> dict[str, Any]
         "datasets": [{dataset: DATASETS[dataset]}],
         "methods": [{label: method} for label in labels],
         "train": {"epochs": 3, "batch_size": 32, "image_size": SIZES[dataset]},
-        "split": {"kind": "grouped"},
+        "split": {"kind": "grouped", **changes.get("split", {})},
         "search": {"trials": TRIALS, "seeds": [0], "sampler": "random", **changes.get("search", {})},
-        "confirm": {"seeds": SEEDS, "repeat": False, "control": labels[0], **changes["confirm"]},
+        "confirm": {"seeds": SEEDS, "repeat": False, "control": labels[0], **changes.get("confirm", {})},
         "launch": {"kind": "local", "workers": 2, "threads": 1},
     }
 
