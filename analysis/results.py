@@ -26,7 +26,8 @@ The document is an object with these members; a number that does not exist is nu
     ``rules``: rule → ``slot`` that it takes and ``promised`` score; ``again``: slot → score on that seed),
     ``default_value``, ``confirmed_value``,
     ``searches``, ``splits`` (0: all replicates share one) and ``configurations`` (hashes of those that replicates are
-    trained with), ``optimism``, ``trainable`` and ``head`` (lists of the distinct counts seen), ``median_train_seconds``,
+    trained with), ``optimism``, ``trainable`` and ``head`` (lists of the distinct counts seen),
+    ``median_train_seconds``,
     ``cost`` (lists of the distinct values seen of ``own``, ``norm``, ``percent``, ``storage_bytes``,
     ``optimizer_bytes``, ``multiply_adds``, ``multiply_adds_before``, as the result of a trial has them; and
     ``peak_bytes``, ``step_seconds``, ``relative_step``), ``space``. Studies that are not begun have

@@ -163,4 +163,4 @@ def test_the_dry_run_and_the_plan_count_the_same_trials(
     assert sweep([str(ROOT / "sweeps" / "demo.yaml"), "--dry-run", "--run-dir", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     # Five methods, four slots, five seeds and a repetition each, and the network that they begin from.
-    assert "51 trials of at most 8 epochs, 1 of them for backbones that are trained first" in " ".join(shown.split())
+    assert "131 trials of at most 8 epochs, 1 of them for backbones that are trained first" in " ".join(shown.split())
