@@ -29,6 +29,8 @@ class DrawnAnew:
     """New cases of the same source."""
     search: bool = False
     """New searches for the configurations of both methods."""
+    one_searched: bool = False
+    """The searches saw one of the splits, on which the others depend: that one is held fixed."""
     partly: bool = False
     """Of an average: some of its datasets draw other sets or searches anew as well."""
 
@@ -38,6 +40,7 @@ class DrawnAnew:
             sets=self.sets and other.sets,
             cases=self.cases and other.cases,
             search=self.search and other.search,
+            one_searched=self.one_searched or other.one_searched,
             partly=self.partly or other.partly or (self.sets, self.search) != (other.sets, other.search),
         )
 
@@ -55,7 +58,7 @@ class DrawnAnew:
     @property
     def width(self) -> tuple[bool, ...]:
         """For sorting: more is wider."""
-        return self.sets, self.cases, self.search, not self.partly
+        return self.sets, self.cases, self.search, not self.one_searched, not self.partly
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Replicates:
     searches: tuple[int, ...] | None = None
     """Of each replicate the set of those that share a search, numbered from 0 as they appear; None where all share one,
     which is held fixed then."""
+    one_searched: bool = False
+    """Whether configurations were searched on another split than their own, as far as that is known."""
 
     @property
     def several_splits(self) -> bool:
@@ -135,7 +140,10 @@ def replicates_of(cells: Sequence[Cell], seeds: Sequence[int]) -> Replicates:
     """
     splits = tuple(cells[0].splits.get(seed, "") for seed in seeds)
     found = _together(cells, seeds)
-    return Replicates(splits, found if found is not None and len(set(found)) > 1 else None)
+    elsewhere = any(
+        cell.tuned_on.get(seed, cell.splits.get(seed)) != cell.splits.get(seed) for cell in cells for seed in seeds
+    )
+    return Replicates(splits, found if found is not None and len(set(found)) > 1 else None, elsewhere)
 
 
 def _together(cells: Sequence[Cell], seeds: Sequence[int]) -> tuple[int, ...] | None:

@@ -398,7 +398,9 @@ def _over_splits(replicates: Replicates, by_image: bool = False) -> Interval:
 
 def _drawn(interval: Interval | None, replicates: Replicates) -> DrawnAnew:
     sets = interval in ("over_images", "over_splits", "over_searches")
-    return DrawnAnew(sets=sets, cases=sets or interval == "two_way", search=replicates.searches is not None)
+    search = replicates.searches is not None
+    cases, one = sets or interval == "two_way", sets and search and replicates.one_searched
+    return DrawnAnew(sets=sets, cases=cases, search=search, one_searched=one)
 
 
 def _present(*cautions: Caution | None) -> tuple[Caution, ...]:

@@ -52,6 +52,7 @@ def scope_phrase(drawn: DrawnAnew) -> str:
         anew.append("scoring new cases of the same source")
     held = [] if drawn.sets else ["this training set", "this split" if drawn.cases else "these test cases"]
     held += [] if drawn.search else ["the configurations that were chosen"]
+    held += ["the split that was searched"] if drawn.one_searched else []
     if not held:
         return listed(anew)
     return f"{listed(anew)}, {'on some of the datasets ' if drawn.partly else ''}given {listed(held)}"

@@ -112,6 +112,11 @@ def _told(one: Replication, spec: SweepSpec) -> tuple[str, str]:
     fixed = [
         *([] if "split" in one.varied else ["this split"]),
         *([] if "search" in one.varied else ["the configurations of one search"]),
+        *(
+            ["the split that is searched"]
+            if {"split", "search"} <= set(one.varied) and one.split.tune == "first"
+            else []
+        ),
     ]
     given = f", given {' and '.join(fixed)}" if fixed else ""
     apart = "; no configuration has seen its test images" if one.split.tune == "each" else ""
