@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from scipy.special import stdtr
@@ -18,6 +19,8 @@ from benchmarks.calibration.designs.sweeps import Table
 TWO_WAY, BY_SEARCH = "two-way", "two-way by search"
 STUDENT, CORRECTED, CORRECTED_BY_SEARCH = "t", "Nadeau-Bengio", "Nadeau-Bengio by search"
 CASES, IMAGES, IMAGES_BY_SEARCH = "shared cases", "shared images", "shared images by search"
+ADDED, ADDED_BY_SEARCH = "shared images, added up", "shared images, added up, by search"
+Sharing = Literal["cases", "images", "added"]
 WHOLE_SPREAD = "whole spread of the bootstraps"
 
 
@@ -40,13 +43,15 @@ def analyses(design: Design, replicates: int) -> dict[str, Analysis]:
         return {
             CORRECTED_BY_SEARCH: lambda table: resampled_p(averaged(table).mean(axis=1), table.test_to_train),
             IMAGES_BY_SEARCH: lambda table: shared_p(table, table.searches),
+            ADDED_BY_SEARCH: lambda table: shared_p(table, table.searches, "added"),
         }
     each = list(range(replicates))
     found = {
         STUDENT: lambda table: resampled_p(table.differences.mean(axis=1), 0.0),
         CORRECTED: lambda table: resampled_p(table.differences.mean(axis=1), table.test_to_train),
-        CASES: lambda table: shared_p(table, each, trained=False),
+        CASES: lambda table: shared_p(table, each, "cases"),
         IMAGES: lambda table: shared_p(table, each),
+        ADDED: lambda table: shared_p(table, each, "added"),
     }
     if whole_spread:
         found[WHOLE_SPREAD] = lambda table: shared_p(table, each, spreads=1.0)
@@ -90,19 +95,22 @@ def resampled_p(differences: FloatArray, ratio: float) -> float:
     return 2 * float(stdtr(count - 1, -abs(mean) / math.sqrt((1 / count + ratio) * variance)))
 
 
-def shared_p(table: Table, rows: list[int], trained: bool = True, spreads: float = 0.0) -> float:
+def shared_p(table: Table, rows: list[int], sharing: Sharing = "images", spreads: float = 0.0) -> float:
     """The two-way analysis where the images of replicates overlap instead of being the same.
 
     The variance of a mean of n rows is ``S² / n`` plus the covariance of two rows, which comes from what they share:
     images. The case variance is estimated by products of the differences of one case in two rows, as in reader
     studies where not every reader reads every case (Gallas, Academic Radiology 13, 2006); two test sides share it by
     the cases that are in both. No data of replicates that share training images tell what these do (Bengio and
-    Grandvalet, JMLR 5, 2004), so an image is taken to move a score as much by being trained on as by being tested.
+    Grandvalet, JMLR 5, 2004), so an image is taken to move a score as much by being trained on as by being tested. What
+    it does to two rows, trained on in one and tested in the other, is then nothing on average or, if a method gains
+    by what it is good at, adds up.
 
     Args:
         table: what a design observed.
         rows: the row of each replicate; the replicates of a search can be one row.
-        trained: whether shared training images count.
+        sharing: whether rows share their test cases alone, training images as well, or what an image does to a row by
+            both added up.
         spreads: how many times the variance between rows is added to that of their mean.
     """
     names, own = np.unique(rows, return_inverse=True)
@@ -122,9 +130,11 @@ def shared_p(table: Table, rows: list[int], trained: bool = True, spreads: float
     else:
         # Every case was tested once: what is its own and what is chance cannot be told apart.
         case = float(np.vdot(centred, centred)) / (len(means) * (cases - 1))
-    shares = common / cases**2
-    if trained:
-        shares = shares + learned @ learned.T / table.trains.shape[1] ** 2
+    tests, trains = tested / cases, learned / table.trains.shape[1]
+    if sharing == "added":
+        shares = (tests + trains) @ (tests + trains).T
+    else:
+        shares = tests @ tests.T + (trains @ trains.T if sharing == "images" else 0.0)
     shared = case * float((member @ (shares * apart) @ member.T).sum()) / (count * (count - 1))
     between = spread * (1 / count + spreads)
     if between + shared <= 0:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.calibration.designs.analyses import (
+    ADDED,
+    ADDED_BY_SEARCH,
     BY_SEARCH,
     CASES,
     CORRECTED,
@@ -43,9 +45,13 @@ SHOWN = (
     ("F", "F", "random", CORRECTED),
     ("F, cases", "F", "random", CASES),
     ("F, images", "F", "random", IMAGES),
+    ("F, added up", "F", "random", ADDED),
     ("F, folds, images", "F", "folds", IMAGES),
+    ("F, folds, added up", "F", "folds", ADDED),
     ("F5, images", "F5", "random", IMAGES_BY_SEARCH),
+    ("F5, added up", "F5", "random", ADDED_BY_SEARCH),
     ("F5, folds, images", "F5", "folds", IMAGES_BY_SEARCH),
+    ("F5, folds, added up", "F5", "folds", ADDED_BY_SEARCH),
 )
 """Designs with the analyses that they are judged by: name on a page, letter, splits, analysis."""
 _JUDGED = {shown[1:] for shown in SHOWN if shown[3] != STUDENT}

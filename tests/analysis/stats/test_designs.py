@@ -74,10 +74,13 @@ def test_shared_images_with_one_test_side_are_the_two_way_analysis() -> None:
     sweep = Sweep(HALVES, [3], [5], (4,))
     design = next(one for one in DESIGNS if one.letter == "CN")
     table = sweep.table(design, 3, 5)
-    own = shared_p(table, list(range(5)), trained=False)
+    own = shared_p(table, list(range(5)), "cases")
     assert own == pytest.approx(two_way(table.differences).p_value(), rel=1e-9)
     # The training images that they have in common leave more open.
-    assert shared_p(table, list(range(5))) > own
+    assert shared_p(table, list(range(5)), "images") > own
+    new = sweep.table(next(one for one in DESIGNS if (one.letter, one.splits) == ("F", "random")), 3, 5)
+    p = [shared_p(new, list(range(5)), sharing) for sharing in ("cases", "images", "added")]
+    assert p == sorted(p) and p[0] < p[2]
 
 
 def test_every_design_draws_anew_what_it_says() -> None:
