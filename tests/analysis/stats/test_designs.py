@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.stats.shared_images import mean_over_images
 from analysis.stats.twoway import two_way
 from benchmarks.calibration.designs.__main__ import main
 from benchmarks.calibration.designs.analyses import analyses, shared_p
@@ -81,6 +82,16 @@ def test_shared_images_with_one_test_side_are_the_two_way_analysis() -> None:
     new = sweep.table(next(one for one in DESIGNS if (one.letter, one.splits) == ("F", "random")), 3, 5)
     p = [shared_p(new, list(range(5)), sharing) for sharing in ("cases", "images", "added")]
     assert p == sorted(p) and p[0] < p[2]
+
+
+def test_what_is_measured_is_the_interval_of_the_report() -> None:
+    sweep = Sweep(HALVES, [3], [5, 10], (6,))
+    for design in (one for one in DESIGNS if one.letter == "F"):
+        table = sweep.table(design, 3, 10)
+        member = np.array([np.isin(np.arange(500), trained) for trained in table.trains], dtype=float)
+        trained = member @ member.T / table.trains.shape[1] ** 2
+        reported = mean_over_images(list(table.differences), list(table.tests), trained)
+        assert shared_p(table, list(range(10))) == pytest.approx(reported.p_value(), rel=1e-9)
 
 
 def test_every_design_draws_anew_what_it_says() -> None:
