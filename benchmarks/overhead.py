@@ -170,7 +170,7 @@ def measure_coordination(work: Path, studies: int, finished: int, samples: int) 
         "methods": {f"study{n}": {"method": "lora_c"} for n in range(studies)},
         "train": {"epochs": 1, "image_size": 8},
         "search": {"sampler": "tpe", "trials": finished},
-        "confirm": {"seeds": 2},
+        "confirm": {"seeds": 2, "vary": ["seed"]},
     }
     plans = planned(work / f"coordination-{studies}x{finished}", document)
     plans[-1] = replace(plans[-1], slots=finished + samples + 1)

@@ -61,7 +61,7 @@ def specification(trials: int) -> dict[str, Any]:
         "methods": {f"m{k}": {"method": "linear_probe"} for k in range(METHODS)},
         "train": {"epochs": 1, "image_size": 8, "precision": "fp32"},
         "search": {"trials": slots, "seeds": [0]},
-        "confirm": {"seeds": SEEDS, "repeat": False},
+        "confirm": {"seeds": SEEDS, "repeat": False, "vary": ["seed"]},
         "launch": {"kind": "local", "workers": 1},
     }
 

@@ -108,7 +108,7 @@ class ConfirmSpec(Section):
         True,
         description="Train the first seed of each study once more, to see what the same training changes by itself.",
     )
-    vary: Annotated[list[Drawn], Field(min_length=1), AfterValidator(with_the_seed)] | None = Field(
+    vary: Annotated[list[Drawn], Field(min_length=1, max_length=3), AfterValidator(with_the_seed)] | None = Field(
         None,
         description="What each replicate draws anew: its seed; with split, the sides of the dataset; with search, the "
         "configuration, from a search of its own or from a resample of the slots of one. null: all that the splits and "
