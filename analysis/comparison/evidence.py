@@ -189,7 +189,8 @@ class SplitImages:
     predictions: Mapping[str, Predictions]
     """Split → predictions for its test images, which have names."""
     trained: Mapping[tuple[str, str], float]
-    """Two splits → training images that both have, over the product of how many each has."""
+    """Two splits → what they share by training: images that both train on, and that one trains on and the other tests,
+    each number over the product of how many images the two sides have."""
 
 
 def no_images(dataset: str) -> SplitImages | None:

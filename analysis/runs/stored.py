@@ -25,9 +25,10 @@ class StoredSplit:
     name: int | None
     """Which of several splits; None for the one of the dataset."""
 
-    def trained(self) -> list[str]:
-        """Case ids of the training side."""
-        return RunDirectory(self.run).split(self.dataset, self.name)["train"]
+    def sides(self) -> tuple[list[str], list[str]]:
+        """Case ids of the training side and of the test side."""
+        sides = RunDirectory(self.run).split(self.dataset, self.name)
+        return sides["train"], sides["test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,17 @@ class StoredImages:
 
 
 def _shared(splits: Mapping[str, StoredSplit]) -> dict[tuple[str, str], float]:
-    """Two splits → training images that both have, over the product of how many each has."""
-    sides = {name: np.array(one.trained()) for name, one in splits.items()}
-    every = np.unique(np.concatenate(list(sides.values())))
-    member: npt.NDArray[np.float64] = np.stack([np.isin(every, side) for side in sides.values()]).astype(np.float64)
-    shares = member @ member.T / np.outer(member.sum(axis=1), member.sum(axis=1))
+    """Two splits → what they share by training (``SplitImages.trained``)."""
+    sides = {name: one.sides() for name, one in splits.items()}
+    every = np.unique(np.concatenate([np.array(side) for both in sides.values() for side in both]))
+
+    def weights(which: int) -> npt.NDArray[np.float64]:
+        member = np.stack([np.isin(every, np.array(both[which])) for both in sides.values()]).astype(np.float64)
+        shares: npt.NDArray[np.float64] = member / member.sum(axis=1, keepdims=True)
+        return shares
+
+    trained, tested = weights(0), weights(1)
+    shares = trained @ trained.T + trained @ tested.T + tested @ trained.T
     names = list(sides)
     return {(one, other): float(shares[a, b]) for a, one in enumerate(names) for b, other in enumerate(names)}
 

@@ -4,7 +4,8 @@ Replicates on several splits of one dataset are not independent, because they sh
 common is estimated from the images that both tested, as in reader studies in which not every reader reads every case
 (Gallas, Academic Radiology 13, 2006); with one test side for all this is the two-way analysis of
 ``analysis.stats.twoway``. What shared training images do cannot be told from such data (Bengio and Grandvalet, JMLR 5,
-2004), so that an image is taken to move a score as much by being trained on as by being tested.
+2004), so that an image is taken to move a score as much by being trained on as by being tested, and both to add up in
+two rows of which one trains on an image that the other tests.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ class OverImages(Mixed):
 
     The variance is ``S² / K + c``: S² is that of the K rows, which lacks what all rows have in common, and c the mean
     covariance of two rows, ``σ² (t / (n n') + m)`` with σ² the variance between images, t the test images that both
-    have of n and n', and m likewise of their training images. Interval and p value average over what the expected
-    values of both parts may be (Behrens and Fisher), on K - 1 degrees of freedom and on one less than there are images.
+    have of n and n', and m likewise of images that both train on, or one trains on and the other tests. Interval and p
+    value average over what the expected values of both parts may be (Behrens and Fisher), on K - 1 degrees of freedom
+    and on one less than there are images.
     """
 
     rows: MeanSquare
@@ -58,8 +60,8 @@ def mean_over_images(
         values: one array a row, at least two: differences of a metric by test image or patient, shape (n,), whose mean
             is the difference of the row.
         tests: which image or patient each value is of, likewise; each at most once in a row.
-        trained: shape (rows, rows): training images or patients that two rows share, over the product of how many
-            each has.
+        trained: shape (rows, rows): what two rows share by training: images or patients that both train on, and that
+            one trains on and the other tests, each number over the product of how many the two sides have.
         confidence: coverage in (0, 1).
 
     Returns:

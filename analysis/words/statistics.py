@@ -47,8 +47,8 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
             "differences were paired by replicate, both methods on the same split, each with a search of its own "
             f"there: {level} intervals for {scopes['over_images']}. What splits have in common was estimated from the "
             "test images that they share, as in reader studies in which not every reader reads every case (Gallas "
-            "2006), and training images were counted as test images are, because no data tell what shared ones do "
-            "(Bengio and Grandvalet 2004)."
+            "2006), and training images were counted as test images are, added up, because no data tell what shared "
+            "ones do (Bengio and Grandvalet 2004)."
         )
     if "over_splits" in used:
         yield (

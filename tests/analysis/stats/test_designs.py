@@ -88,10 +88,13 @@ def test_what_is_measured_is_the_interval_of_the_report() -> None:
     sweep = Sweep(HALVES, [3], [5, 10], (6,))
     for design in (one for one in DESIGNS if one.letter == "F"):
         table = sweep.table(design, 3, 10)
-        member = np.array([np.isin(np.arange(500), trained) for trained in table.trains], dtype=float)
-        trained = member @ member.T / table.trains.shape[1] ** 2
-        reported = mean_over_images(list(table.differences), list(table.tests), trained)
-        assert shared_p(table, list(range(10))) == pytest.approx(reported.p_value(), rel=1e-9)
+        learned, seen = (
+            np.array([np.isin(np.arange(500), side) for side in sides]) / sides.shape[1]
+            for sides in (table.trains, table.tests)
+        )
+        shared = learned @ learned.T + learned @ seen.T + seen @ learned.T
+        reported = mean_over_images(list(table.differences), list(table.tests), shared)
+        assert shared_p(table, list(range(10)), "added") == pytest.approx(reported.p_value(), rel=1e-9)
 
 
 def test_every_design_draws_anew_what_it_says() -> None:
