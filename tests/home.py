@@ -18,7 +18,7 @@ datasets:
 methods: [my_probe]
 train: {epochs: 1, image_size: 8, precision: fp32}
 search: {trials: 1, seeds: [0]}
-confirm: {seeds: [1000], repeat: false}
+confirm: {seeds: [1000], repeat: false, vary: [seed]}
 launch: {kind: local, workers: 1, threads: 1}
 """
 """One search trial and one confirm trial of a method that the user wrote."""

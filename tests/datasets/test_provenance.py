@@ -181,7 +181,7 @@ def test_where_the_publisher_split_by_patient_that_is_the_default_and_all_of_it_
     assert (card["source"], card["group_state"], card["split"]["kind"]) == ("some-hospital", "unknown", "official")
     assert split["test"] == [f"c{number}" for number in range(40, 60)]
     report = run.report.joinpath("report.md").read_text()
-    assert "divided as its publishers did, by patient (split seed 0)" in report
+    assert "split as its publishers did, by patient (split seed 0)" in report
     assert (
         "It is not known which images of scans and again show the same patient; those that do count as independent."
         in report
