@@ -17,6 +17,8 @@ from harness.metrics.facts import MetricFacts
 from harness.metrics.table import built_in, known_metrics
 
 Family = Literal["vs_control", "all_pairs"]
+RESAMPLE = "resample "
+"""How the name of a resample of a search begins (``Cell.searches``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

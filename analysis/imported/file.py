@@ -121,7 +121,7 @@ class ForeignTable:
         return self.frame.filter(self.text(name) == value)
 
     def whole(self, name: str) -> pl.Expr:
-        """A column as Int64; null where a cell is no whole number."""
+        """A column as Int64; null where a cell is not a whole number."""
         kind = self.columns[name]
         if kind.is_integer() or kind == pl.Boolean:
             return pl.col(name).cast(pl.Int64, strict=False)

@@ -66,7 +66,7 @@ class PredictionTable:
         """What each training drew anew.
 
         Raises:
-            RequestError: a name is empty, a seed is no whole number, there is no row, or as for ``read_draws``.
+            RequestError: a name is empty, a seed is not a whole number, there is no row, or as for ``read_draws``.
         """
         table = self._table
         keys = [table.text("method"), table.text("dataset"), table.whole("seed"), table.text("seed").alias("written")]

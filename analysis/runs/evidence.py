@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from analysis.comparison.evidence import (
+    RESAMPLE,
     Cell,
     Evidence,
     Provenance,
@@ -209,7 +210,7 @@ def _searches(searches: Sequence[StudyRecord]) -> Iterator[tuple[int, str]]:
     for number, search in enumerate(searches):
         for seed in search["confirm_seeds"]:
             # Each resample is a draw of its own; the replicates of one of several searches share its luck.
-            yield seed, f"resample {seed}" if search.get("resampled", False) else str(number)
+            yield seed, f"{RESAMPLE}{seed}" if search.get("resampled", False) else str(number)
 
 
 def _change(first: Mapping[str, Any], again: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, float]:

@@ -7,9 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-import polars as pl
-
-from analysis.comparison.evidence import Cell, DeclaredPlan
+from analysis.comparison.evidence import RESAMPLE, Cell, DeclaredPlan
 from analysis.runs.opened import OpenRun
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError
@@ -157,18 +155,20 @@ def _united_cell(cells: Sequence[Cell], searches: Mapping[int, str]) -> Cell:
 
 
 def _searches(runs: Sequence[tuple[OpenRun, Cell]]) -> Iterator[tuple[int, str]]:
-    """Seed → search, that of each run where none has several; empty where one configuration was confirmed in all."""
-    confirmed = pl.col("chosen") & (pl.col("stage") == "confirm")
-    configurations = {
-        one
+    """Seed → search, or resample of one; empty where all runs have one search of the same number.
+
+    The draws of a search follow from its number: in two runs the same number proposes the same configurations, so that
+    it is no new search, whatever was chosen.
+    """
+    numbers = {
+        seed: search.get("search_number", 0)
         for part, cell in runs
-        for one in part.records.trials.filter(
-            confirmed & (pl.col("dataset") == cell.dataset) & (pl.col("method") == cell.method)
-        )["configuration"]
+        for search in part.studies[cell.dataset, cell.method]
+        for seed in search["confirm_seeds"]
     }
-    if len(configurations) > 1:
-        for number, (_, cell) in enumerate(runs):
-            yield from ((seed, f"run {number}, {cell.searches.get(seed, 0)}") for seed in cell.declared)
+    resampled = {seed: name for _, cell in runs for seed, name in cell.searches.items() if name.startswith(RESAMPLE)}
+    if resampled or len(set(numbers.values())) > 1:
+        yield from ((seed, resampled.get(seed, str(number))) for seed, number in numbers.items())
 
 
 def overlap_of(dataset: str, parts: Sequence[OpenRun]) -> float:

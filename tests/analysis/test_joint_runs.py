@@ -88,14 +88,18 @@ def test_runs_of_one_method_with_other_seeds_are_replicates_of_one_another(build
     # The predictions that are shown are those of one split.
     shown = known(evidence.predictions("alpha"))
     assert sorted(shown.logits["ours"]) == [1000, 1001] and not shown.cautions
-    # With another configuration in one of them, each run is a search of its own.
+    # Another configuration alone is no new search: the draws of searches of one number are the same.
     study = made[1].run.study("ours@alpha")
     made[1].choose(study, 0, 0.8, "beef00")
     for seed in (1010, 1011):
         made[1].predicted(study.confirm_trial("beef00", seed), seed, *logits(1.5, seed, CASES, "ours"))
-    varied = evidence_of([one.run for one in made]).cells["alpha", "ours"]
-    assert len({varied.searches[seed] for seed in varied.seeds}) == 3
-    assert varied.searches[1000] == varied.searches[1001]
+    runs = [one.run for one in made]
+    assert evidence_of(runs).cells["alpha", "ours"].searches == {}
+    for number, one in enumerate(made):
+        described = one.run.study("ours@alpha").description()
+        one.run.study("ours@alpha").describe({**described, "search_number": number})
+    varied = evidence_of(runs).cells["alpha", "ours"]
+    assert [varied.searches[seed] for seed in varied.seeds] == ["0", "0", "1", "1", "2", "2"]
 
 
 def test_more_seeds_of_one_split_in_another_run_are_more_seeds(builder: Build) -> None:
