@@ -16,8 +16,8 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import cells_on, splits_of
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.new_datasets import on_new_datasets, ranks_of
-from analysis.comparison.pairs import MethodScore, Pair
 from analysis.comparison.robustness import Robustness
+from analysis.comparison.scores import MethodScore, Pair
 from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
 from analysis.result_models import (

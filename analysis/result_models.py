@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from analysis.comparison.claims import Status
 from analysis.comparison.draws import Draw
 from analysis.comparison.evidence import Family
-from analysis.comparison.pairs import Interval
+from analysis.comparison.scores import Interval
 from analysis.comparison.verdicts import Role
 from analysis.stats.decisions import Verdict
 from analysis.stats.estimate import Scope

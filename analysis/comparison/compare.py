@@ -9,8 +9,9 @@ from analysis.comparison.draws import cells_on, tuning_cautions
 from analysis.comparison.evidence import Evidence, Predictions
 from analysis.comparison.names import spelling_cautions
 from analysis.comparison.one_source import CaseDifferences, Exact, exact_means
-from analysis.comparison.pairs import DatasetValues, MethodScore, Pair
+from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.robustness import Robustness, robustness
+from analysis.comparison.scores import MethodScore, Pair
 from analysis.comparison.verdicts import Comparison, Role, averages, judge
 from analysis.stats.cautions import (
     Caution,

@@ -9,8 +9,8 @@ from typing import Any
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.pairs import Pair
 from analysis.comparison.robustness import Robustness
+from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import number
 from analysis.stats.cautions import EXACT_TEST_SEEDS, VERDICT_REPLICATES, Caution

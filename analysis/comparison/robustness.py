@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.one_source import Exact
-from analysis.comparison.pairs import Pair
+from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison, averages, judge, judge_averages
 from analysis.stats.cautions import VERDICT_REPLICATES
 from harness.metrics.table import built_in

@@ -10,7 +10,7 @@ from typing import Literal
 
 from analysis.comparison.evidence import DeclaredPlan, Evidence
 from analysis.comparison.one_source import Exact, mean_of_source
-from analysis.comparison.pairs import Pair
+from analysis.comparison.scores import Pair
 from analysis.stats.across_datasets import by_source, fixed_dataset_mean
 from analysis.stats.cautions import Caution, few_replicates, seeds_only, undetectable_gap
 from analysis.stats.decisions import (

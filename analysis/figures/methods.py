@@ -14,8 +14,8 @@ import numpy.typing as npt
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.pairs import Interval, MethodScore
 from analysis.comparison.phrases import listed, scope_phrase, widest_first
+from analysis.comparison.scores import Interval, MethodScore
 from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
-from analysis.comparison.pairs import Pair
 from analysis.comparison.phrases import counted, scope_phrase, widest_first
+from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison
 from analysis.contents import NOT_AVAILABLE, number
 from analysis.stats.estimate import Estimate

@@ -11,8 +11,8 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.one_source import mean_of_source
-from analysis.comparison.pairs import MethodScore
 from analysis.comparison.phrases import datasets_phrase
+from analysis.comparison.scores import MethodScore
 from analysis.comparison.verdicts import Comparison, averages, judge_averages
 from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
 from analysis.stats.across_datasets import by_source, fixed_dataset_mean, source_means

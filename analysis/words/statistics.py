@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.new_datasets import ranks_of
-from analysis.comparison.pairs import Interval
 from analysis.comparison.phrases import (
     counted,
     datasets_phrase,
@@ -17,6 +16,7 @@ from analysis.comparison.phrases import (
     scope_phrase,
     widest_first,
 )
+from analysis.comparison.scores import Interval
 from analysis.stats.cautions import POPULATION_DATASETS, VERDICT_REPLICATES
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}

@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
-
 from analysis.stats.estimate import mean_over_seeds
 from analysis.stats.resampled import mean_over_searches, mean_over_splits
-from benchmarks.calibration.model import ALPHA, COVERAGE, Row, Setting, covers, streams
-from benchmarks.calibration.splits import OVERLAP
+from benchmarks.calibration.model import Row, Setting, streams
+from benchmarks.calibration.splits import OVERLAP, Counts
 
 SEARCHES = ((3, 0.0), (3, 1.0), (3, 4.0), (5, 1.0), (5, 4.0))
 """Searches of each method, and the variance between them as a multiple of that between trainings on one split."""
@@ -23,8 +21,7 @@ def over_searches(searches: int, share: float, repetitions: int, base_seed: int,
     Splits vary as much as trainings on one, and have the correlation that Nadeau and Bengio assume. ``used`` is what
     the report does, ``of_splits`` takes the search of each split as its own, ``plain`` all trainings as independent.
     """
-    found: dict[str, list[float]] = {"used": [], "of_splits": [], "plain": []}
-    covered = 0
+    counts = Counts()
     common, own = OVERLAP / (1 + OVERLAP), 1 / (1 + OVERLAP)
     search = [split % searches for split in range(seeds)]
     for rng in streams(base_seed, f"{searches} searches, {share}", seeds, repetitions):
@@ -32,21 +29,14 @@ def over_searches(searches: int, share: float, repetitions: int, base_seed: int,
         values = values + math.sqrt(share) * rng.standard_normal(searches)[search] + rng.standard_normal(seeds)
         used = mean_over_searches(values, range(seeds), search, OVERLAP)
         of_splits = mean_over_splits(values, range(seeds), OVERLAP)
-        for name, entry in (("used", used), ("of_splits", of_splits), ("plain", mean_over_seeds(values))):
-            p = entry.p_value()
-            found[name].append(1.0 if p is None else p)
-        covered += covers(used)
-    coverage, error = covered / repetitions, math.sqrt(ALPHA * (1 - ALPHA) / repetitions)
+        counts.add({"used": used, "of_splits": of_splits, "plain": mean_over_seeds(values)})
     return {
         "part": "searches",
         "searches": searches,
         "share": share,
         "seeds": seeds,
         "repetitions": repetitions,
-        "coverage": coverage,
-        "coverage_error": error,
-        "false_claims": {name: float(np.mean(np.array(values) <= ALPHA)) for name, values in found.items()},
-        "met": coverage >= COVERAGE[0] - 2 * error,
+        **counts.row(),
     }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
 
-from analysis.stats.estimate import mean_over_seeds, with_interval
+from analysis.stats.estimate import Estimate, mean_over_seeds, with_interval
 from analysis.stats.resampled import mean_over_splits
 from benchmarks.calibration.model import ALPHA, COVERAGE, Row, Setting, covers, streams
 
@@ -20,6 +20,36 @@ STEP = 9
 """Size of a family at whose first step claims are counted, too."""
 
 
+class Counts:
+    """How often the interval in use covers no difference, and how often each way to analyse claims one."""
+
+    def __init__(self) -> None:
+        self._p: dict[str, list[float]] = {}
+        self._covered: list[bool] = []
+
+    def add(self, estimates: Mapping[str, Estimate]) -> None:
+        """One sweep, analysed in several ways; ``used`` is what the report does."""
+        for name, estimate in estimates.items():
+            p = estimate.p_value()
+            self._p.setdefault(name, []).append(1.0 if p is None else p)
+        self._covered.append(covers(estimates["used"]))
+
+    def false_claims(self, alpha: float) -> dict[str, float]:
+        """Share of sweeps with a claim at a level, by the way to analyse."""
+        return {name: float(np.mean(np.array(own) <= alpha)) for name, own in self._p.items()}
+
+    def row(self) -> Row:
+        """Coverage with its standard error, false claims, and whether the promise is kept."""
+        coverage = float(np.mean(self._covered))
+        error = math.sqrt(ALPHA * (1 - ALPHA) / len(self._covered))
+        return {
+            "coverage": coverage,
+            "coverage_error": error,
+            "false_claims": self.false_claims(ALPHA),
+            "met": coverage >= COVERAGE[0] - 2 * error,
+        }
+
+
 def over_splits(each: int, share: float, repetitions: int, base_seed: int, seeds: int) -> Row:
     """Coverage and false claims of one comparison of equals over ``seeds`` splits with ``each`` trainings.
 
@@ -27,8 +57,7 @@ def over_splits(each: int, share: float, repetitions: int, base_seed: int, seeds
     report does; ``student`` has the same standard error with Student's t, ``of_means`` corrects the variance of the
     splits' means as a whole, and ``plain`` takes all trainings as independent.
     """
-    found: dict[str, list[float]] = {"used": [], "student": [], "of_means": [], "plain": []}
-    covered = 0
+    counts = Counts()
     common, own = OVERLAP / (1 + OVERLAP), 1 / (1 + OVERLAP)
     of = [split for split in range(seeds) for _ in range(each)]
     for rng in streams(base_seed, f"{each} trainings, {share}", seeds, repetitions):
@@ -37,29 +66,16 @@ def over_splits(each: int, share: float, repetitions: int, base_seed: int, seeds
         used = mean_over_splits(values.ravel(), of, OVERLAP)
         student = with_interval(used.estimate, used.standard_error, used.df, 1 - ALPHA, "splits")
         of_means = mean_over_splits(values.mean(axis=1), range(seeds), OVERLAP)
-        for name, entry in (
-            ("used", used),
-            ("student", student),
-            ("of_means", of_means),
-            ("plain", mean_over_seeds(values.ravel())),
-        ):
-            p = entry.p_value()
-            found[name].append(1.0 if p is None else p)
-        covered += covers(used)
-    coverage, error = covered / repetitions, math.sqrt(ALPHA * (1 - ALPHA) / repetitions)
+        plain = mean_over_seeds(values.ravel())
+        counts.add({"used": used, "student": student, "of_means": of_means, "plain": plain})
     return {
         "part": "splits",
         "trainings": each,
         "share": share,
         "seeds": seeds,
         "repetitions": repetitions,
-        "coverage": coverage,
-        "coverage_error": error,
-        "false_claims": {name: float(np.mean(np.array(own) <= ALPHA)) for name, own in found.items()},
-        "false_claims_at_first_step": {
-            name: float(np.mean(np.array(own) <= ALPHA / STEP)) for name, own in found.items()
-        },
-        "met": coverage >= COVERAGE[0] - 2 * error,
+        **counts.row(),
+        "false_claims_at_first_step": counts.false_claims(ALPHA / STEP),
     }
 
 

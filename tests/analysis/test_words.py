@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import DeclaredPlan, Evidence
-from analysis.comparison.pairs import Pair
 from analysis.comparison.phrases import decimals, listed, p_phrase, seeds_phrase
 from analysis.comparison.robustness import Check, Robustness
+from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison, averages, judge
 from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
