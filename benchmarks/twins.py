@@ -26,7 +26,7 @@ from analysis.comparison.evidence import Evidence
 from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.verdicts import judge
 from analysis.runs.evidence import evidence_of
-from benchmarks.calibration.null import wilson
+from benchmarks.calibration.model import wilson
 from harness.core.arguments import user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.run.directory import RunDirectory

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from scipy.special import gammainccinv, gammaincinv, gammaln
 
 FloatArray = npt.NDArray[np.float64]
+LEFT_OUT = 1e-10
+"""Probability at each end of a chi-square distribution that an integral leaves out."""
 
 
 @lru_cache(maxsize=4)
@@ -23,10 +25,10 @@ def unit_rule(count: int = 300) -> tuple[FloatArray, FloatArray]:
 def mean_square_ratio(df: float, count: int = 300) -> tuple[FloatArray, FloatArray]:
     """Nodes and weights of ``chi2(df) / df``, an observed over an expected mean square; the weights sum to 1.
 
-    The rule is laid over the logarithm, between quantiles that leave out 1e-14 at each end.
+    The rule is laid over the logarithm, between quantiles that leave out ``LEFT_OUT`` at each end.
     """
-    low = math.log(2 * float(gammaincinv(df / 2, 1e-14)) / df)
-    high = math.log(2 * float(gammainccinv(df / 2, 1e-14)) / df)
+    low = math.log(2 * float(gammaincinv(df / 2, LEFT_OUT)) / df)
+    high = math.log(2 * float(gammainccinv(df / 2, LEFT_OUT)) / df)
     nodes, weights = unit_rule(count)
     logs = low + (high - low) * (nodes + 1) / 2
     half = df / 2

@@ -30,8 +30,6 @@ from benchmarks.calibration.model import (
 
 OTHERS = ("macro_f1", "mcc", "kappa_quadratic", "nll", "brier", "ece")
 FIRST_ORDER_COVERAGE = (0.93, 0.97)
-CALIBRATION_ERROR_COVERAGE = (0.93, 0.993)
-"""An absolute value has no derivative at zero, and near it the interval is too wide."""
 WIDEST, BOOTSTRAP_SHARE, RESAMPLES = 0.8, 10, 1000
 """Width against the bootstrap's for macro-F1 with 5 seeds; the bootstrap is made in one of so many repetitions."""
 
@@ -59,7 +57,6 @@ def first_order(seed_sd: float, repetitions: int, base_seed: int, seeds: int) ->
     # Pairs of one repetition share its cases, and the rate of a repetition is a mean of three.
     error = {name: float(np.std(found, ddof=1)) / math.sqrt(repetitions) for name, found in covered.items()}
     own, bootstrap = np.mean(compared, axis=0).tolist()
-    limits = {name: CALIBRATION_ERROR_COVERAGE if name == "ece" else FIRST_ORDER_COVERAGE for name in OTHERS}
     return {
         "part": "first order",
         "seed_sd": seed_sd,
@@ -69,11 +66,6 @@ def first_order(seed_sd: float, repetitions: int, base_seed: int, seeds: int) ->
         "coverage_error": error,
         "width": {name: float(np.mean(found)) for name, found in widths.items()},
         "macro_f1_beside_bootstrap": {"repetitions": len(compared), "width": own, "bootstrap_width": bootstrap},
-        "met": all(
-            low - 2 * error[name] <= coverage[name] <= high + 2 * error[name] for name, (low, high) in limits.items()
-        )
-        # Where the seeds are what varies most, both are about as wide.
-        and (seeds > 5 or seed_sd > 0.15 or own <= WIDEST * bootstrap),
     }
 
 
@@ -115,6 +107,7 @@ def line(row: Row) -> str:
 
 
 def settings(repetitions: int, base_seed: int) -> Iterator[Setting]:
-    """One for each standard deviation of the seeds."""
+    """One for each standard deviation of the seeds; every repetition has three pairs of six metrics."""
+    own = max(2, repetitions // 4)
     for seed_sd in (0.05, 0.15, 0.25):
-        yield f"first order {seed_sd}", partial(first_order, seed_sd, repetitions, base_seed)
+        yield Setting(f"first order {seed_sd}", partial(first_order, seed_sd, own, base_seed), own)

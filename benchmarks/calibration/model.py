@@ -8,6 +8,7 @@ between cases 0.05 to 0.34, of what remains 0.11 to 0.32).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from analysis.stats.cautions import VERDICT_REPLICATES
 from analysis.stats.estimate import Estimate, FloatArray
@@ -25,8 +27,6 @@ from harness.metrics.table import built_in
 
 Row = dict[str, Any]
 IntArray = npt.NDArray[np.int64]
-Setting = tuple[str, Callable[[int], Row]]
-"""Its name, and what is done for a number of seeds."""
 
 METHODS = 6
 PAIRS = tuple(combinations(range(METHODS), 2))
@@ -40,6 +40,18 @@ COVERAGE = (0.935, 0.97)
 SLOPE, THIRD_CLASS = 1.5, -1.0
 """Of logits: how they grow with the latent margin, so that probabilities are about calibrated, where the calibration
 error is hardest; and the logit of the class that is neither right nor the rival."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is counted for each number of replicates."""
+
+    name: str
+    count: Callable[[int], Row]
+    """From a number of replicates to what was found."""
+    repetitions: int
+    fewest: int = 1
+    """Replicates that it is counted for."""
 
 
 @dataclass(frozen=True)
@@ -155,3 +167,11 @@ def covers(estimate: Estimate, truth: float = 0.0) -> bool:
 def any_claim(estimates: Sequence[Estimate], seeds: int) -> bool:
     p_values = [1.0 if (p := entry.p_value()) is None else p for entry in estimates]
     return seeds >= VERDICT_REPLICATES and bool((adjust(p_values) <= ALPHA).any())
+
+
+def wilson(rate: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion (J. Amer. Statist. Assoc. 22, 1927)."""
+    square = float(ndtri(0.975)) ** 2
+    middle, root = rate + square / (2 * count), rate * (1 - rate) / count + square / (4 * count**2)
+    half, size = math.sqrt(square * root), 1 + square / count
+    return max(0.0, middle - half) / size, (middle + half) / size

@@ -32,6 +32,7 @@ def over_searches(searches: int, share: float, repetitions: int, base_seed: int,
         counts.add({"used": used, "of_splits": of_splits, "plain": mean_over_seeds(values)})
     return {
         "part": "searches",
+        "name": f"{searches} searches in turn, {share:g} times the variance between them",
         "searches": searches,
         "share": share,
         "seeds": seeds,
@@ -54,9 +55,6 @@ def settings(repetitions: int, base_seed: int) -> Iterator[Setting]:
     """One for each number of searches and share of the variance."""
     for searches, share in SEARCHES:
         name = f"splits, {searches} searches in turn, {share:g} times the variance between them"
-        yield name, partial(_on_enough, searches, share, repetitions, base_seed)
-
-
-def _on_enough(searches: int, share: float, repetitions: int, base_seed: int, seeds: int) -> Row:
-    """With fewer splits than twice the searches some would serve one split alone."""
-    return over_searches(searches, share, repetitions, base_seed, max(seeds, 2 * searches))
+        count = partial(over_searches, searches, share, repetitions, base_seed)
+        # With fewer splits than twice the searches some would serve one split alone.
+        yield Setting(name, count, repetitions, fewest=2 * searches)

@@ -15,8 +15,7 @@ from analysis.stats.estimate import FloatArray
 from benchmarks.calibration.designs.analyses import analyses
 from benchmarks.calibration.designs.layouts import DESIGNS, Design
 from benchmarks.calibration.designs.sweeps import HALVES, SCENARIOS, SHORTER, TWINS, Scenario, Sweep
-from benchmarks.calibration.model import ALPHA, Row
-from benchmarks.calibration.null import wilson
+from benchmarks.calibration.model import ALPHA, Row, wilson
 
 MOST_FALSE, MOST_FALSE_UPPER = 0.05, 0.08
 """The gate for twins: the share that is called different, and the upper end of its 95 % interval."""

@@ -1,0 +1,287 @@
+"""What is promised of the statistics, and whether the counts keep it: one gate a promise, by its worst case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from analysis.stats.cautions import FEW_REPLICATES, VERDICT_REPLICATES
+from benchmarks.calibration import first_order, posterior, twins
+from benchmarks.calibration.model import ALPHA, COVERAGE, Row, wilson
+
+State = Literal["met", "too careful", "not met", "no promise"]
+TWIN_LIMITS = (ALPHA, 0.08)
+"""Share of twins that may be called different, and the upper end of its 95 % interval at 400 sweeps."""
+FAMILY_UPPER = 0.065
+"""The upper end of the interval of the share of sweeps with a false claim, from 2,000 sweeps on."""
+ENOUGH_SWEEPS, ENOUGH_TWINS = 2000, 400
+"""From so many on the upper end is judged; fewer sweeps leave it too far away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One count that a gate judges."""
+
+    label: str
+    value: float
+    error: float
+    """Standard error of the count; 0 where the value is no share."""
+    low: float
+    """End of the 95 % interval of the value: Wilson's of a share."""
+    high: float
+    count: int
+    """Sweeps."""
+
+    @classmethod
+    def of_share(cls, label: str, share: float, count: int) -> Case:
+        """A share of ``count`` sweeps."""
+        return cls(label, share, float(np.sqrt(ALPHA * (1 - ALPHA) / count)), *wilson(share, count), count)
+
+    @classmethod
+    def of_mean(cls, label: str, value: float, error: float, count: int) -> Case:
+        """A mean over ``count`` sweeps whose standard error is known."""
+        return cls(label, value, error, value - 2 * error, value + 2 * error, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A promise: where it is counted, and between which limits the value has to be."""
+
+    name: str
+    limit: str
+    """In words."""
+    cases: Callable[[Sequence[Row]], Iterator[Case]]
+    lowest: float = -np.inf
+    highest: float = np.inf
+    """Limits that the protocol is unsafe beyond, up to the error of the worst of so many counts."""
+    careful_below: float = -np.inf
+    careful_above: float = np.inf
+    """Limits that it is more careful than it promises beyond."""
+    most_upper: float = np.inf
+    """Limit of the upper end of the interval, where there are sweeps enough."""
+    enough: int = 0
+    promised: bool = True
+
+
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """Every gate that the rows have a count for, as a record."""
+    return [_record(gate, cases) for gate in GATES if (cases := list(gate.cases(rows)))]
+
+
+def markdown(gates: Sequence[Row]) -> Iterator[str]:
+    """Lines of a table of gates."""
+    yield "| promise | gate | worst count [95 % interval] | at | median | of | |"
+    yield "|---|---|---|---|---|---|---|"
+    for gate in gates:
+        worst = f"{_short(gate['worst'])} [{_short(gate['low'])}, {_short(gate['high'])}]"
+        cells = (gate["gate"], gate["limit"], worst, gate["at"], _short(gate["median"]), gate["cases"], gate["state"])
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
+def _record(gate: Gate, cases: Sequence[Case]) -> Row:
+    def beyond(case: Case) -> float:
+        return max(gate.lowest - case.value, case.value - gate.highest)
+
+    def careful(case: Case) -> float:
+        return max(gate.careful_below - case.value, case.value - gate.careful_above)
+
+    unsafe = [
+        case
+        for case in cases
+        if beyond(case) > 2 * case.error or (case.count >= gate.enough and case.high > gate.most_upper)
+    ]
+    over = [case for case in cases if careful(case) > 2 * case.error]
+    state: State = "not met" if unsafe else "too careful" if over else "met"
+    worst = max(unsafe or cases, key=beyond) if unsafe or not over else max(over, key=careful)
+    return {
+        "gate": gate.name,
+        "limit": gate.limit,
+        "worst": worst.value,
+        "low": worst.low,
+        "high": worst.high,
+        "at": worst.label,
+        "median": float(np.median([case.value for case in cases])),
+        "cases": len(cases),
+        "unsafe": len(unsafe),
+        "careful": len(over),
+        "state": state if gate.promised else "no promise",
+    }
+
+
+def _of(rows: Sequence[Row], part: str, fewest: int = 1) -> Iterator[Row]:
+    return (row for row in rows if row["part"] == part and row["seeds"] >= fewest)
+
+
+def _family(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "null", VERDICT_REPLICATES):
+        if row["required"]:
+            for name, rate in row["false_claims"].items():
+                label = f"{row['scenario']}, {row['seeds']} seeds, {name.replace('_', ' ')}"
+                yield Case.of_share(label, rate, row["repetitions"])
+
+
+def _twins(wanted: Callable[[str], bool]) -> Callable[[Sequence[Row]], Iterator[Case]]:
+    def found(rows: Sequence[Row]) -> Iterator[Case]:
+        for row in _of(rows, "twins"):
+            for own in row["drawn_anew"]:
+                if wanted(own["what"]):
+                    label = f"{own['what']}: {row['seeds']} replicates, searches of {own['trials']}"
+                    yield Case.of_share(label, own["false_claims"], row["repetitions"])
+
+    return found
+
+
+def _coverage(few: bool) -> Callable[[Sequence[Row]], Iterator[Case]]:
+    def found(rows: Sequence[Row]) -> Iterator[Case]:
+        for row in rows:
+            if (row["seeds"] < VERDICT_REPLICATES) != few:
+                continue
+            where = f"{row['seeds']} replicates"
+            if row["part"] == "null" and row["required"] and not row["careful"]:
+                yield Case.of_mean(
+                    f"{row['scenario']}, {where}", row["coverage"], row["coverage_error"], row["repetitions"]
+                )
+                fixed = row["coverage_fixed_datasets"]
+                yield Case.of_share(f"{row['scenario']}, average, {where}", fixed, row["repetitions"])
+            elif row["part"] in ("splits", "searches"):
+                yield Case.of_share(f"{row['name']}, {where}", row["coverage"], row["repetitions"])
+
+    return found
+
+
+def _covered(row: Row, label: str) -> Iterator[Case]:
+    yield Case.of_mean(label, row["coverage"], row["coverage_error"], row["repetitions"])
+    yield Case.of_share(f"average, {label}", row["coverage_fixed_datasets"], row["repetitions"])
+
+
+def _scores(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "scores", VERDICT_REPLICATES):
+        for name, coverage in row["coverage"].items():
+            # Methods of one sweep share its cases.
+            yield Case.of_share(f"true accuracy {name}, {row['seeds']} seeds", coverage, row["repetitions"])
+
+
+def _outside(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "scores"):
+        yield Case.of_share(f"{row['seeds']} seeds", row["outside"] / row["intervals"], row["intervals"])
+
+
+def _one_source(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "sources", VERDICT_REPLICATES):
+        for name in ("once", "bounded"):
+            label = f"{row['labels']} labels, {row['seeds']} seeds, {name}"
+            yield Case.of_share(label, row["false_claims"][name], row["repetitions"])
+
+
+def _few_groups(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "null", VERDICT_REPLICATES):
+        if row["careful"]:
+            yield from _covered(row, f"{row['seeds']} seeds")
+
+
+def _first_order(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "first order", VERDICT_REPLICATES):
+        for name, coverage in row["coverage"].items():
+            label = f"{name}, {row['seeds']} seeds of SD {row['seed_sd']}"
+            yield Case.of_mean(label, coverage, row["coverage_error"][name], row["repetitions"])
+
+
+def _width(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "first order", FEW_REPLICATES):
+        beside = row["macro_f1_beside_bootstrap"]
+        if row["seeds"] == FEW_REPLICATES:
+            share = beside["width"] / beside["bootstrap_width"]
+            yield Case.of_mean(
+                f"macro-F1, {row['seeds']} seeds of SD {row['seed_sd']}", share, 0.0, beside["repetitions"]
+            )
+
+
+def _posterior(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "posterior", FEW_REPLICATES):
+        for own in row["bins"]:
+            if own["count"] < posterior.FEWEST_OF_BIN:
+                continue
+            label = f"{own['of']}, stated {own['stated']}, {row['seeds']} seeds"
+            yield Case.of_mean(label, own["came_true"] - own["mean_stated"], own["error"], own["count"])
+
+
+def _equivalence(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "power", VERDICT_REPLICATES):
+        yield Case.of_share(f"{row['seeds']} seeds", row["equivalent_at_margin"], row["repetitions"])
+
+
+def _power(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "power"):
+        for name, planned in row["planned"].items():
+            error = float(np.sqrt(planned * (1 - planned) / row["repetitions"]))
+            yield Case.of_mean(f"{name}, {row['seeds']} seeds", row["found"][name] - planned, error, row["repetitions"])
+
+
+GATES = (
+    Gate(
+        "family-wise false claims of a report, no difference anywhere",
+        "at most .05; upper end at most .065 at 2,000",
+        _family,
+        highest=ALPHA,
+        most_upper=FAMILY_UPPER,
+        enough=ENOUGH_SWEEPS,
+    ),
+    Gate(
+        "a method called different from itself, replicates with new split and search",
+        "at most .05; upper end at most .08 at 400",
+        _twins(lambda what: what != twins.ONLY_SEEDS),
+        highest=TWIN_LIMITS[0],
+        most_upper=TWIN_LIMITS[1],
+        enough=ENOUGH_TWINS,
+    ),
+    Gate(
+        "the same with new seeds alone: the price of that design",
+        "none: the report says that the verdict is about the chosen configurations",
+        _twins(lambda what: what == twins.ONLY_SEEDS),
+        highest=ALPHA,
+        promised=False,
+    ),
+    Gate(
+        "coverage of differences and averages, from three replicates on",
+        ".935 to .97",
+        _coverage(few=False),
+        lowest=COVERAGE[0],
+        careful_above=COVERAGE[1],
+    ),
+    Gate(
+        "the same with two replicates, which carry no verdict",
+        ".935 to .97",
+        _coverage(few=True),
+        lowest=COVERAGE[0],
+        careful_above=COVERAGE[1],
+    ),
+    Gate("coverage of single scores", ".935 to .97", _scores, lowest=COVERAGE[0], careful_above=COVERAGE[1]),
+    Gate("intervals of scores outside the metric's range", "none", _outside, highest=0.0),
+    Gate("false claims with several labels of one source", "at most .05", _one_source, highest=ALPHA),
+    Gate("coverage with 12 groups of 25 images", "at least .935", _few_groups, lowest=COVERAGE[0]),
+    Gate(
+        "coverage of metrics that are right to first order",
+        ".93 to .97",
+        _first_order,
+        lowest=first_order.FIRST_ORDER_COVERAGE[0],
+        careful_above=first_order.FIRST_ORDER_COVERAGE[1],
+    ),
+    Gate("their width, the crossed bootstrap's as 1", "at most .8", _width, careful_above=first_order.WIDEST),
+    Gate(
+        "posterior probabilities: came true minus stated",
+        f"within {posterior.MOST_OFF:g}, by what is stated",
+        _posterior,
+        lowest=-posterior.MOST_OFF,
+        highest=posterior.MOST_OFF,
+    ),
+    Gate("called equivalent at the margin", "at most .05", _equivalence, highest=ALPHA),
+    Gate("power found minus power planned", "within .03", _power, lowest=-0.03, highest=0.03),
+)
+
+
+def _short(value: float) -> str:
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
