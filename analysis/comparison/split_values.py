@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -36,23 +36,24 @@ class SplitValues:
         """First minus second over some seeds; None where predictions do not give the metric of all of them, and where
         splits have different numbers of them: the mean over splits would not be that over replicates.
         """
-        splits = [self._cells[first].splits[seed] for seed in seeds]
-        rows = {
-            split: [self._of(metric, name, [s for s, on in zip(seeds, splits, strict=True) if on == split], split)
-                    for name in (first, second)]
-            for split in dict.fromkeys(splits)
-        }  # fmt: skip
-        found = {split: None if a is None or b is None else a - b for split, (a, b) in rows.items()}
-        return self._interval(found)
+
+        def on_split(split: str, own: Sequence[int]) -> FloatArray | None:
+            of_first, of_second = (self._of(metric, name, own, split) for name in (first, second))
+            return None if of_first is None or of_second is None else of_first - of_second
+
+        return self._interval({split: on_split(split, own) for split, own in self._by_split(first, seeds)})
 
     def score(self, metric: str, method: str, seeds: Sequence[int]) -> OverImages | None:
         """One method over some seeds; None as for ``difference``."""
-        splits = [self._cells[method].splits[seed] for seed in seeds]
-        own = {
-            split: self._of(metric, method, [s for s, on in zip(seeds, splits, strict=True) if on == split], split)
-            for split in dict.fromkeys(splits)
-        }
-        return self._interval(own)
+        return self._interval(
+            {split: self._of(metric, method, own, split) for split, own in self._by_split(method, seeds)}
+        )
+
+    def _by_split(self, method: str, seeds: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+        """The splits of some seeds, each with its own."""
+        on = self._cells[method].splits
+        for split in dict.fromkeys(on[seed] for seed in seeds):
+            yield split, [seed for seed in seeds if on[seed] == split]
 
     def _interval(self, tables: Mapping[str, FloatArray | None]) -> OverImages | None:
         known = {split: table for split, table in tables.items() if table is not None}

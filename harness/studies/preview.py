@@ -16,6 +16,7 @@ from harness.plugins import Catalogue
 from harness.search import make_sampler
 from harness.space.conditions import condition_in_words
 from harness.space.parameters import Choice, Fixed, Parameter
+from harness.spec.replicates import Replication
 from harness.spec.sections import SweepSpec
 from harness.spec.space_forms import override
 
@@ -49,11 +50,19 @@ def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
             if kind == "official" and spec.split.near_duplicates
             else ""
         )
-        yield f"{label}: source {dataset.source}; {kind} split{why}{near}"
+        yield f"{label}: source {dataset.source}; {_splits(spec.replication.with_kind(kind), kind)}{why}{near}"
         sources.setdefault(dataset.source, []).append(label)
     for source, labels in sources.items():
         if len(labels) > 1:
             yield one_source(labels, source)
+
+
+def _splits(replication: Replication, kind: str) -> str:
+    """How many splits of a kind the replicates take in turn."""
+    count = max(1, len(replication.splits))
+    if replication.split.folds is not None and count > 1:
+        return f"{count} {kind} folds"
+    return f"{count} {kind} splits" if count > 1 else f"{kind} split"
 
 
 def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
