@@ -23,7 +23,7 @@ from analysis.tables.new_datasets import new_datasets
 from analysis.words.findings import results_paragraphs
 from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
-from harness.run.records import SweepRecord
+from harness.run.sweep_records import SweepRecord
 
 if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.core.files import TornFileError
 from harness.core.identity import canonical_hash
-from harness.run import records, trial_records
+from harness.run import study_records, trial_records
 from harness.run.outcome import score_in
 
 SETTINGS = st.dictionaries(
@@ -53,10 +53,10 @@ CASES = [
     (trial_records.RESULT, made_up_records.result(status="failed"), {"hyperparameters": 1.0}, "hyperparameters"),
     (trial_records.REQUEST, made_up_records.request(), {"threads": 0}, "threads"),
     (trial_records.REQUEST, made_up_records.request(), {"seed": True}, "seed"),
-    (records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "x", "default": 1}}}, "space.lr.kind"),
-    (records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "Float", "default": 1}}}, "space"),
-    (records.STUDY, made_up_records.study(), {"search_slots": 10**30}, "search_slots"),
-    (records.CHOICE, made_up_records.choice(), {"value": "0.5"}, "value"),
+    (study_records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "x", "default": 1}}}, "space.lr.kind"),
+    (study_records.STUDY, made_up_records.study(), {"space": {"lr": {"kind": "Float", "default": 1}}}, "space"),
+    (study_records.STUDY, made_up_records.study(), {"search_slots": 10**30}, "search_slots"),
+    (study_records.CHOICE, made_up_records.choice(), {"value": "0.5"}, "value"),
     (trial_records.CURVE, made_up_records.epoch(3, nll=0.5), {"epoch": -1}, "epoch"),
 ]
 

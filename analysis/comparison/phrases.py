@@ -17,7 +17,7 @@ from analysis.stats.cautions import EXACT_TEST_SEEDS, VERDICT_REPLICATES, Cautio
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
-from harness.run.records import NetworkRecord
+from harness.run.record_values import NetworkRecord
 
 MOST_DECIMALS = 6
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from harness.core.errors import RequestError, suggestion
 from harness.run.directory import RunDirectory
-from harness.run.records import SweepRecord
 from harness.run.study_folder import StudyName
+from harness.run.sweep_records import SweepRecord
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 

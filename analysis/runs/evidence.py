@@ -28,7 +28,7 @@ from analysis.runs.together import check_together, joined, overlap_of, trained_d
 from analysis.stats.cautions import Caution, ungrouped_cases
 from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
-from harness.run.records import StudyRecord, reevaluated
+from harness.run.study_records import StudyRecord, reevaluated
 
 
 def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] | None = None) -> Evidence:

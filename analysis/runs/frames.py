@@ -17,9 +17,9 @@ from harness.core.replicates import Replicate
 from harness.metrics.table import known_metrics
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Stage, score_of
-from harness.run.records import ChoiceRecord, StudyRecord, replicates_of
 from harness.run.spent import judged
 from harness.run.study_folder import StudyFolder, confirmed
+from harness.run.study_records import ChoiceRecord, StudyRecord, replicates_of
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import Repeated, TrialRequest, TrialResult, sides_of
 

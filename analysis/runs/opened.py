@@ -13,7 +13,8 @@ from harness.core.errors import RequestError, suggestion
 from harness.core.twins import twin_label
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
-from harness.run.records import ConfirmRecord, DeclaredComparison, StudyRecord, SweepRecord
+from harness.run.study_records import StudyRecord
+from harness.run.sweep_records import ConfirmRecord, DeclaredComparison, SweepRecord
 from harness.studies.declaration import ALPHA, Locked, locked
 
 

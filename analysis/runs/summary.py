@@ -19,19 +19,11 @@ from analysis.stats.estimate import Estimate, mean_over_seeds
 from harness.metrics.facts import MetricFacts
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
-from harness.run.records import (
-    ChoiceRecord,
-    EnvironmentRecord,
-    ReplicateChoice,
-    Space,
-    StudyPrior,
-    StudyRecord,
-    SweepRecord,
-    cap_hours,
-    choice_for,
-    reevaluated,
-)
+from harness.run.record_values import Space
+from harness.run.records import EnvironmentRecord
 from harness.run.study_folder import StudyFolder
+from harness.run.study_records import ChoiceRecord, ReplicateChoice, StudyPrior, StudyRecord, choice_for, reevaluated
+from harness.run.sweep_records import SweepRecord, cap_hours
 
 
 @dataclass(frozen=True, slots=True)

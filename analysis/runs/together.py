@@ -12,7 +12,7 @@ from analysis.runs.opened import OpenRun
 from analysis.stats.cautions import Caution
 from harness.core.errors import RequestError
 from harness.core.identity import differences
-from harness.run.records import StudyRecord
+from harness.run.study_records import StudyRecord
 
 _DECLARED = ("metric", "family", "control", "correction", "margin", "looks")
 _TRAINED_ALIKE = ("backbone", "train")

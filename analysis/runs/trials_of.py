@@ -12,8 +12,8 @@ from harness.core.lease import LeaseRecord
 from harness.core.replicates import Replicate
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Configuration, Status, score_of
-from harness.run.records import ChoiceRecord, ReplicateChoice, StudyRecord, choice_for, replicates_of
 from harness.run.study_folder import StudyFolder, StudyName
+from harness.run.study_records import ChoiceRecord, ReplicateChoice, StudyRecord, choice_for, replicates_of
 from harness.run.trial_records import scores_on
 
 _COMMANDS = ("trace", "reproduce")

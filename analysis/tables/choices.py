@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analysis.contents import NOT_AVAILABLE, PageTable, number
 from analysis.runs.summary import StudySummary, Summary
-from harness.run.records import RuledRecord
+from harness.run.study_records import RuledRecord
 
 RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "surrogate_mean": "best by a model"}
 

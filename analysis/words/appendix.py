@@ -14,7 +14,9 @@ from analysis.comparison.phrases import counted, listed, network_phrase, plain, 
 from analysis.contents import Facts, PageSection, count, number
 from harness.run.data_records import Card
 from harness.run.record_values import SplitSide
-from harness.run.records import ChoiceRecord, EnvironmentRecord, StudyRecord, SweepRecord
+from harness.run.records import EnvironmentRecord
+from harness.run.study_records import ChoiceRecord, StudyRecord
+from harness.run.sweep_records import SweepRecord
 
 _SIDES: tuple[SplitSide, ...] = ("train", "val", "test")
 _Part: TypeAlias = Literal["split", "train", "search", "confirm", "launch"]

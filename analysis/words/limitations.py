@@ -9,7 +9,7 @@ from analysis.comparison.draws import cells_on, searches_of, splits_of, tuning_c
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.phrases import counted, listed
 from analysis.stats.cautions import FEW_REPLICATES, POPULATION_DATASETS
-from harness.run.records import SweepRecord
+from harness.run.sweep_records import SweepRecord
 
 _UNITS = (
     ("replicate", "seed", "training to training"),

@@ -11,7 +11,7 @@ from analysis.comparison.phrases import counted, listed, network_phrase, seeds_p
 from analysis.stats.twoway import TwoWay
 from analysis.words.statistics import statistics_sentences
 from harness.core.origin import GroupState
-from harness.run.records import SweepRecord, searches_in
+from harness.run.sweep_records import SweepRecord, searches_in
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",

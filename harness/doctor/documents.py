@@ -11,7 +11,7 @@ from harness.core.many_files import each
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, read
 from harness.run import inventory as run_files
-from harness.run import records
+from harness.run import records, study_records
 from harness.run.directory import RunDirectory
 from harness.run.inventory import Document
 from harness.run.study_folder import StudyFolder
@@ -42,7 +42,7 @@ def _document(document: Document) -> Iterator[Finding]:
 
 def _choice(study: StudyFolder) -> Iterator[Finding]:
     path = study.chosen_path
-    found = read(path, records.CHOICE)
+    found = read(path, study_records.CHOICE)
     if found.fault is not None:
         return
     chosen = found.value

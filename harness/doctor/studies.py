@@ -14,7 +14,7 @@ from harness.doctor.plugin_code import plugin_code
 from harness.doctor.trial_files import AGAIN
 from harness.method import Method
 from harness.plugins import Plugin, builtin_folders, discover
-from harness.run import records, trial_records
+from harness.run import study_records, sweep_records, trial_records
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder, StudyName
 from harness.run.trial import TrialFolder
@@ -27,7 +27,7 @@ STALE = "undo the change, or run the sweep command with --stale rerun, which kee
 
 def examine_trials(study: StudyFolder) -> Iterator[Finding]:
     """Trials whose identity is not that of their study; a description that no trial agrees with is what is wrong."""
-    found = read(study.description_path, records.STUDY)
+    found = read(study.description_path, study_records.STUDY)
     if found.fault is not None:
         return
     identity, agreeing, others = found.value["identity"], 0, []
@@ -80,7 +80,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
 
     from harness.spec.sections import SweepSpec
 
-    found = read(run.spec_path, records.SWEEP)
+    found = read(run.spec_path, sweep_records.SWEEP)
     if found.fault is not None:
         return
     try:
@@ -99,7 +99,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
     present = _by_import(folders) if imported or plugins else _by_files(folders)
     for study in run.studies():
         label, dataset, _ = StudyName.of(study.name)
-        description = read(study.description_path, records.STUDY)
+        description = read(study.description_path, study_records.STUDY)
         if description.fault is not None or label not in spec.methods or dataset not in spec.datasets:
             continue
         try:

@@ -11,8 +11,8 @@ from harness.core.errors import RequestError, suggestion
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory
-from harness.run.records import StudyRecord
 from harness.run.study_folder import StudyName
+from harness.run.study_records import StudyRecord
 from harness.run.trial import CURVE, REQUEST, RESULT, TrialFolder
 from harness.run.trial_records import TrainedResult
 

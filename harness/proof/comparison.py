@@ -13,8 +13,8 @@ from typing import Any
 from harness.core.errors import RequestError, one_line
 from harness.core.files import TornFileError, open_stream
 from harness.run.directory import RunDirectory
-from harness.run.records import ChoiceRecord
 from harness.run.study_folder import StudyFolder
+from harness.run.study_records import ChoiceRecord
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import CurveLine
 

@@ -46,7 +46,7 @@ from pathlib import Path
 from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
 from harness.core.many_files import each
-from harness.run import data_records, records
+from harness.run import data_records, records, sweep_records
 from harness.run.study_folder import StudyFolder, StudyName, folders_in
 from harness.run.trial import TrialFolder
 
@@ -107,10 +107,10 @@ class RunDirectory:
         """Replace the resolved sweep specification, as its model is dumped."""
         update_json(self.spec_path, dict(spec))
 
-    def spec(self) -> records.SweepRecord:
+    def spec(self) -> sweep_records.SweepRecord:
         """The resolved sweep specification."""
         self.require()
-        return records.SWEEP.read(self.spec_path)
+        return sweep_records.SWEEP.read(self.spec_path)
 
     def plan(self) -> PlanToken | None:
         """The plan that counts now; None in runs from before plans had a token.
@@ -160,7 +160,7 @@ class RunDirectory:
         """The environment of the first launch."""
         return records.ENVIRONMENT.read(self.path / "environment.json")
 
-    def declare(self, declaration: records.DeclarationRecord) -> None:
+    def declare(self, declaration: sweep_records.DeclarationRecord) -> None:
         """Lock what is declared; nothing happens where something is."""
         write_exclusive(self.declaration_path, encode_json(dict(declaration)))
 
@@ -169,20 +169,20 @@ class RunDirectory:
         """Path of what was declared at the first launch."""
         return self.path / "declaration.json"
 
-    def declaration(self) -> records.DeclarationRecord | None:
+    def declaration(self) -> sweep_records.DeclarationRecord | None:
         """What was declared at the first launch; None in runs from before that was recorded."""
         path = self.declaration_path
-        return records.DECLARATION.read(path) if path.exists() else None
+        return sweep_records.DECLARATION.read(path) if path.exists() else None
 
-    def amend(self, amendment: records.DeclarationRecord) -> None:
+    def amend(self, amendment: sweep_records.DeclarationRecord) -> None:
         """Record that a launch declared something else than the one before; the caller holds the run's lock."""
         folder = self.path / "amendments"
         folder.mkdir(exist_ok=True)
         write_exclusive(folder / f"{len(self.amendment_paths()) + 1:04d}.json", encode_json(dict(amendment)))
 
-    def amendments(self) -> list[records.DeclarationRecord]:
+    def amendments(self) -> list[sweep_records.DeclarationRecord]:
         """Everything that was declared after the first launch, oldest first."""
-        return [records.DECLARATION.read(path) for path in self.amendment_paths()]
+        return [sweep_records.DECLARATION.read(path) for path in self.amendment_paths()]
 
     def amendment_paths(self) -> list[Path]:
         """Paths of the amendments, oldest first."""

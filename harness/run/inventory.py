@@ -15,7 +15,7 @@ from harness.core.errors import RequestError
 from harness.core.files import NoPlainFileError
 from harness.core.json_form import Form
 from harness.core.many_files import each
-from harness.run import data_records, records
+from harness.run import data_records, records, study_records, sweep_records
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyName
 from harness.run.trial import determinism_paths, step_choice_paths
@@ -40,10 +40,10 @@ def documents(run: RunDirectory) -> list[Document]:
     root = run.path
     found = [
         Document(root / "environment.json", records.ENVIRONMENT),
-        Document(run.declaration_path, records.DECLARATION),
+        Document(run.declaration_path, sweep_records.DECLARATION),
         Document(root / "exhausted.json", records.EXHAUSTED, expected=False),
-        Document(run.spec_path, records.SWEEP),
-        *(Document(path, records.DECLARATION) for path in run.amendment_paths()),
+        Document(run.spec_path, sweep_records.SWEEP),
+        *(Document(path, sweep_records.DECLARATION) for path in run.amendment_paths()),
     ]
     studies = run.study_folders()
     datasets = dict.fromkeys(StudyName.of(study.name).dataset for study in studies)
@@ -52,10 +52,10 @@ def documents(run: RunDirectory) -> list[Document]:
         found += [Document(path, form) for path in sorted(paths)]
     looked = each(lambda study: (bool(study.trials("confirm")), _measured(study.path)), studies)
     for study, (expected, measured) in zip(studies, looked, strict=True):
-        found.append(Document(study.prior_path, records.PRIOR, expected=False))
-        found.append(Document(study.chosen_path, records.CHOICE, expected=expected))
+        found.append(Document(study.prior_path, study_records.PRIOR, expected=False))
+        found.append(Document(study.chosen_path, study_records.CHOICE, expected=expected))
         found += measured
-        found.append(Document(study.description_path, records.STUDY))
+        found.append(Document(study.description_path, study_records.STUDY))
     return found
 
 

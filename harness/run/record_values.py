@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
-from harness.core.json_form import Within
-from harness.space.parameters import Setting
+from harness.core.json_form import Law, Within
+from harness.space.parameters import ParameterForm, Setting, from_json
 
 Count: TypeAlias = Annotated[int, Within(ge=0, lt=2**63)]
 
@@ -39,6 +39,24 @@ Score: TypeAlias = float | None
 
 Scores: TypeAlias = dict[str, Score | list[Any]]
 """Metric → value: a number, or a list of what is counted class by class, which nobody reads back."""
+
+
+def _no_space(value: Any) -> str | None:
+    try:
+        from_json(value)
+    except (ValueError, TypeError, KeyError) as error:
+        return str(error)
+    return None
+
+
+Space: TypeAlias = Annotated[dict[str, ParameterForm], Law(_no_space)]
+
+
+class NetworkRecord(TypedDict):
+    """A network and its weights: the name of some, a file, null for none, or what is trained first."""
+
+    name: str
+    weights: Any
 
 
 def score_of(scores: Mapping[str, object], metric: str) -> Score:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from harness.core.files import inside, update_json
 from harness.core.replicates import Replicate
-from harness.run import records
+from harness.run import study_records
 from harness.run.record_values import Stage
 from harness.run.trial import TrialFolder
 
@@ -117,36 +117,36 @@ class StudyFolder:
         """Path of prior.json."""
         return self.path / "prior.json"
 
-    def write_prior(self, prior: records.PriorRecord) -> None:
+    def write_prior(self, prior: study_records.PriorRecord) -> None:
         """Record what an earlier run had found."""
         self.path.mkdir(parents=True, exist_ok=True)
         update_json(self.prior_path, dict(prior))
 
-    def prior(self) -> records.PriorRecord | None:
+    def prior(self) -> study_records.PriorRecord | None:
         """What an earlier run had found; None where the search began from nothing.
 
         Raises:
             TornFileError: the file is not readable.
         """
-        return records.PRIOR.read(self.prior_path) if self.prior_path.exists() else None
+        return study_records.PRIOR.read(self.prior_path) if self.prior_path.exists() else None
 
     @property
     def exists(self) -> bool:
         """Whether the study was begun."""
         return self.description_path.exists()
 
-    def describe(self, description: records.StudyRecord) -> None:
+    def describe(self, description: study_records.StudyRecord) -> None:
         """Record what the study is."""
         self.path.mkdir(parents=True, exist_ok=True)
         update_json(self.description_path, dict(description))
 
-    def description(self) -> records.StudyRecord:
+    def description(self) -> study_records.StudyRecord:
         """What the study is: label, method, dataset, search space, identity.
 
         Raises:
             TornFileError: the file is not readable.
         """
-        return records.STUDY.read(self.description_path)
+        return study_records.STUDY.read(self.description_path)
 
     def trial(self, place: Place) -> TrialFolder:
         """The folder of a trial, whether it exists or not."""
@@ -194,17 +194,17 @@ class StudyFolder:
         """The trial folders of ``listed``."""
         yield from self.listed().values()
 
-    def choose(self, choice: records.ChoiceRecord) -> None:
+    def choose(self, choice: study_records.ChoiceRecord) -> None:
         """Record the configuration that the search chose."""
         update_json(self.chosen_path, dict(choice))
 
-    def chosen(self) -> records.ChoiceRecord | None:
+    def chosen(self) -> study_records.ChoiceRecord | None:
         """The configuration that the search chose; None while the search goes on.
 
         Raises:
             TornFileError: the file is not readable.
         """
-        return records.CHOICE.read(self.chosen_path) if self.chosen_path.exists() else None
+        return study_records.CHOICE.read(self.chosen_path) if self.chosen_path.exists() else None
 
 
 def folders_in(parent: Path) -> list[Path]:

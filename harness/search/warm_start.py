@@ -14,8 +14,8 @@ from harness.core.errors import RequestError
 from harness.core.identity import canonical_hash, differences
 from harness.metrics.table import facts_of, known_metrics
 from harness.run.directory import RunDirectory
-from harness.run.records import PriorRecord, StudyPrior
 from harness.run.study_folder import StudyFolder
+from harness.run.study_records import PriorRecord, StudyPrior
 from harness.search import Asked
 from harness.search.slots import slot_score
 from harness.space.parameters import Space, to_json

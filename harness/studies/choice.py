@@ -9,8 +9,8 @@ import numpy as np
 
 from harness.core.identity import configuration_hash
 from harness.core.seeds import derive_seed
-from harness.run.records import ChoiceRecord, ReplicateChoice, RuledRecord
 from harness.run.study_folder import Place
+from harness.run.study_records import ChoiceRecord, ReplicateChoice, RuledRecord
 from harness.run.trial_records import ScheduleLine, TrialResult
 from harness.search import Asked, choose, compared
 from harness.space.parameters import Space

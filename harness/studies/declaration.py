@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.core.identity import canonical_hash, differences
 from harness.run.directory import RunDirectory
-from harness.run.records import DeclarationRecord, Declared
+from harness.run.sweep_records import DeclarationRecord, Declared
 from harness.space.parameters import to_json
 
 if TYPE_CHECKING:

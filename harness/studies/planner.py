@@ -24,11 +24,8 @@ from harness.metrics.table import built_in
 from harness.plugins import Catalogue, Plugin
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
-from harness.run.records import (
-    SearchIdentity,
-    StudyIdentity,
-    TrainIdentity,
-)
+from harness.run.study_records import SearchIdentity, StudyIdentity
+from harness.run.sweep_records import TrainIdentity
 from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
 from harness.space.parameters import Parameter, defaults, to_json

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 from harness.core.replicates import Replicate
 from harness.metrics.facts import MetricFacts
 from harness.run.outcome import Ended, mean_score, seeds_of_slot
-from harness.run.records import choice_for, replicates_of
 from harness.run.study_folder import Place
+from harness.run.study_records import choice_for, replicates_of
 
 if TYPE_CHECKING:
     from harness.run.record_values import Status
-    from harness.run.records import ChoiceRecord, StudyRecord
+    from harness.run.study_records import ChoiceRecord, StudyRecord
 
 
 class Results(Protocol):

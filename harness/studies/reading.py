@@ -16,8 +16,9 @@ from harness.core.lease import server_now
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
-from harness.run.records import ChoiceRecord, StudyRecord, SweepRecord, cap_hours, searches_in
 from harness.run.study_folder import Place, StudyFolder, StudyName
+from harness.run.study_records import ChoiceRecord, StudyRecord
+from harness.run.sweep_records import SweepRecord, cap_hours, searches_in
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialResult
 from harness.studies.halt import halt_reason

@@ -20,7 +20,8 @@ from harness.metrics.metric import Metric
 from harness.metrics.table import built_in, facts_with
 from harness.plugins import Plugin
 from harness.run.record_values import Stage
-from harness.run.records import (
+from harness.run.study_folder import StudyFolder
+from harness.run.study_records import (
     ReplicateRecord,
     StudyIdentity,
     StudyMetricsPart,
@@ -28,7 +29,6 @@ from harness.run.records import (
     StudyRecord,
     StudyReplicatesPart,
 )
-from harness.run.study_folder import StudyFolder
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import ScheduleLine, TrialRequest
 from harness.search import Asked, Sampler

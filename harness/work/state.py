@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.method import Method
-from harness.run.records import ChoiceRecord
 from harness.run.study_folder import Place
+from harness.run.study_records import ChoiceRecord
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import ScheduleLine
 from harness.search import Asked

@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness.core.errors import RequestError
 from harness.core.lease import Lease
-from harness.run.records import choice_for
+from harness.run.study_records import choice_for
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialRequest
 from harness.space.parameters import Value

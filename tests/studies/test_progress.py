@@ -15,8 +15,8 @@ from harness.core.files import encode_json
 from harness.core.replicates import Replicate
 from harness.run.outcome import Outcome
 from harness.run.record_values import Status
-from harness.run.records import ChoiceRecord
 from harness.run.study_folder import Place, StudyFolder
+from harness.run.study_records import ChoiceRecord
 from harness.run.trial_records import TrialResult
 from harness.spec.search import SearchSpec
 from harness.studies.choice import Searched

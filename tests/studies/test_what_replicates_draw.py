@@ -15,8 +15,8 @@ from harness.core.replicates import Replicate
 from harness.data.split import Split
 from harness.run.directory import RunDirectory
 from harness.run.outcome import Outcome
-from harness.run.records import choice_for
 from harness.run.study_folder import Place, StudyName, confirmed
+from harness.run.study_records import choice_for
 from harness.run.trial_records import TrialResult
 from harness.spec.search import SearchSpec
 from harness.studies.choice import Searched

@@ -1,0 +1,163 @@
+"""What a sweep is and what it declared: the forms of ``spec.json`` and ``declaration.json``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
+
+from harness.core.json_form import Form, Within
+from harness.run.record_values import Count, Moment, NetworkRecord, Seed, Space
+from harness.space.parameters import Number
+
+Family: TypeAlias = Literal["vs_control", "all_pairs"]
+Correction: TypeAlias = Literal["holm", "bonferroni", "none"]
+
+
+class TrainIdentity(TypedDict):
+    """The section ``train`` of a sweep file; readers ask for no other of its members."""
+
+    epochs: Annotated[int, Within(ge=1, lt=2**31)]
+
+
+class _Budget(TypedDict):
+    device_hours: Number | None
+
+
+class _DatasetEntry(TypedDict):
+    dataset: str
+    options: NotRequired[dict[str, object]]
+
+
+class _MethodEntry(TypedDict):
+    method: str
+    backbone: NotRequired[NetworkRecord | None]
+    hyperparameters: NotRequired[dict[str, object]]
+
+
+class _Search(TypedDict):
+    metric: str
+    trials: Count
+    seeds: list[Seed]
+    sampler: NotRequired[str]
+    pruner: NotRequired[str]
+    choose: NotRequired[str]
+    top: NotRequired[int]
+    repeats: NotRequired[Count]
+    first: NotRequired[Count]
+
+
+class ConfirmRecord(TypedDict):
+    """How the chosen configurations are trained on fresh seeds and compared."""
+
+    seeds: Count | list[Seed]
+    repeat: NotRequired[bool]
+    control: NotRequired[str | None]
+    twin: NotRequired[bool]
+    vary: NotRequired[list[str] | None]
+    family: NotRequired[Family | None]
+    correction: NotRequired[Correction]
+    margin: NotRequired[Number | None]
+    looks: NotRequired[list[Count] | None]
+
+
+class _Train(TrainIdentity):
+    image_size: NotRequired[int]
+    batch_size: NotRequired[int]
+    features: NotRequired[str]
+    augment: NotRequired[object]
+
+
+class _SplitSection(TypedDict):
+    kind: NotRequired[str | None]
+    seed: NotRequired[int]
+    seeds: NotRequired[list[Seed] | None]
+    folds: NotRequired[Count | None]
+    tune: NotRequired[str]
+    near_duplicates: NotRequired[bool]
+    allow_leakage: NotRequired[str | None]
+
+
+class SweepRecord(TypedDict):
+    """``spec.json``: the resolved sweep file, as far as readers use it without ``harness.spec.sections``."""
+
+    name: str
+    plugins: NotRequired[list[str]]
+    backbone: NetworkRecord
+    datasets: dict[str, _DatasetEntry]
+    methods: dict[str, _MethodEntry]
+    train: _Train
+    split: NotRequired[_SplitSection]
+    search: _Search
+    confirm: ConfirmRecord
+    launch: dict[str, object]
+    budget: NotRequired[_Budget | None]
+
+
+def searches_in(sweep: SweepRecord) -> range:
+    """The numbers of the searches that each method has on each dataset."""
+    split, search = sweep.get("split", {}), sweep["search"]
+    number, first = search.get("repeats", 1), search.get("first", 0)
+    if split.get("tune") == "each":
+        number = split.get("folds") or len(split.get("seeds") or ())
+    return range(first, first + number)
+
+
+def cap_hours(sweep: SweepRecord) -> float | None:
+    """Device-hours that a run may use; None where there is no limit."""
+    budget = sweep.get("budget")
+    return None if budget is None else budget["device_hours"]
+
+
+class DeclaredComparison(TypedDict):
+    """The comparison that a launch declared."""
+
+    metric: str
+    control: str | None
+    family: Family
+    correction: Correction
+    margin: Number | None
+    looks: list[Count] | None
+    alpha: Annotated[float, Within(gt=0, lt=1)]
+
+
+class _DeclaredSearch(TypedDict):
+    trials: Count
+    sampler: str
+
+
+class _DeclaredMethod(TypedDict):
+    method: str
+    backbone: Any
+    space: Space
+
+
+class Declared(TypedDict):
+    """All that a launch declared."""
+
+    hypotheses: list[str]
+    comparison: DeclaredComparison
+    seeds: list[Seed]
+    search: _DeclaredSearch
+    repeat: NotRequired[bool]
+    vary: NotRequired[list[str]]
+    """What each replicate draws anew, where that is more than a seed."""
+    train: dict[str, object]
+    split: dict[str, object]
+    backbone: dict[str, object]
+    datasets: dict[str, dict[str, object]]
+    methods: dict[str, _DeclaredMethod]
+    slots: NotRequired[dict[str, Count]]
+    code: NotRequired[dict[str, dict[str, str | int]]]
+
+
+class DeclarationRecord(TypedDict):
+    """``declaration.json`` and each amendment: what a launch declared, and in what that differs from the last."""
+
+    time: Moment
+    confirmed: Count
+    hash: NotRequired[str]
+    changed: NotRequired[list[str]]
+    declared: Declared
+
+
+SWEEP: Form[SweepRecord] = Form(SweepRecord)
+DECLARATION: Form[DeclarationRecord] = Form(DeclarationRecord)
