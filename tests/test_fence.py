@@ -21,7 +21,7 @@ from slow_method import slow_method
 from tiny import environment, run_inline, sweep_command, tiny_sweep
 from warm import warm
 
-from harness.core import lease
+from harness.core.clock import server_now
 from harness.core.errors import RequestError
 from harness.core.lease import LeaseLost
 from harness.plugins import discover
@@ -295,7 +295,7 @@ def test_processes_of_one_id_in_two_containers_ask_the_clock_at_once(tmp_path: P
     def ask() -> None:
         try:
             for _ in range(300):
-                lease.server_now(tmp_path)
+                server_now(tmp_path)
         except OSError as error:
             faults.append(error)
 

@@ -17,45 +17,33 @@ Lease files are not flushed to the disk: a claim need not outlive a power failur
 from __future__ import annotations
 
 import errno
-import functools
 import math
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
-from harness.core import processes
+from harness.core.clock import server_now
 from harness.core.files import TornFileError, encode_json, parse_json, read_with_status
 from harness.core.infrastructure import persistently
 from harness.core.json_form import Form
+from harness.core.owner import OwnerRecord, host_identity, is_gone, this_process
 
 
-class ProcessRecord(TypedDict, total=False):
-    """Which process it was: its id may be another one's by now."""
-
-    pid: int
-    process_start: float
-
-
-class LeaseRecord(ProcessRecord, total=False):
+class LeaseRecord(OwnerRecord, total=False):
     """``lease.NNNN``: who claimed a folder, and how that ended; what else a claimant notes is kept with it."""
 
-    host: str
-    hostname: str
     token: str
     claimed: float
     progress: int
     device: str | None
     code: str | None
     released: str | None
-    slurm_job: str | None
-    slurm_restart: int
     death: str
 
 
@@ -77,25 +65,6 @@ class LeaseLost(Exception):
     """Another process has succeeded this one as owner of the folder."""
 
 
-@functools.cache
-def host_identity() -> str:
-    """Hostname, boot, and namespaces of process ids and of time: where a process can be looked up."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    namespaces = [Path("/proc/self/ns/pid"), Path("/proc/self/ns/time")]
-    parts = [
-        socket.gethostname(),
-        boot.read_text().strip() if boot.exists() else "",
-        *(os.readlink(namespace) if namespace.exists() else "" for namespace in namespaces),  # noqa: PTH115
-    ]
-    return "/".join(parts)
-
-
-@functools.cache
-def _process_start(pid: int) -> float:
-    """When this process began; asked by its id, because a fork inherits what is kept."""
-    return processes.start_of(pid)
-
-
 @dataclass(frozen=True, slots=True)
 class LeaseView:
     """A lease as another process sees it."""
@@ -108,11 +77,7 @@ class LeaseView:
     @property
     def dead(self) -> bool:
         """Whether the folder may be claimed."""
-        if self.content.get("released") or self.age > EXPIRY_SECONDS:
-            return True
-        if _is_earlier_start(self.content):
-            return True
-        return self.content.get("host") == host_identity() and not process_lives(self.content)
+        return bool(self.content.get("released")) or self.age > EXPIRY_SECONDS or is_gone(self.content)
 
 
 @dataclass
@@ -214,13 +179,9 @@ def claim(folder: Path, **facts: Unpack[LeaseRecord]) -> Lease | None:
         return None
     number = 1 if current is None else current.number + 1
     content: LeaseRecord = {
-        "host": host_identity(),
-        "hostname": socket.gethostname(),
-        "pid": os.getpid(),
-        "process_start": _process_start(os.getpid()),
+        **this_process(),
         "token": secrets.token_hex(16),
         "claimed": time.time(),
-        **slurm_start(),
         **facts,
     }
     lease = Lease(folder, number, content)
@@ -307,29 +268,6 @@ def record_loss(path: Path) -> None:
     temporary.unlink()
 
 
-def slurm_start() -> LeaseRecord:
-    """The Slurm job of this process, as Slurm numbers it, and how often it was started again; empty outside of one."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
-        return {}
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    restart = os.environ.get("SLURM_RESTART_COUNT", "0")
-    return {
-        "slurm_job": job if array is None or task is None else f"{array}_{task}",
-        "slurm_restart": int(restart) if restart.isdigit() else 0,
-    }
-
-
-def _is_earlier_start(content: LeaseRecord) -> bool:
-    """Slurm starts a job again on another node while the first node may only be out of sight."""
-    mine = slurm_start()
-    return bool(
-        mine
-        and content.get("slurm_job") == mine["slurm_job"]
-        and int(content.get("slurm_restart", 0)) < mine["slurm_restart"]
-    )
-
-
 def record_death(folder: Path, pid: int, cause: str) -> None:
     """Note in the folder's lease why its owner died, if that process of this host still owns it."""
     current = view(folder)
@@ -360,29 +298,6 @@ def _temporary(path: Path, content: LeaseRecord) -> Path:
         error.filename = str(path)
         raise
     return temporary
-
-
-def process_lives(content: ProcessRecord) -> bool:
-    """Whether the process of this host that wrote its ``pid`` and ``process_start`` still runs."""
-    try:
-        return processes.lives(int(content["pid"]), float(content["process_start"]))
-    except (KeyError, ValueError):
-        return False
-
-
-def server_now(folder: Path) -> float:
-    """The file server's clock, which files are stamped with: it may differ from this host's by hours."""
-
-    def ask() -> float:
-        # Process ids are unique within one container only.
-        probe = folder / f".clock.{secrets.token_hex(6)}"
-        probe.touch()
-        try:
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink(missing_ok=True)
-
-    return persistently(ask)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def leaving_nothing(place: Path, keep: Callable[[], bool] = lambda: False) -> It
 
 def held_by_others(lock: Path) -> bool:
     """Whether another process than this one has ever owned a folder that serialises something."""
-    from harness.core.lease import history, host_identity
+    from harness.core.lease import history
+    from harness.core.owner import host_identity
 
     owners = history(lock) if lock.is_dir() else []
     return any((owner.get("pid"), owner.get("host")) != (os.getpid(), host_identity()) for owner in owners)

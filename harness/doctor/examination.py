@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from harness.core.clock import server_now
 from harness.core.errors import RequestError
-from harness.core.lease import server_now
 from harness.core.many_files import each
 from harness.doctor import documents, folders, index, jobs, leases, studies, trial_files
 from harness.doctor.finding import Finding

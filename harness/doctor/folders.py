@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from harness.core.lease import server_now
+from harness.core.clock import server_now
 from harness.doctor.finding import Finding
 
 LEFT_SECONDS = 600.0

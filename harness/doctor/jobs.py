@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.core.lease import server_now
+from harness.core.clock import server_now
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import read
 from harness.launch.slurm.commands import QueuedJob, SlurmError, queue

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.core.clock import server_now
 from harness.core.lease import (
     EXPIRY_SECONDS,
     RECORD,
@@ -15,7 +16,6 @@ from harness.core.lease import (
     lease_files,
     lease_path,
     record_loss,
-    server_now,
     view,
 )
 from harness.doctor.finding import Finding

@@ -29,7 +29,7 @@ from harness.core.arguments import parse
 from harness.core.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.core.files import TornFileError, write_json
 from harness.core.json_form import Form
-from harness.core.lease import host_identity, process_lives
+from harness.core.owner import host_identity, process_lives
 from harness.launch.bounded import end_killed
 
 MARK = "GPAF_BENCH_RAY_NODE"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from harness.core.clock import server_now
 from harness.core.files import TornFileError
-from harness.core.lease import server_now
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex

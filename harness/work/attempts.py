@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.core.lease import LeaseRecord, server_now
+from harness.core.clock import server_now
+from harness.core.lease import LeaseRecord
 from harness.run.trial import TrialFolder
 from harness.work.deaths import OUT_OF_MEMORY
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from harness.core.clock import server_now
 from harness.core.files import encode_json, update_json, write_atomic, write_exclusive
 from harness.core.json_form import Form, Within
-from harness.core.lease import server_now
 from harness.run.directory import RunDirectory
 
 RENEW_SECONDS = 30.0

@@ -21,8 +21,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError, one_line
-from harness.core.lease import slurm_start
 from harness.core.output import complain
+from harness.core.owner import slurm_start
 from harness.core.visible_gpus import VARIABLE, devices_of
 from harness.launch.packing import Packing, least, most_workers
 from harness.launch.pool import WorkerPool
