@@ -51,7 +51,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from analysis.runs.summary import SeedScore, StudySummary, Summary, optimism
+from analysis.runs.study_summary import SeedScore, StudySummary, optimism
+from analysis.runs.summary import Summary
 
 VERSION = 2
 

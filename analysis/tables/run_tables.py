@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from analysis.contents import NOT_AVAILABLE, PageTable, count, number
-from analysis.runs.summary import SeedScore, StudySummary, Summary, optimism, shown_hyperparameters
+from analysis.runs.study_summary import SeedScore, StudySummary, optimism, shown_hyperparameters
+from analysis.runs.summary import Summary
 from analysis.stats.estimate import Estimate
 from harness.space.parameters import ParameterForm
 

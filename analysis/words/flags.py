@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from analysis.cards import leak_sentences
-from analysis.runs.summary import StudySummary, Summary
+from analysis.runs.study_summary import StudySummary
+from analysis.runs.summary import Summary
 
 FEW_CASES = 30
 """Test cases of a class below which intervals over cases were seen to undercover."""

@@ -8,7 +8,8 @@ import pytest
 
 from analysis.runs.evidence import evidence_of
 from analysis.runs.ledger import StudyCosts
-from analysis.runs.summary import StudySummary, Summary, optimism, summarise
+from analysis.runs.study_summary import StudySummary, optimism
+from analysis.runs.summary import Summary, summarise
 from analysis.tables.run_tables import other_metrics, scores
 from analysis.words.flags import flags
 from harness.core.errors import RequestError
