@@ -16,7 +16,6 @@ from analysis.comparison.scores import Interval, MethodScore, Pair, drawn_by, in
 from analysis.comparison.split_values import split_values
 from analysis.stats.cautions import (
     Caution,
-    collapsed_seeds,
     few_cases,
     few_seeds,
     few_seeds_for_exact_test,
@@ -28,6 +27,7 @@ from analysis.stats.cautions import (
     unequal_spread,
     unknown_repeat_noise,
 )
+from analysis.stats.collapse import collapsed_seeds
 from analysis.stats.effects import paired_effects
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
 from analysis.stats.paired import MOST_PAIRS, sign_flip, wilcoxon

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from analysis.stats import cautions as c
-from analysis.stats.cautions import Caution, Refused, collapsed_seeds, refuse
+from analysis.stats.cautions import Caution, Refused, refuse
+from analysis.stats.collapse import collapsed_seeds
 
 # Of each: what makes it speak, and what lies just on the other side.
 CASES: list[tuple[Caution | None, Caution | None, str, str]] = [
@@ -12,7 +13,6 @@ CASES: list[tuple[Caution | None, Caution | None, str, str]] = [
     (c.few_datasets_for_population(5), c.few_datasets_for_population(6), "few_datasets_for_population", "5 datasets"),
     (c.pooled_seeds(["a", "b", "a"]), c.pooled_seeds(["a", "b"]), "pooled_seeds", "(a)"),
     (c.unequal_seeds([1, 2, 3], [2, 3, 4]), c.unequal_seeds([2, 3], [3, 2]), "unequal_seeds", "1 only on the first"),
-    (c.selected_on_test("test"), c.selected_on_test("validation"), "selected_on_test", "validation data"),
     (c.absent_class({"x": 40, "y": 0}), c.absent_class({"x": 40, "y": 1}), "absent_class", "no case of y"),
     (c.unreachable_floor(6, 2), c.unreachable_floor(6, 1), "unreachable_floor", "7 seeds could"),
     (c.undetectable_gap(-0.01, 0.02), c.undetectable_gap(-0.02, 0.01), "undetectable_gap", "0.01"),
