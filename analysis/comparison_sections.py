@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import STATUS_WORDS, claims
 from analysis.comparison.phrases import datasets_phrase, scope_note
-from analysis.contents import NOT_AVAILABLE, Drawings, Item, PageFigure, PageSection, PageTable
 from analysis.figures.comparisons import forest
 from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
@@ -23,6 +22,7 @@ from analysis.tables.new_datasets import new_datasets
 from analysis.words.findings import results_paragraphs
 from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
+from harness.pages.contents import NOT_AVAILABLE, Drawings, Item, PageFigure, PageSection, PageTable
 from harness.run.sweep_records import SweepRecord
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from analysis import contents
-from analysis.contents import Item, PageSection
 from analysis.contracts import Figure, ReportData, Table
-from analysis.page import html
 from analysis.plugin_sections import figures_of, tables_of
+from harness.pages import contents
+from harness.pages.contents import Item, PageSection
+from harness.pages.page import html
 
 _STEM = re.compile(r"[A-Za-z0-9._-]+")
 _BEGINNINGS = {"svg": b"<?xml", "png": b"\x89PNG\r\n", "pdf": b"%PDF-"}

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from analysis import contents
-from analysis.contents import NOT_AVAILABLE, Item, PageSection, count, number, sheet_stem
 from analysis.contracts import PLUGIN_STEM, Cell, Drawing, Figure, ReportData, Rows, Table
 from analysis.figures import drawing
 from harness.core.identity import naming
 from harness.core.infrastructure import is_infrastructure
 from harness.core.output import complain
+from harness.pages import contents
+from harness.pages.contents import NOT_AVAILABLE, Item, PageSection, count, number, sheet_stem
 from harness.plugins import Catalogue, Plugin, described, of_folders
 
 P = TypeVar("P", Figure, Table)

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 
 from analysis.contracts import PLUGIN_STEM, ReportData
 from analysis.parallel import HERE, Pool, cores
-from analysis.runs.trials_of import Panel
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
+from harness.pages.contents import Panel
 from harness.run.directory import RunDirectory
 from harness.run.links import refuse_links
 
 if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis, DatasetFindings
     from analysis.comparison.evidence import Evidence
-    from analysis.contents import PageSection
     from analysis.figures.predictions import ReducedPredictions
     from analysis.run_sections import RunFacts
+    from harness.pages.contents import PageSection
 
 PAPER_TABLES = (
     "main", "pairwise", "averages", "new_datasets", "claims", "power", "search", "hyperparameters", "networks", "cost",
@@ -112,9 +112,9 @@ def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = 
     """
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import findings, prediction_section, seed_section, supplement
-    from analysis.contents import settled
     from analysis.results import VERSION
     from analysis.words.appendix import appendix
+    from harness.pages.contents import settled
 
     analysis, reduced = _analysed(evidence, HERE)()
     shown = [*findings(analysis, None, None, ()), seed_section(analysis), prediction_section(reduced)]
@@ -159,13 +159,13 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     # These take a second to import; `--help` and a mistyped path should not wait for them.
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
-    from analysis.contents import count, settled
     from analysis.results import VERSION, results
     from analysis.run_sections import RunFacts, early, late
     from analysis.runs import frames, trials_of
     from analysis.runs.evidence import evidence_of
     from analysis.runs.summary import summarise
     from analysis.words.flags import flags
+    from harness.pages.contents import count, settled
 
     records = [frames.read(run, pool) for run in runs]
     evidence = evidence_of(runs, records)
@@ -257,11 +257,11 @@ def _counted(number: int, noun: str) -> str:
 def _write(report: Report, folder: Path) -> ReportPaths:
     from pydantic_core import to_json
 
-    from analysis import page
-    from analysis.contents import PageFigure, PageTable, Picture, numbered
     from analysis.tables.files import write_tables
     from analysis.tables.latex import document
     from harness.core.files import write_atomic
+    from harness.pages import page
+    from harness.pages.contents import PageFigure, PageTable, Picture, numbered
 
     try:
         for part in ("figures", "tables"):

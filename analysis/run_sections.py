@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from analysis.cards import data_section, sample_picture
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.phrases import network_phrase
 from analysis.comparison_sections import present
-from analysis.contents import Drawings, Facts, Item, PageFigure, PageSection
 from analysis.figures.budget import budget, parts, share_panels
 from analysis.figures.curves import learning_curves, stems
 from analysis.figures.search import importance
@@ -27,6 +25,8 @@ from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.exactness import exactness_sentences
 from harness.metrics.facts import MetricFacts
+from harness.pages.cards import data_section, sample_picture
+from harness.pages.contents import Drawings, Facts, Item, PageFigure, PageSection
 from harness.run import records
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyName

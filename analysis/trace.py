@@ -138,7 +138,7 @@ def _show(cell: CellName, found: Trace, console: Console) -> None:
     title = " − ".join(cell.methods) + f" on {cell.dataset}"
     console.print(f"{title}: {_in_words(cell, found['score'], metric)}", style="bold")
     if "differences" in found:
-        from analysis.contents import number
+        from harness.pages.contents import number
 
         pairs = ", ".join(f"{seed}: {number(value)}" for seed, value in found["differences"].items())
         console.print(f"Differences by seed: {pairs or 'no seed is done in both'}")
@@ -148,7 +148,7 @@ def _show(cell: CellName, found: Trace, console: Console) -> None:
 
 
 def _in_words(cell: CellName, score: TracedScore, metric: str) -> str:
-    from analysis.contents import number
+    from harness.pages.contents import number
 
     if score["undefined"]:
         return f"no mean of the test {metric}: undefined in {score['undefined']} trials"
@@ -170,8 +170,8 @@ def _show_cell(one: TracedCell, console: Console) -> None:
     from rich import box
     from rich.table import Table
 
-    from analysis.contents import NOT_AVAILABLE, number
     from analysis.runs.trials_of import choice_in_words, configurations, device_in_words, hyperparameters_in_words
+    from harness.pages.contents import NOT_AVAILABLE, number
 
     choices, trials = one["choices"], one["trials"]
     console.print(f"\n{one['cell']} (plugin {one['plugin']})", style="bold")

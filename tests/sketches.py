@@ -15,7 +15,7 @@ _PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR
 @contextlib.contextmanager
 def empty_figures() -> Iterator[None]:
     """Whatever this process draws meanwhile, its captions are kept and its canvas is not written."""
-    from analysis.contents import PageFigure
+    from harness.pages.contents import PageFigure
 
     def finished(canvas: object, caption: str, alt: str, stem: str) -> PageFigure:
         return PageFigure(caption=caption, alt=alt, stem=stem, svg=_SVG, png=_PNG, pdf=b"%PDF-1.4\n%%EOF\n")

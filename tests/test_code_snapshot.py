@@ -83,7 +83,7 @@ def test_what_is_copied(tmp_path: Path) -> None:
     assert {path.name for path in own.iterdir() if path.is_symlink()} == {"images", "table.csv"}
     assert (own / "table.csv").read_text() == "1\n" and (own / "_parts" / "__init__.py").is_file()
     worker_file = Path(worker.__file__).relative_to(ROOT)
-    for part in (worker_file, "analysis/templates", "methods/gpaf.py", "datasets/digits.py", MANIFEST):
+    for part in (worker_file, "harness/pages/templates", "methods/gpaf.py", "datasets/digits.py", MANIFEST):
         assert (copy / part).exists(), part
     assert take_snapshot(run, [str(plugins)]) == copy
 

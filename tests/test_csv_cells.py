@@ -13,10 +13,10 @@ from home import Home
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.contents import PageTable
 from analysis.tables.files import comma_separated
 from harness.core.csv_cells import guarded, unguarded
 from harness.export.__main__ import main as export
+from harness.pages.contents import PageTable
 
 FORMULAS = (
     "=1+1",

@@ -11,9 +11,9 @@ from home import Home
 
 from analysis import report
 from analysis.conformance import item_problems, plugin_problems
-from analysis.contents import Item, PageFigure, PageSection, PageTable
 from analysis.contracts import Drawing, Figure, ReportData, Rows, Table
 from analysis.report import main
+from harness.pages.contents import Item, PageFigure, PageSection, PageTable
 from harness.plugins import of_folders
 from harness.run.directory import RunDirectory
 from harness.work.reporting import report_is_current, shows_results

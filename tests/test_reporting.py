@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -17,6 +19,7 @@ from home import Home
 from harness.core.lease import view
 from harness.run.directory import RunDirectory
 from harness.studies.study import Roots
+from harness.work import reporting
 from harness.work.reporting import refresh_report, report_is_current
 from harness.work.worker import EXIT_STOPPED, Worker, stop_on_signals
 from slurm.disturbances import ended
@@ -127,3 +130,22 @@ def test_a_study_that_was_set_aside_changes_the_report(run: RunDirectory) -> Non
     assert not report_is_current(run)
     aside.rename(study.path)
     assert report_is_current(run)
+
+
+@pytest.mark.parametrize("package", ["analysis", "harness.pages"])
+def test_a_report_of_an_earlier_program_is_not_current(
+    run: RunDirectory, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(package)
+    assert module.__file__ is not None
+    folder = Path(module.__file__).parent
+    copy = shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "__file__", str(copy / "__init__.py"))
+    try:
+        reporting._program.cache_clear()
+        assert report_is_current(run)
+        (copy / "__init__.py").write_text("changed = True\n")
+        reporting._program.cache_clear()
+        assert not report_is_current(run)
+    finally:
+        reporting._program.cache_clear()

@@ -20,8 +20,8 @@ from analysis.comparison.phrases import (
 )
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import number
 from analysis.stats.cautions import Caution
+from harness.pages.contents import number
 
 Status = Literal["supported", "contradicted", "equivalent", "inconclusive"]
 """Equivalent: not supported, as the difference lies within the margin."""

@@ -12,11 +12,11 @@ from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import number
 from analysis.stats.cautions import EXACT_TEST_SEEDS, VERDICT_REPLICATES, Caution
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
+from harness.pages.contents import number
 from harness.run.record_values import NetworkRecord
 
 MOST_DECIMALS = 6

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
 from analysis.figures.importance import slot_scores
-from analysis.palette import FAINT, LINES, SEED
 from analysis.stats.budget_curve import BudgetCurve, budget_curve
 from analysis.stats.estimate import FloatArray
 from harness.metrics.facts import MetricFacts
+from harness.pages.contents import PageFigure, sheet_stem
+from harness.pages.palette import FAINT, LINES, SEED
 
 if TYPE_CHECKING:
     import polars as pl

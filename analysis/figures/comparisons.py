@@ -11,11 +11,11 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.phrases import counted, datasets_phrase, listed, scope_phrase, widest_first
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
-from analysis.palette import FAINT, INK, MEAN, PAPER, SEED, TINT
 from analysis.stats.decisions import Verdict
+from harness.pages.contents import PageFigure, sheet_stem
+from harness.pages.palette import FAINT, INK, MEAN, PAPER, SEED, TINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

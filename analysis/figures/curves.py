@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from analysis.contents import PageFigure
 from analysis.figures import drawing
-from analysis.palette import FAINT, SEED
 from harness.metrics.facts import MetricFacts
+from harness.pages.contents import PageFigure
+from harness.pages.palette import FAINT, SEED
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.contents import PageFigure
-from analysis.palette import FAINT, INK
 from harness.core.errors import one_line
+from harness.pages.contents import PageFigure
+from harness.pages.palette import FAINT, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,10 +16,10 @@ from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import listed, scope_phrase, widest_first
 from analysis.comparison.scores import Interval, MethodScore
-from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
-from analysis.palette import FAINT, INK, MEAN, PAPER, SEED
+from harness.pages.contents import PageFigure, sheet_stem
+from harness.pages.palette import FAINT, INK, MEAN, PAPER, SEED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

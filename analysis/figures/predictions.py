@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.pairs import DatasetValues
-from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
-from analysis.palette import FAINT, INK, PAPER, SEED, TINT
 from analysis.stats.estimate import FloatArray, mean_over_seeds
 from harness.metrics.cases import softmax
+from harness.pages.contents import PageFigure, sheet_stem
+from harness.pages.palette import FAINT, INK, PAPER, SEED, TINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.phrases import friedman_phrase
-from analysis.contents import PageFigure
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
-from analysis.palette import FAINT, INK, MEAN, SEED
 from analysis.stats import ranks
 from analysis.stats.cautions import MANY_DATASETS
+from harness.pages.contents import PageFigure
+from harness.pages.palette import FAINT, INK, MEAN, SEED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.contents import PageFigure, sheet_stem
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
 from analysis.figures.importance import CHANCE, FEWEST_TRIALS, SearchImportance, importances
-from analysis.palette import FAINT, INK, SEED, TINT
 from harness.metrics.facts import MetricFacts
+from harness.pages.contents import PageFigure, sheet_stem
+from harness.pages.palette import FAINT, INK, SEED, TINT
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from analysis.comparison.evidence import Undeclared
-from analysis.contents import Facts, PageSection
+from harness.pages.contents import Facts, PageSection
 from harness.run.directory import RunDirectory
 from harness.studies.declaration import Change, Locked, locked
 

@@ -25,7 +25,8 @@ from analysis.runs.declared import sentence, undeclared
 from analysis.runs.opened import OpenRun, open_run
 from analysis.runs.stored import StoredImages, StoredPredictions, splits_in
 from analysis.runs.together import check_together, joined, overlap_of, trained_differently, united
-from analysis.stats.cautions import Caution, ungrouped_cases
+from analysis.stats.cautions import Caution
+from harness.pages.cards import unknown_groups
 from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
 from harness.run.study_records import StudyRecord, reevaluated
@@ -120,8 +121,8 @@ def _provenance(parts: Sequence[OpenRun]) -> dict[str, Provenance]:
 def _ungrouped(label: str, provenance: Mapping[str, Provenance]) -> Iterator[Caution]:
     about = provenance.get(label)
     if about is not None and about.groups == "unknown":
-        said = ungrouped_cases(about.official_by_patient, about.split_kind)
-        yield replace(said, sentence=f"{label}: {said.sentence}")
+        said = unknown_groups(about.official_by_patient, about.split_kind)
+        yield Caution("ungrouped_cases", f"{label}: {said}")
 
 
 def _undeclared(part: OpenRun) -> Iterator[Undeclared]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal, NotRequired, TypedDict
 
-from analysis.contents import NOT_AVAILABLE, number
 from harness.core.lease import LeaseRecord
 from harness.core.replicates import Replicate
+from harness.pages.contents import NOT_AVAILABLE, Panel, number
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Configuration, Status, score_of
 from harness.run.study_folder import StudyFolder, StudyName
@@ -66,16 +66,6 @@ class TracedCell(TypedDict):
     trials: list[TracedTrial]
 
 
-class Panel(TypedDict):
-    """Texts of a cell, as ``panels`` tells them."""
-
-    facts: list[list[str]]
-    head: list[str]
-    align: str
-    rows: list[list[str]]
-    commands: list[str]
-
-
 def trials_of(run: RunDirectory, method: str, dataset: str) -> list[TracedTrial]:
     """The confirm trials behind one number, one for each replicate, by seed, ascending.
 
@@ -125,9 +115,8 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
     """What the page shows of each cell on a click: ``METHOD@DATASET`` → texts, ready to be shown.
 
     Returns:
-        For each cell with a chosen configuration: ``facts``, pairs of term and text; ``head``, ``align`` (a letter
-        a column, as in ``contents.Table``) and ``rows`` of its table of trials; ``commands``, which lead on. The
-        commands say RUN where the run directory goes: the page may be read on another machine.
+        One for each cell with a chosen configuration, with the table of its trials. The commands say RUN where the
+        run directory goes: the page may be read on another machine.
 
     Raises:
         TornFileError: a file of the run is not readable.

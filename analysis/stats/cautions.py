@@ -255,29 +255,6 @@ def few_cases(support: Mapping[str, int], unit: str = "test case") -> Caution | 
     )
 
 
-def ungrouped_cases(official_by_patient: bool, split_kind: str | None) -> Caution:
-    """Nobody knows which images show the same patient.
-
-    Args:
-        official_by_patient: whether the publisher's split is by patient.
-        split_kind: the kind in use; None where nothing is known of a split.
-    """
-    lead = "It is not known which images show the same patient"
-    if official_by_patient and split_kind == "official":
-        return Caution(
-            "ungrouped_cases",
-            f"{lead}. The publisher kept the patients of the test side off the other sides, but where several test "
-            "images show one patient they count as independent, and intervals are too narrow.",
-        )
-    official = "; the publisher's own split is by patient" if official_by_patient else ""
-    kept = f", so the grouped split kept identical images together, but not those of a patient{official}"
-    return Caution(
-        "ungrouped_cases",
-        f"{lead}{kept if split_kind == 'grouped' else official}. If several show one patient, scores are too high and "
-        "intervals too narrow.",
-    )
-
-
 def negative_component(names: Sequence[str]) -> Caution | None:
     """Variance components whose estimate is below zero (``names``: which)."""
     if not names:

@@ -10,8 +10,8 @@ from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.phrases import counted, scope_phrase, widest_first
 from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import NOT_AVAILABLE, number
 from analysis.stats.estimate import Estimate
+from harness.pages.contents import NOT_AVAILABLE, number
 
 _MARKS = "‡§¶#"
 """Of scopes after the widest; † is taken."""

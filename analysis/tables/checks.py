@@ -9,9 +9,9 @@ from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, count, number
 from analysis.stats.paired import seeds_for_exact_test, smallest_p
 from analysis.tables.cells import by_dataset, listed, named, outcome, p_text
+from harness.pages.contents import NOT_AVAILABLE, Marked, PageTable, Row, count, number
 
 
 def power(analysis: Analysis) -> PageTable:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.contents import NOT_AVAILABLE, PageTable, number
 from analysis.runs.study_summary import StudySummary
 from analysis.runs.summary import Summary
+from harness.pages.contents import NOT_AVAILABLE, PageTable, number
 from harness.run.study_records import RuledRecord
 
 RULES = {"best": "best score", "top_k": "best of the top after re-evaluation", "surrogate_mean": "best by a model"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from analysis.comparison.compare import Analysis
 from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import PageTable, Row
 from analysis.tables.cells import (
     CORRECTIONS,
     UNCORRECTED,
@@ -16,6 +15,7 @@ from analysis.tables.cells import (
     versus,
 )
 from analysis.tables.differences import difference_table
+from harness.pages.contents import PageTable, Row
 
 
 def pairwise(analysis: Analysis) -> PageTable:

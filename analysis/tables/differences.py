@@ -8,7 +8,6 @@ from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.phrases import exact_test_limits
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import PageTable, number
 from analysis.tables.cells import (
     CORRECTIONS,
     UNCORRECTED,
@@ -20,6 +19,7 @@ from analysis.tables.cells import (
     sizes,
     span,
 )
+from harness.pages.contents import PageTable, number
 
 _Column = tuple[str, str, Callable[[Comparison], str]]
 _EXACT = "Sign-flip and Wilcoxon p: exact, over seeds alone, not corrected."

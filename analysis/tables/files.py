@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.contents import Marked, PageTable, Text
 from analysis.tables import latex
 from harness.core.csv_cells import guarded
 from harness.core.errors import RequestError, one_line
 from harness.core.files import write_atomic
+from harness.pages.contents import Marked, PageTable, Text
 
 
 def write_tables(tables: Sequence[PageTable], folder: Path) -> list[Path]:

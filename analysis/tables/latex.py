@@ -10,9 +10,9 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from analysis.contents import Marked, PageFigure, PageTable, Text
 from analysis.tables.latex_layout import Column, Group, columns_of, pages, panels
 from analysis.tables.latex_text import escape
+from harness.pages.contents import Marked, PageFigure, PageTable, Text
 
 PACKAGES = ("array", "booktabs", "caption", "graphicx")
 _NOTE_WIDTH = 120

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from analysis.contents import PageTable, Row, Text
+from harness.pages.contents import PageTable, Row, Text
 
 PAGE_WIDTH = 130
 """Characters in a line of a table, two counted for the space between columns; it is shrunk by a tenth or so then."""

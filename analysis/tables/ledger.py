@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from analysis.contents import NOT_AVAILABLE, PageTable, count, number
 from analysis.runs.ledger import StudyCosts
 from analysis.runs.summary import Summary
+from harness.pages.contents import NOT_AVAILABLE, PageTable, count, number
 
 
 def cost(summary: Summary) -> PageTable:

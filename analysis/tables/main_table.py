@@ -14,10 +14,10 @@ from analysis.comparison.one_source import mean_of_source
 from analysis.comparison.phrases import datasets_phrase
 from analysis.comparison.scores import MethodScore
 from analysis.comparison.verdicts import Comparison, averages, judge_averages
-from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
 from analysis.stats.across_datasets import by_source, fixed_dataset_mean, source_means
 from analysis.stats.estimate import Estimate
 from analysis.tables.cells import CORRECTIONS, Scopes, listed, sizes, span
+from harness.pages.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
 
 DIGITS = 3
 _LOST = "†"

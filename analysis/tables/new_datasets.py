@@ -5,9 +5,9 @@ from __future__ import annotations
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks_of
 from analysis.comparison.phrases import counted, friedman_phrase
-from analysis.contents import NOT_AVAILABLE, PageTable, Row, number
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import CORRECTIONS, p_text, span
+from harness.pages.contents import NOT_AVAILABLE, PageTable, Row, number
 
 DIGITS = 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from analysis.contents import NOT_AVAILABLE, PageTable, count, number
+from harness.pages.contents import NOT_AVAILABLE, PageTable, count, number
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder
 from harness.run.trial_records import DecisionLine

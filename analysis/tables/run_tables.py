@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from analysis.contents import NOT_AVAILABLE, PageTable, count, number
 from analysis.runs.study_summary import SeedScore, StudySummary, optimism, shown_hyperparameters
 from analysis.runs.summary import Summary
 from analysis.stats.estimate import Estimate
+from harness.pages.contents import NOT_AVAILABLE, PageTable, count, number
 from harness.space.parameters import ParameterForm
 
 _MEGABYTE, _GIGA = 1e6, 1e9

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from analysis.comparison.draws import cells_on, splits_of
 from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.phrases import counted, listed, network_phrase, plain, seeds_phrase
-from analysis.contents import Facts, PageSection, count, number
+from harness.pages.contents import Facts, PageSection, count, number
 from harness.run.data_records import Card
 from harness.run.record_values import SplitSide
 from harness.run.records import EnvironmentRecord

@@ -25,7 +25,7 @@ from analysis.comparison.phrases import (
 )
 from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
-from analysis.contents import number
+from harness.pages.contents import number
 
 MOST_IN_FULL = 6
 """Comparisons of one outcome on one dataset that are told one by one; of more, a range is given."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from analysis.cards import leak_sentences
 from analysis.runs.study_summary import StudySummary
 from analysis.runs.summary import Summary
+from harness.pages.cards import leak_sentences
 
 FEW_CASES = 30
 """Test cases of a class below which intervals over cases were seen to undercover."""

@@ -1,7 +1,7 @@
 """A dataset's card: what it is, how it was split and what the split gives away, as plain data.
 
 A card is a JSON object. Those of a sweep lie in its run directory, ``python -m harness.data`` writes one of its
-own, and ``analysis.cards`` makes a page of either.
+own, and ``harness.pages.cards`` makes a page of either.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.cards import write_card_page
 from harness.core.csv_cells import guarded
 from harness.core.files import write_atomic, write_json
 from harness.data.card import SIDES, label_text, worst_pairs
 from harness.data.pictures import pair_picture, sample_grid
+from harness.pages.cards import write_card_page
 
 if TYPE_CHECKING:
     from harness.data.audit import Audit, ImagePair

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.table import Table as Grid
 from rich.text import Text
 
-from analysis.cards import audit_section, class_counts, facts, group_sentences, leak_sentences
-from analysis.contents import PageTable
 from harness.core.console import Console
+from harness.pages.cards import audit_section, class_counts, facts, group_sentences, leak_sentences
+from harness.pages.contents import PageTable
 from harness.run.data_records import Card
 
 _WIDE = 2000

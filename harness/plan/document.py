@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from analysis.stats.cautions import few_cases, few_replicates, ungrouped_cases
+from analysis.stats.cautions import few_cases, few_replicates
+from harness.pages.cards import unknown_groups
 from harness.plan.detectable import Detectable, DrawnSplits, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
@@ -240,8 +241,7 @@ def _of_data(studies: Sequence[Study]) -> Iterator[str]:
         if caution is not None:
             yield f"{label}: {caution.sentence}"
         if dataset.groups == "unknown":
-            said = ungrouped_cases(dataset.dataset.official_by_patient, dataset.split.kind)
-            yield f"{label}: {said.sentence}"
+            yield f"{label}: {unknown_groups(dataset.dataset.official_by_patient, dataset.split.kind)}"
 
 
 def _of_splits(studies: Sequence[Study]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import pages
 from harness.core.files import read_with_status, write_atomic
 from harness.core.identity import canonical_hash, code_hash, naming
 from harness.core.lease import hold
@@ -137,8 +138,12 @@ def _program() -> str:
     """What shows the results, by its content: the time stamps of a copy may be those of another version."""
     import analysis
 
-    folder = Path(analysis.__file__).parent
-    sources = sorted(path for path in folder.rglob("*.*") if "__pycache__" not in path.parts)
+    folders = [Path(analysis.__file__).parent, Path(pages.__file__).parent]
+    sources = [(path, folder) for folder in folders for path in sorted(folder.rglob("*.*"))]
     return canonical_hash(
-        [[path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()] for path in sources]
+        [
+            [path.relative_to(folder.parent).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()]
+            for path, folder in sources
+            if "__pycache__" not in path.parts
+        ]
     )

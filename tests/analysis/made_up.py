@@ -10,11 +10,11 @@ import numpy as np
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Predictions, Provenance, Repeat
-from analysis.contents import PageTable
 from analysis.tables import checks, comparisons
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
 from harness.metrics.table import evaluate, general
+from harness.pages.contents import PageTable
 
 CLASSES = ("nevus", "melanoma", "keratosis")
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.contents import Facts
 from analysis.words.appendix import appendix
+from harness.pages.contents import Facts
 from tests.analysis.made_up import made_up
 
 ENVIRONMENT = {

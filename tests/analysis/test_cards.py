@@ -16,8 +16,8 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from analysis.cards import class_counts, write_card_page
 from analysis.report import write_report
+from harness.pages.cards import class_counts, write_card_page
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

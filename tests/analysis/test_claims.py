@@ -8,7 +8,7 @@ import pytest
 from analysis.comparison.claims import Status, claims
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.robustness import Check, Robustness
-from analysis.contents import number
+from harness.pages.contents import number
 from tests.analysis.made_up import made_up
 
 LEVELS = {"control": 1.5, "high": 2.3, "low": 0.9, "near": 1.5, "absent": 1.5}

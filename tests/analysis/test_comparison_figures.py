@@ -15,9 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import palette
 from analysis.comparison.compare import Analysis, analyse
-from analysis.contents import PageFigure
 from analysis.figures import budget as budget_figures
 from analysis.figures import comparisons as comparison_figures
 from analysis.figures import drawing
@@ -28,6 +26,8 @@ from analysis.figures.importance import FEWEST_TRIALS, importances, of_settings,
 from analysis.figures.ranks import cliques, critical_difference
 from analysis.stats.cautions import Refused
 from harness.metrics.table import evaluate, known_metrics
+from harness.pages import palette
+from harness.pages.contents import PageFigure
 from tests.analysis.made_up import made_up
 
 LEVELS = {"plain": 1.5, "much_better": 2.6, "the_same_again": 1.5, "much_worse": 0.6}

@@ -12,7 +12,6 @@ from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import Cell
 from analysis.comparison.phrases import scope_note
 from analysis.comparison_results import comparison_records
-from analysis.contents import NOT_AVAILABLE, Marked, PageTable, Row
 from analysis.figures.ranks import critical_difference
 from analysis.tables.cells import p_text
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
@@ -20,6 +19,7 @@ from analysis.tables.comparisons import all_p_values, averages, exploratory, not
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
 from analysis.words.statistics import statistics_sentences
+from harness.pages.contents import NOT_AVAILABLE, Marked, PageTable, Row
 from tests.analysis.made_up import every_table, made_up
 
 LEVELS = {"control": 1.5, "gpaf": 2.2, "twin": 2.19, "lora": 1.55}

@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.comparison.compare import analyse
-from analysis.contents import Marked, PageFigure, PageTable
 from analysis.tables import latex
 from analysis.tables.files import comma_separated, markdown, write_tables
 from analysis.tables.latex_layout import LONG_TEXT
 from analysis.tables.latex_text import escape
 from harness.core.errors import RequestError
+from harness.pages.contents import Marked, PageFigure, PageTable
 from tests.analysis.made_up import every_table, made_up
 
 pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -19,8 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from analysis import page
-from analysis.contents import Marked, PageSection, PageTable, Row
+from harness.pages import page
+from harness.pages.contents import Marked, PageSection, PageTable, Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><!--<script>alert(1)</script> & \u2028 \" '"

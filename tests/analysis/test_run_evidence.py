@@ -14,11 +14,11 @@ from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.twins import compared_with_itself
 from analysis.comparison_results import comparison_records
 from analysis.comparison_sections import prediction_section
-from analysis.contents import settled
 from analysis.figures.predictions import reduced
 from analysis.runs.evidence import evidence_of
 from analysis.words.findings import results_paragraphs
 from harness.core.errors import RequestError
+from harness.pages.contents import settled
 from tests.analysis.made_up import logits
 
 if TYPE_CHECKING:

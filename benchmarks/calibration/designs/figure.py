@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.figures.drawing import canvas_of, lay_out
-from analysis.palette import FAINT, INK, LINES
 from benchmarks.calibration.designs.counts import MOST_FALSE
 from benchmarks.calibration.designs.frontier import SHOWN, frontier, of_design
 from benchmarks.calibration.model import Row
+from harness.pages.palette import FAINT, INK, LINES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

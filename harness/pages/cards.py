@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from analysis.contents import Facts, Item, PageSection, PageTable, Picture, count, number, numbered
-from analysis.stats.cautions import ungrouped_cases
 from harness.core.files import write_atomic, write_json
 from harness.core.origin import GroupState
+from harness.pages import page
+from harness.pages.contents import Facts, Item, PageSection, PageTable, Picture, count, number, numbered
 from harness.run.data_records import AuditFacts, Card, Identical, group_state_of
 from harness.run.record_values import SplitSide
 
@@ -71,7 +71,28 @@ def group_sentences(card: Card) -> tuple[str, ...]:
     """That patients are not known, and what follows from that; nothing where they are, or there is nothing to know."""
     if group_state_of(card) != "unknown":
         return ()
-    return (ungrouped_cases(card.get("official_by_patient", False), card["split"].get("kind")).sentence,)
+    return (unknown_groups(card.get("official_by_patient", False), card["split"].get("kind")),)
+
+
+def unknown_groups(official_by_patient: bool, split_kind: str | None) -> str:
+    """That nobody knows which images show the same patient, and what follows from that.
+
+    Args:
+        official_by_patient: whether the publisher's split is by patient.
+        split_kind: the kind in use; None where nothing is known of a split.
+    """
+    lead = "It is not known which images show the same patient"
+    if official_by_patient and split_kind == "official":
+        return (
+            f"{lead}. The publisher kept the patients of the test side off the other sides, but where several test "
+            "images show one patient they count as independent, and intervals are too narrow."
+        )
+    official = "; the publisher's own split is by patient" if official_by_patient else ""
+    kept = f", so the grouped split kept identical images together, but not those of a patient{official}"
+    return (
+        f"{lead}{kept if split_kind == 'grouped' else official}. If several show one patient, scores are too high and "
+        "intervals too narrow."
+    )
 
 
 def class_counts(label: str, card: Card) -> PageTable:
@@ -138,9 +159,6 @@ def write_card_page(
     Returns:
         The path of ``card.html``.
     """
-    # These import the figures' library; a report that only needs the sections has it already.
-    from analysis import page
-
     pictures = [sample_picture(label, card, sample, "sample")]
     sections = [data_section(label, card, pictures[0])]
     audit = card["audit"]

@@ -13,10 +13,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.contents import Marked, PageFigure, PageSection, Picture
-from analysis.palette import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
-from analysis.runs.trials_of import Panel
 from harness.core.errors import one_line
+from harness.pages.contents import Marked, PageFigure, PageSection, Panel, Picture
+from harness.pages.palette import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONTENTS_FROM = 6
@@ -49,22 +48,22 @@ def html(
         lead: the sentence below it.
         flags: reservations that are to be read first.
         sections: the report, with its tables and figures numbered.
-        trials: what a click on a ``Marked`` cell shows, as ``trials_of.panels`` gives it; a cell that is not in it
+        trials: what a click on a ``Marked`` cell shows, by ``Marked.cell``; a cell that is not in it
             leads nowhere.
     """
     environment = _environment(autoescape=True)
     environment.filters["drawing"] = _inline_svg
     environment.filters["data_uri"] = _data_uri
     environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    template = environment.get_template("report.html.j2")
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    template = environment.get_template("page.html.j2")
     return template.render(
         title=title,
         lead=lead,
         flags=flags,
         sections=sections,
         contents_from=_CONTENTS_FROM,
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
         script=Markup(script),  # noqa: S704  (our own file)
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         trials=_embedded(trials) if trials else None,
@@ -78,7 +77,7 @@ def markdown(title: str, lead: str, flags: Sequence[str], sections: Sequence[Pag
     """
     environment = _environment(autoescape=False)
     environment.finalize = _escape_markdown
-    template = environment.get_template("report.md.j2")
+    template = environment.get_template("page.md.j2")
     return template.render(title=title, lead=lead, flags=flags, sections=sections)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 NOT_AVAILABLE = "n/a"
 
@@ -21,6 +22,19 @@ class Marked:
 
     def __str__(self) -> str:
         return self.text
+
+
+class Panel(TypedDict):
+    """What a click on a ``Marked`` cell shows of the trials behind it."""
+
+    facts: list[list[str]]
+    """Pairs of term and text."""
+    head: list[str]
+    align: str
+    """A letter a column, as in ``PageTable``."""
+    rows: list[list[str]]
+    commands: list[str]
+    """What leads on."""
 
 
 Text = str | Marked
