@@ -12,7 +12,6 @@ from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
 from analysis.figures.predictions import ReducedPredictions, confusion, reliability, sensitivity
 from analysis.figures.ranks import critical_difference
-from analysis.parallel import HERE, Pool
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import p_text
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
@@ -22,6 +21,7 @@ from analysis.tables.new_datasets import new_datasets
 from analysis.words.findings import results_paragraphs
 from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
+from harness.core.parallel import HERE, Pool
 from harness.pages.contents import NOT_AVAILABLE, Drawings, Item, PageFigure, PageSection, PageTable
 from harness.run.sweep_records import SweepRecord
 

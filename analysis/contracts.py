@@ -58,7 +58,7 @@ class ReportData:
         """
         import polars as pl
 
-        from analysis.runs.frames import no_trials
+        from harness.run.frames import no_trials
 
         parts = [(facts.run.path.name, facts.trials) for facts in self.runs] or [("", no_trials())]
         # Runs may have other metrics than one another.
@@ -75,7 +75,7 @@ class ReportData:
         """
         import polars as pl
 
-        from analysis.runs.frames import curves, no_curves
+        from harness.run.frames import curves, no_curves
 
         wanted = metric or self.metric
         return pl.concat([no_curves(), *(curves(facts.run, wanted, facts.trials) for facts in self.runs)])

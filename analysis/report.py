@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.contracts import PLUGIN_STEM, ReportData
-from analysis.parallel import HERE, Pool, cores
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
+from harness.core.parallel import HERE, Pool, cores
 from harness.pages.contents import Panel
 from harness.run.directory import RunDirectory
 from harness.run.links import refuse_links
@@ -149,7 +149,7 @@ def _with_plugins(
 
 
 def _workers(runs: Sequence[RunDirectory]) -> int:
-    from analysis.runs import frames
+    from harness.run import frames
 
     cells, trials = sum(len(run.studies()) for run in runs), sum(map(frames.declared, runs))
     return min(cores(), MOST_WORKERS) if cells >= MANY_CELLS or trials >= MANY_TRIALS else 1
@@ -161,11 +161,12 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
     from analysis.results import VERSION, results
     from analysis.run_sections import RunFacts, early, late
-    from analysis.runs import frames, trials_of
+    from analysis.runs import trials_of
     from analysis.runs.evidence import evidence_of
     from analysis.runs.summary import summarise
     from analysis.words.flags import flags
     from harness.pages.contents import count, settled
+    from harness.run import frames
 
     records = [frames.read(run, pool) for run in runs]
     evidence = evidence_of(runs, records)

@@ -13,8 +13,6 @@ from analysis.comparison_sections import present
 from analysis.figures.budget import budget, parts, share_panels
 from analysis.figures.curves import learning_curves, stems
 from analysis.figures.search import importance
-from analysis.parallel import HERE, Pool
-from analysis.runs import frames
 from analysis.runs.declared import declaration_section
 from analysis.runs.summary import Summary
 from analysis.tables import run_tables as tables
@@ -24,10 +22,11 @@ from analysis.tables.ledger import ledger
 from analysis.tables.pruning import pruning
 from analysis.words.appendix import appendix
 from analysis.words.exactness import exactness_sentences
+from harness.core.parallel import HERE, Pool
 from harness.metrics.facts import MetricFacts
 from harness.pages.cards import data_section, sample_picture
 from harness.pages.contents import Drawings, Facts, Item, PageFigure, PageSection
-from harness.run import records
+from harness.run import frames, records
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyName
 from harness.run.trial import determinism_paths, step_choice_paths

@@ -220,10 +220,10 @@ def made(path: Path, trials: int) -> RunDirectory:
 def steps(path: Path, workers: int) -> dict[str, float]:
     """Seconds of each step in this process, and the most memory (MiB) that it used."""
     from analysis.comparison.compare import analyse
-    from analysis.parallel import Pool
-    from analysis.runs import frames
     from analysis.runs.evidence import evidence_of
     from analysis.runs.summary import summarise
+    from harness.core.parallel import Pool
+    from harness.run import frames
 
     run, measured = RunDirectory(path), {}
 

@@ -67,8 +67,8 @@ def test_what_a_command_left_at_the_top_is_found(tmp_path: Path) -> None:
 
 FORBIDDEN = {
     "A room uses only the rooms above it": ("harness/core/files.py", "from harness.run import directory"),
-    "The harness uses the analysis in few": ("harness/doctor/finding.py", "from analysis.runs import frames"),
-    "Statistics are functions of arrays": ("analysis/stats/paired.py", "from analysis.runs import frames"),
+    "The harness uses the analysis in few": ("harness/doctor/finding.py", "from analysis.runs import summary"),
+    "Statistics are functions of arrays": ("analysis/stats/paired.py", "from analysis.runs import summary"),
     "What reads and says needs no torch": ("harness/status/status.py", "import torch"),
     "The analysis reads runs and trains nothing": ("analysis/report.py", "from harness.train import loop"),
     "Launchers know nothing of one another": (

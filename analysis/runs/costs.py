@@ -7,23 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
-from polars.datatypes import DataTypeClass
 
-from harness.run.trial_records import TrialResult
+from harness.run.frames import COSTS
 
 REFERENCE = "full_finetune"
 """Plugin whose time a step the others are compared with: what a user would do without any of the methods."""
-
-COLUMNS: dict[str, DataTypeClass] = {
-    "own": pl.Int64,  # trained scalars that are neither of a norm nor of the head
-    "norm": pl.Int64,
-    "percent": pl.Float64,  # of the unchanged backbone's scalars, head not counted
-    "storage_bytes": pl.Int64,
-    "optimizer_bytes": pl.Int64,
-    "multiply_adds": pl.Int64,
-    "multiply_adds_before": pl.Int64,
-}
-"""What a trial's result holds under ``cost``, but for the head and the backbone; null in results without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +19,7 @@ class StudyCost:
     """The figures of the networks that one study confirmed, and its time a step."""
 
     figures: dict[str, tuple[float, ...]]
-    """Name of ``COLUMNS`` → the distinct values seen, ascending; empty where none is recorded."""
+    """Name of ``COSTS`` → the distinct values seen, ascending; empty where none is recorded."""
     peak_bytes: float | None
     """Median peak of the accelerator's memory over the confirm trials; None on a CPU, where only the whole process
     is known, whatever it ran before."""
@@ -54,7 +42,7 @@ def study_cost(confirmed: pl.DataFrame, timed: pl.DataFrame) -> StudyCost:
     places = stepped.select("device", "threads").unique().rows()
     peaks = confirmed.filter(pl.col("device") != "cpu")["peak_bytes"].drop_nulls().to_list()
     return StudyCost(
-        figures={name: tuple(sorted(confirmed[name].drop_nulls().unique())) for name in COLUMNS},
+        figures={name: tuple(sorted(confirmed[name].drop_nulls().unique())) for name in COSTS},
         peak_bytes=statistics.median(peaks) if peaks else None,
         step_seconds=statistics.median(seconds) if seconds else None,
         place=places[0] if len(places) == 1 and None not in places[0] else None,
@@ -68,12 +56,6 @@ def relative_step(own: StudyCost, reference: StudyCost | None) -> float | None:
     if own.step_seconds is None or not reference.step_seconds:
         return None
     return own.step_seconds / reference.step_seconds
-
-
-def recorded(result: TrialResult) -> dict[str, float | None]:
-    """The columns of one trial's result."""
-    cost = result.get("cost", {})
-    return {name: cost.get(name) for name in COLUMNS}
 
 
 def reference_of(candidates: Sequence[tuple[str, str, StudyCost]]) -> StudyCost | None:

@@ -20,13 +20,13 @@ from analysis.comparison.evidence import (
     Repeat,
     Undeclared,
 )
-from analysis.runs import frames
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.opened import OpenRun, open_run
 from analysis.runs.stored import StoredImages, StoredPredictions, splits_in
 from analysis.runs.together import check_together, joined, overlap_of, trained_differently, united
 from analysis.stats.cautions import Caution
 from harness.pages.cards import unknown_groups
+from harness.run import frames
 from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
 from harness.run.study_records import StudyRecord, reevaluated

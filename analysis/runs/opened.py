@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.comparison.evidence import DeclaredPlan, Family
-from analysis.runs import frames
 from analysis.runs.metrics import metrics_of
 from harness.core.errors import RequestError, suggestion
 from harness.core.twins import twin_label
+from harness.run import frames
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
 from harness.run.study_records import StudyRecord

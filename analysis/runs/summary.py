@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from analysis.runs import frames
 from analysis.runs.costs import reference_of, relative_step
 from analysis.runs.ledger import StudyCosts, ledger
 from analysis.runs.metrics import metrics_of
 from analysis.runs.study_summary import StudySummary, dataset_and_method, study_summary
 from harness.metrics.facts import MetricFacts
+from harness.run import frames
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
 from harness.run.records import EnvironmentRecord

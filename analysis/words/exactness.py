@@ -13,7 +13,7 @@ def exactness_sentences(trials: pl.DataFrame) -> Iterator[str]:
     """One sentence for each kind of device and kernels.
 
     Args:
-        trials: as ``analysis.runs.frames.trials`` gives them.
+        trials: as ``harness.run.frames.trials`` gives them.
     """
     known = trials.filter(pl.col("device").is_not_null())
     cpu = known.filter(pl.col("device") == "cpu").height

@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 
 from harness.run.directory import RunDirectory
+from harness.run.frames import trials
 from harness.space.parameters import Value
 
 
 def table(run: RunDirectory) -> pl.DataFrame:
-    """One row a trial, as ``analysis.runs.frames`` reads them, with a column ``hp_NAME`` for each hyperparameter.
+    """One row a trial, as ``harness.run.frames`` reads them, with a column ``hp_NAME`` for each hyperparameter.
 
     A hyperparameter that is a number in every method that has it stays one, others become text; where a method does not
     have it, it is null.
@@ -20,8 +21,6 @@ def table(run: RunDirectory) -> pl.DataFrame:
     Raises:
         TornFileError: a file of a trial is not readable.
     """
-    from analysis.runs.frames import trials
-
     frame = trials(run)
     asked: list[dict[str, Value]] = [json.loads(text) if text else {} for text in frame["hyperparameters"]]
     columns = []

@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import pages
+import analysis
+import harness
 from harness.core.files import read_with_status, write_atomic
 from harness.core.identity import canonical_hash, code_hash, naming
 from harness.core.lease import hold
@@ -20,6 +21,8 @@ from harness.run.trial import TrialFolder
 from harness.studies.reading import Seen
 
 NOTHING = Seen({}, {})
+_SHOWING = ("metrics", "pages", "run")
+"""Rooms of the harness that read a run, score it, and show that."""
 
 
 def refresh_report(run: RunDirectory) -> Path:
@@ -136,14 +139,11 @@ def _digest(path: Path) -> str | None:
 @functools.cache
 def _program() -> str:
     """What shows the results, by its content: the time stamps of a copy may be those of another version."""
-    import analysis
-
-    folders = [Path(analysis.__file__).parent, Path(pages.__file__).parent]
-    sources = [(path, folder) for folder in folders for path in sorted(folder.rglob("*.*"))]
+    rooms = [Path(analysis.__file__).parent, *(Path(harness.__file__).parent / room for room in _SHOWING)]
+    sources = [(path, room) for room in rooms for path in sorted(room.rglob("*.*")) if "__pycache__" not in path.parts]
     return canonical_hash(
         [
-            [path.relative_to(folder.parent).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()]
-            for path, folder in sources
-            if "__pycache__" not in path.parts
+            [room.name, path.relative_to(room).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()]
+            for path, room in sources
         ]
     )

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from analysis.parallel import Pool
-from analysis.runs import frames
 from analysis.runs.evidence import evidence_of
 from analysis.runs.summary import summarise
 from harness.core.files import TornFileError
+from harness.core.parallel import Pool
+from harness.run import frames
 from harness.run.trial import TrialFolder
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from analysis.parallel import HERE, Pool
-from analysis.runs import costs
+from harness.core.parallel import HERE, Pool
 from harness.core.replicates import Replicate
 from harness.metrics.table import known_metrics
 from harness.run.directory import RunDirectory
@@ -38,6 +37,16 @@ _PLACE: dict[str, DataTypeClass] = {
     "dataset": pl.String,
     "stage": pl.String,  # source, search, again (best slots on a further tuning seed), confirm, repeat
 }
+COSTS: dict[str, DataTypeClass] = {
+    "own": pl.Int64,  # trained scalars that are neither of a norm nor of the head
+    "norm": pl.Int64,
+    "percent": pl.Float64,  # of the unchanged backbone's scalars, head not counted
+    "storage_bytes": pl.Int64,
+    "optimizer_bytes": pl.Int64,
+    "multiply_adds": pl.Int64,
+    "multiply_adds_before": pl.Int64,
+}
+"""What a trial's result holds under ``cost``, but for the head and the backbone; null in results without it."""
 _TRIAL: dict[str, DataTypeClass] = {
     **_PLACE,
     "search_number": pl.Int64,  # which of several searches of its method on its dataset, from 0 on
@@ -63,7 +72,7 @@ _TRIAL: dict[str, DataTypeClass] = {
     "threads": pl.Int64,
     "deterministic": pl.Boolean,  # on kernels that torch calls deterministic; null in results from before they say so
     "not_deterministic": pl.String,  # operations that were used and have no such kernel, separated by commas
-    **costs.COLUMNS,
+    **COSTS,
 }
 _ATTEMPT: dict[str, DataTypeClass] = {
     **_PLACE,
@@ -293,7 +302,7 @@ def _outcome(folder: TrialFolder, result: TrialResult) -> Row:
         "epochs": result["epochs"] if "epochs" in result else len(folder.curve()),
         "steps": result.get("steps"),
         "on_features": result.get("on_features"),
-        **costs.recorded(result),
+        **_costs(result),
     }
     if "parameters" in result:
         counts = result["parameters"]
@@ -308,6 +317,11 @@ def _outcome(folder: TrialFolder, result: TrialResult) -> Row:
         row |= {"deterministic": device.get("deterministic")}
         row |= {"not_deterministic": ", ".join(device.get("not_deterministic", ()))}
     return row
+
+
+def _costs(result: TrialResult) -> Row:
+    cost = result.get("cost", {})
+    return {name: cost.get(name) for name in COSTS}
 
 
 @dataclass(frozen=True, slots=True)
