@@ -12,9 +12,9 @@ from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 
 if TYPE_CHECKING:
-    from analysis.runs.cell_names import CellName
     from analysis.runs.trials_of import TracedCell
     from harness.core.console import Console
+    from harness.run.cells import CellName
     from harness.run.directory import RunDirectory
 
 SCOPE = "retraining on this data, scored on this test set"
@@ -57,7 +57,7 @@ def trace(run: RunDirectory, cell: CellName) -> Trace:
 
     Args:
         run: the run directory.
-        cell: as ``cell_names.parse_cell`` gives it.
+        cell: as ``parse_cell`` gives it.
 
     Returns:
         ``metric``, ``scope`` in words; ``score``: ``n`` (trials in it), ``undefined``, ``mean``, ``sd``, ``low``,
@@ -75,7 +75,7 @@ def trace(run: RunDirectory, cell: CellName) -> Trace:
         (only,) = cells
         trials = [trial for trial in only["trials"] if trial["seed"] == cell.seed]
         if not trials:
-            from analysis.runs.trials_of import ranges
+            from harness.pages.contents import ranges
 
             known = ranges([trial["seed"] for trial in only["trials"]]) or "none yet"
             raise RequestError(f"CELL {cell.studies[0]}:{cell.seed}: no such confirm seed; it has {known}")
@@ -170,8 +170,8 @@ def _show_cell(one: TracedCell, console: Console) -> None:
     from rich import box
     from rich.table import Table
 
-    from analysis.runs.trials_of import choice_in_words, configurations, device_in_words, hyperparameters_in_words
-    from harness.pages.contents import NOT_AVAILABLE, number
+    from analysis.runs.trials_of import choice_in_words, configurations, hyperparameters_in_words
+    from harness.pages.contents import NOT_AVAILABLE, device_in_words, number
 
     choices, trials = one["choices"], one["trials"]
     console.print(f"\n{one['cell']} (plugin {one['plugin']})", style="bold")
@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(parser(), argv)
 
     def command() -> int:
-        from analysis.runs.cell_names import parse_cell
+        from harness.run.cells import parse_cell
         from harness.run.directory import RunDirectory
         from harness.run.links import refuse_links
 

@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NotRequired, TypedDict
 
 from harness.core.lease import LeaseRecord
-from harness.core.replicates import Replicate
-from harness.pages.contents import NOT_AVAILABLE, Panel, number
+from harness.pages.contents import NOT_AVAILABLE, Panel, device_in_words, number, ranges
+from harness.run.cells import ConfirmTrial, confirm_trials, searches_by_cell, without_result
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Configuration, Status, score_of
-from harness.run.study_folder import StudyFolder, StudyName
-from harness.run.study_records import ChoiceRecord, ReplicateChoice, StudyRecord, choice_for, replicates_of
+from harness.run.study_folder import StudyFolder
+from harness.run.study_records import ChoiceRecord, StudyRecord
 from harness.run.trial_records import scores_on
 
 _COMMANDS = ("trace", "reproduce")
@@ -80,7 +80,7 @@ def trials_of(run: RunDirectory, method: str, dataset: str) -> list[TracedTrial]
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    return _trials(run, _by_cell(run)[method, dataset], commit_of(run), metric_of(run))
+    return _trials(run, searches_by_cell(run)[method, dataset], commit_of(run), metric_of(run))
 
 
 def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
@@ -96,7 +96,7 @@ def cell_of(run: RunDirectory, method: str, dataset: str) -> TracedCell:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    return _cell(run, _by_cell(run)[method, dataset])
+    return _cell(run, searches_by_cell(run)[method, dataset])
 
 
 def _cell(run: RunDirectory, searches: Sequence[StudyFolder]) -> TracedCell:
@@ -121,7 +121,7 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
     Raises:
         TornFileError: a file of the run is not readable.
     """
-    cells = [_cell(run, searches) for searches in _by_cell(run).values()]
+    cells = [_cell(run, searches) for searches in searches_by_cell(run).values()]
     return {cell["cell"]: _panel(cell) for cell in cells if cell["choices"]}
 
 
@@ -146,13 +146,6 @@ def hyperparameters_in_words(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {plain(value)}" for name, value in sorted(values.items())) or "none"
 
 
-def device_in_words(name: str | None, threads: int | None) -> str:
-    """``cpu, 2 threads``; ``n/a`` where the device is not known."""
-    if name is None:
-        return "n/a"
-    return name if threads is None else f"{name}, {threads} thread{'' if threads == 1 else 's'}"
-
-
 def commit_of(run: RunDirectory) -> str | None:
     """The commit that the run was launched from, marked where files were changed; None where there is no record."""
     try:
@@ -166,25 +159,6 @@ def commit_of(run: RunDirectory) -> str | None:
 def metric_of(run: RunDirectory) -> str:
     """The primary metric."""
     return str(run.spec()["search"]["metric"])
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """``0–3, 5`` for 0, 1, 2, 3, 5."""
-    parts: list[list[int]] = []
-    for one in sorted(numbers):
-        if parts and one == parts[-1][-1] + 1:
-            parts[-1].append(one)
-        else:
-            parts.append([one])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
-
-
-def _by_cell(run: RunDirectory) -> dict[tuple[str, str], list[StudyFolder]]:
-    """Method and dataset → their studies, one a search."""
-    found: dict[tuple[str, str], list[StudyFolder]] = {}
-    for name, study in sorted(((StudyName.of(study.name), study) for study in run.studies()), key=lambda one: one[0]):
-        found.setdefault((name.method, name.dataset), []).append(study)
-    return found
 
 
 def _choice(study: StudyFolder) -> TracedChoice | None:
@@ -206,19 +180,11 @@ def _choice(study: StudyFolder) -> TracedChoice | None:
 
 
 def _trials(run: RunDirectory, searches: Sequence[StudyFolder], commit: str | None, metric: str) -> list[TracedTrial]:
-    found = []
-    for study in searches:
-        chosen = study.chosen()
-        if chosen is not None:
-            for one in replicates_of(study.description()):
-                found.append(_trial(run, study, one, choice_for(chosen, one.seed), commit, metric))
-    return sorted(found, key=lambda trial: trial["seed"])
+    return [_trial(run, trial, commit, metric) for trial in confirm_trials(searches)]
 
 
-def _trial(
-    run: RunDirectory, study: StudyFolder, one: Replicate, chosen: ReplicateChoice, commit: str | None, metric: str
-) -> TracedTrial:
-    folder = study.confirm_trial(chosen["configuration"], one.seed, one.split)
+def _trial(run: RunDirectory, trial: ConfirmTrial, commit: str | None, metric: str) -> TracedTrial:
+    folder, chosen = trial.folder, trial.choice
     result = folder.result() if folder.finished else None
     request = folder.request() if folder.has_request() else None
     attempts = folder.attempts()
@@ -226,13 +192,12 @@ def _trial(
     device = None if result is None else result.get("device")
     time = None if result is None else result.get("time")
     asked = result or request
-    started: Literal["absent", "unfinished"] = "absent" if request is None and not attempts else "unfinished"
     return {
-        "seed": one.seed,
-        "split": one.split,
+        "seed": trial.replicate.seed,
+        "split": trial.replicate.split,
         "configuration": chosen["configuration"],
         "commit": commit,
-        "status": started if result is None else result["status"],
+        "status": without_result(folder) if result is None else result["status"],
         "cause": None if result is None else result.get("cause"),
         "message": None if result is None else result.get("message"),
         "score": None if result is None else _finite(score_of(scores_on(result, "test"), metric)),

@@ -182,3 +182,21 @@ def number(value: float | None, digits: int = 4) -> str:
 def count(value: float | None) -> str:
     """A whole number with separated thousands; ``n/a`` for None."""
     return NOT_AVAILABLE if value is None else f"{value:,.0f}"
+
+
+def device_in_words(name: str | None, threads: int | None) -> str:
+    """``cpu, 2 threads``; ``n/a`` where the device is not known."""
+    if name is None:
+        return NOT_AVAILABLE
+    return name if threads is None else f"{name}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """``0–3, 5`` for 0, 1, 2, 3, 5."""
+    parts: list[list[int]] = []
+    for one in sorted(numbers):
+        if parts and one == parts[-1][-1] + 1:
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)

@@ -17,7 +17,7 @@ from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_c
 if TYPE_CHECKING:
     import torch
 
-    from analysis.runs.cell_names import CellName
+    from harness.run.cells import CellName
     from harness.run.directory import RunDirectory
     from harness.run.trial import TrialFolder
 
@@ -31,33 +31,36 @@ exit codes: 0 all identical, 1 some differ, 2 the request was wrong
 
 def _wanted(run: RunDirectory, cell: CellName) -> list[tuple[int, TrialFolder]]:
     """The recorded trials to repeat, by seed."""
-    from analysis.runs.trials_of import ranges, trials_of
-    from harness.run.trial import TrialFolder
+    from harness.pages.contents import ranges
+    from harness.run.cells import confirm_trials, searches_by_cell, without_result
 
-    folder = run.study(cell.studies[0])
-    trials = trials_of(run, cell.methods[0], cell.dataset)
-    done = [trial for trial in trials if trial["status"] == "done"]
-    if cell.seed is not None:
-        found = next((trial for trial in trials if trial["seed"] == cell.seed), None)
-        if found is None or found["status"] != "done":
-            state = "no confirm seed of it" if found is None else f"not done ({found['cause'] or found['status']})"
-            known = ranges([trial["seed"] for trial in done]) or "none"
-            raise RequestError(f"CELL {folder.name}: seed {cell.seed} is {state}; done: {known}")
-        done = [found]
+    (name,) = cell.studies
+    folders = {
+        trial.replicate.seed: trial.folder
+        for trial in confirm_trials(searches_by_cell(run)[cell.methods[0], cell.dataset])
+    }
+    results = {seed: folder.result() for seed, folder in folders.items() if folder.finished}
+    done = [seed for seed, result in results.items() if result["status"] == "done"]
+    if cell.seed is not None and cell.seed not in done:
+        state = "no confirm seed of it"
+        if cell.seed in folders:
+            result = results.get(cell.seed)
+            state = f"not done ({without_result(folders[cell.seed]) if result is None else result.get('cause')})"
+        raise RequestError(f"CELL {name}: seed {cell.seed} is {state}; done: {ranges(done) or 'none'}")
     if not done:
-        raise RequestError(f"CELL {folder.name}: none of its confirm trials is done; there is nothing to repeat")
-    return [(trial["seed"], TrialFolder(run.path / trial["trial"], "confirm")) for trial in done]
+        raise RequestError(f"CELL {name}: none of its confirm trials is done; there is nothing to repeat")
+    return [(seed, folders[seed]) for seed in done if cell.seed in (None, seed)]
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from analysis.runs.cell_names import parse_cell
-    from analysis.runs.trials_of import device_in_words
     from harness.core.console import Console
     from harness.core.files import TornFileError
     from harness.data.cache import default_cache_root, default_data_root
     from harness.doctor.trial_files import examine
+    from harness.pages.contents import device_in_words
     from harness.proof.rerun import compare, planned, repeat, what_changed
+    from harness.run.cells import parse_cell
     from harness.run.directory import RunDirectory
     from harness.run.links import refuse_links
     from harness.run.trial import TrialFolder

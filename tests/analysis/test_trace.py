@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import made_up_records
 import pytest
 
-from analysis.runs.trials_of import panels, ranges, trials_of
+from analysis.runs.trials_of import panels, trials_of
 from analysis.trace import main
+from harness.pages.contents import ranges
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

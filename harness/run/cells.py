@@ -1,14 +1,18 @@
-"""CELL on a command line: which number of a run is meant."""
+"""The numbers of a run, METHOD@DATASET: which one a command line means, and the trials behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.core.errors import RequestError, suggestion
+from harness.core.replicates import Replicate
 from harness.run.directory import RunDirectory
-from harness.run.study_folder import StudyName
+from harness.run.study_folder import StudyFolder, StudyName
+from harness.run.study_records import ReplicateChoice, choice_for, replicates_of
 from harness.run.sweep_records import SweepRecord
+from harness.run.trial import TrialFolder
 
 CELL_FORM = "METHOD@DATASET, METHOD@DATASET:SEED or FIRST,SECOND@DATASET"
 
@@ -65,3 +69,47 @@ def _labels(run: RunDirectory, spec: SweepRecord, kind: Literal["methods", "data
     # Studies that the sweep no longer names are in the run and may be looked into.
     found = (StudyName.of(study.name) for study in run.studies())
     return {*spec[kind], *(cell.method if kind == "methods" else cell.dataset for cell in found)}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmTrial:
+    """A replicate of a study, and the trial that is to be it."""
+
+    replicate: Replicate
+    choice: ReplicateChoice
+    """What it is trained with."""
+    folder: TrialFolder
+    """Perhaps not there yet."""
+
+
+def searches_by_cell(run: RunDirectory) -> dict[tuple[str, str], list[StudyFolder]]:
+    """Method and dataset → their studies, one a search."""
+    found: dict[tuple[str, str], list[StudyFolder]] = {}
+    for name, study in sorted(((StudyName.of(study.name), study) for study in run.studies()), key=lambda one: one[0]):
+        found.setdefault((name.method, name.dataset), []).append(study)
+    return found
+
+
+def confirm_trials(searches: Iterable[StudyFolder]) -> list[ConfirmTrial]:
+    """The trials behind a number, one for each replicate, by seed, ascending; none of a search without a choice.
+
+    Args:
+        searches: the studies of its method on its dataset.
+
+    Raises:
+        TornFileError: a file of a study is not readable.
+    """
+    found = []
+    for study in searches:
+        chosen = study.chosen()
+        if chosen is None:
+            continue
+        for one in replicates_of(study.description()):
+            own = choice_for(chosen, one.seed)
+            found.append(ConfirmTrial(one, own, study.confirm_trial(own["configuration"], one.seed, one.split)))
+    return sorted(found, key=lambda trial: trial.replicate.seed)
+
+
+def without_result(folder: TrialFolder) -> Literal["absent", "unfinished"]:
+    """How far a trial is that has no result."""
+    return "unfinished" if folder.has_request() or folder.attempts() else "absent"
