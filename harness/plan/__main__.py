@@ -139,9 +139,9 @@ def planned(
     """
     from harness.data.cache import default_cache_root, default_data_root
     from harness.data.decoding_bar import DecodingBar
-    from harness.plan.detectable import DISAGREEMENT, SEED_SD, assumed, spreads_of
+    from harness.plan.detectable import DISAGREEMENT, SEED_SD, assumed
     from harness.plan.document import Means, make_plan
-    from harness.plan.earlier import earlier_times, given_times
+    from harness.plan.earlier import earlier_spreads, earlier_times, given_times
     from harness.plan.shapes import study_shapes
     from harness.run.directory import RunDirectory
     from harness.studies.planner import Planner
@@ -158,7 +158,7 @@ def planned(
     if arguments.like is not None:
         measured = {**earlier_times(arguments.like, shapes), **measured}
         if arguments.like.is_dir() and arguments.seed_sd is None and arguments.disagree is None:
-            spreads = spreads_of(RunDirectory(arguments.like), spec.search.metric)
+            spreads = earlier_spreads(RunDirectory(arguments.like), spec.search.metric)
     if arguments.pilot is not None:
         if arguments.seed_sd is not None or spreads:
             given = "--like" if spreads else "--seed-sd"

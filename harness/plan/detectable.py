@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from analysis.comparison.pairs import DatasetValues
 from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import claims_size
 from analysis.stats.power import detectable_dz, detectable_noncentrality, plan_two_way, seeds_needed
-from analysis.stats.twoway import Components, TwoWay
+from analysis.stats.twoway import Components
 from harness.metrics.table import built_in
 from harness.spec.replicates import ConfirmSpec
 from harness.studies.declaration import ALPHA
-
-if TYPE_CHECKING:
-    from harness.run.directory import RunDirectory
 
 SEED_SD, DISAGREEMENT = 0.01, 0.1
 """What is assumed where nothing is known: the standard deviation of a score over seeds, and on which share of the cases
@@ -202,38 +197,6 @@ def _fewest(finds: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if finds(middle) else (middle, high)
     return high
-
-
-def spreads_of(run: RunDirectory, metric: str) -> dict[str, Spread]:
-    """Dataset → the median spread over all pairs of methods of an earlier run; empty where nothing was compared."""
-    from dataclasses import replace
-    from statistics import median
-
-    from analysis.runs.evidence import evidence_of
-
-    evidence = evidence_of([run])
-    evidence = replace(evidence, plan=replace(evidence.plan, metric=metric, metrics=(metric,)))
-    found = {}
-    for dataset in evidence.datasets:
-        pairs = list(DatasetValues(evidence, dataset).pairs((metric,)))
-        tables = [one.estimate for one in pairs if isinstance(one.estimate, TwoWay)]
-        spread = [
-            one.over_seeds.standard_error * math.sqrt(len(one.seeds))
-            for one in pairs
-            if one.over_seeds is not None and one.over_seeds.standard_error is not None
-        ]
-        if not spread:
-            continue
-        components = None
-        if tables:
-            parts = [one.components for one in tables]
-            components = Components(
-                seed=max(0.0, median(part.seed for part in parts)),
-                case=max(0.0, median(part.case for part in parts)),
-                interaction=median(part.interaction for part in parts),
-            )
-        found[dataset] = Spread(median(spread), components, f"run {run.path.name}, median of {len(pairs)} pairs")
-    return found
 
 
 def spread_for(dataset: str, known: Mapping[str, Spread], fallback: Spread) -> Spread:

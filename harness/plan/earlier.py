@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.core.errors import RequestError, suggestion
+from harness.plan.detectable import Spread
 from harness.plan.parts import Measured, Parts
 from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory
@@ -35,6 +36,16 @@ def earlier_times(path: Path, shapes: Sequence[StudyShape]) -> dict[str, Measure
         run.require()
         return _of_run(run, shapes)
     return _of_plan(path, shapes)
+
+
+def earlier_spreads(run: RunDirectory, metric: str) -> dict[str, Spread]:
+    """Dataset → how the differences between an earlier run's methods vary; empty where nothing was compared."""
+    from analysis.runs.spread import spreads_of
+
+    return {
+        dataset: Spread(one.seed_sd, one.components, f"run {run.path.name}, median of {one.pairs} pairs")
+        for dataset, one in spreads_of(run, metric).items()
+    }
 
 
 def given_times(given: Mapping[str, float], shapes: Sequence[StudyShape]) -> dict[str, Measured]:
