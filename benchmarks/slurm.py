@@ -97,6 +97,7 @@ def submit(side: str, run_dir: Path) -> None:
         executor.submit(plain, str(run_dir))
     else:
         from harness.launch.slurm.files import ProfileFacts, SlurmFiles
+        from harness.launch.slurm.job import run_worker
         from harness.launch.slurm.profile import Profile
         from harness.launch.slurm.submit import job_name, top_up
         from harness.run.code import take_snapshot
@@ -117,7 +118,7 @@ def submit(side: str, run_dir: Path) -> None:
             }
         )
         run.set_current_code(take_snapshot(run, []).name)
-        top_up(run, claimable=1)
+        top_up(run, claimable=1, work=run_worker)
     (run_dir / "submitted.json").write_text(json.dumps(begun))
 
 

@@ -105,7 +105,7 @@ def test_what_slurm_refuses_leaves_no_files(stand_in_slurm: StandIn, tmp_path: P
     files = planned(tmp_path, partition="nope")
     for claimable in (1, 4):
         with pytest.raises(SlurmError, match="nvalid partition"):
-            top_up(RunDirectory(tmp_path / "run"), claimable)
+            top_up(RunDirectory(tmp_path / "run"), claimable, run_worker)
     assert list(files.log.iterdir()) == [] == files.submissions()
 
 

@@ -215,7 +215,7 @@ class SlurmJob:
         from harness.launch.slurm.submit import top_up
 
         try:
-            submission = top_up(self.store, claimable)
+            submission = top_up(self.store, claimable, run_worker)
         except SlurmError as error:
             _print(f"no more jobs submitted: {error}")
             return

@@ -17,6 +17,7 @@ from harness.launch.slurm.checks import check_cluster
 from harness.launch.slurm.commands import SlurmSilent, call, queue
 from harness.launch.slurm.environment import chosen_cluster, use_cluster, use_cluster_of, with_defaults
 from harness.launch.slurm.files import LaunchRecord, ProfileFacts, SlurmFiles
+from harness.launch.slurm.job import run_worker
 from harness.launch.slurm.profile import Profile, profile_of
 from harness.launch.slurm.submit import MOST_WORKERS, Submission, job_name, top_up
 from harness.run.code import take_snapshot
@@ -68,7 +69,7 @@ def submit(
     )
     run.set_current_code(take_snapshot(run, spec.plugins).name)
     files.set_cancelled(False)
-    submission = top_up(run, scheduler.claimable())
+    submission = top_up(run, scheduler.claimable(), run_worker)
     _describe(submission, files.launch()["job_name"], run, console)
 
 

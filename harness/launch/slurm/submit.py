@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from harness.core.errors import one_line
 from harness.core.lease import hold
@@ -18,6 +19,9 @@ from harness.launch.slurm.environment import outer_environment, outside_of_a_job
 from harness.launch.slurm.files import LaunchRecord, SlurmFiles
 from harness.launch.slurm.profile import Profile, python_command, sbatch_parameters, setup_lines
 from harness.run.directory import RunDirectory
+
+Work: TypeAlias = Callable[[str, int], str]
+"""What a job runs, from the path of the run directory and its number: how it ended."""
 
 NEVER = 1_000_000
 """Submitit counts interruptions and gives up after so many; a trial resumes from its checkpoint, so none count."""
@@ -55,11 +59,12 @@ def job_name(sweep: str) -> str:
     return f"{sweep}-{secrets.token_hex(4)}"
 
 
-def top_up(run: RunDirectory, claimable: int) -> Submission:
+def top_up(run: RunDirectory, claimable: int, work: Work) -> Submission:
     """Submit jobs until there is one for every trial that could begin, up to the number of workers wanted.
 
     Args:
         claimable: trials that nobody runs and that could begin now.
+        work: what each job runs; jobs find it by its module and name.
 
     Raises:
         SlurmError: Slurm refuses every job, or does not answer.
@@ -74,7 +79,7 @@ def top_up(run: RunDirectory, claimable: int) -> Submission:
         missing = min(launch["workers"] - len(living), math.ceil(claimable / places) - waiting)
         if files.cancelled or missing <= 0:
             return Submission([], 0, len(living))
-        jobs, tasks, refused = _submit_all(run, files, launch, missing)
+        jobs, tasks, refused = _submit_all(run, files, launch, missing, work)
         if not jobs and not living:
             raise SlurmError(refused)
         return Submission(jobs, tasks, len(living), refused)
@@ -86,14 +91,16 @@ def places_in_a_job(launch: LaunchRecord) -> int:
     return max(1, gpus) * least(launch["trials_per_device"])
 
 
-def _submit_all(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, missing: int) -> tuple[list[str], int, str]:
+def _submit_all(
+    run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, missing: int, work: Work
+) -> tuple[list[str], int, str]:
     """Array by array, as large as Slurm takes them; the limits of a site show when it refuses."""
     jobs: list[str] = []
     largest, tasks = min(missing, max(1, limits(call).max_array_size)), 0
     while tasks < missing:
         size = min(largest, missing - tasks)
         try:
-            job = _submit(run, files, launch, size)
+            job = _submit(run, files, launch, size, work)
         except SlurmError as error:
             if not any(sign in str(error).lower() for sign in _TOO_MANY):
                 if jobs:
@@ -109,12 +116,10 @@ def _submit_all(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, miss
     return jobs, tasks, ""
 
 
-def _submit(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, count: int) -> str:
+def _submit(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, count: int, work: Work) -> str:
     """Submit one array of jobs; returns its number."""
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    from harness.launch.slurm.job import run_worker
 
     profile = Profile.model_validate(launch["profile"])
     avoided = [node for node in _failing_nodes(files, launch["job_name"]) if node not in profile.exclude]
@@ -139,9 +144,9 @@ def _submit(run: RunDirectory, files: SlurmFiles, launch: LaunchRecord, count: i
         before = set(files.log.glob("*")) if files.log.exists() else set()
         try:
             if count == 1:
-                jobs = [executor.submit(run_worker, str(run.path), 0)]
+                jobs = [executor.submit(work, str(run.path), 0)]
             else:
-                jobs = executor.map_array(run_worker, [str(run.path)] * count, range(count))
+                jobs = executor.map_array(work, [str(run.path)] * count, range(count))
         except (FailedJobError, FailedSubmissionError, SlurmError) as error:
             for path in set(files.log.glob("*")) - before:
                 if _UNSUBMITTED.fullmatch(path.name):
