@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics.cases import sigmoid, softmax
+from harness.metrics.logits import sigmoid, softmax
 from harness.metrics.table import built_in, evaluate
 
 # Ten cases of three classes. The values were computed with scikit-learn from these probabilities, ECE and the
@@ -229,8 +229,8 @@ Bad = tuple[npt.NDArray[Any], npt.NDArray[Any], str]
     [
         (np.zeros((0, 2)), np.zeros(0, dtype=int), "with a case"),
         (np.zeros((2, 1)), np.zeros(2, dtype=int), "two classes"),
-        (np.zeros((2, 2)), np.zeros(3, dtype=int), "2 whole numbers"),
-        (np.zeros((2, 2)), np.zeros(2), "2 whole numbers"),
+        (np.zeros((2, 2)), np.zeros(3, dtype=int), r"whole numbers of shape \(2,\)"),
+        (np.zeros((2, 2)), np.zeros(2), r"whole numbers of shape \(2,\)"),
         (np.zeros((2, 2)), np.array([0, 2]), r"\[0, 2\), got 0 to 2"),
         (np.array([[0.0, np.nan]]), np.array([0]), "not finite"),
         (np.zeros((2, 3)), np.zeros((2, 2), dtype=int), r"of shape \(2, 3\), got int64 of \(2, 2\)"),

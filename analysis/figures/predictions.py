@@ -15,7 +15,7 @@ import numpy.typing as npt
 from analysis.comparison.pairs import DatasetValues
 from analysis.figures import drawing
 from analysis.stats.estimate import FloatArray, mean_over_seeds
-from harness.metrics.cases import softmax
+from harness.metrics.logits import softmax
 from harness.pages.contents import PageFigure, sheet_stem
 from harness.pages.palette import FAINT, INK, PAPER, SEED, TINT
 

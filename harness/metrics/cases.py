@@ -8,28 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.parts import FloatArray, IntArray, area_under_curve, check_logits, ratio
+from harness.metrics.logits import OneLabelEach, SeveralLabelsEach
+from harness.metrics.parts import FloatArray, IntArray, area_under_curve, ratio
+
+_AXES = ("cases", "classes")
 
 
-def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities, float64, shape (…, classes); those of a case sum to 1 and nothing overflows."""
-    return np.exp(log_softmax(logits))
-
-
-def log_softmax(logits: FloatArray) -> FloatArray:
-    """Logarithms of ``softmax``, which are finite where it is 0."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result
-
-
-def sigmoid(logits: FloatArray) -> FloatArray:
-    """Probabilities, float64, of the shape of ``logits``; nothing overflows."""
-    result: FloatArray = np.exp(-np.logaddexp(0.0, -logits))
-    return result
-
-
-class ScoredCases:
+class ScoredCases(OneLabelEach):
     """Cases with one label each. The prediction is the class of the largest logit, the first among equals.
 
     Args:
@@ -42,25 +27,8 @@ class ScoredCases:
     """
 
     def __init__(self, logits: FloatArray, labels: IntArray, ordinal: bool = False) -> None:
-        _check(logits, labels)
-        self.logits, self.labels, self.ordinal = logits, labels, ordinal
-        self.cases, self.classes = logits.shape
-
-    @cached_property
-    def log_probabilities(self) -> FloatArray:
-        """Of the softmax, float64, shape (n, classes)."""
-        return log_softmax(self.logits)
-
-    @cached_property
-    def probabilities(self) -> FloatArray:
-        """Softmax, float64, shape (n, classes)."""
-        return np.exp(self.log_probabilities)
-
-    @cached_property
-    def predicted(self) -> IntArray:
-        """Predicted class of each case, shape (n,)."""
-        result: IntArray = self.logits.argmax(axis=1)
-        return result
+        super().__init__(logits, labels, _AXES)
+        self.ordinal = ordinal
 
     @cached_property
     def confusion(self) -> IntArray:
@@ -101,7 +69,7 @@ class ScoredCases:
         return [area_under_curve(self.probabilities[:, k], self.labels == k) for k in range(self.classes)]
 
 
-class MultiLabelCases:
+class MultiLabelCases(SeveralLabelsEach):
     """Cases that may have several labels at once, or none: each class is a question of its own.
 
     The answer is yes where the logit is positive, which is a probability above one half. A class that no case has, or
@@ -116,38 +84,11 @@ class MultiLabelCases:
     """
 
     def __init__(self, logits: FloatArray, labels: npt.NDArray[Any]) -> None:
-        check_logits(logits, fewest_classes=1)
-        if labels.shape != logits.shape or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"labels need whole numbers of shape {logits.shape}, got {labels.dtype} of {labels.shape}")
-        if not np.isin(labels, (0, 1)).all():
-            raise ValueError(f"labels must be 0 or 1, got {labels.min()} to {labels.max()}")
-        self.logits, self.labels = logits, labels
-        self.cases, self.classes = logits.shape
+        super().__init__(logits, labels, _AXES)
 
     def each_class(self) -> list[ScoredCases]:
         """Each class alone, as cases with one of two labels: 0 without it, 1 with it."""
-        zeros = np.zeros(self.cases)
-        return [
-            ScoredCases(np.stack([zeros, self.logits[:, k]], axis=1), self.labels[:, k].astype(np.int64))
-            for k in range(self.classes)
-        ]
-
-    @cached_property
-    def actual(self) -> npt.NDArray[np.bool_]:
-        """Whether each case has each label, shape (n, classes)."""
-        result: npt.NDArray[np.bool_] = self.labels == 1
-        return result
-
-    @cached_property
-    def predicted(self) -> npt.NDArray[np.bool_]:
-        """Whether each case is predicted to have each label, shape (n, classes)."""
-        result: npt.NDArray[np.bool_] = self.logits > 0
-        return result
-
-    @cached_property
-    def probabilities(self) -> FloatArray:
-        """Sigmoid, float64, shape (n, classes)."""
-        return sigmoid(self.logits)
+        return [ScoredCases(logits, labels) for logits, labels in self.two_classes()]
 
     @cached_property
     def support(self) -> IntArray:
@@ -194,11 +135,3 @@ class MultiLabelCases:
         """ROC AUC of each class, ties by midranks."""
         # On probabilities, logits above 37 would tie at 1.
         return [area_under_curve(self.logits[:, k], self.actual[:, k]) for k in range(self.classes)]
-
-
-def _check(logits: FloatArray, labels: npt.NDArray[Any]) -> None:
-    check_logits(logits, fewest_classes=2)
-    if labels.shape != logits.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels need {len(logits)} whole numbers, got {labels.dtype} of shape {labels.shape}")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ValueError(f"labels must lie in [0, {logits.shape[1]}), got {labels.min()} to {labels.max()}")

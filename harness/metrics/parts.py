@@ -14,15 +14,6 @@ IntArray = npt.NDArray[np.int64]
 ECE_BINS = 15
 
 
-def check_logits(logits: FloatArray, fewest_classes: int) -> None:
-    """Raise ValueError unless ``logits`` has a case and enough classes, and is finite."""
-    if logits.ndim != 2 or logits.shape[1] < fewest_classes or logits.shape[0] == 0:
-        wanted = "two classes" if fewest_classes == 2 else "a class"
-        raise ValueError(f"logits need shape (cases, classes) with a case and {wanted}, got {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise ValueError("a logit is not finite")
-
-
 def area_under_curve(score: FloatArray, positive: npt.NDArray[np.bool_]) -> float | None:
     """ROC AUC by midranks (Mann and Whitney 1947), in [0, 1]; None without a positive or a negative case.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.cases import sigmoid
+from harness.metrics.logits import sigmoid
 from harness.metrics.parts import (
     FloatArray,
     IntArray,

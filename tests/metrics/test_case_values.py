@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from analysis.stats.twoway import by_group, two_way
-from harness.metrics.cases import sigmoid, softmax
+from harness.metrics.logits import sigmoid, softmax
 from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
 from harness.metrics.table import built_in, evaluate
 
@@ -180,7 +180,7 @@ def test_a_bin_whose_gaps_cancel_counts_nothing() -> None:
     ("logits", "labels", "complaint"),
     [
         (np.zeros((4, 2)), np.zeros(4, dtype=np.int64), "shape"),
-        (np.zeros((2, 4, 1)), np.zeros(4, dtype=np.int64), "2 of them or more"),
+        (np.zeros((2, 4, 1)), np.zeros(4, dtype=np.int64), "two classes"),
         (np.zeros((2, 4, 2)), np.zeros(3, dtype=np.int64), r"of shape \(4,\)"),
         (np.zeros((2, 4, 2)), np.full(4, 2), r"in \[0, 2\)"),
         (np.full((2, 4, 2), np.nan), np.zeros(4, dtype=np.int64), "not finite"),
