@@ -7,14 +7,14 @@ once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats.cautions import Caution, few_datasets, few_datasets_for_population, refuse, zero_variance
+from analysis.stats.cautions import few_datasets, few_datasets_for_population, refuse, zero_variance
 from analysis.stats.estimate import Estimate, FloatArray, Mixed, mean_over_seeds, with_ends, with_interval
 from analysis.stats.variances import MeanSquare
 
@@ -22,7 +22,19 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FixedMean(Mixed):
+class _MeanOver(Mixed):
+    """An average of estimates."""
+
+    over: tuple[Estimate, ...]
+
+    def each(self) -> list[tuple[MeanSquare, MeanSquare | None]] | None:
+        """What varies between seeds and between cases in each; None where that is not known of all."""
+        found = [parts for one in self.over if (parts := one.parts()) is not None]
+        return found if len(found) == len(self.over) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedMean(_MeanOver):
     """An average over independent sources.
 
     What varies between seeds is pooled over the datasets into one mean square, and what varies between cases into
@@ -30,13 +42,10 @@ class FixedMean(Mixed):
     intervals covered 99.5 in 100; pooled 96 to 98 (``benchmarks/calibration``).
     """
 
-    over: tuple[Estimate, ...]
-    """One a source."""
-
     def parts(self) -> tuple[MeanSquare, MeanSquare | None] | None:
         """Of the sum over the datasets, over the square of their number."""
-        found = [parts for one in self.over if (parts := one.parts()) is not None]
-        if len(found) < len(self.over):
+        found = self.each()
+        if found is None:
             return None
         size = len(found) ** 2
         cases = [MeanSquare(case.variance / size, case.df) for _, case in found if case is not None]
@@ -61,36 +70,22 @@ def fixed_dataset_mean(estimates: Sequence[Estimate], confidence: float = 0.95) 
     Raises:
         ValueError: no estimate.
     """
-    count, mean, known, cautions = _parts(estimates)
-    if len(known) < count:
-        return with_interval(mean, None, None, confidence, "fixed_datasets", cautions)
-    total = math.fsum(error**2 for error, _ in known)
-    return with_ends(
-        FixedMean(
-            estimate=mean,
-            standard_error=math.sqrt(total) / count,
-            df=total**2 / math.fsum(error**4 / df for error, df in known),
-            confidence=confidence,
-            low=None,
-            high=None,
-            scope="fixed_datasets",
-            cautions=cautions,
-            over=tuple(estimates),
-        )
-    )
+
+    def error(known: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        total = math.fsum(error**2 for error, _ in known)
+        return math.sqrt(total) / len(known), total**2 / math.fsum(error**4 / df for error, df in known)
+
+    return _mean_over(FixedMean, estimates, error, confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoundedMean(Mixed):
+class BoundedMean(_MeanOver):
     """An average over datasets that may have anything in common."""
-
-    over: tuple[Estimate, ...]
-    """One a dataset."""
 
     def parts(self) -> tuple[MeanSquare, MeanSquare | None] | None:
         """Bounds of what varies between seeds and between cases: square of the mean of the roots, smallest df."""
-        found = [parts for one in self.over if (parts := one.parts()) is not None]
-        if len(found) < len(self.over):
+        found = self.each()
+        if found is None:
             return None
         cases = [case or MeanSquare(0.0, math.inf) for _, case in found]
         every = all(case is None for _, case in found)
@@ -115,22 +110,11 @@ def bounded_mean(estimates: Sequence[Estimate], confidence: float = 0.95) -> Est
     Raises:
         ValueError: no estimate.
     """
-    count, mean, known, cautions = _parts(estimates)
-    if len(known) < count:
-        return with_interval(mean, None, None, confidence, "fixed_datasets", cautions)
-    return with_ends(
-        BoundedMean(
-            estimate=mean,
-            standard_error=math.fsum(error for error, _ in known) / count,
-            df=min(df for _, df in known),
-            confidence=confidence,
-            low=None,
-            high=None,
-            scope="fixed_datasets",
-            cautions=cautions,
-            over=tuple(estimates),
-        )
-    )
+
+    def error(known: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        return math.fsum(error for error, _ in known) / len(known), min(df for _, df in known)
+
+    return _mean_over(BoundedMean, estimates, error, confidence)
 
 
 def _bound(parts: Sequence[MeanSquare]) -> MeanSquare:
@@ -164,16 +148,41 @@ def by_source(values: Sequence[Value], sources: Sequence[str]) -> list[list[Valu
     return list(found.values())
 
 
-def _parts(
+def _mean_over(
+    kind: type[_MeanOver],
     estimates: Sequence[Estimate],
-) -> tuple[int, float, list[tuple[float, float]], tuple[Caution, ...]]:
-    """How many there are, their mean, standard error and degrees of freedom of those that have them, all cautions."""
+    error_of: Callable[[Sequence[tuple[float, float]]], tuple[float, float]],
+    confidence: float,
+) -> Estimate:
+    """The average of estimates; without a standard error if one of them has none.
+
+    Args:
+        kind: what says which parts vary.
+        estimates: at least one.
+        error_of: standard error and degrees of freedom of the average, of those of each.
+        confidence: coverage in (0, 1).
+    """
     if not estimates:
         raise ValueError("needs at least one dataset")
-    count = len(estimates)
+    mean = math.fsum(one.estimate for one in estimates) / len(estimates)
     known = [(one.standard_error, one.df) for one in estimates if one.standard_error is not None and one.df is not None]
-    cautions = tuple(dict.fromkeys(caution for entry in estimates for caution in entry.cautions))
-    return count, math.fsum(entry.estimate for entry in estimates) / count, known, cautions
+    cautions = tuple(dict.fromkeys(caution for one in estimates for caution in one.cautions))
+    if len(known) < len(estimates):
+        return with_interval(mean, None, None, confidence, "fixed_datasets", cautions)
+    error, df = error_of(known)
+    return with_ends(
+        kind(
+            estimate=mean,
+            standard_error=error,
+            df=df,
+            confidence=confidence,
+            low=None,
+            high=None,
+            scope="fixed_datasets",
+            cautions=cautions,
+            over=tuple(estimates),
+        )
+    )
 
 
 def population_mean(differences: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
