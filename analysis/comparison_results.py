@@ -18,7 +18,6 @@ from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.new_datasets import on_new_datasets, ranks_of
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.scores import MethodScore, Pair
-from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
 from analysis.result_models import (
     CellRecord,
@@ -312,7 +311,7 @@ def _robustness(one: Robustness) -> RobustnessRecord:
 
 
 def _twin(analysis: Analysis) -> TwinRecord | None:
-    made = [one for one in compared_with_itself(analysis.evidence) if one.pair.estimate is not None]
+    made = [one for one in analysis.itself if one.pair.estimate is not None]
     twin = analysis.evidence.twin
     if twin is None:
         return None

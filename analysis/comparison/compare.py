@@ -36,6 +36,11 @@ class Analysis:
     """Of sources with several datasets of the same cases, which averages count once."""
     cautions: tuple[Caution, ...]
     """Reservations about the whole; those of datasets and cells name them."""
+    itself: tuple[Comparison, ...] = ()
+    """The control's twin against the control, on each dataset and on average; empty without a twin.
+
+    Each is judged alone by the primary metric at the level of the plan, without correction. The two are one method: if
+    what the design varies were all that differs between them, 5 in 100 such comparisons would be called different."""
 
     def score(self, dataset: str, method: str, metric: str | None = None) -> MethodScore | None:
         """One score, by default of the primary metric."""
@@ -146,7 +151,12 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
         exact_means=exact,
         robustness=tuple(robustness(evidence, pairs, comparisons, averaged, halves, exact)),
         cautions=tuple(dict.fromkeys((*cautions, *(() if floor is None else (floor,))))),
+        itself=() if evidence.twin is None else _with_itself(analyse(evidence.twin)),
     )
+
+
+def _with_itself(twin: Analysis) -> tuple[Comparison, ...]:
+    return (*twin.of("primary"), *twin.averages)
 
 
 def _no_predictions(dataset: str) -> Predictions | None:

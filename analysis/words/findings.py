@@ -23,7 +23,6 @@ from analysis.comparison.phrases import (
     reversal,
     scope_phrase,
 )
-from analysis.comparison.twins import compared_with_itself
 from analysis.comparison.verdicts import Comparison
 from harness.pages.contents import number
 
@@ -52,12 +51,11 @@ def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
 
 def _twin(analysis: Analysis) -> Iterator[str]:
     """How often the control was called better or worse than itself."""
-    found = compared_with_itself(analysis.evidence)
-    if not found:
+    if not analysis.itself:
         return
-    made = [one for one in found if one.pair.estimate is not None]
+    made = [one for one in analysis.itself if one.pair.estimate is not None]
     different = [one for one in made if one.outcome in ("better", "worse")]
-    plan, pair = analysis.evidence.plan, found[0].pair
+    plan, pair = analysis.evidence.plan, analysis.itself[0].pair
     # The same training on the same seeds gives the same predictions.
     same = sum(one.p is None and one.pair.estimate is not None and one.pair.estimate.estimate == 0 for one in made)
     chosen = f"; in {same} both searches chose the same configuration" if same else ""

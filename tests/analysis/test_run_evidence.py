@@ -11,7 +11,6 @@ import pytest
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Predictions
 from analysis.comparison.pairs import DatasetValues
-from analysis.comparison.twins import compared_with_itself
 from analysis.comparison_results import comparison_records
 from analysis.comparison_sections import prediction_section
 from analysis.figures.predictions import reduced
@@ -82,7 +81,7 @@ def test_a_twin_is_compared_with_its_control_alone(builder: Build) -> None:
     assert {one.family for one in (*found.of("primary"), *found.averages)} == {3}
     assert {one.family for one in (*apart.of("primary"), *apart.averages)} == {6}
     assert not any("control_twin" in caution.sentence for caution in found.cautions)
-    alpha, beta, average = compared_with_itself(evidence)
+    alpha, beta, average = found.itself
     assert (alpha.outcome, beta.outcome) == ("better", "inconclusive") and alpha.p == alpha.p_adjusted
     assert beta.pair.estimate is not None and beta.pair.estimate.estimate == 0 and average.p is None
     (said,) = [text for text in results_paragraphs(found) if text.startswith("A/A")]
