@@ -13,16 +13,15 @@ import struct
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from broken_images import damaged, odd_image, picture
 from broken_input import Reader
 from hypothesis import strategies as st
-from PIL import Image
 
 from harness.core.errors import run_command
 from harness.data.cache import prepare
@@ -35,7 +34,6 @@ from harness.studies.loading import read_options
 Files = dict[str, bytes | None]
 """Path below the data root → content; None is a named pipe."""
 
-_EXTREMES = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE)
 _ISIC = "ISIC2018_Task3_Training_"
 
 
@@ -60,112 +58,9 @@ def make(seed: int) -> Broken:
         content = made.files[name]
         assert content is not None
         for _ in range(draw.randint(1, 3)):
-            content = _damaged(content, draw, made.story)
+            content = damaged(content, draw, made.story)
         made.files[name] = content
     return made
-
-
-# Bytes
-
-
-def _damaged(content: bytes, draw: random.Random, story: list[str]) -> bytes:
-    if len(content) < 4:
-        return content
-    how = draw.choice(("cut", "flip", "flip", "zeros", "insert", "remove", "tail", "before", "number", "number"))
-    at = draw.randrange(len(content))
-    story.append(f"{how} at {at}")
-    data = bytearray(content)
-    if how == "cut":
-        return content[:at]
-    if how == "flip":
-        for _ in range(draw.choice((1, 1, 4, 30))):
-            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    elif how == "zeros":
-        data[at : at + 64] = bytes(len(data[at : at + 64]))
-    elif how == "insert":
-        data[at:at] = draw.randbytes(draw.choice((1, 7, 300)))
-    elif how == "remove":
-        del data[at : at + draw.choice((1, 7, 300))]
-    elif how == "tail":
-        data += data[at:]
-    elif how == "before":
-        data[:0] = draw.randbytes(draw.choice((1, 22, 400)))
-    else:
-        # In a zip archive most likely a length, an offset or a method.
-        marks = [place for mark in (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06") for place in _places(content, mark)]
-        start = draw.choice(marks) + draw.randrange(4, 46) if marks else at
-        width = min(draw.choice((2, 4)), len(data) - start)
-        if width > 0:
-            data[start : start + width] = draw.choice(_EXTREMES).to_bytes(4, "little")[:width]
-    return bytes(data)
-
-
-def _places(content: bytes, mark: bytes) -> list[int]:
-    found, at = [], content.find(mark)
-    while at >= 0:
-        found.append(at)
-        at = content.find(mark, at + 1)
-    return found
-
-
-# Images
-
-
-@cache
-def _valid_images() -> tuple[bytes, ...]:
-    images = [
-        (mode, form, options)
-        for form, modes in {
-            "PNG": ("L", "RGB", "RGBA", "LA", "P", "1", "I;16"), "JPEG": ("L", "RGB", "CMYK"), "GIF": ("P",),
-            "BMP": ("L", "RGB"), "TIFF": ("L", "RGB", "CMYK", "I;16", "F"), "WEBP": ("RGB", "RGBA"),
-        }.items()
-        for mode in modes
-        for options in ({}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"})
-    ]  # fmt: skip
-    return tuple(_encoded(Image.new(mode, (13, 9), 1), form, **options) for mode, form, options in images)
-
-
-def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
-
-
-def _picture(number: int) -> bytes:
-    pixels = np.full((12, 10), 128, dtype=np.uint8)
-    pixels[0] = number * 7 % 256
-    pixels[1, : number % 10] = 0
-    return _encoded(Image.fromarray(pixels), "PNG")
-
-
-def _odd_image(draw: random.Random, story: list[str]) -> bytes:
-    how = draw.choice(("broken", "broken", "broken", "odd", "huge", "pages", "long", "text", "empty", "bomb"))
-    story.append(f"image: {how}")
-    if how == "huge":
-        width, height = (draw.choice((0, 1, 70_000, 20_000, 2**31 - 1)) for _ in range(2))
-        return _png_header(width, height)
-    if how == "pages":
-        pages = [Image.new("L", (4, 3), n) for n in range(draw.choice((2, 60)))]
-        return _encoded(pages[0], draw.choice(("GIF", "TIFF", "PNG", "WEBP")), save_all=True, append_images=pages[1:])
-    if how == "long":
-        return _encoded(Image.new("1", draw.choice(((1, 60_000), (60_000, 1), (1, 1)))), "PNG")
-    if how == "bomb":
-        return _png_header(9, 9, zlib.compress(bytes(draw.choice((100, 30_000_000))), 9))
-    if how in ("text", "empty"):
-        return {"text": b"<svg/>", "empty": b""}[how]
-    image = draw.choice(_valid_images())
-    return image if how == "odd" else _damaged(image, draw, story)
-
-
-def _png_header(width: int, height: int, content: bytes = b"") -> bytes:
-    parts = [b"\x89PNG\r\n\x1a\n"]
-    for kind, body in (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
-        (b"IDAT", content),
-        (b"IEND", b""),
-    ):
-        parts.append(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
-    return b"".join(parts)
 
 
 # Folders and archives of images
@@ -193,10 +88,10 @@ def _laid_out(draw: random.Random, story: list[str]) -> Files:
     top = draw.choice(("", "", "", "mine/", "outer/inner/", "train/", "images/", "\u00fc/"))
     classes = draw.choice((("a", "b"), ("a", "b"), ("a", "A"), ("a",), ("a", "b", "c"), ("train", "test"), ("1", "10")))
     story.append(f"{top}{'|'.join(classes)}")
-    files: Files = {f"{top}{name}/{n}.png": _picture(20 * k + n) for k, name in enumerate(classes) for n in range(6)}
+    files: Files = {f"{top}{name}/{n}.png": picture(20 * k + n) for k, name in enumerate(classes) for n in range(6)}
     for _ in range(draw.choice((0, 0, 1, 1, 2, 5))):
         name = draw.choice(_NAMES) if draw.random() < 0.6 else f"{top}{draw.choice(classes)}/odd{draw.randrange(9)}.png"
-        files[name] = _odd_image(draw, story)
+        files[name] = odd_image(draw, story)
         story.append(f"+ {name[:40]!a}")
     return files
 
@@ -263,14 +158,14 @@ def _brain(draw: random.Random, seed: int) -> Broken:
     story: list[str] = []
     top = draw.choice(("", "", "brain/", "a/b/"))
     files: Files = {
-        f"{top}{side}/{name}/{n}.jpg": _picture(n + 3 * k)
+        f"{top}{side}/{name}/{n}.jpg": picture(n + 3 * k)
         for side in ("Training", "Testing")
         for k, name in enumerate(("glioma", "meningioma", "notumor", "pituitary"))
         for n in range(3)
     }
     for _ in range(draw.choice((0, 1, 3))):
         name = draw.choice((*_NAMES, "Training/glioma/9.jpg", "other/Training/glioma/0.jpg", "Training/Glioma/9.jpg"))
-        files[name] = _odd_image(draw, story)
+        files[name] = odd_image(draw, story)
         story.append(f"+ {name[:40]!a}")
     return Broken(seed, "brain_mri", {"brain-tumor-mri-dataset.zip": _zipped(files, draw, story)}, (), story)
 
@@ -278,9 +173,9 @@ def _brain(draw: random.Random, seed: int) -> Broken:
 def _isic(draw: random.Random, seed: int) -> Broken:
     story: list[str] = []
     cases = [f"ISIC_{number:07d}" for number in range(14)]
-    images: Files = {f"Input/{case}.jpg": _picture(number) for number, case in enumerate(cases)}
+    images: Files = {f"Input/{case}.jpg": picture(number) for number, case in enumerate(cases)}
     if draw.random() < 0.4:
-        images[draw.choice(("Input/LICENSE.txt", "Input/ISIC_0000000.png", *_NAMES))] = _odd_image(draw, story)
+        images[draw.choice(("Input/LICENSE.txt", "Input/ISIC_0000000.png", *_NAMES))] = odd_image(draw, story)
     labels = [["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]]
     labels += [[case, *("1.0" if n % 7 == k else "0.0" for k in range(7))] for n, case in enumerate(cases)]
     lesions = [
@@ -349,7 +244,7 @@ def _header(text: str) -> Callable[[bytes, random.Random], bytes]:
 
 _ARRAY_CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     lambda content, draw: content[: draw.randrange(len(content))],
-    lambda content, draw: _damaged(content[:128], draw, []) + content[128:],
+    lambda content, draw: damaged(content[:128], draw, []) + content[128:],
     lambda content, draw: _npy(np.zeros((8, 1), dtype=draw.choice(("<i8", ">f4", "?", "S5", "M8[s]", "<u8")))),
     lambda content, draw: _npy(np.full((16, 1), 2**63, dtype=np.uint64)),
     lambda content, draw: _npy(np.array([print, None], dtype=object), allow_pickle=True),

@@ -124,8 +124,3 @@ def by_dataset(analysis: Analysis, comparisons: Sequence[Comparison]) -> list[tu
     """The comparisons of each dataset that has any."""
     groups = [(name, [one for one in comparisons if one.pair.dataset == name]) for name in analysis.evidence.datasets]
     return [(name, own) for name, own in groups if own]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence."""
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import Cell, DeclaredPlan
-from analysis.comparison.phrases import datasets_phrase
+from analysis.comparison.phrases import datasets_phrase, listed
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.paired import seeds_for_exact_test, smallest_p
-from analysis.tables.cells import by_dataset, listed, named, outcome, p_text
+from analysis.tables.cells import by_dataset, named, outcome, p_text
 from harness.pages.contents import NOT_AVAILABLE, Marked, PageTable, Row, count, number
 
 

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import datasets_phrase
+from analysis.comparison.phrases import datasets_phrase, listed
 from analysis.comparison.verdicts import Comparison
-from analysis.tables.cells import (
-    CORRECTIONS,
-    UNCORRECTED,
-    by_dataset,
-    family,
-    listed,
-    p_text,
-    versus,
-)
+from analysis.tables.cells import CORRECTIONS, UNCORRECTED, by_dataset, family, p_text, versus
 from analysis.tables.differences import difference_table
 from harness.pages.contents import PageTable, Row
 

@@ -6,19 +6,9 @@ from collections.abc import Callable, Sequence
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import DrawnAnew
-from analysis.comparison.phrases import exact_test_limits
+from analysis.comparison.phrases import exact_test_limits, listed
 from analysis.comparison.verdicts import Comparison
-from analysis.tables.cells import (
-    CORRECTIONS,
-    UNCORRECTED,
-    Scopes,
-    listed,
-    named,
-    outcome,
-    p_text,
-    sizes,
-    span,
-)
+from analysis.tables.cells import CORRECTIONS, UNCORRECTED, Scopes, named, outcome, p_text, sizes, span
 from harness.pages.contents import PageTable, number
 
 _Column = tuple[str, str, Callable[[Comparison], str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,12 @@ from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
 from harness.metrics.table import evaluate, general
 from harness.pages.contents import PageTable
+
+FORBIDDEN = re.compile(
+    r"\bequals?\b|\bequally\b|no differen|not differ|n/a|None|nan\b|p = 0\.000\b|p = 0\.0000|  |\.\.|\(\)",
+    re.IGNORECASE,
+)
+"""What no sentence says."""
 
 CLASSES = ("nevus", "melanoma", "keratosis")
 
@@ -147,3 +154,10 @@ def every_table(analysis: Analysis) -> list[PageTable]:
         checks.nondeterminism(analysis), comparisons.not_compared(analysis), comparisons.all_p_values(analysis),
     )  # fmt: skip
     return [table for table in made if table is not None and not table.empty]
+
+
+def against_control(**changes: Any) -> Evidence:
+    """Methods against a control, by balanced accuracy alone."""
+    levels = changes.pop("levels", {"control": 1.5, "gpaf": 1.9, "lora_c": 1.55, "poor": 1.0})
+    plan = {"family": "vs_control", "control": "control", "metrics": ("balanced_accuracy",), **changes}
+    return made_up(levels, **plan)

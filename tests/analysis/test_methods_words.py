@@ -1,0 +1,128 @@
+"""What the paragraphs on methods and limitations say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from analysis.comparison.compare import analyse
+from analysis.comparison.evidence import Evidence
+from analysis.words.limitations import limitations_paragraph
+from analysis.words.methods import methods_paragraph
+from tests.analysis.made_up import FORBIDDEN, against_control, made_up
+
+SPEC = {
+    "backbone": {"name": "resnet50", "weights": "IMAGENET1K_V2"},
+    "datasets": {"alpha": {}, "beta": {}},
+    "methods": {"control": {"backbone": None}, "gpaf": {"backbone": {"name": "resnet18", "weights": None}}},
+    "train": {"epochs": 30, "batch_size": 64, "image_size": 224},
+    "split": {"kind": "grouped", "seed": 0, "near_duplicates": True, "allow_leakage": None},
+    "search": {"metric": "auc", "sampler": "tpe", "trials": 3, "seeds": [0]},
+    "confirm": {"seeds": 8, "control": "control"},
+}
+
+
+TWO = {"control": 1.5, "gpaf": 1.9}
+
+
+METHODS: dict[str, tuple[Evidence, Mapping[str, Any] | None, list[str], list[str]]] = {
+    "sweep": (
+        against_control(levels=TWO, group_size=2, metrics=("balanced_accuracy", "auc", "macro_f1", "nll")),
+        SPEC,
+        [
+            "We compared gpaf with the control control on 2 datasets (alpha and beta).",
+            "The starting point was resnet50 (weights IMAGENET1K_V2); for gpaf it was resnet18 (random weights).",
+            "at most 30 epochs, in batches of 64 images of 224 × 224 pixels",
+            "on one side, near-duplicates included (split seed 0)",
+            "240 test cases of 120 patients or lesions (alpha)",
+            "3 search trials for each method on each dataset by a tree-structured Parzen estimator on validation AUC",
+            "8 seeds on each dataset (1000 to 1007)",
+            "For balanced accuracy, AUC, macro-F1 and negative log-likelihood, differences were paired by seed",
+            "Obuchowski and Rockette 1995",
+            "Balanced accuracy; AUC (DeLong, DeLong and Clarke-Pearson 1988) and macro-F1 entered as pseudo-values, a",
+            "plus the case's first-order influence on it (Hampel 1974).",
+            "average over the uncertainty of the variance components (Behrens-Fisher; Fisher 1935)",
+            "Fewer than 3 replicates carry no verdict.",
+            "Holm's method for the family of 3 declared comparisons at level 0.05; the family was declared before",
+            "Exact sign-flip and Wilcoxon",
+            "two one-sided tests (Schuirmann 1987",
+            "within ±0.01.",
+            "take the datasets as fixed, belong to the same family and say nothing about other datasets",
+            "no critical-difference diagram are given: with fewer than 6 datasets",
+        ],
+        ["not beforehand", "narrower claim", "exploratory", "Nothing is known"],
+    ),
+    "imported": (
+        made_up({"a": 1.5, "b": 1.9, "c": 1.6}, datasets=("alpha",), seeds=range(5), with_predictions=False,
+                metrics=("balanced_accuracy",), margin=None, correction="none", beforehand=False),
+        None,
+        [
+            "We compared 3 methods (a, b and c), every one with every other, on 1 dataset (alpha).",
+            "one score for each seed, without single test cases",
+            "For balanced accuracy, Student's t intervals over seeds make a narrower claim",
+            "p values were not corrected for the 3 declared comparisons; this family was stated with the analysis, not "
+            "beforehand.",
+            "With fewer than 6 paired seeds no exact test was made",
+            "No margin was declared, so equivalence was not tested.",
+        ],
+        ["Satterthwaite", "Holm", "pseudo-values", "starting point", "Averages", "critical-difference", "Wilcoxon"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("evidence", "spec", "said", "unsaid"), METHODS.values(), ids=METHODS)
+def test_the_methods_paragraph_says_what_was_done_and_nothing_else(
+    evidence: Evidence, spec: Mapping[str, Any] | None, said: list[str], unsaid: list[str]
+) -> None:
+    text = methods_paragraph(analyse(evidence), spec)
+    assert [part for part in said if part not in text] == []
+    assert [part for part in unsaid if part in text] == []
+    assert not FORBIDDEN.search(text)
+
+
+def test_limitations_follow_from_what_the_design_did_not_vary() -> None:
+    whole = analyse(against_control(levels=TWO, seeds=range(1000, 1003)))
+    text = limitations_paragraph(whole, SPEC)
+    for part in (
+        "One split of each dataset into training, validation and test images was used",
+        "Each method was tuned by one search on each dataset",
+        "the intervals do not contain what a new search would change",
+        "Nothing is said of datasets other than alpha and beta.",
+        "With 3 seeds little is known of how much a result changes",
+    ):
+        assert part in text
+    assert "whether these were drawn anew is not known here" in limitations_paragraph(whole, None)
+    narrow = analyse(against_control(levels=TWO, with_predictions=False))
+    assert "On alpha and beta nothing is said of new test cases." in limitations_paragraph(narrow, SPEC)
+    assert limitations_paragraph(replace(whole, comparisons=()), SPEC) == ""
+
+
+def test_who_trained_without_augmentation_is_told() -> None:
+    analysis = analyse(against_control(levels=TWO))
+
+    def told(heads: list[str], **train: Any) -> bool:
+        spec = {**SPEC, "train": {"epochs": 3, "batch_size": 64, "features": "once", "augment": True, **train}}
+        text = methods_paragraph(analysis, spec, heads)
+        sentence = "Of control the head alone was trained, on features of images without augmentation; the others were"
+        return sentence in text
+
+    assert told(["control", "elsewhere"])
+    assert not any((told([]), told(["control"], features="each_step"), told(["control"], augment=False)))
+
+
+def test_unequal_treatment_looks_and_repeats_are_told() -> None:
+    whole = against_control(levels=TWO, looks=(5, 8), repeats={"gpaf": 0.001}, beforehand=False)
+    cells = dict(whole.cells)
+    cells["alpha", "gpaf"] = replace(cells["alpha", "gpaf"], search_trials=30, declared=tuple(range(1000, 1010)))
+    text = methods_paragraph(analyse(replace(whole, cells=cells)), {**SPEC, "split": {"kind": "official", "seed": 0}})
+    assert "3 to 30 search trials for a method on a dataset, not the same for all" in text
+    assert "The methods ran on 8 to 10 seeds, which were not the same for all" in text
+    assert "Looks at the results were planned at 5 and 8 seeds." in text
+    assert "2 trainings were repeated with the same seed" in text
+    assert "was split as its publishers did (split seed 0)" in text
+    assert "within ±0.01, a margin stated with the analysis, not beforehand." in text
+    unknown = {key: replace(cell, search_trials=None) for key, cell in cells.items()}
+    assert "Nothing is known here of how" in methods_paragraph(analyse(replace(whole, cells=unknown)), None)
