@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before anything loads torch: the networks here are tiny, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +19,10 @@ from tiny import ROOT, environment
 
 if TYPE_CHECKING:
     from jobs import Digits
+
+# Hundreds of processes import our code; where none may leave it compiled, as in many containers, each compiles it all.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
