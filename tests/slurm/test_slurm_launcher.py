@@ -105,16 +105,26 @@ def one_long_trial(folder: Path, rest: float = 0.02) -> Path:
     )
 
 
+def gated(folder: Path, **changes: Any) -> tuple[Path, Path]:
+    """A sweep file, and a file; trainings last a minute as long as it is there, and a moment without it."""
+    gate = folder / "gate"
+    gate.touch()
+    slow_method(folder, 0.5, gate)
+    train = {"epochs": 20, "batch_size": 64, "image_size": 8}
+    return tiny_sweep(folder, plugins=["plugins"], train=train, **changes), gate
+
+
 def test_submitted_and_left_alone_it_ends_as_a_local_run(site: Site, tmp_path: Path) -> None:
     odd = tmp_path / "a b'c\"d $(touch owned) ;ü&"
     odd.mkdir()
-    file = tiny_sweep(odd, train={**LONG, "epochs": 12})
+    file, gate = gated(odd, methods=["slow", "lora_c"])
     said = site.sweep(file, odd / "run", environment={"ODD": "$(touch owned) '\" ü"})
     assert "submitted 2 jobs" in said and "harness.status" in said
     assert not (odd / "run" / "report").exists(), "the command did not return before the work was done"
     # Given again while jobs live, it adds none.
     again = site.sweep(file, odd / "run", environment={"ODD": "$(touch owned) '\" ü"})
     assert "submitted 2 jobs" not in again and "2 were there before" in again
+    gate.unlink()
     run = site.finish(odd / "run")
     run_inline(file, tmp_path / "local", site.cache, report=False)
     assert run_differences(RunDirectory(tmp_path / "local"), run) == []
@@ -126,9 +136,7 @@ def test_submitted_and_left_alone_it_ends_as_a_local_run(site: Site, tmp_path: P
 
 
 def test_what_the_users_shell_tells_slurms_commands_changes_nothing(site: Site, tmp_path: Path) -> None:
-    file = tiny_sweep(
-        tmp_path, train=LONG, methods=["full_finetune"], search={"trials": 4, "startup": 4, "concurrency": 4}
-    )
+    file, _ = gated(tmp_path, methods=["slow"], search={"trials": 4, "startup": 4, "concurrency": 4})
     shell = {
         **{"SQUEUE_PARTITION": "short", "SQUEUE_STATES": "PD", "SQUEUE_FORMAT": "%u", "SQUEUE_USERS": "daemon"},
         **{"SCANCEL_INTERACTIVE": "yes", "SCANCEL_PARTITION": "short", "SBATCH_PARTITION": "short"},
