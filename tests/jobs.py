@@ -18,7 +18,7 @@ from harness.plugins import discover
 from harness.run.trial import TrialFolder
 from harness.space.parameters import Value, defaults
 from harness.spec.sections import TrainSpec
-from harness.train.job import Control, TrialJob
+from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.run import run_trial
 
 CPU = torch.device("cpu")
@@ -52,3 +52,24 @@ def run(made: TrialJob, path: Path, control: Control | None = None) -> tuple[Tri
     request = made_up_records.request(made.stage, seed=made.seed, hyperparameters=dict(made.hyperparameters))
     folder.write_request(request)
     return folder, run_trial(made, request, folder, CPU, control or Control())
+
+
+def run_in_pieces(made: TrialJob, path: Path, steps: int) -> TrialFolder:
+    """Interrupt after every ``steps`` steps and go on from the checkpoint, until it is done."""
+    for attempt in range(100):
+        control, count = Control(), 0
+
+        def watch(facts: dict[str, Any], control: Control = control) -> None:
+            nonlocal count
+            count += "steps" in facts
+            if count >= steps:
+                control.stop.set()
+
+        control.progress = watch
+        try:
+            folder, _ = run(made, path, control)
+        except Interrupted:
+            continue
+        assert attempt > 0
+        return folder
+    raise AssertionError("never finished")

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from jobs import CPU, Digits, job, run
-from test_training import run_in_pieces
+from jobs import CPU, Digits, job, run, run_in_pieces
 from tiny import run_inline, tiny_sweep
 from torch import Tensor
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jobs import CATALOGUE, job, run
+from jobs import CATALOGUE, job, run, run_in_pieces
 
 from harness.data.decoded import DecodedDataset
 from harness.data.split import Split
@@ -20,30 +20,7 @@ from harness.method import Hyperparameters, Method, ParamGroup
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
-from harness.run.trial import TrialFolder
-from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.step import build_optimizer, schedule_factor, set_learning_rates
-
-
-def run_in_pieces(made: TrialJob, path: Path, steps: int) -> TrialFolder:
-    """Interrupt after every ``steps`` steps and go on from the checkpoint, until it is done."""
-    for attempt in range(100):
-        control, count = Control(), 0
-
-        def watch(facts: dict[str, Any], control: Control = control) -> None:
-            nonlocal count
-            count += "steps" in facts
-            if count >= steps:
-                control.stop.set()
-
-        control.progress = watch
-        try:
-            folder, _ = run(made, path, control)
-        except Interrupted:
-            continue
-        assert attempt > 0
-        return folder
-    raise AssertionError("never finished")
 
 
 @pytest.mark.parametrize(

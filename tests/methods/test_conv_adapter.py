@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from jobs import CATALOGUE, Digits, job, run
-from test_training import run_in_pieces
+from jobs import CATALOGUE, Digits, job, run, run_in_pieces
 from torch import Tensor, nn
 
 from harness.method import Method

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from jobs import CATALOGUE, Digits, job, run
-from test_training import run_in_pieces
+from jobs import CATALOGUE, Digits, job, run, run_in_pieces
 from torch import Tensor, nn
 
 from harness.method import Method
