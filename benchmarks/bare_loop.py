@@ -27,7 +27,8 @@ def bare_training(job: TrialJob) -> list[Logits]:
 
     It keeps the best tensors in memory, as whoever validates after each epoch does, and writes nothing.
     """
-    model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
+    classes = len(job.data.classes)
+    model, normalisation = build_model(job.backbone, job.weights, classes, job.seed, job.normalisation)
     if job.weights is None:
         normalisation = training_normalisation(job.data, job.split)
     torch.manual_seed(derive_seed("adapt", job.seed))

@@ -14,6 +14,7 @@ COMMANDS = {
     "status": ("harness.status.__main__", "how a run stands"),
     "doctor": ("harness.doctor.__main__", "what is wrong with a run directory, and fix it"),
     "data": ("harness.data.__main__", "prepare a dataset, show its card, audit its split"),
+    "networks": ("harness.networks.__main__", "list networks, look into a file of weights, fetch what a sweep needs"),
     "plugins": ("harness.plugins", "list methods and datasets, and what is broken"),
     "spec": ("harness.spec.__main__", "the JSON Schema of sweep files"),
     "export": ("harness.export.__main__", "a run in the formats of other tools"),

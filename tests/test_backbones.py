@@ -135,13 +135,14 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
     assert f"{path}: not a readable safetensors file" in refusal("resnet20", path)
     path.write_bytes(b"")
-    assert f"{path}: not a readable safetensors file" in refusal("resnet20", path)
+    assert f"{path}: the file is empty; download or write it again" in refusal("resnet20", path)
 
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, path)
     message = refusal("resnet20", path)
-    assert f"{path}: its metadata lack the normalisation" in message
-    assert "python -m harness.trial --save-model" in message and "save_model" not in message
+    assert f"backbone.weights: {path} does not say what images it was trained on; write backbone.mean and" in message
+    save_file(tensors, path, {"mean": "[0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"})
+    assert f"{path}: mean and std in its metadata are not three numbers each" in refusal("resnet20", path)
     metadata = {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
     save_file({**tensors, "backbone.extra": torch.zeros(1)}, path, metadata)
     assert "1 tensors have no place, the first is extra" in refusal("resnet20", path)
@@ -161,10 +162,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ("resnet20", "IMAGENET1K_V1", "there are none published for resnet20"),
         ("squeezenet1_1", None, "squeezenet1_1 does not end in one linear classifier"),
         ("resnet50", "absent.safetensors", "no file absent.safetensors"),
-        ("resnet50", "net.pt", "backbone.weights: net.pt: of files only those are read that this program has written"),
-        ("resnet50", "pretrained/NET.PTH", "of files only those are read that this program has written"),
-        ("timm:resnet50", "net.bin", "of files only those are read that this program has written"),
-        ("resnet20", "net.ckpt", "of files only those are read that this program has written"),
+        ("resnet50", "net.pt", "backbone.weights: no file net.pt; correct the path"),
+        ("resnet50", "pretrained/NET.PTH", "no file pretrained/NET.PTH"),
+        ("resnet20", "net.onnx", "net.onnx: of files those are read that end in .safetensors, .pt, .pth, .bin"),
+        ("resnet50", "timm/resnet50.a1_in1k", "write hf-hub:timm/resnet50.a1_in1k for one of the Hub's repositories"),
         ("resnet50.a1_in1k", None, "backbone.name: no model 'resnet50.a1_in1k'; timm's are written timm:NAME"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_wrong_option_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(AssertionError, match="does not understand"):
         check_command(["python", "-m", "harness.sweep", "x.yaml", "--dryrun"])
     with pytest.raises(AssertionError, match="no command of ours"):
-        check_command(["python", "-m", "harness.networks"])
+        check_command(["python", "-m", "harness.core"])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -136,8 +136,9 @@ FRAME = {"name": "x", "backbone": {"name": "resnet20"}, "datasets": ["digits"], 
 
 @pytest.mark.parametrize("block", of("yaml"))
 def test_yaml_is_a_sweep_file_or_a_part_of_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("sweeps/my_plugins", "my_plugins"):
+    for folder in ("sweeps/my_plugins", "my_plugins", "sweeps/pretrained"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "sweeps" / "pretrained" / "RadImageNet_ResNet50.pt").touch()
     shutil.copytree(ROOT / "slurm" / "profiles", tmp_path / "slurm" / "profiles")
     shutil.copy(ROOT / "slurm" / "profiles" / "example.yaml", tmp_path / "slurm" / "profiles" / "mine.yaml")
     monkeypatch.chdir(tmp_path / "sweeps")

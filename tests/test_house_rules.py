@@ -34,8 +34,8 @@ def test_a_file_name_outside_of_its_room_is_found(checkout: Path) -> None:
 
 
 def test_a_command_without_an_entry_is_found(checkout: Path) -> None:
-    (checkout / "docs" / "new.md").write_text("Give\n\n    python -m harness.networks list\n")
-    assert list(commands(checkout)) == ["docs/new.md:3: harness.networks is not in the table of harness/__main__.py"]
+    (checkout / "docs" / "new.md").write_text("Give\n\n    python -m harness.nowhere list\n")
+    assert list(commands(checkout)) == ["docs/new.md:3: harness.nowhere is not in the table of harness/__main__.py"]
 
 
 def test_a_class_name_that_means_two_things_is_found(checkout: Path) -> None:

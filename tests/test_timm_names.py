@@ -10,7 +10,7 @@ from harness.core.errors import RequestError
 from harness.spec.sections import SweepSpec
 from harness.studies.loading import load_mapping
 
-WHOLE = {"name": "timm:resnet50", "weights": "a1_in1k"}
+WHOLE = {"name": "timm:resnet50", "weights": "a1_in1k", "mean": None, "std": None}
 
 
 def spec(backbone: dict[str, Any], method: dict[str, Any] | None = None, *assignments: str) -> SweepSpec:
@@ -19,7 +19,7 @@ def spec(backbone: dict[str, Any], method: dict[str, Any] | None = None, *assign
     return load_mapping(mapping, list(assignments)).spec
 
 
-@pytest.mark.parametrize("weights", [{}, {"weights": "a1_in1k"}])
+@pytest.mark.parametrize("weights", [{}, {"weights": "a1_in1k"}, {"weights": "resnet50.a1_in1k"}])
 def test_it_is_the_same_sweep_as_in_ours(weights: dict[str, str]) -> None:
     found = spec({"name": "timm:resnet50.a1_in1k", **weights})
     assert found == spec(WHOLE)
@@ -31,6 +31,19 @@ def test_a_methods_own_backbone_and_an_assignment_may_have_it_too() -> None:
     backbone = found.methods["linear_probe"].backbone
     assert backbone is not None and backbone.model_dump() == WHOLE
     assert spec({"name": "resnet18"}, None, "backbone.name=timm:resnet50.a1_in1k").backbone.model_dump() == WHOLE
+
+
+def test_torchvisions_own_spelling_of_weights_is_ours() -> None:
+    from torchvision import models
+
+    assert spec({"name": "resnet50", "weights": "ResNet50_Weights.IMAGENET1K_V2"}) == spec(
+        {"name": "resnet50", "weights": "IMAGENET1K_V2"}
+    )
+    for name in models.list_models(module=models):
+        member = next(iter(models.get_model_weights(name)))
+        assert spec({"name": name, "weights": str(member)}).backbone.weights == member.name
+    # Another network's stay as they are, and are refused with the names of its own.
+    assert spec({"name": "resnet18", "weights": "ResNet50_Weights.IMAGENET1K_V2"}).backbone.weights is not None
 
 
 @pytest.mark.parametrize("weights", ["a2_in1k", None, "net.safetensors"])

@@ -45,6 +45,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     """Add FILE, ``--set``, ``--data-root`` and ``--run-dir``: ``file``, ``assignments``, ``data_root``, ``run_dir``."""
+    add_file_arguments(parser)
+    parser.add_argument("--run-dir", type=user_path, metavar="DIR", help="run directory (default: runs/NAME)")
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add FILE, ``--set`` and ``--data-root``: ``file``, ``assignments``, ``data_root``."""
     parser.add_argument("file", type=user_path, metavar="FILE", help="sweep file (YAML)")
     parser.add_argument(
         "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
@@ -54,4 +60,3 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-root", type=user_path, metavar="DIR",
         help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
     )  # fmt: skip
-    parser.add_argument("--run-dir", type=user_path, metavar="DIR", help="run directory (default: runs/NAME)")

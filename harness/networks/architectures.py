@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,19 +14,10 @@ from torch import Tensor, nn
 
 from harness.core.errors import RequestError, is_close, one_line, shortened, suggestion
 from harness.core.extras import install
-from harness.networks.normalisation import IMAGENET, TIMM, Normalisation
+from harness.networks.normalisation import IMAGENET, TIMM, Normalisation, normalisation_of
 from harness.networks.small_resnet import SmallResNet
 
 SMALL = "resnet20"
-
-READ_FILES = (
-    "of files only those are read that this program has written, `model.safetensors` of a trial "
-    "(`python -m harness.trial --save-model`)"
-)
-"""What is said of a file that cannot be read."""
-
-
-_FILES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar", ".npz", ".h5", ".onnx", ".safetensors", ".gz", ".zip")
 
 
 class Extractor(NamedTuple):
@@ -44,8 +35,6 @@ def check_names(name: str, weights: str | None) -> None:
     Raises:
         RequestError: there is no such model, or no such weights of it.
     """
-    if weights is not None and _is_file(weights):
-        raise RequestError(f"backbone.weights: {shortened(weights)}: {READ_FILES}")
     if name == SMALL:
         if weights is not None:
             raise RequestError(f"backbone.weights: there are none published for {SMALL}; leave them out or name a file")
@@ -84,11 +73,6 @@ def _build_torchvision(name: str, weights: str | None) -> Extractor:
         preset = member.transforms()
         normalisation = normalisation_of(preset.mean, preset.std)
     return Extractor(network, _strip_classifier(network, name), normalisation)
-
-
-def _is_file(weights: str) -> bool:
-    """Whether what should be a name is meant as a file: no name of published weights has such an ending or a slash."""
-    return "/" in weights or Path(weights).suffix.lower() in _FILES
 
 
 def _weights_member(name: str, weights: str | None) -> Any:
@@ -155,6 +139,16 @@ def _build_timm(name: str, weights: str | None) -> Extractor:
     return Extractor(network, features, normalisation_of(preset["mean"], preset["std"]) if pretrained else IMAGENET)
 
 
+def classifiers_of(name: str, backbone: nn.Module) -> tuple[str, ...]:
+    """Where the classifier was in a network of ``build_extractor``; empty where there was none."""
+    if name.startswith(TIMM):
+        preset: Any = backbone.pretrained_cfg
+        given = preset.get("classifier") or ()
+        return (given,) if isinstance(given, str) else tuple(given)
+    place, last = list(backbone.named_modules())[-1]
+    return (place,) if isinstance(last, nn.Identity) else ()
+
+
 def split_timm(name: str) -> tuple[str, str | None]:
     """A network of timm without its weights, and these: timm writes both as one name, ``timm:resnet50.a1_in1k``."""
     plain, dot, tag = name.partition(".")
@@ -184,13 +178,3 @@ def _timm_name(name: str, weights: str | None) -> tuple[str, bool]:
     if wanted not in tags:
         raise RequestError(f"backbone.weights: {TIMM}{plain} has no {shortened(wanted)!r}{suggestion(wanted, tags)}")
     return f"{plain}.{wanted}", True
-
-
-def normalisation_of(mean: Iterable[float], std: Iterable[float]) -> Normalisation:
-    """A normalisation from any two sequences of three numbers.
-
-    Raises:
-        ValueError, TypeError: they are not three numbers each.
-    """
-    (m0, m1, m2), (s0, s1, s2) = map(float, mean), map(float, std)
-    return Normalisation((m0, m1, m2), (s0, s1, s2))

@@ -1,10 +1,11 @@
-"""Pretrained networks: torchvision by name and weights, timm where it is installed, or a checkpoint file."""
+"""Pretrained networks: torchvision's and timm's, with published weights, a file's, or those of a Hub repository."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -13,11 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.core.errors import RequestError, shortened
 from harness.core.files import Fence, write_atomic
 from harness.core.seeds import derive_seed
-from harness.networks.architectures import SMALL, build_extractor, check_names
+from harness.networks.architectures import SMALL, build_extractor, check_names, classifiers_of
+from harness.networks.foreign import missing_file
+from harness.networks.given_weights import LoadedWeights, load_weights
+from harness.networks.hollow import hollow
+from harness.networks.hub import check_hub
 from harness.networks.normalisation import IMAGENET, TIMM, Normalisation
-from harness.networks.weights_file import encode_network, load_backbone, missing_file
+from harness.networks.references import HUB, READ, is_file, is_hub, is_readable_kind
+from harness.networks.weights_file import encode_network
 
 
 class Model(nn.Module):
@@ -47,7 +54,9 @@ class Model(nn.Module):
         return logits
 
 
-def build_model(name: str, weights: str | Path | None, classes: int, seed: int) -> tuple[Model, Normalisation]:
+def build_model(
+    name: str, weights: str | Path | None, classes: int, seed: int, normalisation: Normalisation | None = None
+) -> tuple[Model, Normalisation]:
     """Build a network with a new head, in evaluation mode; only the head's tensors have ``requires_grad``.
 
     The head's initial values depend on (seed, classes, features) alone, random weights of the backbone on
@@ -55,24 +64,49 @@ def build_model(name: str, weights: str | Path | None, classes: int, seed: int) 
 
     Args:
         name: a torchvision classification model, ``resnet20`` (small, 3×3 stem), or ``timm:NAME``.
-        weights: name of a torchvision weights enum member (for timm: of a pretrained tag), a ``.safetensors``
-            file as ``save_model`` writes it, or None for random weights.
+        weights: name of a torchvision weights enum member (for timm: of a pretrained tag); a file with a state dict
+            of that network, ours or anyone's; ``hf-hub:ORG/NAME``; or None for random weights.
         classes: number of classes of the new head.
         seed: of the random initial values.
+        normalisation: of the images that the weights were trained on; None for what they say themselves.
 
     Raises:
-        RequestError: unknown name or weights, a file that does not fit, or no network for a download.
+        RequestError: unknown name or weights, a file that does not fit or says no normalisation where none is given,
+            or no network for a download.
     """
-    path, published = _split_weights(weights)
-    # A file that is written again under the same name is another one.
-    stamp = file_stamp(path)
-    drawn = weights is None or name.startswith(TIMM)
-    place = str(torch.get_default_device())
-    kept, features, normalisation = _extractor(name, published, path, stamp, seed if drawn else 0, place)
-    with _stream("head", seed, classes, features):
-        model = Model(copy.deepcopy(kept), features, classes, name, normalisation)
+    built = _built(name, weights, seed)
+    normalisation = known_normalisation(weights, normalisation, built.normalisation)
+    with _stream("head", seed, classes, built.features):
+        model = Model(copy.deepcopy(built.module), built.features, classes, name, normalisation)
     model.backbone.requires_grad_(False)
     return model.eval(), normalisation
+
+
+def known_normalisation(
+    weights: str | Path | None, given: Normalisation | None, stated: Normalisation | None
+) -> Normalisation:
+    """The normalisation that the sweep file gives, else the one that the weights state.
+
+    Raises:
+        RequestError: there is neither.
+    """
+    known = given or stated
+    if known is None:
+        raise RequestError(
+            f"backbone.weights: {weights} does not say what images it was trained on; write backbone.mean and "
+            "backbone.std, for ImageNet's mean: [0.485, 0.456, 0.406] and std: [0.229, 0.224, 0.225]"
+        )
+    return known
+
+
+def loaded_state(name: str, weights: str | Path) -> tuple[Mapping[str, Tensor], LoadedWeights | None]:
+    """The state of a network with given weights, and what came of these; None for published ones.
+
+    Raises:
+        RequestError: as ``build_model``, except for a missing normalisation.
+    """
+    built = _built(name, weights, 0)
+    return built.module.state_dict(), built.outcome
 
 
 def file_stamp(path: Path | None) -> tuple[int, ...]:
@@ -84,17 +118,38 @@ def file_stamp(path: Path | None) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
+@dataclass(frozen=True)
+class _Built:
+    """A network, which is copied and never changed."""
+
+    module: nn.Module
+    features: int
+    normalisation: Normalisation | None
+    outcome: LoadedWeights | None
+
+
+def _built(name: str, weights: str | Path | None, seed: int) -> _Built:
+    given, published = _split_weights(weights)
+    # A file that is written again under the same name is another one.
+    stamp = file_stamp(None if given is None or is_hub(str(given)) else Path(given))
+    drawn = weights is None or name.startswith(TIMM)
+    return _extractor(name, published, given, stamp, seed if drawn else 0, str(torch.get_default_device()))
+
+
 @lru_cache(maxsize=2)
 def _extractor(
-    name: str, published: str | None, path: Path | None, stamp: tuple[int, ...], seed: int, place: str
-) -> tuple[nn.Module, int, Normalisation]:
+    name: str, published: str | None, given: str | Path | None, stamp: tuple[int, ...], seed: int, place: str
+) -> _Built:
     """A network, its features and its normalisation; kept, because a worker trains many trials from the same.
 
     ``place`` is torch's default device, on which it is built.
     """
     with _stream("backbone", seed):
         backbone, features, normalisation = build_extractor(name, published)
-    return backbone, features, normalisation if path is None else load_backbone(backbone, name, path)
+    if given is None:
+        return _Built(backbone, features, normalisation, None)
+    outcome = load_weights(backbone, name, given, classifiers_of(name, backbone))
+    return _Built(backbone, features, outcome.normalisation, outcome)
 
 
 def check_backbone(name: str, weights: str | Path | None) -> None:
@@ -103,14 +158,15 @@ def check_backbone(name: str, weights: str | Path | None) -> None:
     Raises:
         RequestError: as ``build_model`` would, except for what only the weights themselves can tell.
     """
-    path, published = _split_weights(weights)
+    given, published = _split_weights(weights)
     check_names(name, published)
-    if path is not None and not path.is_file():
-        raise missing_file(path)
+    if isinstance(given, str):
+        check_hub(given)
+    elif given is not None and not given.is_file():
+        raise missing_file(given)
     # Whether one of torchvision's ends in a classifier that can be replaced shows when it is built.
     if name != SMALL and not name.startswith(TIMM):
-        with torch.device("meta"):
-            build_extractor(name, None)
+        hollow(lambda: build_extractor(name, None).module)
 
 
 def set_training_mode(model: Model, batch_norm: Literal["frozen", "train"]) -> None:
@@ -144,10 +200,20 @@ def save_model(model: Model, path: Path, description: Mapping[str, str], fence: 
     write_atomic(path, encode_network(model.state_dict(), model.name, model.normalisation, description), fence)
 
 
-def _split_weights(weights: str | Path | None) -> tuple[Path | None, str | None]:
-    if isinstance(weights, Path) or (weights is not None and weights.endswith(".safetensors")):
-        return Path(weights), None
-    return None, weights
+def _split_weights(weights: str | Path | None) -> tuple[str | Path | None, str | None]:
+    """A file or a repository of the Hub, or the name of published weights."""
+    if weights is None or isinstance(weights, Path):
+        return weights, None
+    if is_hub(weights):
+        return weights, None
+    if not is_file(weights):
+        return None, weights
+    if not is_readable_kind(weights):
+        remedy = f"write {HUB}{weights} for one of the Hub's repositories" if weights.count("/") == 1 else "convert it"
+        raise RequestError(
+            f"backbone.weights: {shortened(weights)}: of files those are read that end in {', '.join(READ)}; {remedy}"
+        )
+    return Path(weights), None
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from harness.networks.backbones import Model, build_model, file_stamp
+from harness.networks.normalisation import Normalisation
 from harness.networks.sites import norm_sites
 
 
@@ -38,24 +39,33 @@ class Pretrained:
         return sum(shape.numel() for shape in self.parameters.values())
 
 
-def pretrained(name: str, weights: str | Path | None, image_size: int) -> Pretrained:
+def pretrained(
+    name: str, weights: str | Path | None, image_size: int, normalisation: Normalisation | None = None
+) -> Pretrained:
     """The facts about a backbone, computed once a process.
 
     Args:
         name: as for ``build_model``.
         weights: likewise.
         image_size: side of the square images, in pixels.
+        normalisation: as for ``build_model``.
 
     Raises:
         RequestError: as ``build_model``.
     """
     # A file that is written again under the same name is another one.
-    return _pretrained(name, weights, image_size, file_stamp(None if weights is None else Path(weights)))
+    return _pretrained(name, weights, image_size, normalisation, file_stamp(None if weights is None else Path(weights)))
 
 
 @lru_cache(maxsize=16)
-def _pretrained(name: str, weights: str | Path | None, image_size: int, stamp: tuple[int, ...]) -> Pretrained:
-    model, _ = build_model(name, weights, classes=2, seed=0)
+def _pretrained(
+    name: str,
+    weights: str | Path | None,
+    image_size: int,
+    normalisation: Normalisation | None,
+    stamp: tuple[int, ...],
+) -> Pretrained:
+    model, _ = build_model(name, weights, 2, 0, normalisation)
     return Pretrained(
         {path: parameter.shape for path, parameter in model.backbone.named_parameters()},
         {path: buffer.detach().clone() for path, buffer in model.backbone.named_buffers()},

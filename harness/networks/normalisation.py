@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 TIMM = "timm:"
@@ -17,3 +18,13 @@ class Normalisation:
 
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def normalisation_of(mean: Iterable[float], std: Iterable[float]) -> Normalisation:
+    """A normalisation from any two sequences of three numbers.
+
+    Raises:
+        ValueError, TypeError: they are not three numbers each.
+    """
+    (m0, m1, m2), (s0, s1, s2) = map(float, mean), map(float, std)
+    return Normalisation((m0, m1, m2), (s0, s1, s2))

@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from harness.core.errors import RequestError
-from harness.networks.architectures import READ_FILES, normalisation_of
+from harness.networks.foreign import open_safetensors, stated_normalisation
 from harness.networks.normalisation import Normalisation
 
-_PREFIX = "backbone."
+_BACKBONE, _HEAD = "backbone.", "head."
 
 
 def encode_network(
@@ -30,31 +30,31 @@ def encode_network(
     return save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, metadata)
 
 
-def missing_file(path: Path) -> RequestError:
-    """The error for a path at which there is no file."""
-    return RequestError(f"backbone.weights: no file {path}; correct the path")
+def is_own(path: Path) -> bool:
+    """Whether a file has this form: its normalisation in the metadata, and tensors of a backbone and a head alone.
+
+    Raises:
+        RequestError: a safetensors file that is missing or damaged.
+    """
+    if path.suffix.lower() != ".safetensors":
+        return False
+    with open_safetensors(path) as file:
+        stated = {"mean", "std"} <= (file.metadata() or {}).keys()
+        return stated and all(key.startswith((_BACKBONE, _HEAD)) for key in file.keys())  # noqa: SIM118  (no mapping)
 
 
-def load_backbone(backbone: nn.Module, name: str, path: Path) -> Normalisation:
+def load_own(backbone: nn.Module, name: str, path: Path) -> Normalisation:
     """Put the stored backbone into a network of the same architecture; return the stored normalisation.
 
     Raises:
         RequestError: no such file, a damaged one, or one that holds another architecture.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            keys = [key for key in file.keys() if key.startswith(_PREFIX)]  # noqa: SIM118  (no mapping)
-            stored = {key.removeprefix(_PREFIX): file.get_tensor(key) for key in keys}
-        normalisation = normalisation_of(json.loads(metadata["mean"]), json.loads(metadata["std"]))
-    except FileNotFoundError as error:
-        raise missing_file(path) from error
-    except (SafetensorError, OSError) as error:
-        raise RequestError(f"{path}: not a readable safetensors file ({error}); write it again") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise RequestError(f"{path}: its metadata lack the normalisation; {READ_FILES}") from error
+    with open_safetensors(path) as file:
+        metadata = file.metadata() or {}
+        keys = [key for key in file.keys() if key.startswith(_BACKBONE)]  # noqa: SIM118  (no mapping)
+        stored = {key.removeprefix(_BACKBONE): file.get_tensor(key) for key in keys}
+    normalisation = stated_normalisation(path, metadata)
+    assert normalisation is not None, "a file of this form"
     written = metadata.get("backbone") or name
     misfit = _misfit(backbone.state_dict(), stored)
     if written != name or misfit:

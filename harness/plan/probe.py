@@ -175,7 +175,7 @@ class Prober:
         job = TrialJob(
             "confirm", study.method.cls, hp, study.backbone, weights, study.dataset.dataset, study.dataset.data,
             study.dataset.split, study.train, study.search.metric, derive_seed("probe", configuration) % 2**31,
-            further=study.further,
+            further=study.further, normalisation=study.normalisation,
         )  # fmt: skip
         return job, study.dataset
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from harness.core.json_form import Law, Within
 from harness.space.parameters import ParameterForm, Setting, from_json
@@ -57,6 +57,9 @@ class NetworkRecord(TypedDict):
 
     name: str
     weights: Any
+    mean: NotRequired[list[float] | None]
+    """Of the images that the weights were trained on, by colour channel, where the weights do not say so."""
+    std: NotRequired[list[float] | None]
 
 
 def score_of(scores: Mapping[str, object], metric: str) -> Score:

@@ -168,15 +168,28 @@ def method_entry(label: str, entry: Any, backbone: Mapping[str, object] | None) 
     if not isinstance(spelled, dict) or not isinstance(spelled.get("backbone"), Mapping):
         return spelled
     own = as_we_spell_it(spelled["backbone"])
+    if backbone is not None and {"name", "weights"} & own.keys():
+        # They say what images the sweep's weights were trained on, and these are others.
+        backbone = {key: value for key, value in backbone.items() if key not in ("mean", "std")}
     return {**spelled, "backbone": None if backbone is None else {**backbone, **own}}
 
 
 def as_we_spell_it(backbone: Any) -> Any:
-    """A backbone as a file has it: ``timm:resnet50.a1_in1k`` is the network ``timm:resnet50`` with those weights."""
-    if not isinstance(backbone, Mapping) or not str(backbone.get("name")).startswith("timm:"):
+    """A backbone as a file has it, in torchvision's and timm's own spellings of names and weights.
+
+    ``timm:resnet50.a1_in1k`` is the network ``timm:resnet50`` with the weights ``a1_in1k``, and so are the weights
+    ``resnet50.a1_in1k`` of that network; ``ResNet50_Weights.IMAGENET1K_V2`` are the weights ``IMAGENET1K_V2``.
+    """
+    if not isinstance(backbone, Mapping):
         return backbone
-    whole = str(backbone["name"])
+    whole, given = str(backbone.get("name")), backbone.get("weights")
+    if not whole.startswith("timm:"):
+        owner, dot, member = given.partition("_Weights.") if isinstance(given, str) else ("", "", "")
+        return {**backbone, "weights": member} if dot and owner.lower() == whole else backbone
     name, _, weights = whole.partition(".")
+    plain = name.removeprefix("timm:")
+    if isinstance(given, str) and given.startswith(f"{plain}."):
+        backbone = {**backbone, "weights": given.removeprefix(f"{plain}.")}
     # A repository's name is refused as a whole, later on.
     if not weights or "/" in name:
         return backbone

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     Tag,
@@ -169,6 +170,17 @@ class SourceSpec(Section):
     seed: Seed = Field(0, description="Seed of this training.")
 
 
+def _of_three_channels(given: list[float]) -> list[float]:
+    if len(given) != 3:
+        raise fault([], f"expected three numbers, one a colour channel, got {len(given)}")
+    return given
+
+
+_THREE = (AfterValidator(_of_three_channels), Field(json_schema_extra={"minItems": 3, "maxItems": 3}))
+Means = Annotated[list[Annotated[float, Field(ge=0, le=10)]], *_THREE]
+Spreads = Annotated[list[Annotated[float, Field(ge=1e-3, le=10)]], *_THREE]
+
+
 class BackboneSpec(Section):
     """The network that every method starts from."""
 
@@ -184,13 +196,32 @@ class BackboneSpec(Section):
         | None
     ) = Field(
         None,
-        description="A weights enum member, a .safetensors file, a training to do first, or null for random.",
+        description="Published weights by name, a file of weights (.safetensors, .pt, .pth, .bin, .ckpt, .tar), "
+        "hf-hub:ORG/NAME, a training to do first, or null for random.",
+    )
+    mean: Means | None = Field(
+        None,
+        description="Mean of each colour channel, scaled to [0, 1], of the images that the weights were trained on; "
+        "null takes what the weights say.",
+        examples=[[0.485, 0.456, 0.406]],
+    )
+    std: Spreads | None = Field(
+        None, description="Standard deviation of each, likewise.", examples=[[0.229, 0.224, 0.225]]
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _timms_own_spelling(cls, given: Any) -> Any:
+    def _own_spellings(cls, given: Any) -> Any:
         return as_we_spell_it(given)
+
+    @model_validator(mode="after")
+    def _whole_normalisation(self) -> BackboneSpec:
+        if (self.mean is None) != (self.std is None):
+            lacking, has = ("mean", "std") if self.mean is None else ("std", "mean")
+            raise fault([lacking], f"is missing: {has} is given, and one is of no use without the other")
+        if self.mean is not None and isinstance(self.weights, SourceSpec):
+            raise fault(["mean"], "the training that makes these weights says what its images were; leave it out")
+        return self
 
 
 class MethodSpec(Section):

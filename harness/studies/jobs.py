@@ -30,6 +30,7 @@ def job_of(study: Study, request: TrialRequest) -> TrialJob:
         cache=study.dataset.cache,
         schedule=tuple(request.get("schedule", ())),
         study=study.folder.path,
+        normalisation=study.normalisation,
     )
 
 

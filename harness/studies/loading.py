@@ -18,6 +18,7 @@ from harness.dataset import Dataset
 from harness.launcher import Launcher
 from harness.method import Method
 from harness.metrics.metric import Metric
+from harness.networks.references import is_file
 from harness.search import Engine, Sampler, find_sampler, is_driven
 from harness.search.sampler import find_engine, in_one_line
 from harness.space.parameters import Parameter, Space
@@ -268,7 +269,7 @@ def _with_absolute_weights(
     backbone: BackboneSpec, folder: Path, source: YamlSource, keys: tuple[str, ...]
 ) -> BackboneSpec:
     weights = backbone.weights
-    if not isinstance(weights, str) or not weights.endswith(".safetensors"):
+    if not isinstance(weights, str) or not is_file(weights):
         return backbone
     found = (folder / user_path(weights)).resolve()
     if not found.is_file():

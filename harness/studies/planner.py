@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 from harness.core.errors import RequestError
@@ -21,9 +20,11 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.metrics.metric import Metric
 from harness.metrics.table import built_in
+from harness.networks.normalisation import Normalisation, normalisation_of
 from harness.plugins import Catalogue, Plugin
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
+from harness.run.record_values import NetworkRecord
 from harness.run.study_records import SearchIdentity, StudyIdentity
 from harness.run.sweep_records import TrainIdentity
 from harness.search import Sampler, find_sampler
@@ -76,6 +77,11 @@ def settings_identity(
     return identity
 
 
+def _normalisation(backbone: BackboneSpec) -> Normalisation | None:
+    """As the sweep file gives it."""
+    return None if backbone.mean is None or backbone.std is None else normalisation_of(backbone.mean, backbone.std)
+
+
 def _code_of(metrics: Sequence[Plugin[Metric]]) -> dict[str, str]:
     return {plugin.name: plugin.code for plugin in metrics}
 
@@ -97,7 +103,7 @@ class Planner:
         self._further = tuple(plugin.cls() for plugin in self._metrics)
         self._decoded: dict[str, DecodedDataset] = {}
         self._sources: dict[str, Source] = {}
-        self._file_hashes: dict[str, str] = {}
+        self._starts: dict[str, NetworkRecord] = {}
 
     def studies(self) -> list[Study]:
         """All studies, in the order of the sweep file: dataset by dataset, method by method.
@@ -195,16 +201,12 @@ class Planner:
         space = override(plugin.cls.space, entry.hyperparameters, place)
         backbone = entry.backbone or spec.backbone
         source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
-        weights = backbone.weights if isinstance(backbone.weights, str) else None
         folder = self._run.search_of(label, dataset.label, number)
         search = spec.search
         sampler = find_sampler(search, self._catalogue)
         identity: StudyIdentity = {
             **settings_identity(spec, plugin, space, sampler, self._metrics),
-            "backbone": {
-                "name": backbone.name,
-                "weights": source.identity if source else self._weights(weights),
-            },
+            "backbone": self._start(backbone, source),
             "dataset": dataset.identity(),
         }
         prior = prior_of(folder, search, space, identity)
@@ -215,7 +217,7 @@ class Planner:
             method=plugin,
             space=space,
             backbone=backbone.name,
-            weights=weights,
+            weights=backbone.weights if isinstance(backbone.weights, str) else None,
             source=source,
             dataset=dataset,
             train=spec.train,
@@ -226,6 +228,7 @@ class Planner:
             repeat=spec.confirm.repeat and number == search.first,
             identity=identity,
             folder=folder,
+            normalisation=_normalisation(backbone),
             prior=prior,
             further=self._further,
             number=number,
@@ -306,15 +309,18 @@ class Planner:
         dataset = with_options(plugin.cls, entry.options, lambda *keys: ".".join((place, *map(str, keys))))
         return dataset, plugin.code
 
-    def _weights(self, weights: str | None) -> str | None:
-        if weights is None or not weights.endswith(".safetensors"):
-            return weights
-        if weights not in self._file_hashes:
-            import hashlib
+    def _start(self, backbone: BackboneSpec, source: Source | None) -> NetworkRecord:
+        """What is hashed of a backbone."""
+        if source is not None:
+            return {"name": backbone.name, "weights": source.identity}
+        key = canonical_hash(backbone.model_dump(mode="json"))
+        if key not in self._starts:
+            from harness.networks.content import content_of
 
-            try:
-                with Path(weights).open("rb") as stream:
-                    self._file_hashes[weights] = hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError as error:
-                raise RequestError(f"backbone.weights: {weights}: {error.strerror}") from error
-        return self._file_hashes[weights]
+            assert not isinstance(backbone.weights, SourceSpec)
+            found = content_of(backbone.name, backbone.weights, _normalisation(backbone))
+            start: NetworkRecord = {"name": backbone.name, "weights": found.weights}
+            if found.normalisation is not None:
+                start["mean"], start["std"] = list(found.normalisation.mean), list(found.normalisation.std)
+            self._starts[key] = start
+        return self._starts[key]

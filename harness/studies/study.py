@@ -18,6 +18,7 @@ from harness.method import Method
 from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
 from harness.metrics.table import built_in, facts_with
+from harness.networks.normalisation import Normalisation
 from harness.plugins import Plugin
 from harness.run.record_values import Stage
 from harness.run.study_folder import StudyFolder
@@ -120,7 +121,7 @@ class Study:
     space: dict[str, Parameter]
     backbone: str
     weights: str | None
-    """Name of a weights enum member or path of a file; None for random weights or those of ``source``."""
+    """Name of published weights, path of a file or ``hf-hub:ORG/NAME``; None for random ones or those of ``source``."""
     source: Source | None
     dataset: PreparedDataset
     train: TrainSpec
@@ -134,6 +135,8 @@ class Study:
     """Whether the training of the first replicate is run a second time."""
     identity: StudyIdentity
     folder: StudyFolder
+    normalisation: Normalisation | None = None
+    """Of the images, as the sweep file gives it."""
     prior: Prior | None = None
     """What an earlier run had found, where the search begins from that."""
     further: tuple[Metric, ...] = ()

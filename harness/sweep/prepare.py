@@ -102,9 +102,12 @@ def _check_networks(studies: Sequence[Study], console: Console) -> None:
     Once and here, so that workers find the weights and a mistake shows before the launch.
     """
     # A network that this run trains first does not exist yet; what a method asks of it does not depend on its values.
-    starts = {study.label: (study.backbone, None if study.source else study.weights) for study in studies}
+    starts = {
+        study.label: (study.backbone, None if study.source else study.weights, study.normalisation) for study in studies
+    }
     for start in sorted(set(starts.values()), key=str):
-        model, _ = build_model(*start, classes=2, seed=0)
+        name, weights, normalisation = start
+        model, _ = build_model(name, weights, 2, 0, normalisation)
         first = {study.label: study for study in studies if starts[study.label] == start}
         for label, study in first.items():
             try:

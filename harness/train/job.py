@@ -18,6 +18,7 @@ from harness.method import Hyperparameters, Method
 from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
 from harness.metrics.table import facts_with
+from harness.networks.normalisation import Normalisation
 from harness.run.record_values import Scores
 from harness.run.trial_records import ScheduleLine
 from harness.search.rungs import RungDecision
@@ -48,6 +49,8 @@ class TrialJob:
     """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
     further: Sequence[Metric] = ()
     """Metrics that are not built in, computed beside those that are."""
+    normalisation: Normalisation | None = None
+    """Of the images, as the sweep file gives it; None for that of the weights, or of the training images."""
 
     @property
     def opens_test(self) -> bool:

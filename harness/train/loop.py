@@ -243,10 +243,11 @@ class Training:
     def _build(self, hyperparameters: Hyperparameters) -> Model:
         job, precision = self.job, autocast_dtype(self.job.train, self.device)
         # One stream for the head, which is the same for all methods, and one for what the method adds.
-        model, normalisation = build_model(job.backbone, job.weights, len(job.data.classes), job.seed)
+        classes = len(job.data.classes)
+        model, normalisation = build_model(job.backbone, job.weights, classes, job.seed, job.normalisation)
         torch.manual_seed(derive_seed("adapt", job.seed))
         self.method.adapt(model, hyperparameters)
-        if job.weights is None:
+        if job.weights is None and job.normalisation is None:
             # Pretrained weights expect the normalisation that they were trained with; random ones expect none.
             model.normalisation = normalisation = training_normalisation(job.data, job.split)
         self.data = TrialData.load(

@@ -180,7 +180,8 @@ def _train_and_evaluate(training: Training) -> Trained:
         folder.write_predictions(pl.DataFrame(columns))
     training.unfold()
     size = job.train.image_size
-    costs = cost(training.model, pretrained(job.backbone, job.weights, size), size, training.context.optimizer)
+    before = pretrained(job.backbone, job.weights, size, job.normalisation)
+    costs = cost(training.model, before, size, training.context.optimizer)
     if job.save_model:
         training.method.merge(training.model)
         save_model(training.model, folder.model_path, {"backbone": job.backbone}, folder.fence)
