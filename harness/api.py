@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from analysis.contracts import Table as Table
     from harness.activations.base import PreservingActivation as PreservingActivation
     from harness.activations.base import mean_deviation as mean_deviation
+    from harness.activations.bases import Base as Base
     from harness.activations.family import ACTIVATIONS as ACTIVATIONS
     from harness.activations.family import build_activation as build_activation
-    from harness.activations.formulas import Base as Base
     from harness.activations.formulas import Execution as Execution
     from harness.activations.formulas import Formula as Formula
     from harness.activations.hinge import H as H
@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from harness.launcher import Workers as Workers
     from harness.method import Hyperparameters as Hyperparameters
     from harness.method import Method as Method
+    from harness.method import NotDefinedError as NotDefinedError
     from harness.method import ParamGroup as ParamGroup
     from harness.method import optimiser_space as optimiser_space
     from harness.method import trainable as trainable
@@ -102,9 +103,10 @@ if TYPE_CHECKING:
     from harness.networks.backbones import Model as Model
     from harness.networks.backbones import set_training_mode as set_training_mode
     from harness.networks.sites import ConvSite as ConvSite
+    from harness.networks.sites import NormSite as NormSite
     from harness.networks.sites import conv_sites as conv_sites
     from harness.networks.sites import norm_sites as norm_sites
-    from harness.networks.sites import stage_of as stage_of
+    from harness.networks.stages import stages as stages
     from harness.search.draws import random_configuration as random_configuration
     from harness.search.sampler import Asked as Asked
     from harness.search.sampler import Engine as Engine

@@ -45,6 +45,14 @@ class ParamGroup:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class NotDefinedError(ValueError):
+    """What a method does has no meaning on this network, as curvature tuning of ReLUs where there is none.
+
+    The message is the reason in one line, without the method's name and without the network's. It holds for the
+    hyperparameters that were given: a stage that one network has, another may lack.
+    """
+
+
 class Method(Pluggable, ABC):
     """One way to adapt a pretrained network.
 
@@ -80,7 +88,9 @@ class Method(Pluggable, ABC):
         from torch's global generator, which the harness has seeded from the trial's seed.
 
         Raises:
-            ValueError: the hyperparameters do not fit this network.
+            NotDefinedError: what it does is not defined on this network. A sweep that names the pair is refused
+                before it is launched, and the table of methods and networks says so.
+            ValueError: the hyperparameters do not fit this network, or one another.
         """
 
     def param_groups(self, model: Model, hp: Hyperparameters) -> list[ParamGroup]:
@@ -140,7 +150,15 @@ class Method(Pluggable, ABC):
         """Fold what was learned into plain layers, in place, without changing the function; for inference."""
 
     def expected_trainable(self, model: Model, hp: Hyperparameters) -> int | None:
-        """Number of trained scalars without the head, from the source's formula; None promises nothing."""
+        """Number of trained scalars without the head, from the source's formula; None promises nothing.
+
+        Args:
+            model: unchanged, and it stays so.
+            hp: as for ``adapt``.
+
+        Raises:
+            NotDefinedError: as ``adapt``. Launching asks it for each value that the search may choose.
+        """
         return None
 
     def state(self) -> dict[str, Any]:

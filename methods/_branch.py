@@ -59,18 +59,20 @@ def merge_branches(model: Model) -> None:
 
 
 class Pointwise(LinearBranch):
-    """A 1×1 convolution with the stride of another, through r channels or directly; its last factor is 0 at first.
+    """A 1×1 convolution with the stride and groups of another, through r channels or directly; its last factor is 0
+    at first.
 
     Args:
-        beside: a convolution with an odd kernel, padded to keep the middle of the kernel on the image.
-        rank: r; 0 is direct.
+        beside: a convolution with an odd kernel, whose middle the 1×1 one is.
+        rank: r; 0 is direct. The groups have the way into the r channels in common.
     """
 
     def __init__(self, beside: nn.Conv2d, rank: int) -> None:
         super().__init__()
         self.rows, self.columns = (size // 2 for size in beside.kernel_size)
-        self.up = nn.Parameter(torch.zeros(beside.out_channels, rank or beside.in_channels))
-        self.down = nn.Parameter(_uniform(rank, beside.in_channels)) if rank else None
+        inputs = beside.in_channels // beside.groups
+        self.up = nn.Parameter(torch.zeros(beside.out_channels, rank or inputs))
+        self.down = nn.Parameter(_uniform(rank, inputs)) if rank else None
 
     def kernel(self) -> Tensor:
         """The 1×1 kernel in the middle of zeros."""
@@ -80,12 +82,15 @@ class Pointwise(LinearBranch):
 
 
 class LowRank(LinearBranch):
-    """scale · up(down(x)): a convolution like another to r channels, then 1×1 to its outputs, 0 at first."""
+    """scale · up(down(x)): a convolution like another to r channels, then 1×1 to its outputs, 0 at first.
+
+    Beside one of several groups, each group goes through the same ``down``.
+    """
 
     def __init__(self, beside: nn.Conv2d, rank: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.down = nn.Parameter(_uniform(rank, beside.in_channels, *beside.kernel_size))
+        self.down = nn.Parameter(_uniform(rank, beside.in_channels // beside.groups, *beside.kernel_size))
         self.up = nn.Parameter(torch.zeros(beside.out_channels, rank))
 
     def kernel(self) -> Tensor:

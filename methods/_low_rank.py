@@ -1,19 +1,36 @@
-"""Which convolutions get a low-rank update."""
+"""Which convolutions get a low-rank update, and of which rank."""
 
 from __future__ import annotations
 
-from harness.api import ConvSite, Model, conv_sites
+from collections.abc import Callable
+
+from torch import nn
+
+from harness.api import ConvSite, Model, NotDefinedError, conv_sites
 
 STAGES = {
     "stage1": (1,), "stage2": (2,), "stage3": (3,), "stage4": (4,), "stage3-4": (3, 4),
 }  # fmt: skip
 
 
-def targets(method: str, model: Model, wanted: str) -> list[ConvSite]:
-    """Every convolution but the stem (``all``); of these the ``3x3``, those off the shortcuts, or those of stages.
+def ranked_targets(
+    model: Model, wanted: str, rank: int, cost: Callable[[nn.Conv2d], int]
+) -> list[tuple[ConvSite, int]]:
+    """Every convolution that gets an update, with the rank of it.
+
+    ``wanted``: all but the stem (``all``); of these the ``3x3``, those off the shortcuts (``no_downsample``), those
+    of one group (``dense``), or those of stages. A grouped convolution has few weights an output, a depthwise one
+    k² in all: its rank is ``rank``, but at most the largest with which the update has fewer scalars than the kernel,
+    and where not even rank 1 has, it is left out.
+
+    Args:
+        model: the network.
+        wanted: which, as above.
+        rank: of the update of a convolution of one group, at least 1.
+        cost: scalars of an update of rank 1.
 
     Raises:
-        ValueError: there is none.
+        NotDefinedError: there is none.
     """
     sites = [
         site
@@ -21,8 +38,15 @@ def targets(method: str, model: Model, wanted: str) -> list[ConvSite]:
         if not site.stem
         and (wanted != "3x3" or site.module.kernel_size == (3, 3))
         and (wanted != "no_downsample" or not site.downsample)
+        and (wanted != "dense" or site.module.groups == 1)
         and (wanted not in STAGES or site.stage in STAGES[wanted])
     ]
-    if not sites:
-        raise ValueError(f"{method}: this network has no convolution for targets={wanted}")
-    return sites
+    ranked = [(site, _rank(site.module, rank, cost)) for site in sites]
+    found = [(site, own) for site, own in ranked if own > 0]
+    if not found:
+        raise NotDefinedError(f"this network has no convolution for targets={wanted}")
+    return found
+
+
+def _rank(conv: nn.Conv2d, rank: int, cost: Callable[[nn.Conv2d], int]) -> int:
+    return rank if conv.groups == 1 else min(rank, (conv.weight.numel() - 1) // cost(conv))

@@ -12,11 +12,13 @@ from harness.api import (
     ACTIVATIONS,
     SCALES,
     SITES,
+    ActivationSite,
     Fixed,
     Float,
     Hyperparameters,
     Method,
     Model,
+    NotDefinedError,
     Placed,
     Space,
     build_activation,
@@ -31,10 +33,10 @@ from harness.api import (
 class Activation(Method):
     """Swap every activation for another and train its coefficients, with the rest of the backbone frozen.
 
-    For the ablation of GPAF. ``kind`` is one of those that ``harness/activations/family.py`` lists, where each has
-    its source, its equation and its initial values. In place of a ReLU, ``relu``, ``prelu0``, ``ssf_after_relu``,
-    ``srelu``, ``apl``, ``pwlu``, ``dy_relu_a``, ``dy_relu_b`` and ``frelu`` start as the pretrained function, the
-    others change it before the first step.
+    For the ablation of GPAF. Whatever the network has there (ReLU, Hardswish, GELU, …) is replaced. ``kind`` is one
+    of those that ``harness/activations/family.py`` lists, where each has its source, its equation and its initial
+    values. In place of a ReLU, ``relu``, ``prelu0``, ``ssf_after_relu``, ``srelu``, ``apl``, ``pwlu``, ``dy_relu_a``,
+    ``dy_relu_b`` and ``frelu`` start as the pretrained function, the others change it before the first step.
 
     - ``sites`` and ``scale``: as for ``gpaf``; the scale is the unit of coefficients where the kind has one.
     - ``beta``: the β from which ``t_ct`` (Curvature Tuning, trained) starts, or at which ``s_ct`` (not trained)
@@ -61,11 +63,12 @@ class Activation(Method):
         """Freeze the backbone and replace the chosen activations.
 
         Raises:
-            ValueError: the network does not tell its activations apart, or has none of the chosen ones; β outside
-                of (0, 1).
+            NotDefinedError: the network does not tell its activations apart, has none of the chosen ones, or one of
+                them is not of images where ``kind`` looks at pixels.
+            ValueError: β outside of (0, 1).
         """
         kind, self._scale = str(hp["kind"]), str(hp["scale"])
-        sites = chosen_sites(model, str(hp["sites"]))
+        sites = self.replaced(model, hp)
         model.backbone.requires_grad_(False)
         beta = float(hp["beta"]) if kind in ("t_ct", "s_ct") else None
         self._placed = [Placed(site, build_activation(kind, site.channels, beta=beta)) for site in sites]
@@ -80,5 +83,14 @@ class Activation(Method):
 
     def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
         """The kind's formula, summed over the chosen sites."""
-        sites = chosen_sites(copy.deepcopy(model), str(hp["sites"]))
+        sites = self.replaced(copy.deepcopy(model), hp)
         return sum(ACTIVATIONS[str(hp["kind"])].count(site.channels) for site in sites)
+
+    def replaced(self, model: Model, hp: Hyperparameters) -> list[ActivationSite]:
+        """The activations that are replaced, each made a module of its own; errors as for ``adapt``."""
+        sites, kind = chosen_sites(model, str(hp["sites"])), str(hp["kind"])
+        if ACTIVATIONS[kind].of_images:
+            for site in sites:
+                if len(site.spatial) != 2:
+                    raise NotDefinedError(f"{kind} looks at the pixels of an image, and {site.name} has none")
+        return sites

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.api import Float, Hyperparameters, Method, Model, ParamGroup, Space, optimiser_space
+from harness.api import Float, Hyperparameters, Method, Model, NotDefinedError, ParamGroup, Space, optimiser_space
 
 
 class BitFit(Method):
@@ -29,11 +29,11 @@ class BitFit(Method):
         """Freeze everything but the biases.
 
         Raises:
-            ValueError: the network has none.
+            NotDefinedError: the network has none.
         """
         biases = _biases(model)
         if not biases:
-            raise ValueError("bitfit: this network has no bias; take a network with norms")
+            raise NotDefinedError("this network has no bias")
         model.backbone.requires_grad_(False)
         for bias in biases:
             bias.requires_grad_(True)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.api import Float, Hyperparameters, Method, Model, ParamGroup, Space, norm_sites, optimiser_space
+from harness.api import (
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    NotDefinedError,
+    ParamGroup,
+    Space,
+    norm_sites,
+    optimiser_space,
+)
 
 
 class BnAffine(Method):
@@ -15,7 +25,8 @@ class BnAffine(Method):
 
         y = gamma_c · (x - mean_c) / sqrt(var_c + eps) + beta_c
 
-    with the pretrained running mean and variance; gamma and beta start at their pretrained values. Scaling
+    with the pretrained running mean and variance; gamma and beta start at their pretrained values. Group and layer
+    norms (ConvNeXt) have gamma and beta too, and take mean and variance from the image. Scaling
     and shifting after each norm (SSF) is the same family of functions. Gamma and beta are not decayed: that
     would pull them to 0 and not to the pretrained function; ``weight_decay`` is the head's.
 
@@ -29,11 +40,11 @@ class BnAffine(Method):
         """Let the norms' affine parameters train.
 
         Raises:
-            ValueError: the network has no norm with affine parameters.
+            NotDefinedError: the network has no norm with affine parameters.
         """
         sites = norm_sites(model.backbone)
         if not sites:
-            raise ValueError("bn_affine: this network has no norm with affine parameters")
+            raise NotDefinedError("this network has no norm with a scale and a shift")
         model.backbone.requires_grad_(False)
         for site in sites:
             site.module.requires_grad_(True)
@@ -45,5 +56,5 @@ class BnAffine(Method):
         return [affine, head]
 
     def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
-        """Two scalars a channel of a batch norm."""
+        """Two scalars a channel of a norm."""
         return sum(p.numel() for site in norm_sites(model.backbone) for p in site.module.parameters())

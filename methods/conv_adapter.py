@@ -15,6 +15,7 @@ from harness.api import (
     Hyperparameters,
     Method,
     Model,
+    NotDefinedError,
     ParamGroup,
     Space,
     conv_chains,
@@ -42,8 +43,10 @@ class ConvAdapter(Method):
 
     One branch a block, beside its first convolution of more than one pixel: conv2 in the bottlenecks of a
     ResNet-50, conv1 in the basic blocks of a ResNet-18, whose second is followed by the sum and by no activation
-    of its own. A DenseNet has its norm before the convolution: there ``pre_bn`` joins after the convolution, and
-    ``post_act`` is refused.
+    of its own; the depthwise convolution of a MobileNet's or ConvNeXt's block, whose groups the branch does not have.
+    Outside of blocks (VGG, and between ConvNeXt's stages) every convolution of more than one pixel has a branch. Where
+    no activation follows the convolution, or its norm, directly (a DenseNet, ConvNeXt), ``post_act`` joins right
+    behind the convolution, as ``pre_bn`` does.
 
     W_dn is drawn as in the authors' code, normal with the variance 2 / (h k²) (by fan-out), b_dn = 0. W_up = 0, b_up =
     0 and a = 1 at first, so that the network starts as pretrained; the authors' code starts from random W_up, which is
@@ -68,8 +71,9 @@ class ConvAdapter(Method):
         """Freeze the backbone and add a branch at every site.
 
         Raises:
-            ValueError: no convolution is a site, ``reduction`` is below 1, no activation follows a site that
-                ``post_act`` needs, or ``final_norm`` finds no pooling layer.
+            NotDefinedError: no convolution is a site, or ``final_norm`` finds no pooling layer whose output the head
+                takes.
+            ValueError: ``reduction`` is below 1.
         """
         sites = _sites(model, int(hp["reduction"]))
         pool = _pool(model) if hp["final_norm"] else None
@@ -79,7 +83,7 @@ class ConvAdapter(Method):
             kind = _Official if hp["variant"] == "official" else _Brief
             branch = kind(site.module, int(hp["reduction"])).to(site.module.weight)
             site.module.add_module("adapter", branch)
-            if activations:
+            if site.name in activations:
                 site.module.register_forward_hook(branch.run)
                 activations[site.name].register_forward_hook(branch.join)
             else:
@@ -182,16 +186,11 @@ def _hidden(channels: int, reduction: int) -> int:
 
 def _spatial(beside: nn.Conv2d, inputs: int, hidden: int, fan: Literal["fan_in", "fan_out"]) -> nn.Conv2d:
     """A convolution with the geometry of another, in as many groups as it has outputs; ``fan`` scales its weights."""
-    made = nn.Conv2d(
-        inputs,
-        hidden,
-        beside.kernel_size,  # type: ignore[arg-type]
-        beside.stride,  # type: ignore[arg-type]
-        beside.padding,  # type: ignore[arg-type]
-        beside.dilation,  # type: ignore[arg-type]
-        groups=hidden,
-        padding_mode=beside.padding_mode,
-    )
+    names = ("kernel_size", "stride", "padding", "dilation")
+    geometry: dict[str, Any] = {name: getattr(beside, name) for name in names}
+    # Of the same class, because one that pads by the size of its image (timm's Conv2dSame) says so by its class alone.
+    made = type(beside)(inputs, hidden, **geometry, groups=hidden, bias=True)
+    made.padding_mode = beside.padding_mode
     nn.init.kaiming_normal_(made.weight, mode=fan, nonlinearity="relu")
     assert made.bias is not None
     nn.init.zeros_(made.bias)
@@ -211,28 +210,26 @@ def _sites(model: Model, reduction: int) -> list[ConvSite]:
             blocks.add(block)
         sites.append(site)
     if not sites:
-        raise ValueError("conv_adapter: this network has no spatial convolution beside its first; take a ResNet")
+        raise NotDefinedError("this network has no spatial convolution beside its first")
     return sites
 
 
 def _activations(model: Model, sites: list[ConvSite]) -> dict[str, nn.Module]:
-    """The activation behind each site's norm, a module of its own call."""
-    chains = {chain.conv.name: chain for chain in conv_chains(model)}
-    found: dict[str, nn.Module] = {}
-    for site in sites:
-        activation = chains[site.name].activation
-        if activation is None:
-            raise ValueError(
-                f"conv_adapter: no activation follows {site.name} and its norm directly; set join to pre_bn"
-            )
-        found[site.name] = activation.module
-    return found
+    """The activation behind each site's norm, a module of its own call, where there is one."""
+    try:
+        chains = {chain.conv.name: chain.activation for chain in conv_chains(model)}
+    except ValueError as error:
+        raise NotDefinedError(f"{error}, or set join to pre_bn") from error
+    followers = {site.name: chains[site.name] for site in sites}
+    return {name: follower.module for name, follower in followers.items() if follower is not None}
 
 
 def _pool(model: Model) -> nn.Module:
     pools = [module for module in model.backbone.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
     if not pools:
-        raise ValueError("conv_adapter: this network pools without a module; final_norm finds no place in it")
+        raise NotDefinedError("this network pools without a module, so that final_norm finds no place in it")
+    if conv_sites(model.backbone)[-1].module.out_channels != model.head.in_features:
+        raise NotDefinedError("layers follow this network's pooling, so that final_norm finds no place before the head")
     return pools[-1]
 
 

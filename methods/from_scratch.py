@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.api import Fixed, Float, Hyperparameters, Model, Space, build_extractor
+from harness.api import Fixed, Float, Hyperparameters, Model, NotDefinedError, Space, build_extractor
 
 from .full_finetune import FullFinetune
 from .linear_probe import LinearProbe
@@ -43,9 +43,9 @@ class FromScratch(FullFinetune):
         """Draw new weights and let every tensor train.
 
         Raises:
-            ValueError: the network has no name by which to build it anew.
+            NotDefinedError: the network has no name by which to build it anew.
         """
-        _reinitialise(model, self.name)
+        _reinitialise(model)
         super().adapt(model, hp)
 
 
@@ -68,9 +68,10 @@ class RandomFeatures(LinearProbe):
         """Draw new weights and freeze them.
 
         Raises:
-            ValueError: the network has no name by which to build it anew, or ``l2`` is not positive.
+            NotDefinedError: the network has no name by which to build it anew.
+            ValueError: ``l2`` is not positive.
         """
-        _reinitialise(model, self.name)
+        _reinitialise(model)
         super().adapt(model, hp)
 
     def prepare(self, model: Model, batches: Iterator[Tensor]) -> None:
@@ -89,7 +90,7 @@ class RandomFeatures(LinearProbe):
             norm.eval()
 
 
-def _reinitialise(model: Model, method: str) -> None:
+def _reinitialise(model: Model) -> None:
     if not model.name:
-        raise ValueError(f"{method}: this network has no name by which it could be built anew")
+        raise NotDefinedError("this network has no name by which it could be built anew")
     model.backbone.load_state_dict(build_extractor(model.name, None)[0].state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,6 +26,7 @@ from harness.api import (
     M,
     Method,
     Model,
+    NotDefinedError,
     Placed,
     PreservingActivation,
     Space,
@@ -54,10 +56,13 @@ class Gpaf(Method):
         m:   Δ = q min(x, 0) - l |x| σ(-exp(b) |x| / s)
 
     All start from 0, so the network computes the pretrained function bit for bit, and ``weight_decay`` pulls it
-    back there. The base is ReLU, SiLU or GELU. Everything but the activations and the head is frozen.
+    back there. The base is any activation that torch has and that looks at one value at a time: ReLU, ReLU6, LeakyReLU,
+    ELU, SELU, CELU, SiLU, GELU, Mish, Hardswish or Softplus, a module or a call, with its own arguments. Gates (the
+    sigmoids of squeeze-and-excitation) stay as they are. Everything but the activations and the head is frozen.
 
-    - ``sharing``: a set of coefficients for each ``channel``; for each of 8 ``group``s of neighbouring channels; for
-      each ``site``; for the sites of one position in the blocks of one ``stage``; or one ``global`` set.
+    - ``sharing``: a set of coefficients for each ``channel``; for each of 8 ``group``s of neighbouring channels (of
+      4, 2 or 1 where 8 do not divide them); for each ``site``; for the sites of one position in the blocks of one
+      ``stage``; or one ``global`` set.
     - ``sites``: which activations; ``act1`` to ``act3`` are the first to third of each block, ``after_norm`` those
       directly behind a batch norm.
     - ``scale``: s_c (and m_c) is |gamma_c| (and beta_c) of a batch norm directly before, and the standard deviation
@@ -96,8 +101,9 @@ class Gpaf(Method):
         """Freeze the backbone and put a trained activation in the place of each chosen one.
 
         Raises:
-            ValueError: the network does not tell its activations apart, has none of the chosen ones, or one with
-                another base; channels that 8 groups do not divide; a negative penalty.
+            NotDefinedError: the network does not tell its activations apart, has none of the chosen ones, or none of
+                images where ``laplacian`` needs them.
+            ValueError: a negative penalty.
         """
         self._scale, self._penalty = str(hp["scale"]), float(hp["penalty"])
         if self._penalty < 0:
@@ -113,7 +119,7 @@ class Gpaf(Method):
             activation = PreservingActivation(
                 _FORMULAS[str(hp["variant"])],
                 site.channels,
-                base=_base(site),
+                base=Base.of(site.module, site.channel_dim),
                 groups=groups,
                 execution=_execution(hp),
                 coefficients=None if first is None else first.coefficients,
@@ -122,7 +128,7 @@ class Gpaf(Method):
             whole: nn.Module = activation
             if hp["laplacian"]:
                 if len(site.spatial) != 2:
-                    raise ValueError(f"gpaf: laplacian needs images, {site.name} has none; take laplacian=false")
+                    raise NotDefinedError(f"laplacian looks at the pixels of an image, and {site.name} has none")
                 whole = WithLaplacian(activation, site.channels, groups, kappas.get(key))
                 kappas.setdefault(key, whole.kappa)
             place(model, site, whole)
@@ -155,17 +161,7 @@ def _sharing(site: ActivationSite, sharing: str) -> tuple[object, int]:
         return None, 1
     if sharing == "stage":
         return (site.stage, site.position), 1
-    return site.name, {"channel": site.channels, "group": 8, "site": 1}[sharing]
-
-
-def _base(site: ActivationSite) -> Base:
-    if site.kind == "gelu":
-        return "gelu_tanh" if getattr(site.module, "approximate", "none") == "tanh" else "gelu"
-    if site.kind == "relu":
-        return "relu"
-    if site.kind == "silu":
-        return "silu"
-    raise ValueError(f"gpaf: {site.name} is {site.kind}, and a residual is defined for relu, silu and gelu only")
+    return site.name, {"channel": site.channels, "group": math.gcd(8, site.channels), "site": 1}[sharing]
 
 
 def _execution(hp: Hyperparameters) -> Execution:

@@ -41,6 +41,7 @@ class GpafRandom(Gpaf):
         """Freeze the backbone with random activations.
 
         Raises:
+            NotDefinedError: as for ``gpaf``.
             ValueError: as for ``gpaf``, or a negative amplitude.
         """
         amplitude = float(hp["amplitude"])

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.api import Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space
+from harness.api import Fixed, Float, Hyperparameters, Method, Model, NotDefinedError, ParamGroup, Space
 
 from ._blocks import blocks
 
@@ -15,10 +15,11 @@ class LastBlock(Method):
     """Fine-tune the last block of the backbone.
 
     Partial fine-tuning of the layers that are most specific to the source task (Yosinski et al. 2014, "How
-    transferable are features in deep neural networks?"). θ ← θ - lr · u(∇L) for the tensors of the last part of
-    the network that has a convolution, and of what follows it: the last residual block of a ResNet, the last dense
-    layer and the closing norm of a DenseNet. The head learns ``head_lr_ratio`` times as fast. Batch norms keep
-    their pretrained statistics everywhere, in the block too, so that what is frozen stays as it is.
+    transferable are features in deep neural networks?"). θ ← θ - lr · u(∇L) for the tensors of the last part of the
+    network that has a convolution, and of what follows it: the last residual block of a ResNet, the last dense layer
+    and the closing norm of a DenseNet, the closing convolution of a MobileNet. The head learns ``head_lr_ratio``
+    times as fast. Batch norms keep their pretrained statistics everywhere, in the block too, so that what is frozen
+    stays as it is.
 
     Trains: the last block (4,462,592 scalars for ResNet-50) and the head.
     """
@@ -35,7 +36,7 @@ class LastBlock(Method):
         """Freeze the backbone but for its end.
 
         Raises:
-            ValueError: the network has no block.
+            NotDefinedError: the network has no block.
         """
         end = _end(model)
         model.backbone.requires_grad_(False)
@@ -61,4 +62,4 @@ def _end(model: Model) -> list[nn.Parameter]:
         end = [*parameters, *end]
         if any(parameter.dim() > 1 for parameter in parameters):
             return end
-    raise ValueError("last_block: this network has no block with a convolution or a linear layer")
+    raise NotDefinedError("this network has no block with a convolution or a linear layer")

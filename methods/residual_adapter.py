@@ -6,7 +6,18 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.api import ConvSite, Fixed, Float, Hyperparameters, Method, Model, Space, conv_sites, optimiser_space
+from harness.api import (
+    ConvSite,
+    Fixed,
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    NotDefinedError,
+    Space,
+    conv_sites,
+    optimiser_space,
+)
 
 from ._branch import Pointwise, add_branch, merge_branches
 
@@ -20,11 +31,15 @@ class ResidualAdapter(Method):
 
         y = W0 * x + A x,   A in R^(c_o × c_i) with the stride of W0, before the norm.
 
+    A reads the pixel under the middle of the kernel; convolutions of even size (between ConvNeXt's stages) have no
+    middle and are left alone. The sources have no convolution of several groups: beside one of g groups A has the
+    same groups, A in R^(c_o × c_i/g), which for a depthwise one is a factor a channel.
+
     A = 0 at first, so that the network starts as pretrained; TSA's code starts from 10^-4 times the identity, which
-    is not quite that. Its other part, a linear map of the features before the classifier, is left out: the head
-    here is linear already. ``rank`` r > 0 writes A as a product of c_o × r and r × c_i, the first 0 and the second
-    random at first. ``weight_decay`` pulls A to 0. It is computed, and merged, as an addition to the middle of the
-    kernel.
+    is not quite that. Its other part, a linear map of the features before the classifier, is left out: the head here
+    is linear already. ``rank`` r > 0 writes A as a product of c_o × r and r × c_i/g, the first 0 and the second
+    random at first; of several groups only where the product has fewer scalars than A. ``weight_decay`` pulls A to 0.
+    It is computed, and merged, as an addition to the middle of the kernel.
 
     Trains: A of each site (for ResNet-50 1,257,472 scalars, 60,416 of rank 8) and the head.
     """
@@ -39,7 +54,8 @@ class ResidualAdapter(Method):
         """Freeze the backbone and add a branch at every site.
 
         Raises:
-            ValueError: no convolution is a site, one cannot hold a 1×1 kernel in its middle, or a negative rank.
+            NotDefinedError: no convolution is a site.
+            ValueError: a negative rank.
         """
         rank = int(hp["rank"])
         if rank < 0:
@@ -47,32 +63,31 @@ class ResidualAdapter(Method):
         sites = _sites(model)
         model.backbone.requires_grad_(False)
         for site in sites:
-            add_branch(model, site.name, Pointwise(site.module, rank))
+            add_branch(model, site.name, Pointwise(site.module, _rank(site.module, rank)))
 
     def merge(self, model: Model) -> None:
         """Fold every A into the kernel beside it."""
         merge_branches(model)
 
     def expected_trainable(self, model: Model, hp: Hyperparameters) -> int:
-        """c_i c_o for each site, or (c_i + c_o) r."""
-        rank, convs = int(hp["rank"]), [site.module for site in _sites(model)]
-        if rank:
-            return sum(rank * (conv.in_channels + conv.out_channels) for conv in convs)
-        return sum(conv.in_channels * conv.out_channels for conv in convs)
+        """c_i/g c_o for each site, or (c_i/g + c_o) r."""
+        convs = [site.module for site in _sites(model)]
+        return sum(_scalars(conv, _rank(conv, int(hp["rank"]))) for conv in convs)
 
 
 def _sites(model: Model) -> list[ConvSite]:
-    sites = [s for s in conv_sites(model.backbone) if not s.stem and s.module.kernel_size != (1, 1)]
+    spatial = [site for site in conv_sites(model.backbone) if not site.stem and site.module.kernel_size != (1, 1)]
+    sites = [site for site in spatial if all(size % 2 for size in site.module.kernel_size)]
     if not sites:
-        raise ValueError("residual_adapter: this network has no spatial convolution beside its first; take a ResNet")
-    for site in sites:
-        if site.module.groups != 1 or not _centred(site.module):
-            raise ValueError(
-                f"residual_adapter: {site.name} is grouped, or not padded to keep its middle; take a ResNet"
-            )
+        raise NotDefinedError("this network has no spatial convolution of odd size beside its first")
     return sites
 
 
-def _centred(conv: nn.Conv2d) -> bool:
-    middle = tuple(step * (size // 2) for step, size in zip(conv.dilation, conv.kernel_size, strict=True))
-    return conv.padding == middle and all(size % 2 for size in conv.kernel_size)
+def _rank(conv: nn.Conv2d, rank: int) -> int:
+    """The rank of A; 0 where it is no product."""
+    return rank if conv.groups == 1 or _scalars(conv, rank) < _scalars(conv, 0) else 0
+
+
+def _scalars(conv: nn.Conv2d, rank: int) -> int:
+    inputs = conv.in_channels // conv.groups
+    return rank * (inputs + conv.out_channels) if rank else inputs * conv.out_channels

@@ -6,18 +6,32 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.api import Choice, Fixed, Float, Hyperparameters, Method, Model, ParamGroup, Space, stage_of
+from harness.api import (
+    Choice,
+    Fixed,
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    NotDefinedError,
+    ParamGroup,
+    Space,
+    stages,
+)
 
 
 class Surgical(Method):
     """Fine-tune one stage, chosen on validation; freeze the others.
 
     Source: Lee et al. 2023, "Surgical fine-tuning improves adaptation to distribution shifts", arXiv 2210.11466:
-    which part has to change depends on the kind of shift, the first one where the images themselves differ, the
-    last where the labels do. θ ← θ - lr · u(∇L) for the tensors of stage ``stage``, as the architecture counts
-    them: ``layer1`` to ``layer4`` of a ResNet, ``denseblock1`` to ``denseblock4`` of a DenseNet. Its stem,
-    transitions and closing norm belong to no stage. The head trains too, at ``head_lr_ratio`` times ``lr``; in the
-    source it keeps the classes of its pretraining. Batch norms keep their pretrained statistics everywhere.
+    which part has to change depends on the kind of shift, the first one where the images themselves differ, the last
+    where the labels do. θ ← θ - lr · u(∇L) for the tensors of stage ``stage``, as the architecture counts them:
+    ``layer1`` to ``layer4`` of a ResNet, ``denseblock1`` to ``denseblock4`` of a DenseNet, the four sequences of
+    blocks of a ConvNeXt or RegNet, the five parts of a VGG between its poolings, the blocks of one width of a
+    MobileNet or EfficientNet (five to seven). Stem, transitions and closing layers belong to no stage. A sweep gives
+    the stages of its network where they are not 1 to 4, as ``stage: {choice: [1, 2, 3]}``. The head trains too, at
+    ``head_lr_ratio`` times ``lr``; in the source it keeps the classes of its pretraining. Batch norms keep their
+    pretrained statistics everywhere.
 
     Trains: the stage (for ResNet-50 215,808, 1,219,584, 7,098,368 or 14,964,736 scalars) and the head.
     """
@@ -35,7 +49,7 @@ class Surgical(Method):
         """Freeze the backbone but for the stage.
 
         Raises:
-            ValueError: the network has no such stage.
+            NotDefinedError: the network has no such stage.
         """
         stage = _stage(model, int(hp["stage"]))
         model.backbone.requires_grad_(False)
@@ -56,10 +70,12 @@ class Surgical(Method):
 
 
 def _stage(model: Model, number: int) -> list[nn.Parameter]:
-    stages: dict[int | None, list[nn.Parameter]] = {}
+    numbers = stages(model.backbone)
+    found: dict[int, list[nn.Parameter]] = {stage: [] for stage in sorted(set(numbers.values()))}
     for name, parameter in model.backbone.named_parameters():
-        stages.setdefault(stage_of(name), []).append(parameter)
-    if number not in stages:
-        known = sorted(stage for stage in stages if stage is not None)
-        raise ValueError(f"surgical: this network has no stage {number}; it has {known or 'none that can be told'}")
-    return stages[number]
+        stage = numbers.get(name.rpartition(".")[0])
+        if stage is not None:
+            found[stage].append(parameter)
+    if number not in found:
+        raise NotDefinedError(f"this network has no stage {number}; it has {list(found) or 'none that can be told'}")
+    return found[number]

@@ -182,6 +182,7 @@ def test_wrong_names_are_refused_before_anything_is_downloaded(
 def test_good_names_pass_the_check_without_a_download(hub: Path) -> None:
     check_backbone("resnet50", "IMAGENET1K_V2")
     check_backbone("resnet20", None)
+    check_backbone("regnet_y_400mf", None)
     assert not list(hub.iterdir())
 
 

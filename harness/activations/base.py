@@ -8,7 +8,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from harness.activations.formulas import BASES, Base, Execution, Formula
+from harness.activations.bases import RELU, Base
+from harness.activations.formulas import Execution, Formula
 
 
 class PreservingActivation(nn.Module):
@@ -21,7 +22,7 @@ class PreservingActivation(nn.Module):
     Args:
         formula: the family of Δ.
         channels: C.
-        base: the activation that the pretrained network has here.
+        base: the activation that the pretrained network has here; ``Base.of(module)`` tells it.
         groups: number of sets of coefficients: ``channels`` for one a channel, 1 for one a site, or a divisor
             of ``channels`` for neighbouring channels in common. None is one a channel.
         execution: ``plain`` is autograd's own, the reference; ``fused`` keeps only x for the backward pass;
@@ -30,7 +31,7 @@ class PreservingActivation(nn.Module):
         coefficients: a parameter of shape (len(names), groups) that another site has already, to share it.
 
     Raises:
-        ValueError: a count that does not divide, a shape that does not fit, an unknown base.
+        ValueError: a count that does not divide, or a shape that does not fit.
     """
 
     coefficients: nn.Parameter
@@ -40,7 +41,7 @@ class PreservingActivation(nn.Module):
         formula: Formula,
         channels: int,
         *,
-        base: Base = "relu",
+        base: Base = RELU,
         groups: int | None = None,
         execution: Execution = "plain",
         coefficients: nn.Parameter | None = None,
@@ -49,8 +50,6 @@ class PreservingActivation(nn.Module):
         groups = channels if groups is None else groups
         if groups < 1 or channels % groups:
             raise ValueError(f"{channels} channels cannot be shared out among {groups} groups of equal size")
-        if base not in BASES:
-            raise ValueError(f"no base activation {base!r}; known: {', '.join(BASES)}")
         if execution not in get_args(Execution):
             raise ValueError(f"no execution {execution!r}; known: {', '.join(get_args(Execution))}")
         shape = (len(formula.names), groups)
@@ -88,7 +87,7 @@ class PreservingActivation(nn.Module):
 
     def extra_repr(self) -> str:
         """What is not visible from the sub-modules."""
-        return f"{self.base}, channels={self.channels}, coefficients={tuple(self.coefficients.shape)}"
+        return f"{self.base.kind}, channels={self.channels}, coefficients={tuple(self.coefficients.shape)}"
 
     def _per_channel(self) -> Tensor:
         repeats = self.channels // self.coefficients.shape[1]

@@ -35,6 +35,8 @@ class Activation:
     """Channels of a site → trained scalars of that site, from the source's formula."""
     exact_at_init: bool
     """Whether it then computes ReLU bit for bit, whatever its scale."""
+    of_images: bool = False
+    """Whether it takes (N, C, H, W) alone."""
 
 
 def _each(number: int) -> Callable[[int], int]:
@@ -67,7 +69,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "swish_beta": Activation(Swish, _each(1), False),
     "acon_c": Activation(AconC, _each(3), False),
     "acon_c_official": Activation(partial(AconC, official=True), _each(3), False),
-    "meta_acon": Activation(MetaAcon, _meta_acon, False),
+    "meta_acon": Activation(MetaAcon, _meta_acon, False, of_images=True),
     "srelu": Activation(SReLU, _each(4), True),
     "apl": Activation(APL, _each(4), True),
     "pau": Activation(partial(PadeUnit, groups=1), _site(10), False),
@@ -75,13 +77,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "pwlu": Activation(PiecewiseLinearUnit, _each(21), True),
     "dy_relu_a": Activation(partial(DynamicReLU, per_channel=False), lambda c: _dynamic(c, 4), True),
     "dy_relu_b": Activation(partial(DynamicReLU, per_channel=True), lambda c: _dynamic(c, 4 * c), True),
-    "frelu": Activation(FunnelReLU, _each(11), True),
+    "frelu": Activation(FunnelReLU, _each(11), True, of_images=True),
     "smu": Activation(lambda _: SMU(), _site(1), False),
     "arelu": Activation(lambda _: AReLU(), _site(2), False),
     "t_ct": Activation(CurvatureTuning, _each(2), False),
     "t_ct_relu": Activation(partial(CurvatureTuning, beta=0.999), _each(2), False),
     "s_ct": Activation(partial(CurvatureTuning, trained=False), _site(0), False),
-    "kglap": Activation(KleinGordonLaplacian, _each(3), False),
+    "kglap": Activation(KleinGordonLaplacian, _each(3), False, of_images=True),
     "kggen": Activation(KleinGordonWave, _each(3), False),
 }
 """By the name that a sweep file gives. ``t_ct_relu`` is T-CT from β = 0.999, as close to ReLU as its form can start."""

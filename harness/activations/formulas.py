@@ -1,4 +1,4 @@
-"""f(x) = base(x) + Δ(x): the bases, and what a family of functions Δ must tell."""
+"""f(x) = base(x) + Δ(x): what a family of functions Δ must tell."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-Base: TypeAlias = Literal["relu", "silu", "gelu", "gelu_tanh"]
 Execution: TypeAlias = Literal["auto", "plain", "fused", "compiled", "triton"]
 Rows: TypeAlias = tuple[Tensor, ...]
 Total: TypeAlias = Callable[[Tensor], Tensor]
 """Sums something of the shape of x over all that a coefficient is meant for."""
-
-BASES: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-}
 
 
 class Formula(Protocol):

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from harness.activations.formulas import BASES, Base, Execution, Formula, broadcast, widen
+from harness.activations.bases import Base
+from harness.activations.formulas import Execution, Formula, broadcast, widen
 from harness.activations.grid import Grid
 from harness.core.errors import RequestError
 
@@ -30,7 +31,7 @@ def evaluate(
 
     Args:
         formula: the family of Δ.
-        base: name of the activation to which Δ is added.
+        base: the activation to which Δ is added.
         execution: how it is computed; ``plain`` can be differentiated any number of times.
         x: floating point, shape (N, C, …).
         coefficients: shape (len(formula.names), C).
@@ -43,7 +44,7 @@ def evaluate(
         # Where the whole network is compiled, the compiler is to see the formula itself.
         execution = "plain" if torch.compiler.is_compiling() else choose_execution(formula, x.device.type)
     if execution == "plain":
-        return _value(formula, x, None if base == "relu" else BASES[base](x), coefficients, constants)
+        return _value(formula, x, None if base.is_relu else base(x), coefficients, constants)
     check_execution(execution, x.device.type)
     result: Tensor = _Fused.apply(x, coefficients, constants, formula, base, execution)
     return result
@@ -94,27 +95,17 @@ class _Fused(torch.autograd.Function):
         # torch.compile would make a kernel for each number of channels of a parameter and for each kind of input, and
         # give up after eight.
         x, coefficients = x.detach(), coefficients.detach()
-        value: Tensor = ctx.kernels.value(x, None if base == "relu" else BASES[base](x), coefficients, constants)
+        value: Tensor = ctx.kernels.value(x, None if base.is_relu else base(x), coefficients, constants)
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, coefficients, constants = (tensor.detach() for tensor in ctx.saved_tensors)
-        base_gradient = _base_gradient(ctx.base, gradient, x)
+        base_gradient = None if ctx.base.is_relu else ctx.base.gradient(gradient, x)
         given = x, gradient.detach(), base_gradient, coefficients, constants
         to_x, to_coefficients = ctx.kernels.gradients(*given, ctx.needs_input_grad[0])
         return to_x, to_coefficients.to(coefficients.dtype), None, None, None, None
-
-
-def _base_gradient(base: Base, gradient: Tensor, x: Tensor) -> Tensor | None:
-    # torch's own kernels, because only these give the pretrained network's gradient bit for bit.
-    if base == "relu":
-        return None
-    if base == "silu":
-        return torch.ops.aten.silu_backward(gradient, x)  # type: ignore[no-any-return]
-    approximate = "tanh" if base == "gelu_tanh" else "none"
-    return torch.ops.aten.gelu_backward(gradient, x, approximate=approximate)  # type: ignore[no-any-return]
 
 
 @functools.cache

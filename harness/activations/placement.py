@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from harness.activations.base import PreservingActivation
 from harness.activations.pointwise import ScaledActivation
 from harness.activations.scale import calibrate, scale_from_norm
+from harness.method import NotDefinedError
 from harness.networks.activation_sites import ActivationSite, expose_activations, replace_activation
 from harness.networks.backbones import Model
 
@@ -48,9 +49,12 @@ def chosen_sites(model: Model, which: str) -> list[ActivationSite]:
     """The activation calls of a selection of ``SITES``, in order of execution; exposes all of them.
 
     Raises:
-        ValueError: the network allows none, or has none of this selection.
+        NotDefinedError: the network allows none, or has none of this selection.
     """
-    sites = expose_activations(model)
+    try:
+        sites = expose_activations(model)
+    except ValueError as error:
+        raise NotDefinedError(str(error)) from error
     stages = [site.stage for site in sites if site.stage is not None]
     blocks = [site.block for site in sites if site.block]
     keep: dict[str, Callable[[ActivationSite], bool]] = {
@@ -64,7 +68,7 @@ def chosen_sites(model: Model, which: str) -> list[ActivationSite]:
     }
     found = [site for site in sites if keep[which](site)]
     if not found:
-        raise ValueError(f"{model.name or 'this network'}: has no activation for sites={which}; take sites=all")
+        raise NotDefinedError(f"this network has no activation for sites={which}; take sites=all")
     return found
 
 

@@ -8,6 +8,7 @@ PLACES = {
     # Methods.
     "Hyperparameters": "harness.method",
     "Method": "harness.method",
+    "NotDefinedError": "harness.method",
     "ParamGroup": "harness.method",
     "optimiser_space": "harness.method",
     "trainable": "harness.method",
@@ -31,12 +32,13 @@ PLACES = {
     "build_extractor": "harness.networks.architectures",
     "ConvSite": "harness.networks.sites",
     "conv_sites": "harness.networks.sites",
+    "NormSite": "harness.networks.sites",
     "norm_sites": "harness.networks.sites",
-    "stage_of": "harness.networks.sites",
+    "stages": "harness.networks.stages",
     "ActivationSite": "harness.networks.activation_sites",
     "conv_chains": "harness.networks.activation_sites",
     # Activations.
-    "Base": "harness.activations.formulas",
+    "Base": "harness.activations.bases",
     "Execution": "harness.activations.formulas",
     "Formula": "harness.activations.formulas",
     "PreservingActivation": "harness.activations.base",

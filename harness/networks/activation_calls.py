@@ -60,6 +60,12 @@ def kind_of(module: nn.Module) -> Kind | None:
     return _KIND_OF_MODULE.get(type(module))
 
 
+def arguments_of(module: nn.Module) -> tuple[float | str, ...]:
+    """What an activation module of a known kind passes to torch's function, in its order, ``inplace`` left out."""
+    kind = kind_of(module)
+    return () if kind is None else tuple(getattr(module, name) for name in _FORMS[kind].arguments)
+
+
 @dataclass(frozen=True, slots=True)
 class ActivationCall:
     """One activation in one forward pass."""

@@ -28,7 +28,8 @@ from harness.networks.activation_calls import (
     separate_registrations,
 )
 from harness.networks.backbones import Model
-from harness.networks.sites import ConvSite, NormSite, conv_sites, norm_sites, stage_of
+from harness.networks.sites import ConvSite, NormSite, conv_sites, norm_sites
+from harness.networks.stages import stages
 
 S = TypeVar("S")
 
@@ -173,6 +174,7 @@ def _record(backbone: nn.Module, network: str, image_size: int) -> tuple[CallRec
 
 def _sites(backbone: nn.Module, network: str, recorder: CallRecorder) -> list[ActivationSite]:
     names = {id(module): name for name, module in backbone.named_modules()}
+    numbers = stages(backbone)
     positions = Counter[str]()
     sites: dict[str, ActivationSite] = {}
     for call in recorder.calls:
@@ -194,7 +196,7 @@ def _sites(backbone: nn.Module, network: str, recorder: CallRecorder) -> list[Ac
             channel_dim=channel_dim,
             spatial=rest,
             norm=maker if isinstance(maker, _BatchNorm) else None,
-            stage=stage_of(name),
+            stage=numbers.get(name),
             block=block,
             position=positions[block] if block else 0,
         )

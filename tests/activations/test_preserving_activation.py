@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -16,23 +16,40 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.activations.base import PreservingActivation, mean_deviation
-from harness.activations.formulas import BASES, Base, Execution, Formula
+from harness.activations.bases import RELU, Base
+from harness.activations.formulas import Execution, Formula
 from harness.activations.fused import check_execution, choose_execution
 from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian, laplacian
 from harness.activations.mixture import M
+from harness.activations.placement import LastDimension
 from harness.activations.window import W3, W4, W5
 from harness.core.errors import RequestError
+from harness.networks.activation_calls import Kind
 
+BASES: dict[str, nn.Module] = {
+    "relu": nn.ReLU(),
+    "relu6": nn.ReLU6(),
+    "leaky_relu": nn.LeakyReLU(0.2),
+    "elu": nn.ELU(0.7),
+    "selu": nn.SELU(),
+    "celu": nn.CELU(0.6),
+    "silu": nn.SiLU(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU("tanh"),
+    "mish": nn.Mish(),
+    "hardswish": nn.Hardswish(),
+    "softplus": nn.Softplus(2.0, 15.0),
+}
 FORMULAS = {"w3": W3, "w4": W4, "w5": W5, "h": H, "m": M}
 EXTREMES = (0.0, -0.0, 1e-30, -1e-30, 5e-45, 1e30, -1e30, 3e38, -3e38)
 
 
 def activation(
-    formula: Formula, base: Base = "relu", execution: Execution = "plain", channels: int = 6, **more: int
+    formula: Formula, base: str = "relu", execution: Execution = "plain", channels: int = 6, **more: int
 ) -> PreservingActivation:
     """One with busy statistics, a nearly dead channel among them."""
-    module = PreservingActivation(formula, channels, base=base, execution=execution, **more)
+    module = PreservingActivation(formula, channels, base=Base.of(BASES[base]), execution=execution, **more)
     generator = torch.Generator().manual_seed(3)
     scale = 0.1 + torch.rand(channels, generator=generator)
     scale[0] = 1e-3
@@ -54,32 +71,35 @@ def value_and_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     return (value.detach(), *torch.autograd.grad(value, [x, *module.parameters()], upstream))
 
 
-class Function(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 @pytest.mark.parametrize("execution", ["plain", "fused"])
 @pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
 @pytest.mark.parametrize("base", BASES)
-def test_it_starts_as_its_base_bit_for_bit(formula: Formula, base: Base, execution: Execution) -> None:
+def test_it_starts_as_its_base_bit_for_bit(formula: Formula, base: str, execution: Execution) -> None:
     module = activation(formula, base, execution)
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         for layout in (torch.contiguous_format, torch.channels_last):
             x = images(*EXTREMES, dtype=dtype).to(memory_format=layout)
             x = x.nan_to_num()  # float16 has no 1e30
             value, gradient, _ = value_and_gradients(module, x)
-            expected, expected_gradient = value_and_gradients(Function(BASES[base]), x)
+            expected, expected_gradient = value_and_gradients(BASES[base], x)
             assert torch.equal(value, expected) and value.dtype == dtype and value.stride() == expected.stride()
-            # torch's gradient of the tanh form of GELU is itself no number at 1e30.
-            assert torch.allclose(gradient, expected_gradient, rtol=0, atol=0, equal_nan=base == "gelu_tanh")
+            # torch's gradients of Mish and of the tanh form of GELU are themselves no numbers at 1e30.
+            nan = base in ("gelu_tanh", "mish")
+            assert torch.allclose(gradient, expected_gradient, rtol=0, atol=0, equal_nan=nan)
             assert gradient.dtype == dtype
         limits = torch.tensor([math.inf, -math.inf, math.nan], dtype=dtype).expand(1, 6, 3)
         assert torch.allclose(module(limits), BASES[base](limits), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("execution", ["plain", "fused"])
+@pytest.mark.parametrize("base", BASES)
+def test_it_starts_as_its_base_where_channels_are_the_last_dimension(base: str, execution: Execution) -> None:
+    # torch computes GELU of a contiguous tensor by another library than that of a transposed one.
+    module = PreservingActivation(W4, 384, base=Base.of(BASES[base], -1), execution=execution)
+    x = torch.randn(2, 8, 8, 384, generator=torch.Generator().manual_seed(5))
+    value, gradient, _ = value_and_gradients(LastDimension(module), x)
+    expected, expected_gradient = value_and_gradients(BASES[base], x)
+    assert torch.equal(value, expected) and torch.equal(gradient, expected_gradient)
 
 
 @pytest.mark.parametrize("execution", ["plain", "fused"])
@@ -106,7 +126,7 @@ def test_a_trained_one_stays_finite_and_returns_to_its_base(formula: Formula, ex
     seed=st.integers(0, 2**31),
 )
 def test_the_fused_operation_equals_the_plain_one(
-    formula: Formula, base: Base, groups: int, shape: tuple[int, ...], seed: int
+    formula: Formula, base: str, groups: int, shape: tuple[int, ...], seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -152,15 +172,18 @@ def test_the_fastest_execution_is_chosen_by_itself(monkeypatch: pytest.MonkeyPat
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("base", ["relu", "silu", "gelu"])
-@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
-def test_the_derivatives_are_those_of_the_function(formula: Formula, base: Base) -> None:
-    module = activation(formula, base, "fused").double()
+@pytest.mark.parametrize(
+    ("formula", "base"), [*((formula, "relu") for formula in FORMULAS), *(("w5", base) for base in BASES)]
+)
+def test_the_derivatives_are_those_of_the_function(formula: str, base: str) -> None:
+    module = activation(FORMULAS[formula], base, "fused").double()
     nn.init.normal_(module.coefficients, generator=torch.Generator().manual_seed(2))
     scale = module.get_buffer("scale").fill_(0.7)[:, None]
     x = images(dtype=torch.float64)[:2, :, :2, 0].requires_grad_()
     kinks = [torch.zeros_like(scale)]
-    if formula is H:
+    if base in ("relu6", "hardswish"):
+        kinks += [torch.full_like(scale, place) for place in (-3.0, 3.0, 6.0)]
+    if formula == "h":
         kinks += [module.get_buffer("centre")[:, None] + scale * knot for knot in (-1.0, 0.0, 1.0)]
     assert all((x - kink).abs().min() > 1e-4 for kink in kinks)
 
@@ -193,10 +216,10 @@ def test_the_compiled_operation_starts_as_its_base_and_equals_the_plain_one() ->
         check_execution("compiled", "cpu")
     except RequestError as error:
         pytest.skip(str(error))
-    for base in ("relu", "silu"):
+    for base in ("relu", "hardswish"):
         plain, compiled = activation(W4, base), activation(W4, base, "compiled")
         for x in (images(*EXTREMES[:5]), images(channels=6).expand(4, 6, 5, 3)):
-            expected = value_and_gradients(Function(BASES[base]), x)
+            expected = value_and_gradients(BASES[base], x)
             assert all(torch.equal(a, b) for a, b in zip(value_and_gradients(compiled, x), expected, strict=False))
         nn.init.normal_(plain.coefficients, generator=torch.Generator().manual_seed(1))
         compiled.load_state_dict(plain.state_dict())
@@ -213,10 +236,11 @@ def test_the_compiled_operation_starts_as_its_base_and_equals_the_plain_one() ->
 TRITON = """
 import torch
 from harness.activations.base import PreservingActivation
+from harness.activations.bases import Base
 from harness.activations.window import W3, W4, W5
 
 for formula in (W3, W4, W5):
-    for base in ("relu", "silu"):
+    for base in (Base("relu"), *([Base("silu")] if formula is W3 else [Base("relu6"), Base("hardswish")])):
         for shape, layout in (
             ((3, 5, 4, 7), torch.contiguous_format),
             ((3, 70, 4, 7), torch.channels_last),
@@ -276,6 +300,14 @@ def test_on_a_gpu_every_execution_equals_the_plain_one(execution: Execution) -> 
                     assert (result.float() - expected.float()).norm() <= tolerance * expected.float().norm()
                 if not trained:
                     assert torch.equal(pairs[0][0], pairs[1][0]) and torch.equal(pairs[0][1], pairs[1][1])
+
+
+def test_every_activation_of_torch_that_networks_use_is_a_base_with_its_arguments() -> None:
+    assert Base.of(nn.ReLU(inplace=True)) == RELU and Base.of(nn.LeakyReLU(0.3)) == Base("leaky_relu", (0.3,))
+    assert Base.of(nn.GELU("tanh")) != Base.of(nn.GELU())
+    assert {Base.of(module).kind for module in BASES.values()} == set(get_args(Kind))
+    with pytest.raises(ValueError, match="Tanh is no activation that can be a base; known: relu, relu6,"):
+        Base.of(nn.Tanh())
 
 
 def test_an_execution_that_is_impossible_is_refused_in_one_line() -> None:

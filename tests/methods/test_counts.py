@@ -11,7 +11,8 @@ from torch import nn
 
 from harness.method import Method
 from harness.networks.backbones import Model, build_model
-from harness.networks.sites import ConvSite, conv_sites, norm_sites, stage_of
+from harness.networks.sites import ConvSite, conv_sites, norm_sites
+from harness.networks.stages import stages
 from harness.space.parameters import defaults
 
 BACKBONE = 23_508_032
@@ -55,8 +56,10 @@ def test_the_head(classes: int, scalars: int) -> None:
 
 def test_the_stages() -> None:
     sizes: dict[int | None, int] = {}
+    numbers = stages(resnet50().backbone)
     for name, parameter in resnet50().backbone.named_parameters():
-        sizes[stage_of(name)] = sizes.get(stage_of(name), 0) + parameter.numel()
+        stage = numbers.get(name.rpartition(".")[0])
+        sizes[stage] = sizes.get(stage, 0) + parameter.numel()
     assert sizes == {None: 9_536, 1: 215_808, 2: 1_219_584, 3: 7_098_368, 4: 14_964_736}
     assert [count("surgical", stage=stage) for stage in (1, 2, 3, 4)] == [sizes[stage] for stage in (1, 2, 3, 4)]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.activations.base import PreservingActivation, mean_deviation
 from harness.activations.family import ACTIVATIONS
 from harness.activations.scale import calibrate
-from harness.method import Method
+from harness.method import Method, NotDefinedError
+from harness.networks.activation_calls import Kind
 from harness.networks.activation_sites import expose_activations
 from harness.networks.backbones import Model, build_model
 from harness.plugins import discover
@@ -154,17 +157,67 @@ def test_the_penalty_holds_the_function_where_it_was() -> None:
 def test_what_cannot_be_adapted_is_said_in_one_line() -> None:
     with pytest.raises(ValueError, match="has no activation for sites=act3; take sites=all"):
         adapted(GPAF, random_network(), sites="act3")
-    with pytest.raises(ValueError, match="is hardswish, and a residual is defined for relu, silu and gelu only"):
-        adapted(GPAF, build_model("mobilenet_v3_small", None, 4, seed=0)[0])
+    with pytest.raises(NotDefinedError, match="laplacian looks at the pixels of an image, and classifier"):
+        adapted(GPAF, build_model("vgg11_bn", None, 4, seed=0)[0], laplacian=True)
+    with pytest.raises(NotDefinedError, match="frelu looks at the pixels of an image, and classifier"):
+        adapted(ACTIVATION, build_model("vgg11_bn", None, 4, seed=0)[0], kind="frelu")
     with pytest.raises(ValueError, match="penalty must not be negative"):
         adapted(GPAF, random_network(), penalty=-1.0)
     with pytest.raises(ValueError, match=r"beta and c between 0 and 1, got 1\.5"):
         adapted(ACTIVATION, random_network(), kind="s_ct", beta=1.5)
 
 
-@pytest.mark.parametrize(("network", "size"), [("efficientnet_b0", 32), ("convnext_tiny", 32), ("densenet121", 32)])
-def test_silu_gelu_and_dense_networks_are_preserved(network: str, size: int) -> None:
-    model = random_network(network, size) if network != "convnext_tiny" else build_model(network, None, 4, seed=0)[0]
+class Functions(nn.Module):
+    """Every activation that torch has, some as modules and some as calls, behind one another."""
+
+    CALLS: ClassVar[list[Callable[[Tensor], Tensor]]] = [
+        F.relu,
+        F.relu6,
+        lambda x: F.leaky_relu(x, 0.2),
+        lambda x: F.elu(x, 0.7),
+        F.selu,
+        F.silu,
+        F.gelu,
+        F.hardswish,
+        lambda x: F.softplus(x, 2.0),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(8 if n else 3, 8, 3, padding=1) for n in range(len(self.CALLS)))
+        self.acts = nn.ModuleList([nn.Mish(), nn.GELU("tanh"), nn.CELU(0.6)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv, call in zip(self.convs, self.CALLS, strict=True):
+            x = call(conv(x))
+        for module in self.acts:
+            x = module(x)
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize("execution", ["plain", "fused"])
+def test_every_activation_whether_module_or_call_keeps_its_values_and_gradients(execution: str) -> None:
+    torch.manual_seed(0)
+    plain = Model(Functions(), 8, 4)
+    model = copy.deepcopy(plain)
+    adapted(GPAF, model, execution=execution, scale="one")
+    found = [module for module in model.modules() if isinstance(module, PreservingActivation)]
+    assert {module.base.kind for module in found} == set(get_args(Kind)) and len(found) == 12
+    images = torch.randn(2, 3, 9, 9, requires_grad=True)
+    results = []
+    for network in (plain.requires_grad_(True), model.requires_grad_(True)):
+        value = network(images)
+        wanted = [images, *network.get_submodule("backbone.convs").parameters()]
+        results.append([value, *torch.autograd.grad(value.square().sum(), wanted)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert violations(GPAF, lambda: copy.deepcopy(plain), hp={"sharing": "group", "execution": execution}, size=9) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "size"), [("efficientnet_b0", 32), ("convnext_tiny", 32), ("densenet121", 32), ("mobilenet_v2", 32)]
+)
+def test_networks_with_other_activations_are_preserved(network: str, size: int) -> None:
+    model = random_network(network, size)
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = model.eval()(images)

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import nn
 
-from harness.method import Method
+from harness.method import Method, NotDefinedError
 from harness.networks.backbones import Model, build_model
 from harness.networks.sites import conv_sites
 from harness.plugins import discover
@@ -150,16 +150,97 @@ def test_merge_makes_plain_convolutions_and_keeps_the_function() -> None:
     assert {type(m) for m in merged.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
 
 
-def test_grouped_convolutions_are_refused() -> None:
-    model, _ = build_model("resnext50_32x4d", None, 4, seed=0)
-    with pytest.raises(ValueError, match=r"layer1\.0\.conv2 is a grouped convolution"):
-        LoraC().adapt(model, DEFAULTS)
-    assert not any(p.requires_grad for p in model.backbone.parameters())
+def grouped(groups: int, channels: int = 16, kernel: int | tuple[int, int] = 3) -> Model:
+    """A stem, and a convolution of so many groups."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 2 * channels, kernel, groups=groups)
+    return Model(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 2 * channels, 4)
+
+
+@pytest.mark.parametrize(("groups", "setting"), [(1, 1), (1, 2), (2, 1), (4, 2), (16, 2)])
+def test_a_grouped_convolution_is_decomposed_as_the_weight_that_it_has(groups: int, setting: int) -> None:
+    method, model = adapted(grouped(groups), rank=1, setting=setting, scale=2.0)
+    inputs, outputs, inner = 16 // groups, 32, 3 if setting == 1 else 1
+    count = inner * (inputs * 3 + outputs * 3)
+    assert method.expected_trainable(grouped(groups), {**DEFAULTS, "rank": 1, "setting": setting}) == count
+    assert sum(p.numel() for p in model.backbone.parameters() if p.requires_grad) == count
+    fill(model)
+    convolution: Any = model.backbone.get_submodule("1")
+    update = convolution.parametrizations.weight[0]
+    images = torch.randn(2, 16, 9, 9, generator=torch.Generator().manual_seed(1))
+    # By the equation, group after group.
+    change = 2.0 * (update.B @ update.A).reshape(outputs, inputs, 3, 3)
+    weights = (convolution.parametrizations.weight.original + change).chunk(groups)
+    parts = [nn.functional.conv2d(x, w) for x, w in zip(images.chunk(groups, 1), weights, strict=True)]
+    with torch.no_grad():
+        expected = torch.cat(parts, 1) + convolution.bias[:, None, None]
+        assert torch.allclose(convolution(images), expected, atol=1e-5)
+        merged = copy.deepcopy(model)
+        method.merge(merged)
+        assert torch.equal(merged.backbone.get_submodule("1")(images), convolution(images))
+
+
+def test_the_update_of_one_group_is_the_papers_to_the_last_bit() -> None:
+    dense, model = grouped(1), adapted(grouped(1), rank=4)[1]
+    update: Any = model.backbone.get_submodule("1.parametrizations.weight.0")
+    torch.manual_seed(0)
+    grouped(1)
+    down = nn.init.kaiming_uniform_(torch.empty(4, 16 * 3), a=5**0.5)
+    assert torch.equal(update.A, down) and update.B.shape == (32 * 3, 4)
+    fill(model)
+    weight = dense.backbone.get_submodule("1").weight + 2.0 * (update.B @ update.A).view(32, 16, 3, 3)
+    assert torch.equal(model.backbone.get_submodule("1").weight, weight)
+
+
+@pytest.mark.parametrize(
+    ("groups", "channels", "kernel", "asked", "rank"),
+    [(1, 16, 3, 32, 32), (2, 16, 3, 32, 19), (16, 16, 3, 32, 2), (16, 16, 5, 32, 4), (16, 16, 3, 1, 1)],
+)
+def test_a_grouped_update_is_smaller_than_its_kernel(
+    groups: int, channels: int, kernel: int, asked: int, rank: int
+) -> None:
+    model = adapted(grouped(groups, channels, kernel), rank=asked)[1]
+    weight = model.backbone.get_submodule("1").weight.numel()
+    update: Any = model.backbone.get_submodule("1.parametrizations.weight.0")
+    assert len(update.A) == rank
+    assert groups == 1 or update.A.numel() + update.B.numel() < weight
+    assert rank == asked or (rank + 1) * (update.A.numel() + update.B.numel()) >= rank * weight
+
+
+def test_depthwise_convolutions_are_left_alone_where_asked_or_where_nothing_is_gained() -> None:
+    model = build_model("mobilenet_v2", None, 4, seed=0)[0]
+    wanted = {s.name for s in conv_sites(model.backbone) if s.module.groups == 1 and not s.stem}
+    depthwise = {s.name for s in conv_sites(model.backbone) if s.module.groups > 1}
+    for hp, names in (
+        ({"targets": "dense"}, wanted),
+        ({}, wanted | depthwise),
+        ({"setting": 1, "rank": 1}, wanted),  # 9 (c + 1) scalars for the 9 c of a kernel
+        ({"targets": "3x3"}, depthwise),
+    ):
+        _, changed = adapted(copy.deepcopy(model), **hp)
+        found = {
+            name.partition(".parametrizations")[0] for name, _ in changed.backbone.named_parameters() if ".A" in name
+        }
+        assert found == names, hp
+    with pytest.raises(NotDefinedError, match="no convolution for targets=dense"):
+        adapted(grouped(16), targets="dense")
+
+
+def test_a_kernel_that_is_no_square_has_its_height_in_b_and_its_width_in_a() -> None:
+    method, model = adapted(grouped(1, kernel=(1, 7)), rank=2)
+    update: Any = model.backbone.get_submodule("1.parametrizations.weight.0")
+    assert (update.A.shape, update.B.shape) == ((2, 16 * 7), (32, 2))
+    fill(model)
+    images = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    merged = copy.deepcopy(model)
+    method.merge(merged)
+    # With a gradient the two branches are taken, without one the composed weight.
+    assert torch.allclose(model(images), merged(images), atol=1e-5)
 
 
 def test_a_network_without_targets_is_refused() -> None:
     model = Model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8, 4)
-    with pytest.raises(ValueError, match="no convolution for targets=all"):
+    with pytest.raises(NotDefinedError, match="no convolution for targets=all"):
         LoraC().adapt(model, DEFAULTS)
 
 

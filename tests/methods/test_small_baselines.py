@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import cache
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from jobs import CATALOGUE
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.method import Method
+from harness.method import Method, NotDefinedError
 from harness.networks.backbones import Model, build_model
 from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
@@ -168,7 +168,7 @@ def test_a_random_residual_is_frozen_and_vanishes_with_its_amplitude() -> None:
         ("wise_ft", {"points": 1}, "wise_ft: points=1 must be at least 2: the two ends"),
         ("l2_sp", {"alpha": -1.0}, "l2_sp: alpha=-1 and beta=0.01 must not be negative"),
         ("layerwise_decay", {"decay": 1.5}, "layerwise_decay: decay=1.5 must be above 0 and at most 1"),
-        ("surgical", {"stage": 4}, "surgical: this network has no stage 4; it has [1, 2, 3]"),
+        ("surgical", {"stage": 4}, "this network has no stage 4; it has [1, 2, 3]"),
         ("residual_adapter", {"rank": -1}, "residual_adapter: rank=-1 must be 0, for none, or above"),
         ("conv_lora", {"rank": 0}, "conv_lora: rank=0 must be at least 1"),
         ("gpaf_random", {"amplitude": -0.1}, "gpaf_random: amplitude=-0.1 must not be negative"),
@@ -183,37 +183,95 @@ def test_values_out_of_range_are_refused(name: str, hp: dict[str, Any], message:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("last_block", "last_block: this network has no block with a convolution or a linear layer"),
-        ("surgical", "surgical: this network has no stage 1; it has none that can be told"),
-        ("bitfit", "bitfit: this network has no bias; take a network with norms"),
-        ("ssf", "ssf: this network has no batch norm with a scale and a shift; take a ResNet"),
-        ("residual_adapter", "residual_adapter: this network has no spatial convolution beside its first; "),
-        ("conv_lora", "conv_lora: this network has no convolution for targets=all"),
-        ("from_scratch", "from_scratch: this network has no name by which it could be built anew"),
+        ("last_block", "this network has no block with a convolution or a linear layer"),
+        ("surgical", "this network has no stage 1; it has none that can be told"),
+        ("bitfit", "this network has no bias"),
+        ("ssf", "this network has no norm with a scale and a shift"),
+        ("residual_adapter", "this network has no spatial convolution of odd size beside its first"),
+        ("conv_lora", "this network has no convolution for targets=all"),
+        ("from_scratch", "this network has no name by which it could be built anew"),
     ],
 )
 def test_a_network_without_what_it_takes_is_refused(name: str, message: str) -> None:
     bare = Model(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 3, 4)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(NotDefinedError) as error:
         adapted(name, bare)
-    assert str(error.value).startswith(message)
+    assert str(error.value) == message
 
 
-def test_grouped_convolutions_are_refused_by_their_names() -> None:
-    for name in ("residual_adapter", "conv_lora"):
-        with pytest.raises(ValueError, match=rf"^{name}: \S+ is "):
-            adapted(name, build_model("mobilenet_v2", None, 4, seed=0)[0])
+def chain(groups: int, kernel: int = 3) -> Model:
+    """A stem and a convolution of 8 channels to 16, in so many groups, with a stride."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, 16, kernel, stride=2, padding=kernel // 2, groups=groups)
+    return Model(nn.Sequential(nn.Conv2d(3, 8, 3), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 16, 4)
 
 
-@cache
-def large_network(name: str) -> Model:
-    return random_network(name, 32)
+@pytest.mark.parametrize(
+    ("name", "hp", "groups", "count"),
+    [
+        # 8 / g inputs an output: 16 · 8 / g scalars directly, r (8 / g + 16) as a product.
+        ("residual_adapter", {}, 1, 128),
+        ("residual_adapter", {}, 2, 64),
+        ("residual_adapter", {}, 8, 16),
+        ("residual_adapter", {"rank": 2}, 2, 40),
+        ("residual_adapter", {"rank": 2}, 8, 16),
+        # r (9 · 8 / g + 16), of which a depthwise kernel of 144 scalars has room for 5.
+        ("conv_lora", {"rank": 8}, 1, 704),
+        ("conv_lora", {"rank": 8}, 2, 416),
+        ("conv_lora", {"rank": 8}, 8, 125),
+    ],
+    ids=str,
+)
+def test_a_branch_beside_a_grouped_convolution_has_its_groups(
+    name: str, hp: dict[str, Any], groups: int, count: int
+) -> None:
+    plain, (method, model) = chain(groups), adapted(name, chain(groups), **hp)
+    assert method.expected_trainable(plain, {**defaults(method.space), **hp}) == count
+    assert sum(p.numel() for p in model.backbone.parameters() if p.requires_grad) == count
+    fill(model)
+    site: Any = model.backbone.get_submodule("1")
+    x = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        up, parts = site.branch.up.chunk(groups), x.chunk(groups, 1)
+        if name == "conv_lora":
+            inner = [nn.functional.conv2d(part, site.branch.down, stride=2, padding=1) for part in parts]
+            up = [2.0 * matrix for matrix in up]
+        else:
+            inner = [part[:, :, ::2, ::2] for part in parts]
+            up = up if site.branch.down is None else [matrix @ site.branch.down for matrix in up]
+        added = torch.cat([torch.einsum("or,nrij->noij", m, part) for m, part in zip(up, inner, strict=True)], 1)
+        expected = plain.backbone.get_submodule("1")(x) + added
+        assert torch.allclose(site(x), expected, atol=1e-4)
+        method.merge(model)
+        assert torch.allclose(model.backbone.get_submodule("1")(x), expected, atol=1e-4)
+
+
+def test_a_kernel_without_a_middle_has_no_residual_adapter() -> None:
+    with pytest.raises(NotDefinedError, match="no spatial convolution of odd size"):
+        adapted("residual_adapter", chain(1, kernel=2))
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm(5), nn.GroupNorm(2, 6), nn.BatchNorm2d(6)])
+@pytest.mark.parametrize("name", ["ssf", "bn_affine", "bitfit"])
+def test_scales_and_shifts_of_every_norm_train(name: str, norm: nn.Module) -> None:
+    norm = copy.deepcopy(norm)
+    plain = Model(nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), norm, nn.Flatten()), 6 * 25, 2)
+    x = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(2))
+    plain.eval()
+    method, model = adapted(name, copy.deepcopy(plain))
+    channels = norm.get_parameter("weight").numel()
+    assert method.expected_trainable(plain, {}) == channels * (1 if name == "bitfit" else 2)
+    assert torch.equal(model(x), plain(x))
+    fill(model)
+    expected = model(x)
+    assert not torch.allclose(expected, plain(x))
+    method.merge(model)
+    assert torch.allclose(model(x), expected, atol=1e-5)
+    assert model.state_dict().keys() == plain.state_dict().keys()
 
 
 @pytest.mark.large
 @pytest.mark.parametrize("name", sorted(CATALOGUE.all(Method)))
 @pytest.mark.parametrize("network", ["resnet50", "densenet121"])
 def test_every_method_keeps_its_promises_on_large_networks(name: str, network: str) -> None:
-    # A DenseNet has no activation behind its convolutions, where Conv-Adapter's default joins.
-    hp = {"join": "pre_bn"} if (name, network) == ("conv_adapter", "densenet121") else {}
-    assert violations(CATALOGUE.all(Method)[name].cls, lambda: copy.deepcopy(large_network(network)), hp, size=32) == []
+    assert violations(CATALOGUE.all(Method)[name].cls, partial(random_network, network, 32), size=32) == []

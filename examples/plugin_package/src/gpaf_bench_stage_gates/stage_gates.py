@@ -7,7 +7,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.api import Choice, Float, Hyperparameters, Method, Model, Space, conv_sites, optimiser_space, stage_of
+from harness.api import (
+    Choice,
+    Float,
+    Hyperparameters,
+    Method,
+    Model,
+    NotDefinedError,
+    Space,
+    conv_sites,
+    optimiser_space,
+    stages,
+)
 
 
 class Gate(nn.Module):
@@ -53,7 +64,7 @@ class StageGates(Method):
         """Freeze the backbone and append a gate to each stage.
 
         Raises:
-            ValueError: the network has no stage that is a sequence of blocks.
+            NotDefinedError: the network has no stage that is a sequence of blocks.
         """
         channels = _channels(model.backbone)
         model.backbone.requires_grad_(False)
@@ -73,15 +84,14 @@ def _hidden(channels: int, hp: Hyperparameters) -> int:
 
 def _channels(backbone: nn.Module) -> dict[str, int]:
     """Path of each stage → channels of its output, those of the last convolution on its main path."""
-    stages: dict[int, str] = {}
-    for name, module in backbone.named_modules():
-        number = stage_of(name)
-        if number is not None and isinstance(module, nn.Sequential):
-            stages.setdefault(number, name)  # a stage comes before what is inside it
+    places: dict[int, str] = {}
+    for name, number in stages(backbone).items():
+        if isinstance(backbone.get_submodule(name), nn.Sequential):
+            places.setdefault(number, name)  # a stage comes before what is inside it
     found: dict[str, int] = {}
     for site in conv_sites(backbone):
-        if site.stage in stages and not site.downsample:
-            found[stages[site.stage]] = site.module.out_channels
+        if site.stage in places and not site.downsample:
+            found[places[site.stage]] = site.module.out_channels
     if not found:
-        raise ValueError("stage_gates: this network has no stage that is a sequence of blocks; take a ResNet")
+        raise NotDefinedError("this network has no stage that is a sequence of blocks")
     return found
