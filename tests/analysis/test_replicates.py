@@ -64,7 +64,7 @@ def test_a_pair_on_several_splits_has_the_interval_over_splits_alone(splits: int
         assert None not in ends and low <= ends[0] < score.mean < ends[1] <= high  # type: ignore[operator]
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.permutations(range(8)))
 def test_which_seed_stands_for_which_replicate_does_not_matter(order: list[int]) -> None:
     evidence = replicated(base(8), {"alpha": 4}, own_search)
