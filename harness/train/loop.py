@@ -19,7 +19,6 @@ from harness.networks.backbones import Model, build_model, set_training_mode
 from harness.run.record_values import Scores, score_of
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import ScheduleLine
-from harness.search.slots import epoch_score
 from harness.train.checkpoint import (
     CheckpointWriter,
     State,
@@ -33,8 +32,9 @@ from harness.train.checkpoint import (
 from harness.train.criterion import build_criterion
 from harness.train.data import MethodBatches, Side, TrialData
 from harness.train.evaluate import predict
-from harness.train.job import Control, Interrupted, NotFiniteError, Pruned, TrialJob
+from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
 from harness.train.progress import Progress, in_force
+from harness.train.rungs import meet_rung
 from harness.train.speed.compiled import compile_network
 from harness.train.speed.features import Features, is_constant
 from harness.train.speed.few_places import use_products
@@ -166,7 +166,7 @@ class Training:
                 if control.checkpoint_each_epoch:
                     self.writer.submit(self._state)
                     self.writer.wait()
-                self._meet_rung()
+                meet_rung(self.job, self.folder, control, progress)
                 stopped = control.stop.is_set()
                 if stopped or self.writer.due:
                     self.writer.submit(self._state)
@@ -284,23 +284,6 @@ class Training:
             if self.control.stop.is_set() and index + 1 < self.steps_per_epoch:
                 self._interrupt(index + 1, losses, clock)
         self._finish_epoch(losses)
-
-    def _meet_rung(self) -> None:
-        """Let the search decide whether to go on; a decision is recorded before it takes effect, and stands."""
-        progress, job = self.progress, self.job
-        if self.control.judge is None:
-            return
-        recorded = self.folder.decisions()
-        decision = next((one for one in recorded if one["epoch"] == progress.epoch), None)
-        if decision is None:
-            scores = [epoch_score(line, job.measure) for line in progress.curve]
-            made = self.control.judge(job.train.epochs, progress.curve[-1]["step"], scores)
-            if made is None:
-                return
-            decision = made.line(progress.seconds)
-            self.folder.write_decisions([*recorded, decision])
-        if decision["prune"]:
-            raise Pruned
 
     def _interrupt(self, step_in_epoch: int, losses: list[Tensor], clock: float) -> None:
         self._add_losses(losses)

@@ -30,11 +30,11 @@ from harness.run.trial_records import (
     TrialResult,
     repeated,
 )
-from harness.search.slots import epoch_score
 from harness.train import determinism
 from harness.train.device import versions
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
 from harness.train.loop import Training
+from harness.train.rungs import pruned_result
 from harness.train.step_choice import settled
 
 
@@ -69,7 +69,7 @@ def run_trial(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        outcome = _pruned(job, folder)
+        outcome = pruned_result(job, folder)
         if outcome is None:
             deterministic = determinism.wanted(job, folder, device, control, resident)
             with determinism.kernels(device, deterministic) as kernels:
@@ -78,7 +78,7 @@ def run_trial(
     except (Interrupted, LeaseLost):
         raise
     except Pruned:
-        outcome = _pruned(job, folder)
+        outcome = pruned_result(job, folder)
         assert outcome is not None
     except Exception as error:
         if isinstance(error, RequestError) and not isinstance(error, DataError):
@@ -139,27 +139,6 @@ def describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return one_line(f"{type(error).__name__}: {error}{place}")[:500]
-
-
-def _pruned(job: TrialJob, folder: TrialFolder) -> Trained | None:
-    """The result of a trial that the search has ended, from its decisions and its curve; None where it goes on."""
-    decision = next((one for one in folder.decisions() if one["prune"]), None)
-    if decision is None:
-        return None
-    curve = folder.curve()
-    # Without its curve, which somebody may have set aside, it trains to that rung again.
-    if len(curve) < decision["epoch"]:
-        return None
-    best = max(curve, key=lambda line: (epoch_score(line, job.measure), -line["epoch"]))
-    return {
-        "status": "pruned",
-        "cause": None,
-        "message": decision["reason"],
-        "metrics": {"val": best["val"]},
-        "best_epoch": best["epoch"],
-        "epochs": decision["epoch"],
-        "steps": decision["step"],
-    }
 
 
 def _train_and_evaluate(training: Training) -> Trained:
