@@ -295,7 +295,7 @@ def _write(report: Report, folder: Path) -> ReportPaths:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a comparison.")
-    parser.add_argument("runs", nargs="*", type=user_path, metavar="RUN", help="run directories, taken together")
+    parser.add_argument("runs", nargs="*", type=user_path, metavar="RUN", help="run directories, reported together")
     parser.add_argument("--out", type=user_path, metavar="DIR", help="where to write (default for one run: RUN/report)")
     parser.add_argument(
         "--plugins",
@@ -313,9 +313,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--predictions", type=user_path, metavar="FILE", help="predictions: method,dataset,seed,case_id,label,logit_0,…"
     )
     foreign.add_argument("--control", metavar="M", help="the method that all others are compared with (default: none)")
-    foreign.add_argument("--correction", choices=("holm", "bonferroni", "none"), help="of the p values (default: holm)")
+    foreign.add_argument(
+        "--correction", choices=("holm", "bonferroni", "none"), help="correction of the p values (default: holm)"
+    )
     foreign.add_argument("--margin", type=float, metavar="X", help="difference that counts as practically equal")
-    foreign.add_argument("--metric", metavar="NAME", help="the primary metric, where the tables have several")
+    foreign.add_argument("--metric", metavar="NAME", help="the primary metric, if the tables have several")
     foreign.add_argument(
         "--lower-is-better",
         action="append",
@@ -328,7 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DATASET=NAME",
         help="where a dataset's images come from; those of one source count once; may be repeated",
     )
-    foreign.add_argument("--name", metavar="TITLE", help="of the report (default: the file's)")
+    foreign.add_argument("--name", metavar="TITLE", help="title of the report (default: the file's)")
     options = parse(parser, arguments)
     return run_command(lambda: _run(options))
 

@@ -58,7 +58,7 @@ class DatasetRecord(ResultModel):
     """A dataset of the comparison."""
 
     name: str
-    classes: list[str] | None = Field(description="Null where they are not known or an image may bear several.")
+    classes: list[str] | None = Field(description="Null where they are not known or an image may have several.")
     cases: int | None = Field(description="Test cases behind the intervals; null without predictions.")
     source: str = Field(description="Where its images come from; datasets of one source count once.")
     groups: GroupState = Field(description="Whether patients or lesions are known; none: each image is its own unit.")
@@ -86,7 +86,7 @@ class CellRecord(ResultModel):
     devices: list[str] = Field(description="Kinds of device.")
     search_trials: int | None = Field(description="Search trials it was given; null where nothing is known.")
     repeats: list[RepeatRecord]
-    origins: dict[str, str] = Field(description="Seed → where its trial lies.")
+    origins: dict[str, str] = Field(description="Seed → where its trial is.")
     splits: dict[str, str] = Field(
         description="Seed → split that it was trained and tested on; empty if all share one."
     )
@@ -159,7 +159,7 @@ class ComparisonRecord(ResultModel):
     b: str = Field(description="The control where the family has one.")
     role: Role
     declared: bool = Field(
-        description="Whether it was declared and rests on nothing that was changed later; all else is exploratory."
+        description="Whether it was declared and depends on nothing that was changed later; all else is exploratory."
     )
     scope: Scope | None = Field(description="What varies behind the interval; null where no comparison was possible.")
     interval: Interval | None = Field(description="How it was computed.")
@@ -191,7 +191,7 @@ class ComparisonRecord(ResultModel):
         description="Posterior probability that the true difference is zero or has the other sign: half of p."
     )
     probability_within_margin: Number = Field(
-        description="Posterior probability that the true difference lies within the margin; null without a margin."
+        description="Posterior probability that the true difference is within the margin; null without a margin."
     )
     equivalence: EquivalenceRecord
     effects: EffectsRecord | None
@@ -267,7 +267,7 @@ class ClaimRecord(ResultModel):
     a: str
     b: str
     statement: str
-    declared: bool = Field(description="Otherwise the claim is exploratory: it rests on a later change.")
+    declared: bool = Field(description="Otherwise the claim is exploratory: it depends on a later change.")
     status: Status
     evidence: str
     scope: str = Field(description="What the evidence holds for, and given what.")

@@ -210,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``python -m analysis.trace``."""
     result = argparse.ArgumentParser(
         prog="python -m analysis.trace",
-        description="Lead from a number of the report to its trials, configuration, commit, job and log.",
+        description="Trace a number of the report to its trials, configuration, commit, job and log.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -344,7 +344,9 @@ def _line(path: Path, error: BaseException) -> int | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found and what is broken; 1 when anything is broken."""
     parser = argparse.ArgumentParser(prog="python -m harness.plugins", description="List plugins of every kind.")
-    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder")
+    parser.add_argument(
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="additional folder"
+    )
     options = parse(parser, arguments)
     return run_command(lambda: _list(options.plugins))
 

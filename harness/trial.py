@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument("--out", type=user_path, metavar="DIR", help="trial folder (default: runs/trials/NAME)")
     result.add_argument("--save-model", action="store_true", help="keep the trained model (safetensors)")
-    result.add_argument("--plugins", type=user_path, action="append", default=[], metavar="DIR", help="more plugins")
+    result.add_argument(
+        "--plugins", type=user_path, action="append", default=[], metavar="DIR", help="additional folder of plugins"
+    )
     result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     result.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")
     result.add_argument("--pdb", action="store_true", help="open the debugger where an error is raised")

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         default=100,
         metavar="N",
-        help="how many must hit a trial in training (default: %(default)s)",
+        help="number that must hit a trial in training (default: %(default)s)",
     )
     parser.add_argument("--nodes", type=int, default=4, help="nodes of the cluster (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=4, help="jobs of the sweep (default: %(default)s)")

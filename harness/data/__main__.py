@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "--audit", action="store_true",
         help="read the pixels: identical and nearly identical images, the same image under two labels",
     )  # fmt: skip
-    result.add_argument("--download", action="store_true", help="fetch what the data root lacks, first")
+    result.add_argument("--download", action="store_true", help="first download what the data root lacks")
     result.add_argument(
         "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
         help="an option of the dataset, e.g. size=64; may be repeated",
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument(
         "--near-duplicates", action="store_true",
-        help="keep mirrored, re-encoded and brightened copies on one side of a grouped split, too",
+        help="also keep mirrored, re-encoded and brightened copies on one side of a grouped split",
     )  # fmt: skip
     result.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split (%(default)s)")
     result.add_argument(
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
     )  # fmt: skip
     result.add_argument(
-        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder of plugins"
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="additional folder of plugins"
     )
     result.add_argument(
         "--out", type=user_path, metavar="DIR", help="where to write (default: runs/data/NAME-SPLIT-SEED)"

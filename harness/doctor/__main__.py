@@ -22,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``python -m harness.doctor``."""
     result = argparse.ArgumentParser(
         prog="python -m harness.doctor",
-        description="Find torn, lost and stale files, dead leases and lost jobs of a run; a line for each.",
-        epilog="exit codes: 0 nothing is left to be done by you, 1 something is, 2 the request was wrong",
+        description="Find torn, lost and stale files, dead leases and lost jobs of a run, one line each.",
+        epilog="exit codes: 0 nothing is left for you to do, 1 something is, 2 the request was wrong",
     )
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument(

@@ -124,7 +124,7 @@ def _write(run: ExportedRun, plugin: Plugin[Export], destination: Path) -> None:
 
 def _add_plugins(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="one more folder of exports"
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="additional folder of exports"
     )
 
 

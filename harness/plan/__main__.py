@@ -27,8 +27,8 @@ DESCRIPTION = (
     "seeds and test cases would find), before it runs."
 )
 EPILOG = """
-Times come from a short probe on this machine, unless --like or --seconds-per-step gives them. The output of --json is
-itself something to be --like: probe where the GPUs are, plan anywhere.
+Times come from a short probe on this machine, unless --like or --seconds-per-step gives them. --like also takes the
+output of --json: probe where the GPUs are, plan anywhere.
 exit codes: 0 planned, 2 the request was wrong, 130 interrupted
 """
 

@@ -112,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="check what is in this folder; may be repeated (default: all methods)")  # fmt: skip
-    parser.add_argument("--method", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
+    parser.add_argument(
+        "--method", action="append", default=[], metavar="NAME", help="check only this one; may be repeated"
+    )
     parser.add_argument("--backbone", default="resnet20", metavar="NAME", help="network (default: %(default)s)")
     parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
     options = parse(parser, arguments)

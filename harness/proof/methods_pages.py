@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.methods_pages",
-        description="Write a Markdown page a method and an index: docstring, search space, counts, promises.",
+        description="Write a Markdown page for each method and an index: docstring, search space, counts, promises.",
     )
     parser.add_argument(
         "--out", type=user_path, default=Path("docs/methods"), metavar="DIR", help="default: %(default)s"

@@ -121,7 +121,7 @@ def _decide_again(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit code 0 when all come out the same, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Make every ask and decision again.")
+    parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Repeat every ask and decision.")
     parser.add_argument("run", type=user_path, help="the run directory")
     parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="folder of a sampler that is not built in; may be repeated")  # fmt: skip

@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("run", type=user_path, metavar="RUN", help="the run directory; it is only read")
     result.add_argument("cell", metavar="CELL", help="what to repeat, see below")
-    result.add_argument("--seed", type=int, metavar="N", help="repeat this confirm seed alone")
+    result.add_argument("--seed", type=int, metavar="N", help="repeat only this confirm seed")
     result.add_argument(
         "--keep", type=user_path, metavar="DIR", help="keep the repeated trials here (default: remove them)"
     )

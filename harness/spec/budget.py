@@ -16,8 +16,8 @@ class BudgetSpec(Section):
 
     device_hours: Annotated[float, Field(ge=1e-6, le=1e9)] | None = Field(
         None,
-        description="Hours that workers may hold trials, summed over workers; when they are used up no trial is begun "
-        "any more. null sets no limit.",
+        description="Hours that workers may hold trials, summed over workers; when they are used up, no further trial "
+        "begins. null: no limit.",
     )
 
     @property

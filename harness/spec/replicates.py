@@ -55,21 +55,21 @@ class SplitSpec(Section):
     seed: Seed = Field(0, description="Seed of the split, or of the first of several.")
     seeds: Seeds | None = Field(
         None,
-        description="Seeds of several splits, which the replicates take in turn; null: split.seed alone, or, where "
-        "confirm.vary has split, as many as there are replicates, from split.seed on.",
+        description="Seeds of several splits, which the replicates take in turn; null: one for each replicate, from "
+        "split.seed on, if confirm.vary has split; else split.seed alone.",
     )
     folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None = Field(
         None,
-        description="Number of folds, in place of seeds: every case is tested in exactly one. The replicates take the "
+        description="Number of folds, instead of seeds: every case is tested in exactly one. The replicates take the "
         "folds in turn.",
     )
     tune: Literal["first", "each"] = Field(
         "first",
         description="first: the first split alone is searched; each: every split has a search of its own, which sees "
-        "its training and validation images alone.",
+        "only its own training and validation images.",
     )
     near_duplicates: bool = Field(
-        False, description="Keep mirrored, re-encoded and brightened copies on one side of a grouped split, too."
+        False, description="Also keep mirrored, re-encoded and brightened copies on one side of a grouped split."
     )
     allow_leakage: Reason | None = Field(
         None,
@@ -103,10 +103,10 @@ class ConfirmSpec(Section):
     seeds: Annotated[
         Annotated[int, Field(ge=1, le=MOST_SEEDS), Tag("<count>")] | Annotated[Seeds, Tag("<list>")],
         by_kind({int: "<count>", (list, tuple): "<list>"}, "a number of seeds or a list of seeds"),
-    ] = Field(10, description="How many seeds (from 1000 on, without those of the search), or which.")
+    ] = Field(10, description="Number of seeds (from 1000 on, without those of the search), or a list of them.")
     repeat: bool = Field(
         True,
-        description="Train the first seed of each study once more, to see what the same training changes by itself.",
+        description="Train the first seed of each study a second time, to see how much two such trainings differ.",
     )
     vary: Annotated[list[Drawn], Field(min_length=1, max_length=3), AfterValidator(with_the_seed)] | None = Field(
         None,
@@ -122,8 +122,8 @@ class ConfirmSpec(Section):
     )
     family: Literal["vs_control", "all_pairs"] | None = Field(
         None,
-        description="The comparisons that claims are made about and that are corrected for; "
-        "null, never stored: vs_control where a control is named, else all_pairs.",
+        description="The comparisons that claims are about and that the correction covers; null, never stored: "
+        "vs_control if a control is named, else all_pairs.",
     )
     correction: Literal["holm", "bonferroni", "none"] = Field(
         "holm", description="Correction of the p-values for the number of comparisons."

@@ -23,15 +23,15 @@ class SearchSpec(Section):
     """How hyperparameters are tuned, with the same budget for every method."""
 
     engine: Annotated[Name, PluginOf("engine")] = Field(
-        "optuna", description="Who hands slots out: workers, asking the sampler (optuna), or an engine such as ray."
+        "optuna", description="What assigns configurations to slots: the sampler (optuna), or an engine such as ray."
     )
     sampler: Annotated[Name, PluginOf("sampler")] = Field(
         "tpe", description="How configurations are proposed: the name of a sampler."
     )
     pruner: Literal["none", "median", "percentile", "asha", "hyperband", "patience", "pbt"] = Field(
         "none",
-        description="How unpromising trials are ended at a rung, before their last epoch. pbt, with the engine ray "
-        "alone: they go on from a better one's state, with other hyperparameters.",
+        description="Rule that stops unpromising trials at a rung, before their last epoch. pbt, with the engine ray "
+        "alone: they continue from the state of a better trial, with other hyperparameters.",
     )
     first_rung: int = Field(1, ge=1, le=MOST_EPOCHS, description="Epochs before the first rung.")
     reduction: int = Field(
@@ -48,8 +48,8 @@ class SearchSpec(Section):
         5,
         ge=0,
         le=MOST_SLOTS,
-        description="First slots that train to the end, to see whether early ranks agree with the final ones; a rung "
-        "where they do not decides nothing. 0: every rung decides.",
+        description="Number of first slots that train to the end, to check whether early ranks agree with the final "
+        "ones; a rung where they do not decides nothing. 0: every rung decides.",
     )
     trials: int = Field(
         30, ge=1, le=MOST_SLOTS, description="Configurations (slots) per study; slot 0 is the method's default."
@@ -64,7 +64,7 @@ class SearchSpec(Section):
         0,
         ge=0,
         le=MOST_SEARCHES,
-        description="Number of the first search. Searches of other numbers draw other configurations, so that a "
+        description="Number of the first search. Searches with other numbers draw other configurations, so that a "
         "further run can continue where the searches of an earlier one ended.",
     )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
@@ -79,18 +79,19 @@ class SearchSpec(Section):
         4,
         ge=1,
         le=MOST_SLOTS,
-        description="Slot n is asked when all slots up to n - concurrency are finished, knowing just those.",
+        description="Slot n is asked when all slots up to n - concurrency are finished, and depends on exactly those.",
     )
 
     warm_start: Name | None = Field(
         None,
-        description="Run directory of an earlier sweep, relative to the sweep file or to the current folder: what its "
-        "searches have found is told to tpe or gp beforehand.",
+        description="Run directory of an earlier sweep, relative to the sweep file or to the current folder: tpe or "
+        "gp starts from what its searches have found.",
     )
     choose: Rule = Field(
         "best",
-        description="Which slot is confirmed: that with the best score; of the best ones, after each was trained once "
-        "more on a further tuning seed, that with the best mean; or that of which a model of all scores expects most.",
+        description="Rule for the slot to confirm. best: the best score; top_k: the best mean, after the best slots "
+        "are trained once more on a further tuning seed; surrogate_mean: the highest score that a model of all "
+        "scores expects.",
     )
     top: int = Field(5, ge=2, le=MOST_SLOTS, description="top_k: number of best slots to train once more.")
 

@@ -79,43 +79,43 @@ class TrainSpec(Section):
     warmup: float = Field(0.05, ge=0, le=0.5, description="Fraction of the steps in which the learning rate rises.")
     patience: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = Field(
         None,
-        description="Epochs without a better validation score before training stops; null never stops early.",
+        description="Epochs without a better validation score before training stops; null: never early.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced weights the loss of each class by its inverse frequency."
     )
     sampling: Literal["natural", "balanced"] = Field(
-        "natural", description="balanced draws each class equally often, with replacement; natural each image once."
+        "natural",
+        description="balanced draws each class equally often, with replacement; natural draws each image once.",
     )
     fraction: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(
-        None, description="Share of each class's training images to use, for low-data studies; null uses all."
+        None, description="Share of each class's training images to use, for low-data studies; null: all."
     )
     per_class: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
-        None, description="Largest number of training images per class; null sets no limit."
+        None, description="Maximum number of training images per class; null: no limit."
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
     clip_norm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
-        None, description="Largest gradient norm; null clips none."
+        None, description="Largest gradient norm; null: no clipping."
     )
     features: Literal["once", "each_step"] = Field(
         "once",
-        description="Where only the head trains. once: the features of each image are computed once for all trials, "
-        "without augmentation; each_step: anew at each step, of augmented images.",
+        description="If only the head trains. once: the features of each image are computed once for all trials, "
+        "without augmentation; each_step: at each step, from augmented images.",
     )
     step: Literal["auto", "plain", "compiled", "measured"] = Field(
         "auto",
         description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; plain: never; "
-        "compiled: as auto, the network compiled, too; measured: auto or compiled, measured once for each study and "
-        "kind of device, and recorded.",
+        "compiled: as auto, with the network compiled; measured: auto or compiled, decided by timing once for each "
+        "study and kind of device, and recorded.",
     )
     deterministic: Annotated[
         Annotated[bool, Tag("<switch>")] | Annotated[Literal["auto"], Tag("<auto>")],
         by_kind({bool: "<switch>", str: "<auto>"}, "auto, true or false"),
     ] = Field(
         "auto",
-        description="Deterministic kernels on a GPU: auto takes them where they cost less than a tenth of the time, "
-        "measured once for each study and kind of device, and recorded; true always; false never. On a CPU nothing "
-        "changes.",
+        description="Deterministic kernels on a GPU. auto: if they cost less than a tenth of the time, measured once "
+        "for each study and kind of device, and recorded; true: always; false: never. No effect on a CPU.",
     )
     augment: Annotated[
         Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
@@ -165,7 +165,7 @@ class SourceSpec(Section):
     )
     hyperparameters: dict[str, object] = Field(
         default_factory=dict,
-        description="Values of the method's hyperparameters; the rest takes its default.",
+        description="Values of the method's hyperparameters; the others have their defaults.",
     )
     seed: Seed = Field(0, description="Seed of this training.")
 
@@ -197,7 +197,7 @@ class BackboneSpec(Section):
     ) = Field(
         None,
         description="Published weights by name, a file of weights (.safetensors, .pt, .pth, .bin, .ckpt, .tar), "
-        "hf-hub:ORG/NAME, a training to do first, or null for random.",
+        "hf-hub:ORG/NAME, a backbone to train first, or null for random weights.",
     )
     mean: Means | None = Field(
         None,
@@ -228,7 +228,7 @@ class MethodSpec(Section):
     """One method: the plugin's name and what of its search space this sweep changes."""
 
     method: Name = Field(description="Name of the method plugin.", examples=["lora_c"])
-    backbone: BackboneSpec | None = Field(None, description="Its own backbone, where it is not the sweep's.")
+    backbone: BackboneSpec | None = Field(None, description="Its own backbone, if it is not the sweep's.")
     hyperparameters: dict[str, object] = Field(default_factory=dict, description="Values or search ranges by name.")
 
 
@@ -245,12 +245,13 @@ class LaunchSpec(Section):
     )
     workers: CountOrAuto = Field(
         "auto",
-        description="Number of workers, on Slurm of jobs; auto takes one a device, fits the cores, or at most 16 jobs.",
+        description="Number of workers, on Slurm of jobs; auto: one for each device, as many as fit the cores, or at "
+        "most 16 jobs.",
     )
     threads: CountOrAuto = Field("auto", description="CPU threads per worker; auto divides the cores evenly.")
     trials_per_device: CountOrAuto = Field(
         1,
-        description="Workers that share one accelerator; auto: as many as fit, by the memory that trials took.",
+        description="Workers that share one accelerator; auto: as many as fit, judged by the memory that trials took.",
     )
     retries: int = Field(5, ge=0, le=1000, description="New attempts at a trial after a failure of the infrastructure.")
     options: dict[str, Any] = Field(
@@ -263,7 +264,7 @@ class SweepSpec(Section):
 
     name: Label = Field(description="Name of the sweep and of its run directory.", examples=["my_sweep"])
     plugins: list[Name] = Field(
-        default=[], max_length=MOST_LABELS, description="Further folders with plugins, relative to the sweep file."
+        default=[], max_length=MOST_LABELS, description="Additional folders with plugins, relative to the sweep file."
     )
     backbone: BackboneSpec = Field(
         description="The network that every method starts from.",
@@ -281,7 +282,9 @@ class SweepSpec(Section):
     train: TrainSpec = Field(default_factory=TrainSpec, description="How every trial trains.")
     split: SplitSpec = Field(default_factory=SplitSpec, description="How each dataset is divided.")
     search: SearchSpec = Field(default_factory=SearchSpec, description="How hyperparameters are tuned.")
-    confirm: ConfirmSpec = Field(default_factory=ConfirmSpec, description="How the chosen ones are confirmed.")
+    confirm: ConfirmSpec = Field(
+        default_factory=ConfirmSpec, description="How the chosen configurations are confirmed."
+    )
     launch: LaunchSpec = Field(default_factory=LaunchSpec, description="What starts the workers.")
     budget: BudgetSpec = Field(default_factory=BudgetSpec, description="What the run may cost.")
     hypotheses: list[Hypothesis] = Field(

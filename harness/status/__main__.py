@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``python -m harness.status``."""
     result = argparse.ArgumentParser(
         prog="python -m harness.status",
-        description="Show how a run stands: its studies, failures, running trials, workers, and when it may end.",
+        description="Show the progress of a run: its studies, failures, running trials, workers, and expected end.",
         epilog="exit codes: 0 shown, 2 the request was wrong, 130 interrupted",
     )
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="the same facts as JSON; with --watch one object a line")
     form.add_argument(
         "--html", type=user_path, metavar="FILE",
-        help="write them as a page that loads itself again; with --watch it is kept up to date",
+        help="write them as a page that reloads itself; with --watch it is kept up to date",
     )  # fmt: skip
     return result
 

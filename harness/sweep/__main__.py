@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Run a sweep: methods × datasets, tuned alike, confirmed on fresh seeds, reported."
 EPILOG = """
-The same command starts a sweep, goes on with one that was stopped, and does nothing when all is done.
+The same command starts a sweep, resumes one that was stopped, and does nothing when everything is done.
 exit codes: 0 done, 1 some trials failed for good, 2 the request was wrong, 130 interrupted
 """
 
@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
         "--probe", action="store_true",
         help="with --dry-run: measure how long trials take here; python -m harness.plan has more options",
     )  # fmt: skip
-    result.add_argument("--launcher", metavar="KIND", help="launch.kind of the file, overridden")
-    result.add_argument("--workers", metavar="N", help="launch.workers of the file, overridden")
+    result.add_argument("--launcher", metavar="KIND", help="override launch.kind of the file")
+    result.add_argument("--workers", metavar="N", help="override launch.workers of the file")
     result.add_argument(
         "--stale", choices=("stop", "rerun"), default="stop",
         help="what to do with studies whose code, data or settings changed since they ran: stop and say why, "

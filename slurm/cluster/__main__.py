@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
             start.add_argument(option, type=kind, default=field.default, help=text)
 
     stop = add("stop", _stop, "end everything at once, jobs included")
-    stop.add_argument("--keep", action="store_true", help="leave the folder with its logs where start had made it")
+    stop.add_argument("--keep", action="store_true", help="keep the folder with its logs if start made it")
     add("status", _status, "list processes and nodes")
-    inside = add("in", _in, "run a command in the cluster; it takes the place of this one")
+    inside = add("in", _in, "run a command in the cluster; it replaces this process")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="program and its arguments")
 
     lose = add("lose", _lose, "kill a node's slurmd; the jobs there go on unseen")

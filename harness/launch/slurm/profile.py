@@ -69,7 +69,7 @@ class Profile(Section):
     qos: SlurmText | None = Field(None, description="Quality of service.")
     reservation: SlurmText | None = Field(None, description="A reservation to run in.")
     constraint: SlurmText | None = Field(None, description="Features that a node must have, such as a100&nvlink.")
-    exclude: list[SlurmText] = Field(default=[], description="Nodes to stay away from.")
+    exclude: list[SlurmText] = Field(default=[], description="Nodes to avoid.")
     gpus: int = Field(0, ge=0, le=1024, description="GPUs of a job.")
     gpu_type: Annotated[SlurmText, AfterValidator(_gpu_type)] | None = Field(
         None, description="Their type, as the cluster calls it; null: any."
@@ -79,7 +79,7 @@ class Profile(Section):
     )
     memory: Memory | None = Field(None, description="Memory of a job; null: the cluster's default.")
     time: Minutes = Field(ge=1, le=MOST_MINUTES, description="Time limit of a job; kept as minutes.", examples=["4h"])
-    grace: int = Field(90, ge=1, le=65535, description="Seconds before the end at which checkpoints are written.")
+    grace: int = Field(90, ge=1, le=65535, description="Seconds before the end when workers write their checkpoints.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there are GPUs, else cpu.")
     modules: list[FilledLine] = Field(default=[], description="Environment modules to load, in this order.")
     container: Container | None = Field(None, description="An image in which Python runs; null: none.")

@@ -45,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "file", type=user_path, metavar="SWEEP", help="sweep file; choose a small one, it runs several times"
     )
     parser.add_argument(
-        "--disturbances", type=int, default=50, metavar="N", help="that must hit a trial (default: %(default)s)"
+        "--disturbances", type=int, default=50, metavar="N", help="number that must hit a trial (default: %(default)s)"
     )
     parser.add_argument(
         "--kinds", type=lambda text: [word for word in text.split(",") if word], metavar="KIND,…",
-        help="of these kinds only (default: all that this machine allows)",
+        help="only these kinds (default: all that this machine allows)",
     )  # fmt: skip
     parser.add_argument("--kills", type=int, metavar="N", help="the same as --disturbances N --kinds kill,kill-all")
     parser.add_argument("--seed", type=int, default=0, help="seed of the disturbances (default: %(default)s)")
