@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+LONGEST_FIRST = ("slurm", "proof", "launch", "run", "work", "tests", "sweep", "core", "train", "networks")
+"""Folders whose tests start many processes or train much, the longest first."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait long for other processes go first: at the end they would leave the other cores idle."""
-    order = {"slurm": 0, "tests": 1}
-    items.sort(key=lambda item: order.get(item.path.parent.name, 2))
+    """The longest files go first, and those that wait for other processes: at the end they would leave cores idle."""
+    order = {room: place for place, room in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
     on_gpu = [item for item in items if item.get_closest_marker("cuda")]
     if on_gpu:
         import torch

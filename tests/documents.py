@@ -15,7 +15,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "docs/tutorials/*.md", "docs/decisions/*.md", "examples/*/*.md")
     for page in ROOT.glob(pattern)
 )
-"""What people wrote; the pages in ``docs/methods`` are generated, and tests/test_methods_pages.py checks them."""
+"""What people wrote; the pages in ``docs/methods`` are generated, and tests/proof/test_methods_pages.py checks them."""
 
 NOT_OURS = {
     "apt-get": "changes the machine",

@@ -25,7 +25,7 @@ from harness.studies.loading import check_against, load_mapping, load_sweep
 from harness.studies.schema import main
 from harness.studies.schema import schema as json_schema
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_assignments_reach_every_part_of_the_file(tmp_path: Path) -> None:
