@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 RUN_FILES = re.compile(
@@ -51,7 +52,7 @@ def file_names(root: Path) -> Iterator[str]:
             place = path.relative_to(root)
             if place.parts[:2] == ("harness", "run"):
                 continue
-            tree = ast.parse(path.read_text())
+            tree = _parsed(path.read_text())
             said = _docstrings(tree)
             for node in ast.walk(tree):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
@@ -82,7 +83,7 @@ def class_names(root: Path) -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for part in ("harness", "analysis", "methods", "datasets", "slurm"):
         for path in sorted((root / part).rglob("*.py")):
-            for node in ast.parse(path.read_text()).body:
+            for node in _parsed(path.read_text()).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     places.setdefault(node.name, []).append(f"{path.relative_to(root)}:{node.lineno}")
     for name, found in sorted(places.items()):
@@ -97,16 +98,17 @@ def late_imports(root: Path) -> Iterator[str]:
     to a package that takes long and that the module would otherwise do without.
     """
     modules = _modules(root)
-    trees = {name: ast.parse(path.read_text()) for name, path in modules.items()}
-    at_once = {name: {target for _, target in _imports(tree, late=False)} for name, tree in trees.items()}
-    for name, tree in sorted(trees.items()):
-        command = any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+    texts = {name: path.read_text() for name, path in modules.items()}
+    at_once = {name: {target for late, _, target in _imports(text) if not late} for name, text in texts.items()}
+    for name, text in sorted(texts.items()):
+        command = any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in _parsed(text).body)
         if command or name in LATE:
             continue
         loaded = _heavy({name}, at_once)
         found = {
             (line, target if target in modules else target.rpartition(".")[0])
-            for line, target in _imports(tree, late=True)
+            for late, line, target in _imports(text)
+            if late
         }
         for line, module in sorted(found):
             if module in modules and not _heavy({module}, at_once) - loaded:
@@ -126,17 +128,31 @@ def _modules(root: Path) -> dict[str, Path]:
     return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
-def _imports(tree: ast.AST, late: bool, inside: bool = False) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of each import within functions, or outside of them; those for types alone are left out."""
+@cache
+def _parsed(text: str) -> ast.Module:
+    """The syntax of a module: every rule looks at it, and in tests at nearly the same modules in a copy."""
+    return ast.parse(text)
+
+
+@cache
+def _imports(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """Of each import: whether it is within a function, line and dotted name; those for types alone are left out."""
+    return tuple(_imports_below(_parsed(text), within=False))
+
+
+def _imports_below(tree: ast.AST, within: bool) -> Iterator[tuple[bool, int, str]]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             continue
-        if late == inside and isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        if late == inside and isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.Import):
+            yield from ((within, node.lineno, alias.name) for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
             # Each may be a module of that package, or in that module.
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
-        yield from _imports(node, late, inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+            yield from ((within, node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            # Imports are statements, and no expression holds one.
+            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from _imports_below(node, within or function)
 
 
 def _heavy(names: set[str], at_once: Mapping[str, set[str]]) -> set[str]:
