@@ -109,8 +109,8 @@ def gated(folder: Path, **changes: Any) -> tuple[Path, Path]:
     """A sweep file, and a file; trainings last a minute as long as it is there, and a moment without it."""
     gate = folder / "gate"
     gate.touch()
-    slow_method(folder, 0.5, gate)
-    train = {"epochs": 20, "batch_size": 64, "image_size": 8}
+    slow_method(folder, 2.0, gate)
+    train = {"epochs": 6, "batch_size": 64, "image_size": 8}
     return tiny_sweep(folder, plugins=["plugins"], train=train, **changes), gate
 
 
