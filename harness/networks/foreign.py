@@ -11,8 +11,10 @@ import re
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from harness.core.errors import RequestError, one_line
 from harness.core.file_checks import is_checkpoint
+from harness.core.zip_checks import DAMAGE
 from harness.networks.normalisation import Normalisation, normalisation_of
 
 _DEEPEST = 8
@@ -87,20 +90,22 @@ def missing_file(path: Path) -> RequestError:
     return RequestError(f"backbone.weights: no file {path}; correct the path")
 
 
-def open_safetensors(path: Path) -> safe_open:
+@contextmanager
+def open_safetensors(path: Path) -> Iterator[Any]:
     """A safetensors file, its header read and checked.
 
     Raises:
-        RequestError: there is none, or it is damaged.
+        RequestError: there is none, or what is read of it within the context is damaged.
     """
     try:
-        return safe_open(path, framework="pt")
+        with safe_open(path, framework="pt") as file:
+            yield file
     except FileNotFoundError as error:
         raise missing_file(path) from error
-    except (SafetensorError, OSError) as error:
-        raise RequestError(
-            f"{path}: not a readable safetensors file ({one_line(str(error))}); write it again"
-        ) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, AttributeError) as error:
+        # A kind of number that this version of torch lacks is no SafetensorError.
+        reason = one_line(str(error))
+        raise RequestError(f"{path}: not a readable safetensors file ({reason}); write it again") from error
 
 
 def stated_normalisation(path: Path, metadata: Mapping[str, str]) -> Normalisation | None:
@@ -134,8 +139,7 @@ def _safetensors(path: Path) -> ForeignFile:
 
 
 def _pytorch(path: Path, head: bytes) -> ForeignFile:
-    # Torch stores without packing: what expands was made to fill the memory.
-    if head.startswith(b"PK") and not is_checkpoint(path.resolve(), thorough=False):
+    if head.startswith(b"PK") and not _is_whole_archive(path):
         raise RequestError(f"{path}: damaged or truncated; download or write it again")
     try:
         # The options of a training, in many checkpoints: a plain holder of values that runs nothing.
@@ -160,6 +164,14 @@ def _pytorch(path: Path, head: bytes) -> ForeignFile:
             f"{path}: not a readable PyTorch file ({reason[:120]}); download or write it again"
         ) from error
     return ForeignFile(path, tuple(_mappings(content)), None)
+
+
+def _is_whole_archive(path: Path) -> bool:
+    """Whether a zip archive has its directory, and is no longer unpacked: torch stores without packing."""
+    try:
+        return is_checkpoint(path.resolve(), thorough=False)
+    except DAMAGE:
+        return False
 
 
 def _mappings(content: object) -> Iterator[StoredMapping]:

@@ -289,6 +289,32 @@ def test_files_that_are_no_weights_are_refused(content: bytes, expected: str, en
     assert message.startswith(f"{path}: ") and re.search(expected, message), message
 
 
+@given(
+    ending=st.sampled_from([".pth", ".safetensors"]),
+    cut=st.floats(0, 1),
+    flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+    early=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_damaged_file_is_refused_in_a_line_or_read(
+    ending: str, cut: float, flips: list[tuple[float, int]], early: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / f"net{ending}"
+    state = {"conv1.weight": torch.ones(16, 3, 3, 3), "bn1.bias": torch.ones(16)}
+    if ending == ".pth":
+        torch.save({"state_dict": state}, path)
+    else:
+        save_file(state, path)
+    content = bytearray(path.read_bytes())
+    for place, value in flips:
+        # What says what the bytes are is at the beginning; of a zip archive also at the end.
+        content[int(place * (200 if early else len(content) - 1))] = value
+    path.write_bytes(content[: int(cut * len(content))] if not flips else content)
+    # Most of the network is missing even in a whole one.
+    message = refusal(path)
+    assert message.startswith(f"{path}: ")
+
+
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     for content in ({"epoch": 3, "state_dict": {}}, [torch.ones(2)], torch.ones(2)):
