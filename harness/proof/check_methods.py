@@ -1,84 +1,26 @@
-"""Check the promises of methods and samplers: ``python -m harness.check_methods [--plugins DIR]``.
+"""Check the promises of methods and samplers: ``python -m harness.check_methods [--plugins DIR] [--matrix]``.
 
 It runs ``harness.proof.conformance`` over every method that is found, or over those of the given folders, and
-``harness.proof.sampler_conformance`` over the samplers of these folders, and prints what each one breaks.
+``harness.proof.sampler_conformance`` over the samplers of these folders, and prints what each one breaks. With
+``--matrix`` it runs the methods on a network of every kind, and can write the table as a page.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.arguments import parse, user_path
-from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, one_line, run_command
+from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.output import say
 from harness.method import Method
 
 if TYPE_CHECKING:
     from harness.method import Method
     from harness.plugins import Catalogue, Plugin
-
-
-@dataclass(frozen=True, slots=True)
-class MethodCheck:
-    """What became of one method on one network."""
-
-    refusal: str | None
-    """Why it cannot act on this network, in the words of its ``ValueError``; None where it can."""
-    violations: tuple[str, ...]
-    """One sentence a broken promise."""
-
-
-def check(method: type[Method], backbone: str, size: int) -> MethodCheck:
-    """Adapt, train for a few steps, merge and resume, on fixed random weights and the method's default settings.
-
-    Args:
-        method: the class under test.
-        backbone: as for ``build_model``.
-        size: side of the square images, in pixels.
-
-    Raises:
-        RequestError: there is no such backbone.
-    """
-    from harness.proof.conformance import random_network, violations
-    from harness.space.parameters import defaults
-    from harness.train.run import describe
-
-    network = random_network(backbone, size)
-    try:
-        method().adapt(network, defaults(method.space))
-    except ValueError as error:
-        return MethodCheck(one_line(str(error)), ())
-    except Exception as error:  # noqa: BLE001  (a plugin may fail in any way, and the next one is to be checked)
-        return MethodCheck(None, (f"adapt raised {describe(error)}",))
-    try:
-        return MethodCheck(None, tuple(violations(method, lambda: random_network(backbone, size), size=size)))
-    except Exception as error:  # noqa: BLE001  (as above)
-        return MethodCheck(None, (f"raised {describe(error)}",))
-
-
-def promises(method: type[Method]) -> Iterator[str]:
-    """What ``check`` finds kept where it finds nothing, in words; a method promises more than another."""
-    from harness.method import Method as Base
-    from harness.proof.conformance import MERGE_TOLERANCE, STEPS
-
-    yield "the head starts with the values that it has for every method"
-    if method.preserves_function:
-        yield "before its first step the network gives the pretrained logits bit for bit"
-    if method.expected_trainable is not Base.expected_trainable:
-        yield "as many scalars train as its formula says"
-    yield "each tensor that trains stands in one optimiser group, each frozen one in none"
-    yield f"each tensor that trains has changed after {STEPS} steps"
-    moving = ", running statistics of batch norms excepted" if method.batch_norm == "train" else ""
-    yield f"frozen tensors and buffers are bit for bit as before{moving}"
-    if method.merge is not Base.merge:
-        yield f"merged into plain layers, no logit differs by more than {MERGE_TOLERANCE:g} of the largest"
-    yield "a deep copy can be merged without a change of the original"
-    yield "interrupted and resumed from a checkpoint, the next step is the same bit for bit"
 
 
 def chosen_methods(folders: Sequence[Path], names: Sequence[str]) -> tuple[Catalogue, list[Plugin[Method]]]:
@@ -115,20 +57,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--method", action="append", default=[], metavar="NAME", help="check only this one; may be repeated"
     )
-    parser.add_argument("--backbone", default="resnet20", metavar="NAME", help="network (default: %(default)s)")
+    parser.add_argument("--backbone", action="append", default=[], metavar="NAME",
+                        help="network; may be repeated (default: resnet20, or with --matrix every kind)")  # fmt: skip
     parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
+    parser.add_argument("--matrix", action="store_true",
+                        help="which methods work on which kinds of networks (an hour for all)")  # fmt: skip
+    parser.add_argument("--out", type=user_path, metavar="FILE", help="with --matrix: write the table as Markdown")
     options = parse(parser, arguments)
-    return run_command(lambda: _check_all(options.plugins, options.method, options.backbone, options.size))
+    return run_command(lambda: _command(options))
+
+
+def _command(options: argparse.Namespace) -> int:
+    from harness.networks.backbones import check_backbone
+
+    if options.size < 8:
+        raise RequestError(f"--size {options.size}: images need at least 8 pixels")
+    if options.out is not None and not options.matrix:
+        raise RequestError("--out: there is a table only with --matrix; give that too, or leave --out out")
+    for backbone in options.backbone:
+        check_backbone(backbone, None)
+    if options.matrix:
+        return _check_matrix(options.plugins, options.method, options.backbone, options.size, options.out)
+    backbones = options.backbone or ["resnet20"]
+    return max(_check_all(options.plugins, options.method, backbone, options.size) for backbone in backbones)
+
+
+def _check_matrix(
+    folders: Sequence[Path], names: Sequence[str], backbones: Sequence[str], size: int, out: Path | None
+) -> int:
+    from harness.core.files import update
+    from harness.networks.backbones import check_backbone
+    from harness.proof.matrix import NETWORKS, matrix, page
+
+    methods = chosen_methods(folders, names)[1]
+    for backbone in backbones or NETWORKS:
+        check_backbone(backbone, None)
+    cells = []
+    for cell in matrix(methods, backbones or NETWORKS, size):
+        say(str(cell))
+        cells.append(cell)
+    if out is not None:
+        update(out, page(cells, "python -m harness.check_methods --matrix --out docs/methods/networks.md").encode())
+    return EXIT_SOME_FAILED if any(cell.verdict.violations for cell in cells) else EXIT_DONE
 
 
 def _check_all(folders: Sequence[Path], names: Sequence[str], backbone: str, size: int) -> int:
-    from harness.networks.backbones import check_backbone
+    from harness.proof.promises import check
     from harness.proof.sampler_conformance import violations
     from harness.search import Sampler
 
-    if size < 8:
-        raise RequestError(f"--size {size}: images need at least 8 pixels")
-    check_backbone(backbone, None)
     catalogue, methods = chosen_methods(folders, names)
     homes = {folder.resolve() for folder in folders}
     bad = [one for one in catalogue.broken if not homes or one.path.resolve().parent in homes] if not names else []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, one_line, run_command
 from harness.core.output import say
-from harness.proof.check_methods import MethodCheck, check, chosen_methods, promises
+from harness.proof.check_methods import chosen_methods
 from harness.space.intervals import interval_of
 from harness.space.parameters import Choice, Fixed, Parameter, Value, defaults
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.method import Method
     from harness.networks.backbones import Model
     from harness.plugins import Plugin
+    from harness.proof.promises import MethodCheck
 
 COUNTED = ("resnet18", "resnet50")
 TRIED = ("resnet18", "resnet50", "densenet121", "vgg11_bn", "efficientnet_b0")
@@ -76,6 +77,8 @@ def measured(plugin: Plugin[Method], networks: dict[str, Model]) -> str:
         plugin: the method.
         networks: unchanged networks by name, ``COUNTED`` and ``TRIED`` among them; they stay unchanged.
     """
+    from harness.proof.promises import check
+
     adapted = {name: _adapted(plugin, model) for name, model in networks.items()}
     lines = [
         "## Cost",
@@ -176,6 +179,8 @@ def _costs(adapted: dict[str, Model | str], moving: bool) -> Iterator[str]:
 
 
 def _promises(plugin: Plugin[Method], verdict: MethodCheck) -> Iterator[str]:
+    from harness.proof.promises import promises
+
     if verdict.refusal is not None:
         yield f"Nothing: it cannot act on this network ({verdict.refusal})."
     elif verdict.violations:
