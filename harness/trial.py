@@ -118,6 +118,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     from harness.plugins import discover
     from harness.run.directory import RunDirectory
     from harness.studies.loading import check_against, check_backbones, load_mapping
+    from harness.studies.pairs import check_pairs
     from harness.studies.planner import Planner
     from harness.studies.study import Roots
 
@@ -142,6 +143,8 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     spec = loaded.spec
     check_against(spec, catalogue, loaded.place)
     check_backbones(spec, loaded.place)
+    if not arguments.pdb:  # which is to open where the method raises
+        check_pairs(spec, catalogue, loaded.place, console.whole_line)
     weights = spec.backbone.weights
     start = weights if isinstance(weights, str) else "random weights (--set backbone.weights=IMAGENET1K_V1 for others)"
     _line(console, f"{spec.backbone.name} from {start}, images of {spec.train.image_size} px")

@@ -36,6 +36,10 @@ class Console(rich.console.Console):
         """A text, with the escapes of those control characters that Rich would drop."""
         return super().render_str(printable_lines(text), **options)
 
+    def whole_line(self, text: str) -> None:
+        """Print one line as it is, however long: what it names is neither broken nor coloured."""
+        self.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command."""
         self.quiet = True

@@ -97,6 +97,7 @@ def plan(arguments: argparse.Namespace) -> int:
     from harness.plan.page import page
     from harness.plugins import discover
     from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
+    from harness.studies.pairs import check_pairs
     from harness.studies.preview import dataset_lines, spaces_table
 
     console = Console(stderr=True)
@@ -105,6 +106,7 @@ def plan(arguments: argparse.Namespace) -> int:
         catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
     check_against(loaded.spec, catalogue, loaded.place)
     check_backbones(loaded.spec, loaded.place)
+    check_pairs(loaded.spec, catalogue, loaded.place, console.whole_line)
     launcher = launcher_of(loaded.spec, catalogue, loaded.place)
     made = planned(arguments, loaded.spec, catalogue, launcher, console, probing=not arguments.no_probe)
     if arguments.json:

@@ -75,6 +75,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     from harness.core.console import Console
     from harness.plugins import discover
     from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
+    from harness.studies.pairs import check_pairs
 
     console = Console(stderr=True)
     assignments = list(arguments.assignments)
@@ -93,6 +94,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
         check_against(loaded.spec, catalogue, loaded.place)
         check_backbones(loaded.spec, loaded.place)
+        check_pairs(loaded.spec, catalogue, loaded.place, console.whole_line)
         launcher = launcher or launcher_of(loaded.spec, catalogue, loaded.place)
         launcher.check_settings()
         if arguments.dry_run:

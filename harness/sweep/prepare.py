@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from harness.core.console import Console
-from harness.core.errors import RequestError, one_line
+from harness.core.errors import RequestError
 from harness.core.files import TornFileError, encode_json, read_with_status
 from harness.core.identity import differences
 from harness.core.lease import Lease, LeaseRecord, hold
@@ -19,13 +16,12 @@ from harness.data.pictures import sample_grid
 from harness.doctor import fixing
 from harness.doctor.examination import damage, new_damage
 from harness.doctor.finding import Finding
-from harness.networks.backbones import Model, build_model
+from harness.networks.backbones import build_model
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
 from harness.run.study_folder import StudyFolder
 from harness.run.trial import TrialFolder
-from harness.space.parameters import defaults
 from harness.spec.sections import SweepSpec
 from harness.studies.declaration import declaration, declare
 from harness.studies.planner import Planner
@@ -61,7 +57,7 @@ def plan_run(
         planner = Planner(spec, catalogue, run, roots, bar.update)
         studies = planner.studies()
     with console.status("loading pretrained weights"):
-        _check_networks(studies, console)
+        _load_weights(studies)
     with hold(run.lock_folder) as lock, _Change(run, lock) as change:
         if repair:
             change.begin()
@@ -96,49 +92,12 @@ def plan_run(
     return studies
 
 
-def _check_networks(studies: Sequence[Study], console: Console) -> None:
-    """Download weights that are not there yet, and let each method act on its network with its default settings.
-
-    Once and here, so that workers find the weights and a mistake shows before the launch.
-    """
-    # A network that this run trains first does not exist yet; what a method asks of it does not depend on its values.
-    starts = {
-        study.label: (study.backbone, None if study.source else study.weights, study.normalisation) for study in studies
-    }
-    for start in sorted(set(starts.values()), key=str):
-        name, weights, normalisation = start
-        model, _ = build_model(name, weights, 2, 0, normalisation)
-        first = {study.label: study for study in studies if starts[study.label] == start}
-        for label, study in first.items():
-            try:
-                with torch.random.fork_rng(devices=[]):
-                    note = _adapt(study, model)
-            except (ValueError, RequestError) as error:
-                raise RequestError(f"methods.{label}: cannot act on {study.backbone}: {error}") from error
-            except Exception as error:  # noqa: BLE001  (a bug in one method is its trials' failure, not the sweep's end)
-                reason = f"note: {label}: a bug shows on {study.backbone}: {type(error).__name__}: {error}"
-                _print(console, one_line(reason))
-                continue
-            if note is not None:
-                _print(console, f"note: {label}: {note}")
-
-
-def _adapt(study: Study, model: Model) -> str | None:
-    """Let a study's method act on a copy of its network; what is odd about what then trains, if anything is.
-
-    Raises:
-        ValueError, RequestError: it cannot act on this network, or nothing would train.
-    """
-    method, hp, changed = study.method.cls(), defaults(study.space), copy.deepcopy(model)
-    promised = method.expected_trainable(model, hp)
-    method.adapt(changed, hp)
-    trained = {id(parameter) for group in method.param_groups(changed, hp) for parameter in group.params}
-    if not trained:
-        raise ValueError("it trains nothing, not even the head; leave requires_grad on what is to train")
-    below = any(id(parameter) in trained for parameter in changed.backbone.parameters())
-    if below or promised == 0:
-        return None
-    return f"nothing below the head trains on {study.backbone}; if this is meant, let expected_trainable return 0"
+def _load_weights(studies: Sequence[Study]) -> None:
+    """Download weights that are not there yet: once and here, so that workers find them."""
+    # A network that this run trains first does not exist yet.
+    starts = {(study.backbone, study.weights, study.normalisation) for study in studies if not study.source}
+    for name, weights, normalisation in sorted(starts, key=str):
+        build_model(name, weights, 2, 0, normalisation)
 
 
 def fix(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:

@@ -15,6 +15,7 @@ from harness.method import Method
 from harness.networks.backbones import build_model
 from harness.plugins import discover
 from harness.proof.check_methods import main as check_methods
+from harness.proof.matrix import NETWORKS, PAGE
 from harness.proof.methods_pages import INDEX, described, index_row, measured
 from harness.proof.methods_pages import main as methods_pages
 
@@ -87,7 +88,7 @@ def plugins(tmp_path: Path) -> Path:
 
 def test_the_pages_say_what_the_code_says() -> None:
     names = sorted(CATALOGUE.all(Method))
-    assert sorted(path.name for path in PAGES.iterdir()) == sorted([*(f"{name}.md" for name in names), INDEX])
+    assert sorted(path.name for path in PAGES.iterdir()) == sorted([*(f"{name}.md" for name in names), INDEX, PAGE])
     index = (PAGES / INDEX).read_text().splitlines()
     assert [line for line in index if line.startswith("| [")] == [index_row(CATALOGUE.all(Method)[n]) for n in names]
     stale = [n for n in names if not (PAGES / f"{n}.md").read_text().startswith(described(CATALOGUE.all(Method)[n]))]
@@ -95,6 +96,16 @@ def test_the_pages_say_what_the_code_says() -> None:
     for name in names:
         page = (PAGES / f"{name}.md").read_text()
         assert "**Broken:**" not in page, name
+
+
+def test_the_table_of_methods_and_networks_has_all_of_both_and_a_reason_where_it_has_no_yes() -> None:
+    lines = (PAGES / PAGE).read_text().splitlines()
+    head, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    assert head == ["method", *(name.removeprefix("timm:") for name in NETWORKS)]
+    assert [row[0] for row in rows] == [f"[`{name}`]({name}.md)" for name in sorted(CATALOGUE.all(Method))]
+    reasons = {line[4:].partition("**")[0]: line for line in lines if line.startswith("- **")}
+    assert {cell for row in rows for cell in row[1:]} == {"yes", *reasons}, "write it again: see its second line"
+    assert "broken" not in " ".join(reasons.values())
 
 
 def test_the_pages_numbers_are_those_of_the_code() -> None:
@@ -168,16 +179,33 @@ def test_a_method_that_cannot_act_on_a_backbone_is_refused_before_the_launch(
 ) -> None:
     file = tiny_sweep(
         tmp_path,
-        backbone={"name": "densenet121", "weights": None},
-        methods=["linear_probe", {"beside": {"method": "conv_adapter"}}],
+        backbone={"name": "mobilenet_v2", "weights": None},
+        methods=["linear_probe", {"beside": {"method": "curvature_tuning"}}],
     )
     run = tmp_path / "run"
     refused = run_inline(file, run, shared_cache, expect=2)
-    line = one_error(
-        2, refused.stderr, "methods.beside: cannot act on densenet121: conv_adapter: no activation follows"
+    reason = "curvature_tuning is not defined on mobilenet_v2: it gives ReLUs a curvature, and the activations here are"
+    one_error(2, refused.stderr, f"methods.beside: {reason}")
+    # Before any image is looked at.
+    assert not run.exists() and "decoding" not in refused.stderr
+    planning = subprocess.run(
+        warm([sys.executable, "-m", "harness.plan", str(file)]),
+        env=environment(shared_cache), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    one_error(planning.returncode, planning.stderr, f"methods.beside: {reason}")
+
+
+def test_a_value_that_a_search_may_choose_and_a_network_lacks_is_refused_before_the_launch(
+    tmp_path: Path, shared_cache: Path
+) -> None:
+    file = tiny_sweep(tmp_path, methods=["linear_probe", {"surgical": {"stage": {"choice": [1, 2, 4]}}}])
+    refused = run_inline(file, tmp_path / "run", shared_cache, expect=2)
+    one_error(
+        2,
+        refused.stderr,
+        "methods.surgical.stage: the search may choose 4, and surgical is not defined on resnet20 then: "
+        "this network has no stage 4; it has [1, 2, 3]; give {choice: [...]} of what there is",
     )
-    assert "set join to pre_bn" in line
-    assert not (run / "spec.json").exists() and not (run / "studies").exists()
 
 
 def test_a_method_is_tried_on_a_network_that_is_still_to_be_trained(
