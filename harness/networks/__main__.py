@@ -184,8 +184,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
     wanted = needed_weights(loaded.spec)
     for number, backbone in enumerate(wanted, start=1):
         with console.status(f"weights {number} of {len(wanted)}: {backbone.name}, {backbone.weights}"):
-            _load(backbone)
-        say(f"weights: {backbone.name}, {backbone.weights}: here, and whole")
+            summary = _load(backbone)
+        say(f"weights: {backbone.name}, {backbone.weights}: here, and whole" + (f": {summary}" if summary else ""))
     if not wanted:
         say("weights: none are needed; the backbones begin at random, or are trained in the run")
     root = (arguments.data_root or default_data_root()).absolute()
@@ -198,9 +198,13 @@ def _fetch(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _load(backbone: BackboneSpec) -> None:
-    """Build the network once: what is not in the cache is downloaded, and what does not fit shows."""
-    from harness.networks.backbones import build_model
+def _load(backbone: BackboneSpec) -> str | None:
+    """Build the network once: what is not in the cache is downloaded, and what does not fit shows.
+
+    Returns:
+        What was taken from where; None for published weights.
+    """
+    from harness.networks.backbones import build_model, loaded_state
     from harness.networks.normalisation import normalisation_of
 
     given = None
@@ -208,6 +212,8 @@ def _load(backbone: BackboneSpec) -> None:
         given = normalisation_of(backbone.mean, backbone.std)
     assert isinstance(backbone.weights, str)
     build_model(backbone.name, backbone.weights, 2, 0, given)
+    _, loaded = loaded_state(backbone.name, backbone.weights)
+    return None if loaded is None else loaded.summary()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,9 +33,21 @@ class LoadedWeights:
     says: str
     """Where the normalisation is from."""
     reading: Reading | None
-    """None for a file of our own form."""
-    rivals: tuple[Reading, ...] = ()
-    """Other complete readings with other values."""
+    """None for a file of our own form; without the tensors, which would keep the whole file in memory."""
+    rivals: tuple[str, ...] = ()
+    """Where in the file the same network is with other values."""
+
+    def summary(self) -> str:
+        """What was taken from where, in a line."""
+        if self.reading is None:
+            return f"{self.path.name}: a file of our own form"
+        counts = {fate: len(self.reading.of(fate)) for fate in ("taken", "renamed", "left out")}
+        said = ", ".join(f"{count:,} tensors {fate}" for fate, count in counts.items() if count)
+        return (
+            f"{self.path.name}: {said}: {self.reading.where}"
+            + (f"; normalisation from {self.says}" if self.says else "")
+            + "".join(f"; also there, with other values: {rival}" for rival in self.rivals)
+        )
 
 
 def load_weights(backbone: nn.Module, name: str, weights: str | Path, classifiers: Iterable[str]) -> LoadedWeights:
@@ -61,8 +73,8 @@ def load_weights(backbone: nn.Module, name: str, weights: str | Path, classifier
     best, *others = _fitting(file, name, backbone.state_dict(), classifiers)
     _check_values(path, best)
     backbone.load_state_dict({**backbone.state_dict(), **best.tensors})
-    rivals = tuple(other for other in others if other.complete and not same_tensors(best, other))
-    return LoadedWeights(path, normalisation, says, best, rivals)
+    rivals = tuple(other.where for other in others if other.complete and not same_tensors(best, other))
+    return LoadedWeights(path, normalisation, says, replace(best, tensors={}), rivals)
 
 
 def _files(weights: str | Path) -> tuple[Path, Path | None]:

@@ -16,7 +16,7 @@ from harness.data.pictures import sample_grid
 from harness.doctor import fixing
 from harness.doctor.examination import damage, new_damage
 from harness.doctor.finding import Finding
-from harness.networks.backbones import build_model
+from harness.networks.backbones import build_model, loaded_state
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
@@ -57,7 +57,7 @@ def plan_run(
         planner = Planner(spec, catalogue, run, roots, bar.update)
         studies = planner.studies()
     with console.status("loading pretrained weights"):
-        _load_weights(studies)
+        _load_weights(studies, console)
     with hold(run.lock_folder) as lock, _Change(run, lock) as change:
         if repair:
             change.begin()
@@ -92,12 +92,15 @@ def plan_run(
     return studies
 
 
-def _load_weights(studies: Sequence[Study]) -> None:
+def _load_weights(studies: Sequence[Study], console: Console) -> None:
     """Download weights that are not there yet: once and here, so that workers find them."""
     # A network that this run trains first does not exist yet.
     starts = {(study.backbone, study.weights, study.normalisation) for study in studies if not study.source}
     for name, weights, normalisation in sorted(starts, key=str):
         build_model(name, weights, 2, 0, normalisation)
+        loaded = None if weights is None else loaded_state(name, weights)[1]
+        if loaded is not None and loaded.reading is not None:
+            _print(console, f"weights: {loaded.summary()}")
 
 
 def fix(run: RunDirectory, repair: bool, console: Console, index: ResultIndex) -> None:

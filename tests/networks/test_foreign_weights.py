@@ -91,7 +91,11 @@ def test_other_branches_with_other_values_are_named(state: dict[str, Tensor], tm
     torch.save(moco_v2(state), path)
     _, outcome = loaded_state("resnet20", path)
     assert outcome is not None
-    assert [rival.prefix for rival in outcome.rivals] == ["module.encoder_k."]
+    assert outcome.summary() == (
+        f"net.pth: {len(state)} tensors taken, {len(moco_v2(state)['state_dict']) - len(state)} tensors left out: "
+        "in state_dict, behind 'module.encoder_q.', the network's own names; also there, with other values: "
+        "in state_dict, behind 'module.encoder_k.', the network's own names"
+    )
     # A momentum copy is taken where there is nothing else.
     torch.save({"state_dict": prefixed(state, "module.encoder_k.")}, path)
     loaded, reading = read(path)
@@ -213,8 +217,11 @@ def test_counters_may_be_missing_or_left_over(state: dict[str, Tensor], tmp_path
     old = {key: value for key, value in state.items() if "num_batches" not in key}
     torch.save({**old, "layer1.0.total_ops": torch.ones(1)}, path)
     loaded, reading = read(path)
-    assert reading.complete and len(reading.tensors) == len(old)
+    assert reading.complete and reading.named == len(old)
     assert all(torch.equal(loaded[key], value) for key, value in old.items())
+    torch.save({"model": prefixed(old, ""), "copy": dict(state), "other": prefixed(old, "", 2.0)}, path)
+    _, outcome = loaded_state("resnet20", path)
+    assert outcome is not None and outcome.rivals == ("in other, the network's own names",)
 
 
 def test_half_precision_is_read_and_said(state: dict[str, Tensor], tmp_path: Path) -> None:

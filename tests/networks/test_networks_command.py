@@ -96,7 +96,8 @@ def test_fetch_says_what_is_here_and_what_the_datasets_lack(
     file = given(tmp_path, mean=[0.5] * 3, std=[0.5] * 3)
     assert main(["fetch", str(file)]) == 0
     assert lines(capsys) == [
-        f"weights: resnet20, {tmp_path / 'net.pth'}: here, and whole",
+        f"weights: resnet20, {tmp_path / 'net.pth'}: here, and whole: net.pth: {len(state)} tensors taken: "
+        "in state_dict, behind 'module.', the network's own names",
         f"dataset: small: nothing is missing in {tmp_path / 'none'}",
     ]
     assert main(["fetch", str(file), "--set", "backbone={name: resnet20}", "--set", "datasets=[brain_mri]"]) == 0
@@ -134,7 +135,8 @@ def test_a_sweep_starts_from_a_file_of_others_and_knows_it_by_its_content(
     assert "does not say what images it was trained on; write backbone.mean" in done.stderr
     assert not run.exists()
     file = given(tmp_path, mean=[0.5] * 3, std=[0.25] * 3)
-    run_inline(file, run, shared_cache, report=False)
+    done = run_inline(file, run, shared_cache, report=False)
+    assert f"weights: net.pth: {len(state)} tensors taken: in state_dict, behind 'module.encoder_q.'" in done.stderr
     (study,) = [json.loads(found.read_text()) for found in run.glob("studies/*/study.json")]
     start = study["identity"]["backbone"]
     assert (start["name"], start["mean"], start["std"]) == ("resnet20", [0.5] * 3, [0.25] * 3)
