@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +377,12 @@ def test_the_content_is_what_identifies_weights(state: dict[str, Tensor], tmp_pa
     assert (found.weights, found.normalisation) == (hashlib.sha256(own.read_bytes()).hexdigest(), None)
     assert content_of("resnet50", "IMAGENET1K_V2", None).weights == "IMAGENET1K_V2"
     assert content_of("resnet50", None, None).weights is None
+
+
+def test_the_hubs_client_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(RequestError, match=r"hf-hub:me/net needs timm; pip install 'timm>=1\.0'"):
+        check_backbone("resnet20", "hf-hub:me/net")
 
 
 def test_a_file_is_not_opened_when_its_name_is_checked(tmp_path: Path) -> None:
