@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.method import Hyperparameters, Method, ParamGroup, optimiser_space
+from harness.method import Hyperparameters, Method, NotDefinedError, ParamGroup, optimiser_space
 from harness.networks.backbones import Model, build_model
 from harness.plugins import discover
 from harness.proof.conformance import random_network, violations
@@ -62,7 +62,7 @@ def test_bn_affine_decays_the_head_only_and_needs_a_norm() -> None:
         ("backbone", 0.0),
         ("head", 0.1),
     ]
-    with pytest.raises(ValueError, match="no norm with affine parameters"):
+    with pytest.raises(NotDefinedError, match="no norm with a scale and a shift"):
         method.adapt(Model(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 3, 4), hp)
 
 
