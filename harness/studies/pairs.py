@@ -153,10 +153,11 @@ def fit(method: type[Method], backbone: str, hp: tuple[tuple[str, Value], ...]) 
 
 
 def _acting(method: Method, model: Model, hp: Hyperparameters) -> Fit:
-    promised, changed = method.expected_trainable(model, hp), copy.deepcopy(model)
+    changed = copy.deepcopy(model)
     method.adapt(changed, hp)
     trained = {id(parameter) for group in method.param_groups(changed, hp) for parameter in group.params}
     if not trained:
         raise ValueError("it trains nothing, not even the head; leave requires_grad on what is to train")
     below = any(id(parameter) in trained for parameter in changed.backbone.parameters())
-    return Fit(trains_head_alone=not below and promised != 0)
+    # Counting takes as long as adapting, so only where it tells something.
+    return Fit(trains_head_alone=not below and method.expected_trainable(model, hp) != 0)
