@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from analysis.comparison.compare import Analysis
@@ -64,7 +65,10 @@ def widest_first(kinds: Iterable[DrawnAnew]) -> tuple[DrawnAnew, ...]:
 
 
 def network_phrase(backbone: NetworkRecord) -> str:
-    """A backbone of a sweep: its name and where its weights come from."""
+    """A backbone of a sweep: its name, where its weights come from, and a normalisation that the sweep file gives.
+
+    A file is known by its name alone: its folders are nobody else's business.
+    """
     weights = backbone.get("weights")
     if weights is None:
         origin = "random weights"
@@ -73,8 +77,16 @@ def network_phrase(backbone: NetworkRecord) -> str:
         options = f", {plain(source['options'])}" if source.get("options") else ""
         origin = f"trained in this run on {source['dataset']}{options}"
     else:
-        origin = f"weights {weights}"
+        # A repository of the Hub has a slash in its name, too.
+        origin = f"weights {weights if weights.startswith('hf-hub:') else PurePath(weights).name}"
+    mean, std = backbone.get("mean"), backbone.get("std")
+    if mean is not None and std is not None:
+        origin += f", images normalised by mean {_channels(mean)} and SD {_channels(std)}"
     return f"{backbone['name']} ({origin})"
+
+
+def _channels(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
 
 
 def plain(value: Any) -> str:

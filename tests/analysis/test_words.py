@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.evidence import DeclaredPlan, Evidence
-from analysis.comparison.phrases import decimals, listed, p_phrase, seeds_phrase
+from analysis.comparison.phrases import decimals, listed, network_phrase, p_phrase, seeds_phrase
 from analysis.comparison.robustness import Check, Robustness
 from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison, averages, judge
@@ -20,6 +20,7 @@ from analysis.stats.cautions import few_seeds
 from analysis.stats.estimate import mean_over_seeds
 from analysis.words.findings import results_paragraphs
 from analysis.words.methods import methods_paragraph
+from harness.run.record_values import NetworkRecord
 from tests.analysis.made_up import FORBIDDEN, against_control, made_up
 
 NUMBER = r"(−?\d+(?:\.\d+)?)"
@@ -303,3 +304,24 @@ def test_lists_and_ranges() -> None:
     assert [listed(["a", "b", "c"][:size]) for size in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert listed(["a, b", "c", "d"]) == "a, b; c and d"
     assert [seeds_phrase(seeds) for seeds in ([1, 2, 3], [1, 2], [1, 3, 9])] == ["1 to 3", "1 and 2", "1, 3 and 9"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (None, "resnet50 (random weights)"),
+        ("IMAGENET1K_V2", "resnet50 (weights IMAGENET1K_V2)"),
+        ("/home/ann/secret project/RadImageNet.pt", "resnet50 (weights RadImageNet.pt)"),
+        ("hf-hub:timm/resnet50.a1_in1k", "resnet50 (weights hf-hub:timm/resnet50.a1_in1k)"),
+        ({"dataset": {"dataset": "digits"}}, "resnet50 (trained in this run on digits)"),
+    ],
+)
+def test_a_network_is_named_with_its_weights_and_without_anybodys_folders(weights: object, said: str) -> None:
+    network: NetworkRecord = {"name": "resnet50", "weights": weights}
+    assert network_phrase(network) == said
+
+
+def test_a_normalisation_that_the_sweep_file_gives_is_said() -> None:
+    network: NetworkRecord = {"name": "resnet50", "weights": "a.pt", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 1.0]}
+    expected = "resnet50 (weights a.pt, images normalised by mean 0.5, 0.5, 0.5 and SD 0.25, 0.5, 1)"
+    assert network_phrase(network) == expected
