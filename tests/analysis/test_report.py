@@ -139,7 +139,7 @@ def test_the_same_run_gives_the_same_bytes_in_any_process_without_training_code(
     assert not {"torch", "torchvision", "optuna", "ray", "matplotlib.pyplot"} & set(loaded)
     # What a run directory is, and nothing of what makes one.
     rooms = {name.split(".")[1] for name in loaded if name.startswith("harness.")}
-    assert rooms <= {"core", "metrics", "run", "space", "studies"}
+    assert rooms <= {"core", "metrics", "pages", "run", "space", "studies"}
     assert {name for name in loaded if name.startswith("harness.studies.")} == {"harness.studies.declaration"}
 
 

@@ -20,6 +20,7 @@ def repository(folder: Path) -> ModuleType:
     source = folder / "harness" / "core" / "environment.py"
     source.write_text((ROOT / "harness" / "core" / "environment.py").read_text())
     (folder / "method.py").write_text("RATE = 1\n")
+    (folder / ".gitignore").write_text("__pycache__/\n")
     for name in (".env", "id.pem", "my_tokens.txt"):
         (folder / name).write_text("empty\n")
     git(folder, "init", "--quiet")

@@ -323,7 +323,7 @@ def test_sites_of_resnet50() -> None:
         ("resnet20", "conv1", 2, 21, {1, 2, 3}),
         ("regnet_y_400mf", "stem.0", 4, 53, {1, 2, 3, 4}),
         ("densenet121", "features.conv0", 0, 121, {1, 2, 3, 4}),
-        ("convnext_tiny", "features.0.0", 0, 23, set()),
+        ("convnext_tiny", "features.0.0", 0, 23, {1, 2, 3, 4}),
     ],
 )
 def test_sites_of_other_networks(name: str, stem: str, downsample: int, norms: int, stages: set[int]) -> None:
