@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import signal
 import sys
 import tempfile
 import time
@@ -298,6 +299,8 @@ def main() -> int:
     from harness.spec.sections import SweepSpec
     from harness.train.device import usable_device
 
+    # Ended together with the plan, it still leaves nothing behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     asked = json.loads(sys.stdin.readline())
     torch.set_num_threads(asked["threads"])
     spec = SweepSpec.model_validate(asked["spec"])

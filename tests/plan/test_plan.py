@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import environment, run_inline, tiny_sweep
+from tiny import ROOT, environment, run_inline, tiny_sweep
 
 from analysis.stats.twoway import two_way
 from harness.plan import __main__ as command
@@ -26,6 +26,7 @@ from harness.plan.shapes import Shape, StudyShape
 from harness.run.code import take_snapshot
 from harness.run.directory import RunDirectory
 from harness.spec.sections import ConfirmSpec
+from harness.studies.loading import load_sweep
 
 METHODS = ["linear_probe", {"lora_c": {"rank": 2}}]
 
@@ -258,3 +259,22 @@ def test_waiting_for_a_processor_is_told_from_sleeping() -> None:
 def test_a_spread_without_seeds_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         detectable("d", 1, 10, 10, 0.05, Spread(0.01, None, "x"), None)
+
+
+def test_a_probe_that_is_ended_leaves_no_folder(
+    ran: tuple[Path, RunDirectory], shared_cache: Path, tmp_path: Path
+) -> None:
+    asked = {
+        "spec": load_sweep(ran[0]).spec.model_dump(mode="json"), "threads": 1, "device": "cpu",
+        "data": str(tmp_path), "cache": str(shared_cache), "folder": str(tmp_path),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "harness.plan.probe"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as probe:
+        assert probe.stdin is not None
+        print(json.dumps(asked), file=probe.stdin, flush=True)
+        while not any(tmp_path.glob("probe-*")):
+            assert probe.poll() is None, probe.stderr
+            time.sleep(0.05)
+        probe.terminate()
+        assert probe.wait(60) != 0
+    assert list(tmp_path.iterdir()) == []
