@@ -167,20 +167,14 @@ def _normalisation(file: ForeignFile) -> str:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from harness.core.console import Console
     from harness.data.cache import default_data_root
-    from harness.plugins import discover
-    from harness.studies.loading import check_against, check_backbones, load_sweep
+    from harness.studies.loading import catalogue_for, load_sweep
     from harness.studies.needs import needed_files, needed_weights
 
     console = Console(stderr=True)
     loaded = load_sweep(arguments.file, arguments.assignments)
-    with console.status("loading plugins"):
-        catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
-    check_against(loaded.spec, catalogue, loaded.place)
-    check_backbones(loaded.spec, loaded.place)
+    catalogue = catalogue_for(loaded, console)
     wanted = needed_weights(loaded.spec)
     for number, backbone in enumerate(wanted, start=1):
         with console.status(f"weights {number} of {len(wanted)}: {backbone.name}, {backbone.weights}"):

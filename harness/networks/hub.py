@@ -44,7 +44,7 @@ def check_hub(reference: str) -> tuple[str, str | None]:
 def hub_files(reference: str) -> HubFiles:
     """The files of a repository, from the cache where they are there, else downloaded into it.
 
-    What is in the cache is not looked for again, so that a run goes on from the weights that it began with, and needs
+    Cached files are never checked for updates. A resumed run therefore uses the weights that it started with, and needs
     no network.
 
     Raises:

@@ -95,17 +95,13 @@ def plan(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
     from harness.core.console import Console
     from harness.plan.page import page
-    from harness.plugins import discover
-    from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
+    from harness.studies.loading import catalogue_for, launcher_of, load_sweep
     from harness.studies.pairs import check_pairs
     from harness.studies.preview import dataset_lines, spaces_table
 
     console = Console(stderr=True)
     loaded = load_sweep(arguments.file, arguments.assignments)
-    with console.status("loading plugins"):
-        catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
-    check_against(loaded.spec, catalogue, loaded.place)
-    check_backbones(loaded.spec, loaded.place)
+    catalogue = catalogue_for(loaded, console)
     check_pairs(loaded.spec, catalogue, loaded.place, console.whole_line)
     launcher = launcher_of(loaded.spec, catalogue, loaded.place)
     made = planned(arguments, loaded.spec, catalogue, launcher, console, probing=not arguments.no_probe)

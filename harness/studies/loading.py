@@ -19,6 +19,7 @@ from harness.launcher import Launcher
 from harness.method import Method
 from harness.metrics.metric import Metric
 from harness.networks.references import is_file
+from harness.plugins import Catalogue, discover
 from harness.search import Engine, Sampler, find_sampler, is_driven
 from harness.search.sampler import find_engine, in_one_line
 from harness.space.parameters import Parameter, Space
@@ -29,7 +30,7 @@ from harness.spec.source import YamlSource
 from harness.spec.space_forms import override
 
 if TYPE_CHECKING:
-    from harness.plugins import Catalogue
+    from harness.core.console import Console
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,19 @@ def _check_texts(data: Any, source: YamlSource, keys: tuple[str | int, ...]) -> 
                 if unicodedata.category(sign) == "Cc" and sign not in "\n\r\t":
                     raise RequestError(f"{source.place((*keys, key))}: holds the control character {sign!r}; remove it")
         _check_texts(value, source, (*keys, key))
+
+
+def catalogue_for(loaded: LoadedSweep, console: Console) -> Catalogue:
+    """The plugins for a sweep, all of whose names, options and networks are checked; imports torch, downloads nothing.
+
+    Raises:
+        RequestError: as ``check_against`` and ``check_backbones``.
+    """
+    with console.status("loading plugins"):
+        catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
+    check_against(loaded.spec, catalogue, loaded.place)
+    check_backbones(loaded.spec, loaded.place)
+    return catalogue
 
 
 def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:

@@ -100,24 +100,16 @@ def _pairs(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Iterator[Name
 def _undefined_choices(pair: NamedMethod) -> Iterator[tuple[str, Value, str]]:
     """Name, value and reason of each choice of the space with which the method is not defined on the network."""
     usual = defaults(pair.space)
-    others = [
-        (name, value)
-        for name, parameter in pair.space.items()
-        for value in (parameter.choices if isinstance(parameter, Choice) else ())
-        if value != usual[name]
-    ]
-    model = _network(pair.backbone) if others else None
-    for name, value in others:
-        assert model is not None
-        reason = _undefined(pair, model, {**usual, name: value})
-        if reason is not None:
-            yield name, value, reason
+    for name, parameter in pair.space.items():
+        for value in parameter.choices if isinstance(parameter, Choice) else ():
+            if value != usual[name] and (reason := _undefined(pair, {**usual, name: value})) is not None:
+                yield name, value, reason
 
 
-def _undefined(pair: NamedMethod, model: Model, hp: Hyperparameters) -> str | None:
+def _undefined(pair: NamedMethod, hp: Hyperparameters) -> str | None:
     try:
         # The count says it as adapt does, and changes nothing.
-        pair.method().expected_trainable(model, hp)
+        pair.method().expected_trainable(_network(pair.backbone), hp)
     except NotDefinedError as error:
         return one_line(str(error))
     except Exception:  # noqa: BLE001  (a bug is its trials' failure; with the defaults, fit has named it)

@@ -73,8 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def sweep(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
     from harness.core.console import Console
-    from harness.plugins import discover
-    from harness.studies.loading import check_against, check_backbones, launcher_of, load_sweep
+    from harness.studies.loading import catalogue_for, launcher_of, load_sweep
     from harness.studies.pairs import check_pairs
 
     console = Console(stderr=True)
@@ -90,10 +89,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         raise RequestError("--probe: belongs to --dry-run; a sweep needs no probe")
     with ExitStack() as stack:
         launcher = None if arguments.dry_run else _built_in_launcher(loaded, stack)
-        with console.status("loading plugins"):
-            catalogue = discover([Path(folder) for folder in loaded.spec.plugins])
-        check_against(loaded.spec, catalogue, loaded.place)
-        check_backbones(loaded.spec, loaded.place)
+        catalogue = catalogue_for(loaded, console)
         check_pairs(loaded.spec, catalogue, loaded.place, console.whole_line)
         launcher = launcher or launcher_of(loaded.spec, catalogue, loaded.place)
         launcher.check_settings()
