@@ -46,7 +46,7 @@ def bare_training(job: TrialJob) -> list[Logits]:
     policy = job.augmentation()
     steps = len(training) // train.batch_size
     total = steps * train.epochs
-    rising = math.ceil(train.warmup * total)
+    rising = train.warmup_steps(total)
 
     def factor(step: int) -> float:
         if step < rising:

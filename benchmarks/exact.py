@@ -28,7 +28,7 @@ from harness.plugins import discover
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import CurveLine
 from harness.space.parameters import Value, defaults
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.train import determinism
 from harness.train.checkpoint import changing_tensors, snapshot
 from harness.train.device import usable_device

@@ -25,7 +25,7 @@ from harness.data.split import Split
 from harness.networks.backbones import set_training_mode
 from harness.networks.normalisation import IMAGENET
 from harness.run.trial import TrialFolder
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 

@@ -124,8 +124,8 @@ if TYPE_CHECKING:
     from harness.space.parameters import searched as searched
     from harness.spec.search import SearchSpec as SearchSpec
     from harness.spec.sections import LaunchSpec as LaunchSpec
+    from harness.train.schedule import schedule_factor as schedule_factor
     from harness.train.step import StepContext as StepContext
-    from harness.train.step import schedule_factor as schedule_factor
     from harness.train.step import set_learning_rates as set_learning_rates
     from harness.work.run_task import run_task as run_task
     from harness.work.scheduler import Scheduler as Scheduler

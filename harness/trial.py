@@ -147,7 +147,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
         check_pairs(spec, catalogue, loaded.place, console.whole_line)
     weights = spec.backbone.weights
     start = weights if isinstance(weights, str) else "random weights (--set backbone.weights=IMAGENET1K_V1 for others)"
-    _line(console, f"{spec.backbone.name} from {start}, images of {spec.train.image_size} px")
+    _line(console, f"{spec.backbone.network} from {start}, images of {spec.train.image_size} px")
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     with DecodingBar(console) as bar:
         studies = Planner(spec, catalogue, RunDirectory(Path("runs") / "trials"), roots, bar.update).studies()

@@ -13,11 +13,12 @@ def optimiser_direction(optimizer: torch.optim.Optimizer, group: dict[str, Any])
 
     Weight decay and bias correction are in it; parameters, gradients and the optimiser's state stay as they
     are. Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, with the schedule
-    multiplying the decay as torch has it: u = m̂ / (√v̂ + ε) + λ θ. For SGD with momentum μ, as in torch:
-    u = μ b + ∇L + λ θ, with b the u of the step before.
+    multiplying the decay as torch has it: u = m̂ / (√v̂ + ε) + λ θ. For Adam λ θ is part of the gradient, and so of m̂
+    and v̂. For SGD with momentum μ, as in torch, with g = ∇L + λ θ: b ← μ b + g, and u = b, or g + μ b with
+    Nesterov's form.
 
     Args:
-        optimizer: AdamW, or SGD without dampening and Nesterov's momentum.
+        optimizer: AdamW, Adam without AMSGrad, or SGD without dampening.
         group: one of its ``param_groups``; gradients are unscaled and clipped.
     """
     params = [p for p in group["params"] if p.grad is not None]
@@ -28,12 +29,13 @@ def optimiser_direction(optimizer: torch.optim.Optimizer, group: dict[str, Any])
     if not params:
         return []
     if isinstance(optimizer, torch.optim.SGD):
-        direction = list(torch._foreach_add(gradients, values, alpha=decay))
+        decayed = list(torch._foreach_add(gradients, values, alpha=decay))
+        momentum = float(group["momentum"])
         buffers = [state.get("momentum_buffer") for state in states]
-        moving = [(u, b) for u, b in zip(direction, buffers, strict=True) if b is not None]
-        if moving:
-            torch._foreach_add_([u for u, _ in moving], [b for _, b in moving], alpha=float(group["momentum"]))
-        return direction
+        moving = [u if b is None else torch.add(u, b, alpha=momentum) for u, b in zip(decayed, buffers, strict=True)]
+        return list(torch._foreach_add(decayed, moving, alpha=momentum)) if group["nesterov"] else moving
+    if not group["decoupled_weight_decay"]:
+        return _adam_direction(group, list(torch._foreach_add(gradients, values, alpha=decay)), states)
     direction = _adam_direction(group, gradients, states)
     torch._foreach_add_(direction, values, alpha=decay)
     return direction

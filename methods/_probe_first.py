@@ -22,10 +22,10 @@ def probe_step(context: StepContext, images: Tensor, labels: Tensor, last: int, 
     """One step of the head on the frozen network's features; returns the detached loss.
 
     The backbone is in evaluation mode and gets no gradient, so the optimiser neither moves nor decays it nor
-    keeps anything about it. The schedule falls to 0 at step ``last``.
+    keeps anything about it. The schedule ends at step ``last``.
     """
     context.model.backbone.eval()
-    set_learning_rates(context.optimizer, schedule_factor(context.step, last, warmup))
+    set_learning_rates(context.optimizer, schedule_factor(context.step, last, warmup, context.schedule))
     with torch.autocast(context.device.type, context.precision, enabled=context.precision is not None):
         with torch.no_grad():
             features = context.model.backbone(images)
@@ -48,7 +48,7 @@ def finetune_step(
             context.optimizer.state.pop(parameter, None)
     # The phase before may have ended within an epoch, whose beginning sets the mode.
     set_training_mode(context.model, "frozen" if frozen_norms else "train")
-    factor = schedule_factor(context.step - first, context.total_steps - first, warmup)
+    factor = schedule_factor(context.step - first, context.total_steps - first, warmup, context.schedule)
     groups = context.optimizer.param_groups
     for group in groups:
         group["lr"] = groups[0]["peak_lr"] * factor

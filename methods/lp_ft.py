@@ -25,10 +25,10 @@ class LpFt(Method):
       batch norms in evaluation mode. The backbone has no gradient, no decay and no optimiser state.
     - The other steps: θ ← θ - lr · u(∇L) for every tensor, the head included, all at ``lr``.
 
-    Each phase has a schedule of its own (linear warm-up over ``warmup`` of its steps, then half a cosine to 0)
-    and an optimiser that starts anew, as two trainings one after the other would. Differences from the source:
-    the probe is trained by a fixed number of steps and not to convergence, because all methods get the same
-    number; and the best epoch on validation is kept, whichever phase it is in.
+    Each phase has a schedule of its own (linear warm-up over ``warmup`` of its steps, then all of ``train.schedule``,
+    by default half a cosine to 0) and an optimiser that starts anew, as two trainings one after the other would.
+    Differences from the source: the probe is trained by a fixed number of steps and not to convergence, because all
+    methods get the same number; and the best epoch on validation is kept, whichever phase it is in.
 
     Trains: every parameter of the backbone (23,508,032 for ResNet-50) and the head.
     """

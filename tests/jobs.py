@@ -17,7 +17,7 @@ from harness.method import Method
 from harness.plugins import discover
 from harness.run.trial import TrialFolder
 from harness.space.parameters import Value, defaults
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.train.job import Control, Interrupted, TrialJob
 from harness.train.run import run_trial
 

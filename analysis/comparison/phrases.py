@@ -65,7 +65,7 @@ def widest_first(kinds: Iterable[DrawnAnew]) -> tuple[DrawnAnew, ...]:
 
 
 def network_phrase(backbone: NetworkRecord) -> str:
-    """A backbone of a sweep: its name, where its weights come from, and a normalisation that the sweep file gives.
+    """A backbone of a sweep: name, stem, where its weights come from, and a normalisation that the file gives.
 
     A file is known by its name alone: its folders are nobody else's business.
     """
@@ -82,7 +82,8 @@ def network_phrase(backbone: NetworkRecord) -> str:
     mean, std = backbone.get("mean"), backbone.get("std")
     if mean is not None and std is not None:
         origin += f", images normalised by mean {_channels(mean)} and SD {_channels(std)}"
-    return f"{backbone['name']} ({origin})"
+    stem = " with a 3 × 3 stem for small images" if backbone.get("stem") == "small" else ""
+    return f"{backbone['name']}{stem} ({origin})"
 
 
 def _channels(numbers: Sequence[float]) -> str:

@@ -20,7 +20,7 @@ PLACES = {
     "Space": "harness.space.parameters",
     "Value": "harness.space.parameters",
     "StepContext": "harness.train.step",
-    "schedule_factor": "harness.train.step",
+    "schedule_factor": "harness.train.schedule",
     "set_learning_rates": "harness.train.step",
     # Metrics.
     "Metric": "harness.metrics.metric",

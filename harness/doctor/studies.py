@@ -120,7 +120,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
 def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
     """What gives the present parts of a method's identity; or the name of a plugin of which they cannot be told."""
     from harness.search import find_sampler
-    from harness.spec.space_forms import override
+    from harness.spec.space_forms import method_space
     from harness.studies.planner import further_metrics, settings_identity
 
     catalogue = discover(folders)
@@ -128,7 +128,7 @@ def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[st
     def present(spec: SweepSpec, label: str) -> Mapping[str, object]:
         entry = spec.methods[label]
         plugin = catalogue.find(Method, entry.method, f"methods.{label}")
-        space = override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+        space = method_space(plugin.cls.space, entry.hyperparameters, spec.train, f"methods.{label}")
         sampler = find_sampler(spec.search, catalogue)
         return settings_identity(spec, plugin, space, sampler, further_metrics(catalogue, spec))
 

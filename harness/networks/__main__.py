@@ -177,9 +177,9 @@ def _fetch(arguments: argparse.Namespace) -> int:
     catalogue = catalogue_for(loaded, console)
     wanted = needed_weights(loaded.spec)
     for number, backbone in enumerate(wanted, start=1):
-        with console.status(f"weights {number} of {len(wanted)}: {backbone.name}, {backbone.weights}"):
+        with console.status(f"weights {number} of {len(wanted)}: {backbone.network}, {backbone.weights}"):
             summary = _load(backbone)
-        say(f"weights: {backbone.name}, {backbone.weights}: here, and whole" + (f": {summary}" if summary else ""))
+        say(f"weights: {backbone.network}, {backbone.weights}: here, and whole" + (f": {summary}" if summary else ""))
     if not wanted:
         say("weights: none are needed; the backbones begin at random, or are trained in the run")
     root = (arguments.data_root or default_data_root()).absolute()
@@ -205,8 +205,8 @@ def _load(backbone: BackboneSpec) -> str | None:
     if backbone.mean is not None and backbone.std is not None:
         given = normalisation_of(backbone.mean, backbone.std)
     assert isinstance(backbone.weights, str)
-    build_model(backbone.name, backbone.weights, 2, 0, given)
-    _, loaded = loaded_state(backbone.name, backbone.weights)
+    build_model(backbone.network, backbone.weights, 2, 0, given)
+    _, loaded = loaded_state(backbone.network, backbone.weights)
     return None if loaded is None else loaded.summary()
 
 

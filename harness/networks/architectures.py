@@ -16,6 +16,7 @@ from harness.core.errors import RequestError, is_close, one_line, shortened, sug
 from harness.core.extras import install
 from harness.networks.normalisation import IMAGENET, TIMM, Normalisation, normalisation_of
 from harness.networks.small_resnet import SmallResNet
+from harness.networks.stem import check_small_stem, place_small_stem, split_stem
 
 SMALL = "resnet20"
 
@@ -35,7 +36,15 @@ def check_names(name: str, weights: str | None) -> None:
     Raises:
         RequestError: there is no such model, or no such weights of it.
     """
-    if name == SMALL:
+    plain, stem = split_stem(name)
+    if stem:
+        check_small_stem(plain)
+        if weights is not None:
+            raise RequestError(
+                f"backbone.weights: those published for {plain} have another first convolution than the small stem; "
+                "leave them out, name a file of this network, or leave out backbone.stem"
+            )
+    elif name == SMALL:
         if weights is not None:
             raise RequestError(f"backbone.weights: there are none published for {SMALL}; leave them out or name a file")
     elif name.startswith(TIMM):
@@ -53,6 +62,11 @@ def build_extractor(name: str, weights: str | None) -> Extractor:
     check_names(name, weights)
     if name == SMALL:
         return Extractor(SmallResNet(), SmallResNet.features, IMAGENET)
+    plain, stem = split_stem(name)
+    if stem:
+        built = _build_torchvision(plain, None)
+        place_small_stem(built.module)
+        return built
     return _build_timm(name, weights) if name.startswith(TIMM) else _build_torchvision(name, weights)
 
 

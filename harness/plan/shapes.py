@@ -12,7 +12,7 @@ from harness.data.strata import strata
 from harness.data.subset import meta_split
 from harness.method import Hyperparameters, Method
 from harness.space.parameters import defaults
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.studies.study import PreparedDataset, Source, Study
 
 
@@ -66,7 +66,7 @@ def shape_of(dataset: PreparedDataset, train: TrainSpec, method: type[Method], h
     split = dataset.split
     fraction = method().meta_fraction(hp)
     images = len(meta_split(split, dataset.data, fraction)[0]) if fraction > 0 else len(split.train)
-    steps = max(1, images // train.batch_size) * train.epochs
+    steps = train.steps_per_epoch(images) * train.epochs
     return Shape(images, len(split.val), len(split.test), train.epochs, steps, train.batch_size)
 
 

@@ -60,6 +60,8 @@ class NetworkRecord(TypedDict):
     mean: NotRequired[list[float] | None]
     """Of the images that the weights were trained on, by colour channel, where the weights do not say so."""
     std: NotRequired[list[float] | None]
+    stem: NotRequired[Literal["small"] | None]
+    """Of a sweep file; where networks go by one name, it is part of that."""
 
 
 def score_of(scores: Mapping[str, object], metric: str) -> Score:

@@ -30,6 +30,9 @@ MOST_SEEDS = 1000
 PLUGIN = "x-plugin"
 """Where the form of a key says which kind of plugin the key names."""
 
+SMALL_STEM = ":small_stem"
+"""Behind the name of a network that has ``backbone.stem: small``, wherever networks go by one name."""
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
@@ -179,10 +182,14 @@ def as_we_spell_it(backbone: Any) -> Any:
 
     ``timm:resnet50.a1_in1k`` is the network ``timm:resnet50`` with the weights ``a1_in1k``, and so are the weights
     ``resnet50.a1_in1k`` of that network; ``ResNet50_Weights.IMAGENET1K_V2`` are the weights ``IMAGENET1K_V2``.
+    ``resnet18:small_stem`` is ``resnet18`` with ``stem: small``.
     """
     if not isinstance(backbone, Mapping):
         return backbone
     whole, given = str(backbone.get("name")), backbone.get("weights")
+    if whole.endswith(SMALL_STEM):
+        backbone = {**backbone, "name": whole.removesuffix(SMALL_STEM), "stem": "small"}
+        whole = backbone["name"]
     if not whole.startswith("timm:"):
         owner, dot, member = given.partition("_Weights.") if isinstance(given, str) else ("", "", "")
         return {**backbone, "weights": member} if dot and owner.lower() == whole else backbone

@@ -23,6 +23,7 @@ from harness.core.twins import twin_label
 from harness.spec.budget import BudgetSpec, Hypothesis
 from harness.spec.forms import (
     PLUGIN,
+    SMALL_STEM,
     DatasetEntry,
     DatasetListing,
     Label,
@@ -40,7 +41,8 @@ from harness.spec.forms import (
     method_entry,
 )
 from harness.spec.replicates import ConfirmSpec, Replication, SplitSpec
-from harness.spec.search import MOST_EPOCHS, SearchSpec
+from harness.spec.search import SearchSpec
+from harness.spec.train import TrainSpec
 
 MOST_LABELS = 100
 MOST_TRIALS = 1_000_000
@@ -51,95 +53,6 @@ CountOrAuto = Annotated[
     Annotated[int, Field(ge=1, le=1000), Tag("<count>")] | Annotated[Literal["auto"], Tag("<auto>")],
     by_kind({int: "<count>", str: "<auto>"}, "a whole number or auto"),
 ]
-
-
-class AugmentOverrides(Section):
-    """The fields of ``harness.dataset.Augmentation``; the rest stays as the dataset has it."""
-
-    flip_horizontal: bool = Field(True, description="Mirror left and right.")
-    flip_vertical: bool = Field(False, description="Mirror top and bottom.")
-    rotate: float = Field(10.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
-    zoom: float = Field(0.1, ge=0, lt=1, description="Largest relative change of size either way.")
-    shift: float = Field(0.05, ge=0, lt=1, description="Largest shift either way, as a fraction of the side.")
-    brightness: float = Field(0.1, ge=0, le=1, description="Largest additive change, as a fraction of full scale.")
-    contrast: float = Field(0.1, ge=0, lt=1, description="Largest relative change of contrast either way.")
-
-
-class TrainSpec(Section):
-    """How every trial trains."""
-
-    epochs: int = Field(30, ge=1, le=MOST_EPOCHS, description="Passes over the training data.")
-    batch_size: int = Field(64, ge=2, le=65_536, description="Images per training step.")
-    eval_batch_size: int = Field(256, ge=1, le=65_536, description="Images per forward pass in evaluation.")
-    image_size: int = Field(224, ge=8, le=1024, description="Side of the square images, in pixels.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto",
-        description="Arithmetic of the forward and backward pass; auto selects what the device does well.",
-    )
-    warmup: float = Field(0.05, ge=0, le=0.5, description="Fraction of the steps in which the learning rate rises.")
-    patience: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = Field(
-        None,
-        description="Epochs without a better validation score before training stops; null: never early.",
-    )
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced weights the loss of each class by its inverse frequency."
-    )
-    sampling: Literal["natural", "balanced"] = Field(
-        "natural",
-        description="balanced draws each class equally often, with replacement; natural draws each image once.",
-    )
-    fraction: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(
-        None, description="Share of each class's training images to use, for low-data studies; null: all."
-    )
-    per_class: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
-        None, description="Maximum number of training images per class; null: no limit."
-    )
-    label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
-    clip_norm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
-        None, description="Largest gradient norm; null: no clipping."
-    )
-    features: Literal["once", "each_step"] = Field(
-        "once",
-        description="If only the head trains. once: the features of each image are computed once for all trials, "
-        "without augmentation; each_step: at each step, from augmented images.",
-    )
-    step: Literal["auto", "plain", "compiled", "measured"] = Field(
-        "auto",
-        description="auto: on a GPU, steps that allow it are recorded once as a CUDA graph and replayed; plain: never; "
-        "compiled: as auto, with the network compiled; measured: auto or compiled, decided by timing once for each "
-        "study and kind of device, and recorded.",
-    )
-    deterministic: Annotated[
-        Annotated[bool, Tag("<switch>")] | Annotated[Literal["auto"], Tag("<auto>")],
-        by_kind({bool: "<switch>", str: "<auto>"}, "auto, true or false"),
-    ] = Field(
-        "auto",
-        description="Deterministic kernels on a GPU. auto: if they cost less than a tenth of the time, measured once "
-        "for each study and kind of device, and recorded; true: always; false: never. No effect on a CPU.",
-    )
-    augment: Annotated[
-        Annotated[bool, Tag("<switch>")] | Annotated[dict[str, Any], OverridesOf(AugmentOverrides), Tag("<overrides>")],
-        by_kind({bool: "<switch>", Mapping: "<overrides>"}, "true, false or a mapping of augmentation settings"),
-    ] = Field(True, description="true: the dataset's own augmentation; false: none; a mapping changes parts of it.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _earlier_name(cls, given: Any) -> Any:
-        """``graphs: auto`` and ``off`` are what ``step`` now calls ``auto`` and ``plain``."""
-        if not isinstance(given, Mapping) or given.get("graphs") not in ("auto", "off"):
-            return given
-        rest = {key: value for key, value in given.items() if key != "graphs"}
-        return {"step": {"auto": "auto", "off": "plain"}[given["graphs"]], **rest}
-
-    def identity(self) -> dict[str, object]:
-        """What it says of a trial's result, as plain data; ``deterministic: auto`` is what a sweep always was."""
-        # Left out, so that results from before there was the key stay what they are.
-        skipped = {"deterministic"} if self.deterministic == "auto" else None
-        return self.model_dump(mode="json", exclude=skipped)
-
-    def merged(self, overrides: Mapping[str, object]) -> TrainSpec:
-        """This section with some keys replaced, checked again."""
-        return TrainSpec.model_validate({**self.model_dump(), **overrides})
 
 
 class DatasetSpec(Section):
@@ -208,6 +121,21 @@ class BackboneSpec(Section):
     std: Spreads | None = Field(
         None, description="Standard deviation of each, likewise.", examples=[[0.229, 0.224, 0.225]]
     )
+
+    stem: Literal["small"] | None = Field(
+        None,
+        description="small: a 3×3 convolution without stride and no max-pooling, for images of some 32 pixels, in "
+        "torchvision's ResNets; null: the network's own.",
+    )
+
+    @property
+    def network(self) -> str:
+        """The network with its stem in one name, as ``harness.networks.backbones.build_model`` takes it."""
+        return f"{self.name}{SMALL_STEM}" if self.stem == "small" else self.name
+
+    def declared(self) -> dict[str, object]:
+        """What a declaration says of it; ``stem`` came later, and is left out where it says nothing."""
+        return self.model_dump(mode="json", exclude={"stem"} if self.stem is None else None)
 
     @model_validator(mode="before")
     @classmethod
@@ -312,8 +240,7 @@ class SweepSpec(Section):
             if seed in self.search.tuning_seeds:
                 where = "search.seeds" if seed in self.search.seeds else "the re-evaluation of search.choose: top_k"
                 raise fault(["confirm", "seeds", index], f"seed {seed} tunes in {where}; take fresh ones")
-        if self.train.sampling == self.train.class_weights == "balanced":
-            raise fault(["train", "sampling"], "balanced corrects a second time what class_weights has; choose one")
+        self._check_training()
         if self.trials > MOST_TRIALS:
             raise fault(
                 ["search", "trials"],
@@ -327,6 +254,24 @@ class SweepSpec(Section):
                 ["confirm", "family"], "vs_control needs confirm.control; name a method there, or take all_pairs"
             )
         return self
+
+    def _check_training(self) -> None:
+        trainings: list[tuple[tuple[str, ...], TrainSpec]] = [(("train",), self.train)]
+        trainings += [((*keys, "train"), self.train.merged(source.train)) for keys, source in self.sources()]
+        for keys, train in trainings:
+            for error in train.faults():
+                context = error.context or {}
+                raise fault([*keys, *context["keys"]], context["message"])
+        given: list[tuple[tuple[str, ...], Mapping[str, object], TrainSpec]] = [
+            (("methods", label), method.hyperparameters, self.train) for label, method in self.methods.items()
+        ]
+        given += [
+            ((*keys, "hyperparameters"), source.hyperparameters, self.train.merged(source.train))
+            for keys, source in self.sources()
+        ]
+        for keys, hyperparameters, train in given:
+            if train.optimizer is not None and "optimizer" in hyperparameters:
+                raise fault([*keys, "optimizer"], "train.optimizer gives it to every method; leave out one of the two")
 
     def _add_twin(self) -> None:
         """The control once more, as a method like any other: a study's draws follow from its name."""

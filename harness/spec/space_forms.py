@@ -22,6 +22,7 @@ from harness.space.conditions import check_conditions
 from harness.space.intervals import interval_of
 from harness.space.parameters import Choice, Fixed, Float, Int, Parameter, Space, Value
 from harness.spec.forms import shown
+from harness.spec.train import TrainSpec
 
 _FORMS = ("log", "uniform", "int", "log_int", "choice")
 _BESIDE = ("default", "when", "at_most")
@@ -55,6 +56,18 @@ def override(space: Space, given: Mapping[str, object], place: str) -> dict[str,
         check_conditions(result)
     except ValueError as error:
         raise RequestError(f"{place}.{error}") from error
+    return result
+
+
+def method_space(space: Space, given: Mapping[str, object], train: TrainSpec, place: str) -> dict[str, Parameter]:
+    """The space of a method in a sweep: ``override``, with the optimiser that ``train`` gives to all methods.
+
+    Raises:
+        RequestError: as ``override``.
+    """
+    result = override(space, given, place)
+    if train.optimizer is not None and "optimizer" in result:
+        result["optimizer"] = Fixed(train.optimizer.kind)
     return result
 
 

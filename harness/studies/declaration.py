@@ -92,7 +92,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
         for label, entry in spec.datasets.items()
     }
     methods = {
-        label: {"method": entry.method, "backbone": entry.backbone and entry.backbone.model_dump(mode="json")}
+        label: {"method": entry.method, "backbone": entry.backbone and entry.backbone.declared()}
         for label, entry in spec.methods.items()
     }
     declared = {
@@ -108,7 +108,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
         "search": search,
         "train": spec.train.identity(),
         "split": split,
-        "backbone": spec.backbone.model_dump(mode="json"),
+        "backbone": spec.backbone.declared(),
         "datasets": datasets,
         "methods": {label: {**entry, "space": spaces[label]} for label, entry in methods.items()},
         "slots": {study.name: study.slots for study in studies},

@@ -150,7 +150,7 @@ def check_backbones(spec: SweepSpec, place: Place) -> None:
     backbones += [(("methods", label), m.backbone) for label, m in spec.methods.items() if m.backbone is not None]
     for way, backbone in backbones:
         weights = backbone.weights if isinstance(backbone.weights, str) else None
-        _at_its_place(partial(check_backbone, backbone.name, weights), place, way)
+        _at_its_place(partial(check_backbone, backbone.network, weights), place, way)
 
 
 def launcher_of(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Launcher:

@@ -86,7 +86,7 @@ def _pairs(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Iterator[Name
         keys: tuple[str, ...] = ("methods", label)
         cls = catalogue.find(Method, entry.method, place(*keys)).cls
         space = read_space(cls.space, entry.hyperparameters, lambda *below, at=keys: place(*at, *below))
-        yield NamedMethod(label, cls, space, (entry.backbone or spec.backbone).name, keys)
+        yield NamedMethod(label, cls, space, (entry.backbone or spec.backbone).network, keys)
     for way, source in spec.sources():
         # The network that is trained first is that of the section whose weights it gives.
         section = spec.backbone if way[0] == "backbone" else spec.methods[way[1]].backbone
@@ -94,7 +94,7 @@ def _pairs(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Iterator[Name
         cls = catalogue.find(Method, source.method, place(*way, "method")).cls
         inside = (*way, "hyperparameters")
         space = read_space(cls.space, source.hyperparameters, lambda *below, at=inside: place(*at, *below))
-        yield NamedMethod(source.method, cls, space, section.name, (*way, "method"))
+        yield NamedMethod(source.method, cls, space, section.network, (*way, "method"))
 
 
 def _undefined_choices(pair: NamedMethod) -> Iterator[tuple[str, Value, str]]:

@@ -31,8 +31,9 @@ from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
 from harness.space.parameters import Parameter, defaults, to_json
 from harness.spec.replicates import Replication
-from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec, TrainSpec
-from harness.spec.space_forms import override
+from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec
+from harness.spec.space_forms import method_space
+from harness.spec.train import TrainSpec
 from harness.studies.study import PROTOCOL, PreparedDataset, Roots, Source, Study
 
 
@@ -198,7 +199,7 @@ class Planner:
         entry = spec.methods[label]
         place = f"methods.{label}"
         plugin = self._catalogue.find(Method, entry.method, place)
-        space = override(plugin.cls.space, entry.hyperparameters, place)
+        space = method_space(plugin.cls.space, entry.hyperparameters, spec.train, place)
         backbone = entry.backbone or spec.backbone
         source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
         folder = self._run.search_of(label, dataset.label, number)
@@ -216,7 +217,7 @@ class Planner:
             label=label,
             method=plugin,
             space=space,
-            backbone=backbone.name,
+            backbone=backbone.network,
             weights=backbone.weights if isinstance(backbone.weights, str) else None,
             source=source,
             dataset=dataset,
@@ -243,14 +244,14 @@ class Planner:
             train = self._spec.train.merged(given.train)
             plugin = self._catalogue.find(Method, given.method, "backbone.weights.method")
             hyperparameters = defaults(
-                override(plugin.cls.space, given.hyperparameters, "backbone.weights.hyperparameters")
+                method_space(plugin.cls.space, given.hyperparameters, train, "backbone.weights.hyperparameters")
             )
             dataset = self._prepare(f"source-{key[:8]}", given.dataset, train)
             identity = canonical_hash(
                 {
                     "protocol": PROTOCOL,
                     "method": {"name": plugin.name, "code": plugin.code},
-                    "backbone": backbone.name,
+                    "backbone": backbone.network,
                     "dataset": dataset.identity(),
                     "train": train.identity(),
                     "metric": self._spec.search.metric,
@@ -262,7 +263,7 @@ class Planner:
             self._sources[key] = Source(
                 method=plugin.cls,
                 hyperparameters=hyperparameters,
-                backbone=backbone.name,
+                backbone=backbone.network,
                 dataset=dataset,
                 train=train,
                 metric=self._spec.search.metric,
@@ -312,14 +313,14 @@ class Planner:
     def _start(self, backbone: BackboneSpec, source: Source | None) -> NetworkRecord:
         """What is hashed of a backbone."""
         if source is not None:
-            return {"name": backbone.name, "weights": source.identity}
+            return {"name": backbone.network, "weights": source.identity}
         key = canonical_hash(backbone.model_dump(mode="json"))
         if key not in self._starts:
             from harness.networks.content import content_of
 
             assert not isinstance(backbone.weights, SourceSpec)
-            found = content_of(backbone.name, backbone.weights, _normalisation(backbone))
-            start: NetworkRecord = {"name": backbone.name, "weights": found.weights}
+            found = content_of(backbone.network, backbone.weights, _normalisation(backbone))
+            start: NetworkRecord = {"name": backbone.network, "weights": found.weights}
             if found.normalisation is not None:
                 start["mean"], start["std"] = list(found.normalisation.mean), list(found.normalisation.std)
             self._starts[key] = start

@@ -18,7 +18,7 @@ from harness.space.conditions import condition_in_words
 from harness.space.parameters import Choice, Fixed, Parameter
 from harness.spec.replicates import Replication
 from harness.spec.sections import SweepSpec
-from harness.spec.space_forms import override
+from harness.spec.space_forms import method_space
 
 
 def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
@@ -101,7 +101,7 @@ def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:
 def _space(spec: SweepSpec, catalogue: Catalogue, label: str) -> dict[str, Parameter]:
     entry = spec.methods[label]
     plugin = catalogue.find(Method, entry.method, f"methods.{label}")
-    return override(plugin.cls.space, entry.hyperparameters, f"methods.{label}")
+    return method_space(plugin.cls.space, entry.hyperparameters, spec.train, f"methods.{label}")
 
 
 def _domain(parameter: Parameter) -> str:

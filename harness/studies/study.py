@@ -36,7 +36,7 @@ from harness.search import Asked, Sampler
 from harness.search.warm_start import Prior
 from harness.space.parameters import Parameter, Value, to_json
 from harness.spec.search import SearchSpec
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.studies.progress import StudyDesign
 
 Schedule: TypeAlias = Sequence[ScheduleLine]

@@ -22,7 +22,7 @@ from harness.networks.normalisation import Normalisation
 from harness.run.record_values import Scores
 from harness.run.trial_records import ScheduleLine
 from harness.search.rungs import RungDecision
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ from harness.train.evaluate import predict
 from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
 from harness.train.progress import Progress, in_force
 from harness.train.rungs import meet_rung
+from harness.train.schedule import Schedule, factor_at
 from harness.train.speed.compiled import compile_network
 from harness.train.speed.features import Features, is_constant
 from harness.train.speed.few_places import use_products
@@ -44,7 +46,6 @@ from harness.train.step import (
     StepContext,
     autocast_dtype,
     build_optimizer,
-    schedule_factor,
     seed_step,
     set_learning_rates,
 )
@@ -98,14 +99,15 @@ class Training:
         job, device = self.job, self.device
         self.method = job.method()
         self.model = self._build(hyperparameters)
-        self.steps_per_epoch = max(1, self.data.count("train") // job.train.batch_size)
+        self.steps_per_epoch = job.train.steps_per_epoch(self.data.count("train"))
         self.total_steps = self.steps_per_epoch * job.train.epochs
         precision = autocast_dtype(job.train, device)
-        kind = str(hyperparameters.get("optimizer", "adamw"))
-        graphed = records_steps(job.train, self.method, kind, precision, device)
+        chosen = job.train.optimizer_or(str(hyperparameters.get("optimizer", "adamw")))
+        graphed = records_steps(job.train, self.method, chosen.kind, precision, device)
+        groups = self.method.param_groups(self.model, hyperparameters)
         self.context = StepContext(
             model=self.model,
-            optimizer=build_optimizer(kind, self.method.param_groups(self.model, hyperparameters), graphed),
+            optimizer=build_optimizer(chosen.kind, groups, graphed, **chosen.options),
             criterion=self._criterion(),
             device=device,
             precision=precision,
@@ -114,7 +116,9 @@ class Training:
             batches=MethodBatches(self.data, job.seed),
             steps_per_epoch=self.steps_per_epoch,
             total_steps=self.total_steps,
+            schedule=Schedule.of(job.train),
         )
+        self._rising = job.train.warmup_steps(self.total_steps)
         self.graph = GraphedStep(self.method, self.context, self.control.log) if graphed else None
         self.features: Features | None = None
         if job.train.features == "once" and is_constant(self.method, self.model):
@@ -204,7 +208,8 @@ class Training:
         The network must be in training mode.
         """
         job = self.job
-        set_learning_rates(self.context.optimizer, schedule_factor(number, self.total_steps, job.train.warmup))
+        factor = factor_at(number, self.total_steps, self._rising, self.context.schedule)
+        set_learning_rates(self.context.optimizer, factor)
         if self.features is not None:
             inputs, labels = self.features.batch(positions)
         else:
@@ -214,8 +219,14 @@ class Training:
         seed_step(job.seed, number, self.device)
         self.context.step = number
         if self.graph is not None:
-            return self.graph(inputs, labels)
+            whole = len(positions) == min(job.train.batch_size, self.data.count("train"))
+            return self.graph(inputs, labels, whole)
         return self.method.training_step(self.context, inputs, labels)
+
+    def batches(self, epoch: int) -> Sequence[Tensor]:
+        """Positions of the images of each step of an epoch, int64."""
+        size = self.job.train.batch_size
+        return torch.split(self.data.order(self.job.seed, epoch)[: self.steps_per_epoch * size], size)
 
     def logits(self, side: Side) -> npt.NDArray[np.float64]:
         """Float64 logits of a side with the tensors as they are now."""
@@ -272,9 +283,8 @@ class Training:
         return build_criterion(labels, len(self.job.data.classes), train.class_weights, train.label_smoothing)
 
     def _epoch(self, clock: float) -> None:
-        progress, job = self.progress, self.job
-        order = self.data.order(job.seed, progress.epoch)
-        batches = torch.split(order[: self.steps_per_epoch * job.train.batch_size], job.train.batch_size)
+        progress = self.progress
+        batches = self.batches(progress.epoch)
         losses: list[Tensor] = []
         set_training_mode(self.model, self.method.batch_norm)
         for index in range(progress.step_in_epoch, self.steps_per_epoch):

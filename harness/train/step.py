@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from harness.core.seeds import derive_seed
 from harness.method import ParamGroup
 from harness.networks.backbones import Model
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
+from harness.train.schedule import COSINE, Schedule
 
 if TYPE_CHECKING:
     from harness.train.speed.compiled import CompiledNetwork
@@ -61,6 +61,8 @@ class StepContext:
     computed once for all trials; steps are then given features in the place of images."""
     step: int = 0
     """The running step, from 0."""
+    schedule: Schedule = COSINE
+    """Of the learning rate, as the sweep file has it; the loop has set the running step's rates by it."""
     compiled: CompiledNetwork | None = None
     """What computes the model's logits in a training step, where that is compiled."""
 
@@ -115,12 +117,24 @@ class StepContext:
             nn.utils.clip_grad_norm_(params, self.clip_norm)
 
 
-def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = False) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum 0.9; each group keeps its peak learning rate under ``peak_lr``.
+def build_optimizer(
+    kind: str,
+    groups: list[ParamGroup],
+    capturable: bool = False,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:
+    """AdamW, Adam with L2 decay, or SGD; each group keeps its peak learning rate under ``peak_lr``.
 
-    ``capturable``: AdamW's steps may be recorded in a CUDA graph; its learning rates are tensors then.
+    Args:
+        kind: ``adamw``, ``adam`` or ``sgd``.
+        groups: what trains.
+        capturable: the steps of Adam and AdamW may be recorded in a CUDA graph; their learning rates are tensors then.
+        momentum: of SGD, in [0, 1).
+        nesterov: whether SGD's momentum has Nesterov's form.
 
     Raises:
+        KeyError: there is no such kind.
         ValueError: a tensor is in two groups, one in a group does not train, or there is none.
     """
     tensors = [id(p) for group in groups for p in group.params]
@@ -144,12 +158,12 @@ def build_optimizer(kind: str, groups: list[ParamGroup], capturable: bool = Fals
         raise ValueError("nothing trains, not even the head: the method's groups hold no tensor")
     # One pass over all tensors: on a CPU a step of a ResNet-18 takes a fifth of the time of torch's default.
     if kind == "sgd":
-        optimizer: torch.optim.Optimizer = _SGD(settings, lr=0.0, momentum=0.9, fused=True)
+        optimizer: torch.optim.Optimizer = _SGD(settings, lr=0.0, momentum=momentum, nesterov=nesterov, fused=True)
     else:
         if capturable:
             for group, parts in zip(settings, (group for group in groups if group.params), strict=True):
                 group["lr"] = torch.tensor(parts.lr, device=parts.params[0].device)
-        optimizer = _AdamW(settings, lr=0.0, fused=True, capturable=capturable)
+        optimizer = _ADAMS[kind](settings, lr=0.0, fused=True, capturable=capturable)
     optimizer.register_step_pre_hook(_lay_out_alike)
     return optimizer
 
@@ -198,7 +212,7 @@ class _SGD(_Resumable, torch.optim.SGD):
     """torch's own."""
 
 
-class _AdamW(_Resumable, torch.optim.AdamW):
+class _Adam(_Resumable, torch.optim.Adam):
     """torch's own on tensors as they lie in memory: its fused step on a CPU copies gradients with channels last."""
 
     def _init_group(self, group: dict[str, Any], *lists: list[Any]) -> Any:
@@ -206,6 +220,15 @@ class _AdamW(_Resumable, torch.optim.AdamW):
         for tensors in lists:
             tensors[:] = [_flat(tensor) for tensor in tensors]
         return found
+
+
+class _AdamW(_Adam, torch.optim.AdamW):
+    """Likewise, with decoupled decay."""
+
+
+_ADAMS: dict[str, type[torch.optim.Adam]] = {"adam": _Adam, "adamw": _AdamW}
+CAPTURABLE = frozenset(_ADAMS)
+"""Kinds whose steps a CUDA graph can hold."""
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -239,18 +262,6 @@ def _like(parameter: Tensor, values: Tensor) -> Tensor:
     if all(own == other for own, other, length in strides if length > 1):
         return values
     return torch.empty_like(parameter, dtype=values.dtype, requires_grad=False).copy_(values)
-
-
-def schedule_factor(step: int, total: int, warmup: float) -> float:
-    """Factor of the peak learning rate at a step: linear warm-up over ``warmup * total`` steps, then half a cosine.
-
-    The first step has a positive factor and the last one comes close to 0 (Loshchilov and Hutter 2017, without
-    restarts).
-    """
-    rising = math.ceil(warmup * total)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -40,11 +40,8 @@ class TimedSteps:
         return time.perf_counter() - began
 
     def _drawn(self) -> Iterator[Tensor]:
-        training = self.training
-        size = training.job.train.batch_size
         for epoch in itertools.count():
-            order = training.data.order(training.job.seed, epoch)
-            yield from torch.split(order[: training.steps_per_epoch * size], size)
+            yield from self.training.batches(epoch)
 
     def _wait(self) -> None:
         if self.training.device.type == "cuda":

@@ -20,7 +20,8 @@ from harness.networks.backbones import Model, build_model, set_training_mode
 from harness.proof.comparison import trial_differences
 from harness.proof.conformance import random_network
 from harness.space.parameters import defaults
-from harness.train.step import StepContext, build_optimizer, schedule_factor
+from harness.train.schedule import schedule_factor
+from harness.train.step import StepContext, build_optimizer
 
 CPU = torch.device("cpu")
 

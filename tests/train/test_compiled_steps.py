@@ -23,7 +23,7 @@ from harness.proof.comparison import trial_differences
 from harness.proof.rerun import compare, planned, repeat
 from harness.run.directory import RunDirectory
 from harness.run.trial import TrialFolder, step_choice_path, step_choice_paths
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.studies.study import Roots
 from harness.train import step_choice
 from harness.train.job import Control

@@ -20,7 +20,7 @@ from harness.core.identity import canonical_hash
 from harness.proof.comparison import trial_differences
 from harness.run.directory import RunDirectory
 from harness.run.trial import TrialFolder, determinism_paths
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.studies.loading import load_mapping
 from harness.train import determinism
 from harness.train.job import Control

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.method import ParamGroup
 from harness.run.trial import TrialFolder
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.train.checkpoint import copied_to_cpu
 from harness.train.job import Control
 from harness.train.loop import Training

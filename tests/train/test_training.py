@@ -20,7 +20,8 @@ from harness.method import Hyperparameters, Method, ParamGroup
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
-from harness.train.step import build_optimizer, schedule_factor, set_learning_rates
+from harness.train.schedule import schedule_factor
+from harness.train.step import build_optimizer, set_learning_rates
 
 
 @pytest.mark.parametrize(

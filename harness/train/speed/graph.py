@@ -15,10 +15,10 @@ from torch import Tensor
 
 from harness.core.errors import one_line
 from harness.method import Method
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.train.job import out_of_memory
 from harness.train.speed.capture import capture, on_side_stream, restoring_generator
-from harness.train.step import StepContext
+from harness.train.step import CAPTURABLE, StepContext
 
 EAGER_STEPS = 3
 """Steps before the recording: libraries choose their algorithms and the optimiser makes its state."""
@@ -31,7 +31,7 @@ def records_steps(
 
     Not in float16, whose scaler looks at the gradients, and not with SGD, whose steps torch does not record.
     """
-    possible = device.type == "cuda" and optimizer == "adamw" and precision != torch.float16
+    possible = device.type == "cuda" and optimizer in CAPTURABLE and precision != torch.float16
     return possible and is_capturable(method) and train.step != "plain"
 
 
@@ -65,12 +65,14 @@ class GraphedStep:
         self._failed = False
         self._proved = False
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step on a batch, whose shape is always the same; the detached loss.
+    def __call__(self, images: Tensor, labels: Tensor, whole: bool = True) -> Tensor:
+        """One step on a batch, all of one shape where they are ``whole``; others run as they are. The detached loss.
 
         Raises:
             torch.OutOfMemoryError: memory ran out, while recording too: whoever packs trials has to know.
         """
+        if not whole:
+            return self._eager(images, labels)
         self._calls += 1
         if self._calls <= EAGER_STEPS or not self._ready(images, labels):
             return self._eager(images, labels)
