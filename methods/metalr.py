@@ -51,7 +51,8 @@ class MetaLR(Method):
       look-ahead climbs (θ + f α g), so that rates fall where training and meta gradients agree; the update is
       ``multiplicative`` with the raw slope, not below 1e-6; and the meta batch is the first images of the
       training side, the same at every step. ``inner``, ``slope``, ``update``, ``lowest`` and
-      ``meta_fraction`` then say nothing. The code's optimiser is Adam with L2 decay; here it is AdamW or SGD.
+      ``meta_fraction`` then say nothing. The code's optimiser is Adam with L2 decay; here it is AdamW or SGD, or
+      Adam where the sweep says ``train.optimizer: adam``.
 
     The meta pass normalises by the meta batch's own statistics and moves no running statistics. A step with an
     update of the rates costs two forward and two backward passes.

@@ -9,6 +9,7 @@ from analysis.comparison.draws import cells_on, searches_of, splits_of
 from analysis.comparison.evidence import Evidence, Provenance
 from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.stats.twoway import TwoWay
+from analysis.words.recipe import recipe_sentences
 from analysis.words.statistics import statistics_sentences
 from harness.core.origin import GroupState
 from harness.run.sweep_records import SweepRecord, searches_in
@@ -76,10 +77,7 @@ def _compared(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     others = [f"for {label} it was {network_phrase(backbone)}" for label, backbone in own.items() if backbone]
     start = network_phrase(spec["backbone"])
     yield f"{'; '.join([f'The starting point was {start}', *others])}."
-    train = spec["train"]
-    side = f" of {train['image_size']} × {train['image_size']} pixels" if "image_size" in train else ""
-    length = counted(train["epochs"], "epoch")
-    yield f"A training took at most {length}, in batches of {train['batch_size']} images{side}."
+    yield from recipe_sentences(spec["train"])
 
 
 def _augmentation(evidence: Evidence, spec: SweepRecord | None, heads: Collection[str]) -> Iterator[str]:

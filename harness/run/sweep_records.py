@@ -59,11 +59,40 @@ class ConfirmRecord(TypedDict):
     looks: NotRequired[list[Count] | None]
 
 
-class _Train(TrainIdentity):
+class WarmupRecord(TypedDict):
+    """The length of the warm-up in steps or, where these are null, in epochs."""
+
+    steps: Count | None
+    epochs: Number | None
+
+
+class ScheduleRecord(TypedDict):
+    """What the learning rate does after the warm-up."""
+
+    kind: Literal["cosine", "linear", "step", "constant"]
+    milestones: list[Count]
+    factor: Number
+
+
+class OptimizerRecord(TypedDict):
+    """The optimiser of every method."""
+
+    kind: Literal["adamw", "adam", "sgd"]
+    momentum: Number
+    nesterov: bool
+
+
+class TrainRecord(TrainIdentity):
+    """The section as resolved; keys that came later are absent in older runs."""
+
     image_size: NotRequired[int]
     batch_size: NotRequired[int]
     features: NotRequired[str]
     augment: NotRequired[object]
+    warmup: NotRequired[Number | WarmupRecord]
+    schedule: NotRequired[ScheduleRecord]
+    optimizer: NotRequired[OptimizerRecord | None]
+    drop_last: NotRequired[bool]
 
 
 class _SplitSection(TypedDict):
@@ -84,7 +113,7 @@ class SweepRecord(TypedDict):
     backbone: NetworkRecord
     datasets: dict[str, _DatasetEntry]
     methods: dict[str, _MethodEntry]
-    train: _Train
+    train: TrainRecord
     split: NotRequired[_SplitSection]
     search: _Search
     confirm: ConfirmRecord

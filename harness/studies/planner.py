@@ -301,6 +301,11 @@ class Planner:
             split = keep_training(whole, data, train.fraction, train.per_class)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
+        total = train.epochs * train.steps_per_epoch(len(split.train))
+        if not isinstance(train.warmup, float) and (rising := train.warmup_steps(total)) >= total:
+            raise RequestError(
+                f"train.warmup: takes {rising:,} steps, and a training on {dataset.name} has {total:,}; shorten it"
+            )
         return PreparedDataset(label, dataset, data, split, find_leaks(data, split), self._roots.cache)
 
     def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:

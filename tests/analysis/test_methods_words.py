@@ -12,6 +12,7 @@ from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Evidence
 from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
+from harness.spec.train import TrainSpec
 from tests.analysis.made_up import FORBIDDEN, against_control, made_up
 
 SPEC = {
@@ -81,6 +82,45 @@ def test_the_methods_paragraph_says_what_was_done_and_nothing_else(
     assert [part for part in said if part not in text] == []
     assert [part for part in unsaid if part in text] == []
     assert not FORBIDDEN.search(text)
+
+
+RECIPES: dict[str, tuple[dict[str, Any], str]] = {
+    "default": ({}, "rose over the first 5 % of the steps and then fell to 0 along half a cosine. Each dataset"),
+    "a published one": (
+        {
+            "schedule": {"kind": "step", "milestones": [50, 75], "factor": 0.1}, "warmup": 0.0, "drop_last": False,
+            "optimizer": {"kind": "adam"}, "epochs": 100,
+        },
+        "A training took at most 100 epochs, in batches of 64 images of 224 × 224 pixels, the last one of an epoch "
+        "being smaller. The learning rate was multiplied by 0.1 after epochs 50 and 75. The optimiser of all methods "
+        "was Adam, weight decay being part of the gradient.",
+    ),
+    "momentum": (
+        {
+            "schedule": "linear", "warmup": {"epochs": 1},
+            "optimizer": {"kind": "sgd", "momentum": 0.8, "nesterov": True},
+        },
+        "The learning rate rose over the first epoch and then fell linearly to 0. The optimiser of all methods was SGD "
+        "with Nesterov's momentum 0.8.",
+    ),
+    "no momentum": (
+        {
+            "schedule": {"kind": "step", "milestones": [2]}, "warmup": {"steps": 500},
+            "optimizer": {"kind": "sgd", "momentum": 0.0},
+        },
+        "The learning rate rose over the first 500 steps and then was multiplied by 0.1 after epoch 2. The optimiser "
+        "of all methods was SGD without momentum.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "said"), RECIPES.values(), ids=RECIPES)
+def test_how_methods_were_trained_is_told(changes: dict[str, Any], said: str) -> None:
+    train = TrainSpec.model_validate({"epochs": 30, **changes}).model_dump(mode="json")
+    stem = {"name": "resnet18", "weights": None, "stem": "small"}
+    text = methods_paragraph(analyse(against_control(levels=TWO)), {**SPEC, "backbone": stem, "train": train})
+    assert said in text
+    assert "The starting point was resnet18 with a 3 × 3 stem for small images (random weights)" in text
 
 
 def test_limitations_follow_from_what_the_design_did_not_vary() -> None:

@@ -72,6 +72,10 @@ class Run:
     """A method on the small network, with its optimiser, at a schedule's factor of ``FACTOR``."""
 
     def __init__(self, dtype: torch.dtype = torch.float32, method: Any = MetaLR, **hp: Any) -> None:
+        # A sweep's train.optimizer names more kinds than the hyperparameter does.
+        self.options = {"momentum": 0.8, "nesterov": True} if hp.get("optimizer") == "nesterov" else {}
+        if self.options:
+            hp["optimizer"] = "sgd"
         self.hp = {**defaults(MetaLR.space), **hp}
         self.method, self.model = method(), random_network().to(dtype)
         if dtype == torch.float64:
@@ -79,7 +83,7 @@ class Run:
         self.method.adapt(self.model, self.hp)
         self.context = (DoubleContext if dtype == torch.float64 else StepContext)(
             model=self.model,
-            optimizer=build_optimizer(self.hp["optimizer"], self.method.param_groups(self.model, self.hp)),
+            optimizer=self.built(self.model),
             criterion=nn.CrossEntropyLoss(),
             device=torch.device("cpu"),
             precision=None,
@@ -89,6 +93,9 @@ class Run:
             steps_per_epoch=10,
             total_steps=10,
         )
+
+    def built(self, model: Model) -> torch.optim.Optimizer:
+        return build_optimizer(self.hp["optimizer"], self.method.param_groups(model, self.hp), **self.options)
 
     @property
     def rates(self) -> list[float]:
@@ -105,7 +112,7 @@ class Run:
 def loss_after(run: Run, images: Tensor, labels: Tensor, group: int, change: float, ascend: bool = False) -> float:
     """L_V, with batch statistics, after the optimiser itself has stepped with one rate changed."""
     model, optimizer, context = copy.deepcopy((run.model, run.context.optimizer, run.context))
-    optimizer = build_optimizer(run.hp["optimizer"], run.method.param_groups(model, run.hp))
+    optimizer = run.built(model)
     optimizer.load_state_dict(copy.deepcopy(run.context.optimizer.state_dict()))
     if run.hp["inner"] == "sgd" or ascend:
         plain = [{key: entry[key] for key in ("params", "peak_lr")} for entry in optimizer.param_groups]
@@ -124,10 +131,12 @@ def loss_after(run: Run, images: Tensor, labels: Tensor, group: int, change: flo
     [
         {"optimizer": "adamw", "weight_decay": 0.1},
         {"optimizer": "sgd", "weight_decay": 0.1},
+        {"optimizer": "adam", "weight_decay": 0.1},
+        {"optimizer": "nesterov", "weight_decay": 0.1},
         {"optimizer": "sgd", "inner": "sgd", "weight_decay": 0.1},
         {"variant": "official", "eta": 1e-4},
     ],
-    ids=["adamw", "sgd", "paper", "official"],
+    ids=["adamw", "sgd", "adam", "nesterov", "paper", "official"],
 )
 def test_the_rates_follow_the_slope_of_the_meta_loss(hp: dict[str, Any]) -> None:
     # Two steps come first, so that moments, bias corrections and different rates are at work. The slope is read

@@ -54,6 +54,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("resnet20", 64, 271_824),
         ("resnet18", 512, 11_176_512),
         ("resnet50", 2048, 23_508_032),
+        # The published network for CIFAR has 11,173,962 parameters with its classifier of ten classes, 5,130.
+        ("resnet18:small_stem", 512, 11_168_832),
+        ("wide_resnet50_2:small_stem", 2048, None),
+        ("resnext50_32x4d:small_stem", 2048, None),
         ("vgg11_bn", 4096, None),
         ("densenet121", 1024, None),
         ("efficientnet_b0", 1280, None),
@@ -73,6 +77,50 @@ def test_a_network_without_its_classifier_gives_features(name: str, features: in
     assert not model.training
     if parameters is not None:
         assert sum(p.numel() for p in model.backbone.parameters()) == parameters
+
+
+def test_a_small_stem_keeps_the_size_of_the_image() -> None:
+    model, _ = build_model("resnet18:small_stem", None, 3, seed=0)
+    backbone: Any = model.backbone
+    assert (backbone.conv1.kernel_size, backbone.conv1.stride, backbone.conv1.padding) == ((3, 3), (1, 1), (1, 1))
+    seen: list[torch.Size] = []
+    backbone.layer1.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].shape))
+    backbone.layer4.register_forward_hook(lambda _, inputs, output: seen.append(output.shape))
+    model(torch.zeros(2, 3, 28, 28))
+    assert seen == [(2, 64, 28, 28), (2, 512, 4, 4)]
+    # He's initialisation by fan-out, as for all other convolutions of the network.
+    assert backbone.conv1.weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.1)
+
+
+def test_a_network_with_a_small_stem_is_another_one(tmp_path: Path) -> None:
+    small, _ = build_model("resnet18:small_stem", None, 3, seed=0)
+    save_model(small, tmp_path / "small.safetensors", {})
+    again, _ = build_model("resnet18:small_stem", tmp_path / "small.safetensors", 3, seed=1)
+    assert same(again.backbone, small.backbone)
+    assert "holds resnet18:small_stem" in refusal("resnet18", tmp_path / "small.safetensors")
+    # Anyone's file fits where its first convolution does.
+    torch.save(small.backbone.state_dict(), tmp_path / "bare.pt")
+    found, _ = build_model("resnet18:small_stem", tmp_path / "bare.pt", 3, 1, IMAGENET)
+    assert same(found.backbone, small.backbone)
+    torch.save(build_model("resnet18", None, 3, 0)[0].backbone.state_dict(), tmp_path / "large.pt")
+    assert "does not fit resnet18:small_stem: conv1.weight" in refusal("resnet18:small_stem", tmp_path / "large.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "expected"),
+    [
+        ("resnet18:small_stem", "IMAGENET1K_V1", "backbone.weights: those published for resnet18 have another first"),
+        ("densenet121:small_stem", None, "backbone.stem: a small one is defined for torchvision's ResNets (resnet18"),
+        ("resnet20:small_stem", None, "not for resnet20; leave it out"),
+        ("timm:resnet18:small_stem", None, "not for timm:resnet18; leave it out"),
+        ("resnt18:small_stem", None, "not for resnt18; leave it out"),
+    ],
+)
+def test_where_a_small_stem_is_not_defined_a_line_says_so(name: str, weights: str | None, expected: str) -> None:
+    assert expected in refusal(name, weights)
+    with pytest.raises(RequestError) as caught:
+        check_backbone(name, weights)
+    assert expected in str(caught.value)
 
 
 def test_initial_values_depend_on_the_seed_and_nothing_else(tmp_path: Path) -> None:

@@ -226,6 +226,63 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         "x.yaml:15: launch.kind: expected text, got 3",
     ),
     "plugin folder absent": (BASE + "plugins:\n  - ../nowhere\n", "x.yaml:16: plugins.0: no such folder: "),
+    "a schedule that there is not": (
+        edited("epochs: 2", "schedule: cosinus"),
+        "x.yaml:12: train.schedule.kind: 'cosinus' is not allowed; did you mean 'cosine'?",
+    ),
+    "steps without milestones": (
+        edited("epochs: 2", "schedule: step"),
+        "x.yaml:12: train.schedule: step needs milestones, such as {kind: step, milestones: [50, 75], factor: 0.1}",
+    ),
+    "milestones of another schedule": (
+        edited("epochs: 2", "schedule: {kind: linear, milestones: [1]}"),
+        "x.yaml:12: train.schedule.milestones: belongs to step, not to linear; leave it out",
+    ),
+    "milestones in no order": (
+        edited("epochs: 2", "schedule: {kind: step, milestones: [9, 5]}"),
+        "x.yaml:12: train.schedule.milestones.1: must be above the one before it, 9, got 5",
+    ),
+    "a milestone behind the end": (
+        edited("epochs: 2", "epochs: 2\n  schedule: {kind: step, milestones: [1, 2]}"),
+        "x.yaml:13: train.schedule.milestones.1: is not reached: the training has 2 epochs; give a smaller one, or "
+        "leave it out",
+    ),
+    "a warm-up of a wrong kind": (
+        edited("epochs: 2", "warmup: 5 epochs"),
+        "x.yaml:12: train.warmup: expected a fraction such as 0.05, {steps: N} or {epochs: N}, got '5 epochs'",
+    ),
+    "a warm-up in steps and epochs": (
+        edited("epochs: 2", "warmup: {steps: 5, epochs: 1}"),
+        "x.yaml:12: train.warmup: needs either steps or epochs, such as {epochs: 5}",
+    ),
+    "a warm-up of all epochs": (
+        edited("epochs: 2", "epochs: 2\n  warmup: {epochs: 2}"),
+        "x.yaml:13: train.warmup.epochs: must be below the training's 2 epochs",
+    ),
+    "an optimiser that there is not": (
+        edited("epochs: 2", "optimizer: lion"),
+        "x.yaml:12: train.optimizer.kind: 'lion' is not allowed; known: adam, adamw, sgd",
+    ),
+    "momentum of Adam": (
+        edited("epochs: 2", "optimizer: {kind: adam, momentum: 0.8}"),
+        "x.yaml:12: train.optimizer.momentum: belongs to sgd, not to adam; leave it out",
+    ),
+    "Nesterov without momentum": (
+        edited("epochs: 2", "optimizer: {kind: sgd, momentum: 0, nesterov: true}"),
+        "x.yaml:12: train.optimizer.nesterov: needs a momentum above 0",
+    ),
+    "a momentum out of range": (
+        edited("epochs: 2", "optimizer: {kind: sgd, momentum: 1}"),
+        "x.yaml:12: train.optimizer.momentum: must be below 1, got 1",
+    ),
+    "two optimisers for a method": (
+        edited("epochs: 2", "optimizer: sgd").replace("rank: 4", "optimizer: adamw"),
+        "x.yaml:10: methods.tuned.optimizer: train.optimizer gives it to every method; leave out one of the two",
+    ),
+    "a stem that there is not": (
+        edited("name: resnet20", "name: resnet18\n  stem: tiny"),
+        "x.yaml:4: backbone.stem: 'tiny' is not allowed; known: small",
+    ),
     "several mistakes": (
         edited("epochs: 2", "epochs: 0\n  batch_size: 1\n  warmup: 1"),
         "x.yaml:12: train.epochs: must be at least 1, got 0 (and 2 more)",

@@ -83,6 +83,18 @@ def test_recorded_steps_train_as_plain_ones(trained: Callable[..., Trained], cud
     assert graphed.training.graph is not None and graphed.training.graph.recorded
 
 
+def test_a_smaller_last_batch_is_no_part_of_a_recording(trained: Callable[..., Trained], cuda: FakeCuda) -> None:
+    """Neither before the recording, whatever its place, nor after it."""
+
+    def with_a_small_batch(training: Training, number: int) -> None:
+        if number in (1, EAGER_STEPS, STEPS - 1):
+            training.step(training.data.positions["train"][:9], 100 + number)
+
+    plain, graphed = trained(False, with_a_small_batch), trained(True, with_a_small_batch)
+    assert graphed.same_as(plain)
+    assert (cuda.captures, cuda.replays, graphed.lines) == (1, STEPS - EAGER_STEPS, [])
+
+
 def test_one_stream_serves_a_process(trained: Callable[..., Trained], cuda: FakeCuda) -> None:
     """Each further one keeps freed memory and a workspace of its own."""
     trained(True)
