@@ -19,9 +19,13 @@ class LinearBranch(nn.Module, ABC):
     def kernel(self) -> Tensor:
         """The kernel, of the shape of the convolution's."""
 
+    def applied_to(self, weight: Tensor) -> Tensor:
+        """The kernel of the convolution and the branch together, of the shape of ``weight``, the convolution's."""
+        return weight + self.kernel()
+
 
 class ConvWithBranch(nn.Module):
-    """conv(x) + branch(x), as one convolution with the sum of both kernels.
+    """conv(x) + branch(x), as one convolution with one kernel, the sum of both unless the branch says otherwise.
 
     The same function as two convolutions; what is folded in the end is then what was trained, to the last bit.
     """
@@ -37,8 +41,8 @@ class ConvWithBranch(nn.Module):
         return value
 
     def weight(self) -> Tensor:
-        """The sum of both kernels."""
-        return self.conv.weight + self.branch.kernel()
+        """The kernel of both."""
+        return self.branch.applied_to(self.conv.weight)
 
 
 def add_branch(model: Model, name: str, branch: LinearBranch) -> None:

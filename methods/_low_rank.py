@@ -14,7 +14,11 @@ STAGES = {
 
 
 def ranked_targets(
-    model: Model, wanted: str, rank: int, cost: Callable[[nn.Conv2d], int]
+    model: Model,
+    wanted: str,
+    rank: int,
+    cost: Callable[[nn.Conv2d], int],
+    beside: Callable[[nn.Conv2d], int] = lambda conv: 0,
 ) -> list[tuple[ConvSite, int]]:
     """Every convolution that gets an update, with the rank of it.
 
@@ -27,7 +31,8 @@ def ranked_targets(
         model: the network.
         wanted: which, as above.
         rank: of the update of a convolution of one group, at least 1.
-        cost: scalars of an update of rank 1.
+        cost: scalars of an update of rank 1, without those of ``beside``.
+        beside: scalars that an update has whatever its rank.
 
     Raises:
         NotDefinedError: there is none.
@@ -41,12 +46,12 @@ def ranked_targets(
         and (wanted != "dense" or site.module.groups == 1)
         and (wanted not in STAGES or site.stage in STAGES[wanted])
     ]
-    ranked = [(site, _rank(site.module, rank, cost)) for site in sites]
+    ranked = [(site, _rank(site.module, rank, cost, beside)) for site in sites]
     found = [(site, own) for site, own in ranked if own > 0]
     if not found:
         raise NotDefinedError(f"this network has no convolution for targets={wanted}")
     return found
 
 
-def _rank(conv: nn.Conv2d, rank: int, cost: Callable[[nn.Conv2d], int]) -> int:
-    return rank if conv.groups == 1 else min(rank, (conv.weight.numel() - 1) // cost(conv))
+def _rank(conv: nn.Conv2d, rank: int, cost: Callable[[nn.Conv2d], int], beside: Callable[[nn.Conv2d], int]) -> int:
+    return rank if conv.groups == 1 else min(rank, (conv.weight.numel() - beside(conv) - 1) // cost(conv))
