@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from harness.core.errors import DataError as DataError
     from harness.core.errors import RequestError as RequestError
     from harness.core.errors import suggestion as suggestion
+    from harness.core.extras import install as install
     from harness.core.origin import GroupState as GroupState
     from harness.core.origin import is_source as is_source
     from harness.core.plugin_options import Options as Options

@@ -37,7 +37,16 @@ def ranked_targets(
     Raises:
         NotDefinedError: there is none.
     """
-    sites = [
+    ranked = [(site, _rank(site.module, rank, cost, beside)) for site in wanted_sites(model, wanted)]
+    found = [(site, own) for site, own in ranked if own > 0]
+    if not found:
+        raise NotDefinedError(f"this network has no convolution for targets={wanted}")
+    return found
+
+
+def wanted_sites(model: Model, wanted: str) -> list[ConvSite]:
+    """The convolutions that ``targets`` names, all but the stem at most; see ``ranked_targets``."""
+    return [
         site
         for site in conv_sites(model.backbone)
         if not site.stem
@@ -46,11 +55,6 @@ def ranked_targets(
         and (wanted != "dense" or site.module.groups == 1)
         and (wanted not in STAGES or site.stage in STAGES[wanted])
     ]
-    ranked = [(site, _rank(site.module, rank, cost, beside)) for site in sites]
-    found = [(site, own) for site, own in ranked if own > 0]
-    if not found:
-        raise NotDefinedError(f"this network has no convolution for targets={wanted}")
-    return found
 
 
 def _rank(conv: nn.Conv2d, rank: int, cost: Callable[[nn.Conv2d], int], beside: Callable[[nn.Conv2d], int]) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import made_up_records
+import pytest
 import torch
 
 from harness.data.cache import prepare
@@ -23,6 +26,13 @@ from harness.train.run import run_trial
 
 CPU = torch.device("cpu")
 CATALOGUE = discover()
+NEEDS_PEFT = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+
+
+def runnable(names: Iterable[str]) -> list[Any]:
+    """Methods as parameters of a test, which is skipped with its reason for one whose library is missing."""
+    return [pytest.param(name, marks=NEEDS_PEFT) if name == "peft" else name for name in names]
+
 
 Digits = tuple[Dataset, DecodedDataset, Split]
 

@@ -22,6 +22,7 @@ PACKAGES = (
     "medmnist",
     "scikit-learn",
     "timm",
+    "peft",
     "submitit",
 )
 MOST_PATCH_BYTES = 1 << 20

@@ -130,5 +130,6 @@ PLACES = {
     "DataError": "harness.core.errors",
     "RequestError": "harness.core.errors",
     "suggestion": "harness.core.errors",
+    "install": "harness.core.extras",
 }
 """Public name → its module."""

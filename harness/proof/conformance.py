@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.core.errors import one_line
+from harness.core.errors import RequestError, one_line
 from harness.core.seeds import derive_seed
 from harness.method import Hyperparameters, Method, ParamGroup
 from harness.networks.backbones import Model, build_model, set_training_mode
@@ -39,7 +39,7 @@ _CLASSES = 4
 
 
 class CannotActError(ValueError):
-    """A method refuses a network, for the reason that its ``adapt`` gave, in one line."""
+    """A method refuses a network or this machine, for the reason that its ``adapt`` gave, in one line."""
 
 
 def random_network(name: str = "resnet20", size: int = 32) -> Model:
@@ -165,7 +165,7 @@ class _Run:
         torch.manual_seed(derive_seed("conformance", "adapt"))
         try:
             self.method.adapt(self.model, hp)
-        except ValueError as error:
+        except (ValueError, RequestError) as error:
             raise CannotActError(one_line(str(error))) from error
         self.steps = 0
 

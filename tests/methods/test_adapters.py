@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jobs import CATALOGUE
+from jobs import CATALOGUE, Digits, job, run, run_in_pieces
 from sklearn.decomposition import sparse_encode
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -18,6 +19,7 @@ from torch.nn.functional import conv2d
 from harness.method import Method, NotDefinedError
 from harness.networks.backbones import Model, build_model
 from harness.networks.sites import conv_sites
+from harness.proof.comparison import trial_differences
 from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
 
@@ -148,6 +150,16 @@ def test_an_adapter_starts_at_nothing_computes_its_formula_counts_and_merges(
 )
 def test_they_keep_their_promises_in_their_other_forms(name: str, hp: dict[str, Any]) -> None:
     assert violations(method_class(name), random_network, hp) == []
+
+
+@pytest.mark.parametrize("name", ["colora", "dora", "filter_atoms", "lora_edge"])
+def test_a_trial_in_half_precision_interrupted_after_every_step_ends_bit_identically(
+    tmp_path: Path, digits: Digits, name: str
+) -> None:
+    made = job(digits, name, train={"precision": "bf16", "epochs": 2})
+    whole, result = run(made, tmp_path / "whole")
+    assert result["status"] == "done", result
+    assert trial_differences(whole, run_in_pieces(made, tmp_path / "pieces", 2)) == []
 
 
 def test_a_trained_length_is_the_length_of_its_filter_and_is_not_decayed() -> None:

@@ -7,20 +7,19 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from jobs import CATALOGUE, runnable
 from torch import Tensor, nn
 
 from harness.method import Hyperparameters, Method, NotDefinedError, ParamGroup, optimiser_space
 from harness.networks.backbones import Model, build_model
-from harness.plugins import discover
 from harness.proof.conformance import random_network, violations
 from harness.space.parameters import Float, Space, defaults
 
-CATALOGUE = discover()
 NETWORKS = [("resnet20", 32), pytest.param("resnet18", 48, marks=pytest.mark.large)]
 
 
 @pytest.mark.parametrize(("network", "size"), NETWORKS, ids=lambda value: str(value))
-@pytest.mark.parametrize("name", sorted(CATALOGUE.all(Method)))
+@pytest.mark.parametrize("name", runnable(sorted(CATALOGUE.all(Method))))
 def test_every_method_keeps_its_promises(name: str, network: str, size: int) -> None:
     build = partial(random_network, network, size)
     assert violations(CATALOGUE.all(Method)[name].cls, build, size=size) == []

@@ -6,17 +6,17 @@ import importlib.util
 from typing import Any
 
 import pytest
+from jobs import CATALOGUE, runnable
 from tiny import ROOT
 
 from harness.method import Method, NotDefinedError
 from harness.networks.backbones import build_model
-from harness.plugins import discover
 from harness.proof.check_methods import main as check_methods
 from harness.proof.matrix import NETWORKS, PAGE, MatrixCell, matrix, page
 from harness.proof.promises import MethodCheck
 from harness.space.parameters import defaults
 
-METHODS = discover().all(Method)
+METHODS = CATALOGUE.all(Method)
 NEEDS_TIMM = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 
 
@@ -26,8 +26,11 @@ def with_timm(*networks: str) -> list[Any]:
 
 # Depthwise convolutions, squeeze-and-excitation and Hardswish; layer norms, GELU and channels last; group norms.
 SMALL = {
-    "mobilenet_v3_small": ("gpaf", "lora_c"),
-    "timm:test_convnext": ("bn_affine", "conv_adapter", "conv_lora", "gpaf", "lora_c", "residual_adapter", "ssf"),
+    "mobilenet_v3_small": ("dora", "filter_atoms", "gpaf", "lora_c", "lora_edge"),
+    "timm:test_convnext": (
+        *("bn_affine", "colora", "conv_adapter", "conv_lora", "dora", "filter_atoms", "gpaf", "lora_c", "lora_edge"),
+        *("residual_adapter", "ssf"),
+    ),
     "timm:test_efficientnet_gn": ("conv_adapter", "lora_c", "ssf"),
 }
 
@@ -39,7 +42,7 @@ def test_methods_keep_their_promises_on_networks_with_other_parts(network: str) 
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", runnable(sorted(METHODS)))
 @pytest.mark.parametrize("network", with_timm(*NETWORKS))
 def test_every_pair_is_what_the_table_says(name: str, network: str) -> None:
     lines = (ROOT / "docs" / "methods" / PAGE).read_text().splitlines()
