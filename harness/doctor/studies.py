@@ -103,7 +103,7 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
         if description.fault is not None or label not in spec.methods or dataset not in spec.datasets:
             continue
         try:
-            now = present(spec, label)
+            now = present(spec, label, dataset)
         except RequestError as error:
             yield Finding("stale", study.path, one_line(str(error)), STALE, by="user")
             continue
@@ -117,25 +117,26 @@ def examine_code(run: RunDirectory, imported: bool = False, plugins: Sequence[Pa
             yield Finding("stale", study.path, "; ".join(changed), STALE, by="user")
 
 
-def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
-    """What gives the present parts of a method's identity; or the name of a plugin of which they cannot be told."""
+def _by_import(folders: Sequence[Path]) -> Callable[[SweepSpec, str, str], Mapping[str, object] | str]:
+    """What gives the present parts of the identity of a method on a dataset; or the plugin of which nobody can tell."""
     from harness.search import find_sampler
     from harness.spec.space_forms import method_space
     from harness.studies.planner import further_metrics, settings_identity
 
     catalogue = discover(folders)
 
-    def present(spec: SweepSpec, label: str) -> Mapping[str, object]:
+    def present(spec: SweepSpec, label: str, dataset: str) -> Mapping[str, object]:
         entry = spec.methods[label]
         plugin = catalogue.find(Method, entry.method, f"methods.{label}")
-        space = method_space(plugin.cls.space, entry.hyperparameters, spec.train, f"methods.{label}")
+        train = spec.training(dataset)
+        space = method_space(plugin.cls.space, entry.hyperparameters, train, f"methods.{label}")
         sampler = find_sampler(spec.search, catalogue)
-        return settings_identity(spec, plugin, space, sampler, further_metrics(catalogue, spec))
+        return settings_identity(spec, train, plugin, space, sampler, further_metrics(catalogue, spec))
 
     return present
 
 
-def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str, object] | str]:
+def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str, str], Mapping[str, object] | str]:
     from harness.search import Sampler, find_sampler
     from harness.studies.planner import settings_identity
 
@@ -148,7 +149,7 @@ def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str
             code = plugin_code(spec.search.sampler, folders)
             return None if code is None else Plugin(spec.search.sampler, Sampler, Path(), code)
 
-    def present(spec: SweepSpec, label: str) -> Mapping[str, object] | str:
+    def present(spec: SweepSpec, label: str, dataset: str) -> Mapping[str, object] | str:
         name = spec.methods[label].method
         code, sampler = plugin_code(name, places), sampler_of(spec)
         if code is None:
@@ -156,7 +157,7 @@ def _by_files(folders: Sequence[Path]) -> Callable[[SweepSpec, str], Mapping[str
         if sampler is None:
             return spec.search.sampler
         plugin: Plugin[Method] = Plugin(name, Method, Path(), code)
-        known = settings_identity(spec, plugin, {}, sampler)
+        known = settings_identity(spec, spec.training(dataset), plugin, {}, sampler)
         return {part: value for part, value in known.items() if part != "space"}
 
     return present

@@ -9,7 +9,7 @@ from harness.core.origin import GroupState
 from harness.core.replicates import Replicate
 from harness.metrics.facts import MetricRecord
 from harness.run.record_values import Configuration, Count, NetworkRecord, Score, Seed, Space
-from harness.run.sweep_records import TrainIdentity
+from harness.run.sweep_records import TaskRecord, TrainIdentity
 from harness.run.trial_records import ScheduleLine
 from harness.space.parameters import Number, ParameterForm
 
@@ -86,6 +86,12 @@ class StudyReplicatesPart(TypedDict, total=False):
     """Whether a replicate takes the configuration that a resample of the slots would have chosen."""
 
 
+class StudyTaskPart(TypedDict, total=False):
+    """What ``study.json`` has only where a sweep lists several training sizes or networks."""
+
+    task: TaskRecord
+
+
 class StudyMetricsPart(TypedDict, total=False):
     """What ``study.json`` has only where metrics are not built in."""
 
@@ -115,6 +121,7 @@ class StudyRecord(TypedDict):
     replicates: NotRequired[list[ReplicateRecord]]
     overlap: NotRequired[Number]
     resampled: NotRequired[bool]
+    task: NotRequired[TaskRecord]
     prior: NotRequired[StudyPrior]
     metrics: NotRequired[list[MetricRecord]]
     identity: StudyIdentity

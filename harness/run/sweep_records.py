@@ -22,9 +22,20 @@ class _Budget(TypedDict):
     device_hours: Number | None
 
 
+class TaskRecord(TypedDict):
+    """Under which condition a task sees its dataset; null for what the sweep does not list several of."""
+
+    dataset: str
+    """Its label in the sweep file."""
+    per_class: Count | Literal["all"] | None
+    fraction: Number | None
+    backbone: str | None
+
+
 class _DatasetEntry(TypedDict):
     dataset: str
     options: NotRequired[dict[str, object]]
+    task: NotRequired[TaskRecord | None]
 
 
 class _MethodEntry(TypedDict):
@@ -110,6 +121,7 @@ class SweepRecord(TypedDict):
 
     name: str
     plugins: NotRequired[list[str]]
+    backbones: NotRequired[dict[str, NetworkRecord]]
     backbone: NetworkRecord
     datasets: dict[str, _DatasetEntry]
     methods: dict[str, _MethodEntry]
@@ -172,6 +184,7 @@ class Declared(TypedDict):
     train: dict[str, object]
     split: dict[str, object]
     backbone: dict[str, object]
+    backbones: NotRequired[dict[str, object]]
     datasets: dict[str, dict[str, object]]
     methods: dict[str, _DeclaredMethod]
     slots: NotRequired[dict[str, Count]]

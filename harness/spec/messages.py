@@ -61,7 +61,9 @@ def explain(model: type[BaseModel], error: ValidationError) -> tuple[Keys, str]:
 
     An unknown key comes first, because a misspelt key is often what makes another one missing.
     """
-    found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    # What is left out for the sake of another fault is no fault of its own.
+    every = (one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called")
+    found = sorted(every, key=lambda one: one["type"] != "extra_forbidden")
     keys, text = _explain(model, found[0])
     return keys, text + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
 

@@ -42,6 +42,7 @@ from harness.spec.forms import (
 )
 from harness.spec.replicates import ConfirmSpec, Replication, SplitSpec
 from harness.spec.search import SearchSpec
+from harness.spec.tasks import TaskSpec, network_labels, tasks_of
 from harness.spec.train import TrainSpec
 
 MOST_LABELS = 100
@@ -60,6 +61,13 @@ class DatasetSpec(Section):
 
     dataset: Name = Field(description="Name of the dataset plugin.", examples=["pathmnist"])
     options: dict[str, object] = Field(default_factory=dict, description="Options of the plugin.")
+    task: TaskSpec | None = Field(
+        None, description="Which of the dataset's tasks it is, in a resolved file; never written by hand."
+    )
+
+    def declared(self) -> dict[str, object]:
+        """What a declaration says of it; ``task`` came later, and is left out where it says nothing."""
+        return self.model_dump(mode="json", exclude={"task"} if self.task is None else None)
 
 
 class SourceSpec(Section):
@@ -187,14 +195,29 @@ class LaunchSpec(Section):
     )
 
 
-class SweepSpec(Section):
+def _first_network(checked: dict[str, Any]) -> Any:
+    """What ``backbone`` is where the file lists several; nothing where it names none, which is refused later."""
+    return next(iter(checked["backbones"].values()), None)
+
+
+class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}, {"required": ["backbones"]}]}):
     """Methods × datasets, how they are tuned, which seeds confirm them, where they run."""
 
     name: Label = Field(description="Name of the sweep and of its run directory.", examples=["my_sweep"])
     plugins: list[Name] = Field(
         default=[], max_length=MOST_LABELS, description="Additional folders with plugins, relative to the sweep file."
     )
+    backbones: Annotated[
+        dict[Label, BackboneSpec],
+        BeforeValidator(network_labels, json_schema_input_type=list[BackboneSpec] | dict[Label, BackboneSpec]),
+    ] = Field(
+        default={},
+        max_length=MOST_LABELS,
+        description="Several networks, in the place of `backbone`: every method starts from each of them, in a task of "
+        "its own for every dataset.",
+    )
     backbone: BackboneSpec = Field(
+        default_factory=_first_network,
         description="The network that every method starts from.",
         examples=[{"name": "resnet50", "weights": "IMAGENET1K_V2"}],
     )
@@ -235,6 +258,7 @@ class SweepSpec(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> SweepSpec:
+        self._add_tasks()
         chosen = [] if isinstance(self.confirm.seeds, int) else self.confirm.seeds
         for index, seed in enumerate(chosen):
             if seed in self.search.tuning_seeds:
@@ -255,9 +279,32 @@ class SweepSpec(Section):
             )
         return self
 
+    def _add_tasks(self) -> None:
+        """Put every dataset's tasks in its place, unless they are there already, as in a resolved file."""
+        named: BackboneSpec | None = self.backbone
+        if named is None:
+            example = "`backbone: {name: resnet50, weights: IMAGENET1K_V2}`"
+            raise fault(["backbone"], f"missing; add it, for example {example}, or list several as `backbones`")
+        if self.backbones and self.backbone != next(iter(self.backbones.values())):
+            raise fault(["backbone"], "backbones lists the networks already; keep one of the two")
+        for label, method in self.methods.items() if self.backbones else ():
+            if method.backbone is not None:
+                raise fault(["methods", label, "backbone"], "every method starts from each of backbones; leave it out")
+        listed = dict(self.datasets)
+        if any(entry.task is not None for entry in listed.values()):
+            return
+        self.datasets.clear()
+        for label, entry in listed.items():
+            for task in tasks_of(label, self.train, list(self.backbones)):
+                self.datasets[task.name] = entry if task.name == label else entry.model_copy(update={"task": task})
+
     def _check_training(self) -> None:
         trainings: list[tuple[tuple[str, ...], TrainSpec]] = [(("train",), self.train)]
-        trainings += [((*keys, "train"), self.train.merged(source.train)) for keys, source in self.sources()]
+        for keys, source in self.sources():
+            train = self.train.merged(source.train)
+            if train.sizes:
+                raise fault([*keys, "train"], "train lists several sizes; say here which one this training has")
+            trainings.append(((*keys, "train"), train))
         for keys, train in trainings:
             for error in train.faults():
                 context = error.context or {}
@@ -306,15 +353,38 @@ class SweepSpec(Section):
         """Which replicates confirm each method on each dataset."""
         return Replication(self.split, self.search, self.confirm)
 
+    def training(self, dataset: str) -> TrainSpec:
+        """How every trial on a dataset trains: ``train``, at the size of its task."""
+        task = self.datasets[dataset].task
+        return self.train if task is None else task.training(self.train)
+
+    def network(self, method: str, dataset: str) -> BackboneSpec:
+        """The network that a method starts from on a dataset."""
+        own, task = self.methods[method].backbone, self.datasets[dataset].task
+        return own or (self.backbone if task is None or task.backbone is None else self.backbones[task.backbone])
+
+    def networks(self) -> list[tuple[tuple[str, ...], BackboneSpec]]:
+        """Every network that a method starts from, with the keys under which the file has it; the sweep's own first."""
+        found: dict[tuple[str, ...], BackboneSpec] = {("backbones", name): one for name, one in self.backbones.items()}
+        found = found or {("backbone",): self.backbone}
+        for label, method in self.methods.items():
+            if method.backbone is not None:
+                found["methods", label, "backbone"] = method.backbone
+        return list(found.items())
+
+    def in_file(self, dataset: str) -> str:
+        """The label that the sweep file gives to a dataset, which may be one of several tasks."""
+        task = self.datasets[dataset].task
+        return dataset if task is None else task.dataset
+
     def sources(self) -> list[tuple[tuple[str, ...], SourceSpec]]:
         """Every backbone to train first, with the keys under which the file has it."""
-        backbones: list[tuple[tuple[str, ...], BackboneSpec]] = [(("backbone",), self.backbone)]
-        backbones += [
-            (("methods", label, "backbone"), method.backbone)
-            for label, method in self.methods.items()
-            if method.backbone is not None and method.backbone.weights != self.backbone.weights
+        own = [] if self.backbones else [self.backbone.weights]
+        return [
+            ((*keys, "weights"), one.weights)
+            for keys, one in self.networks()
+            if isinstance(one.weights, SourceSpec) and (keys[0] != "methods" or one.weights not in own)
         ]
-        return [((*keys, "weights"), b.weights) for keys, b in backbones if isinstance(b.weights, SourceSpec)]
 
 
 def json_schema(known: Mapping[str, Sequence[str]]) -> dict[str, Any]:

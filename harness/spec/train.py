@@ -14,9 +14,18 @@ from harness.spec.forms import OverridesOf, Section, by_kind, fault
 from harness.spec.search import MOST_EPOCHS
 
 MOST_MILESTONES = 100
+MOST_SIZES = 20
 
 Curve = Literal["cosine", "linear", "step", "constant"]
 OptimizerKind = Literal["adamw", "adam", "sgd"]
+
+
+PerClass = Annotated[int, Field(ge=1, le=100_000_000)]
+Size = Annotated[
+    Annotated[PerClass, Tag("<number>")] | Annotated[Literal["all"], Tag("<all>")],
+    by_kind({int: "<number>", str: "<all>"}, "a whole number or all"),
+]
+Fraction = Annotated[float, Field(ge=1e-6, le=1)]
 
 
 class AugmentOverrides(Section):
@@ -36,6 +45,17 @@ def _ascending(epochs: list[int]) -> list[int]:
         if later <= earlier:
             raise fault([index], f"must be above the one before it, {earlier}, got {later}")
     return epochs
+
+
+def _sizes(given: list[Any]) -> list[Any]:
+    """Refuse training sizes that are not each larger than the one before; ``all`` is the largest."""
+    if len(given) < 2:
+        raise fault([], "lists one size; write it without brackets, or list several")
+    numbers = [math.inf if size == "all" else size for size in given]
+    for index, (earlier, later) in enumerate(itertools.pairwise(numbers), start=1):
+        if later <= earlier:
+            raise fault([index], f"must be above the one before it, {given[index - 1]}, got {given[index]}")
+    return given
 
 
 def _named(given: Any) -> Any:
@@ -164,11 +184,28 @@ class TrainSpec(Section):
         "natural",
         description="balanced draws each class equally often, with replacement; natural draws each image once.",
     )
-    fraction: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(
-        None, description="Share of each class's training images to use, for low-data studies; null: all."
+    fraction: (
+        Annotated[
+            Annotated[Fraction, Tag("<share>")]
+            | Annotated[list[Fraction], Field(max_length=MOST_SIZES), AfterValidator(_sizes), Tag("<sizes>")],
+            by_kind({(int, float): "<share>", list: "<sizes>"}, "a number or a list of numbers"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Share of each class's training images to use, for low-data studies; a list makes a task of each; "
+        "null: all.",
     )
-    per_class: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
-        None, description="Maximum number of training images per class; null: no limit."
+    per_class: (
+        Annotated[
+            Annotated[PerClass, Tag("<number>")]
+            | Annotated[list[Size], Field(max_length=MOST_SIZES), AfterValidator(_sizes), Tag("<sizes>")],
+            by_kind({int: "<number>", list: "<sizes>"}, "a number or a list such as [10, 100, all]"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Maximum number of training images per class; a list makes a task of each; null: no limit.",
     )
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Probability mass spread over all classes.")
     clip_norm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
@@ -212,6 +249,25 @@ class TrainSpec(Section):
         skipped = {key for key, always in _BEFORE.items() if getattr(self, key) == always}
         return self.model_dump(mode="json", exclude=skipped)
 
+    @property
+    def sizes(self) -> tuple[dict[str, Any], ...]:
+        """The key and value of each training size, where the section lists several; else none."""
+        for key, given in (("per_class", self.per_class), ("fraction", self.fraction)):
+            if isinstance(given, list):
+                return tuple({key: size} for size in given)
+        return ()
+
+    @property
+    def one_size(self) -> tuple[float | None, int | None]:
+        """``fraction`` and ``per_class`` of one training.
+
+        Raises:
+            TypeError: the section lists several sizes; each task has one (``harness.spec.tasks``).
+        """
+        if isinstance(self.fraction, list) or isinstance(self.per_class, list):
+            raise TypeError("the section train lists several sizes, and a training has one")
+        return self.fraction, self.per_class
+
     def faults(self) -> Iterator[PydanticCustomError]:
         """What does not fit together, with its key.
 
@@ -219,6 +275,10 @@ class TrainSpec(Section):
         """
         if self.sampling == self.class_weights == "balanced":
             yield fault(["sampling"], "balanced corrects a second time what class_weights has; choose one")
+        if isinstance(self.fraction, list) and self.per_class is not None:
+            yield fault(["per_class"], "train.fraction lists training sizes already; keep one of the two")
+        if isinstance(self.per_class, list) and self.fraction is not None:
+            yield fault(["fraction"], "train.per_class lists training sizes already; keep one of the two")
         for index, epoch in enumerate(self.schedule.milestones):
             if epoch >= self.epochs:
                 yield fault(

@@ -88,7 +88,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
     split = {**spec.split.identity(), "kind": spec.split.kind or "grouped"}
     kinds = {study.dataset.label: study.dataset.split.kind for study in studies}
     datasets = {
-        label: {**entry.model_dump(mode="json"), **({"split": kinds[label]} if kinds[label] != split["kind"] else {})}
+        label: {**entry.declared(), **({"split": kinds[label]} if kinds[label] != split["kind"] else {})}
         for label, entry in spec.datasets.items()
     }
     methods = {
@@ -109,6 +109,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
         "train": spec.train.identity(),
         "split": split,
         "backbone": spec.backbone.declared(),
+        **({"backbones": {label: one.declared() for label, one in spec.backbones.items()}} if spec.backbones else {}),
         "datasets": datasets,
         "methods": {label: {**entry, "space": spaces[label]} for label, entry in methods.items()},
         "slots": {study.name: study.slots for study in studies},

@@ -109,7 +109,7 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
         RequestError: an unknown or broken plugin, or an option or hyperparameter that it does not take.
     """
     _chosen_launcher(spec, catalogue, place)
-    for label, dataset in spec.datasets.items():
+    for label, dataset in {spec.in_file(label): entry for label, entry in spec.datasets.items()}.items():
         _check_dataset(dataset, catalogue, place, ("datasets", label), label)
     _check_metric(spec, catalogue, place)
     sampler = _checked_sampler(spec, catalogue, place)
@@ -146,11 +146,11 @@ def check_backbones(spec: SweepSpec, place: Place) -> None:
     """
     from harness.networks.backbones import check_backbone
 
-    backbones: list[tuple[tuple[str, ...], BackboneSpec]] = [((), spec.backbone)]
-    backbones += [(("methods", label), m.backbone) for label, m in spec.methods.items() if m.backbone is not None]
-    for way, backbone in backbones:
+    for way, backbone in spec.networks():
         weights = backbone.weights if isinstance(backbone.weights, str) else None
-        _at_its_place(partial(check_backbone, backbone.network, weights), place, way)
+        # Its messages name the section backbone, wherever the file has this one.
+        here = lambda _, *below, way=way: place(*way, *below)  # noqa: E731
+        _at_its_place(partial(check_backbone, backbone.network, weights), here, ())
 
 
 def launcher_of(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Launcher:
@@ -250,22 +250,21 @@ def _with_absolute_paths(spec: SweepSpec, folder: Path, source: YamlSource) -> S
         if not found.is_dir():
             raise RequestError(f"{source.place(('plugins', index))}: no such folder: {found}")
         plugins.append(str(found))
+    networks = {keys: _with_absolute_weights(one, folder, source, keys) for keys, one in spec.networks()}
     methods = {
-        label: method
-        if method.backbone is None
-        else method.model_copy(
-            update={"backbone": _with_absolute_weights(method.backbone, folder, source, ("methods", label))}
-        )
+        label: method.model_copy(update={"backbone": networks.get(("methods", label, "backbone"))})
         for label, method in spec.methods.items()
     }
-    backbone = _with_absolute_weights(spec.backbone, folder, source, ())
+    backbones = {label: networks["backbones", label] for label in spec.backbones}
+    backbone = next(iter(backbones.values()), None) or networks["backbone",]
     launch = spec.launch.model_copy(update={"profile": _absolute_profile(spec.launch.profile, folder, source)})
     search = spec.search
     if search.warm_start is not None:
         places = [(base / user_path(search.warm_start)).resolve() for base in (folder, Path())]
         # Whether it is there is looked at when the run is planned: afterwards it is not needed any more.
         search = search.model_copy(update={"warm_start": str(next((p for p in places if p.is_dir()), places[0]))})
-    parts = {"plugins": plugins, "backbone": backbone, "methods": methods, "launch": launch, "search": search}
+    parts = {"plugins": plugins, "backbones": backbones, "backbone": backbone, "methods": methods}
+    parts |= {"launch": launch, "search": search}
     return spec.model_copy(update=parts)
 
 
@@ -287,5 +286,5 @@ def _with_absolute_weights(
         return backbone
     found = (folder / user_path(weights)).resolve()
     if not found.is_file():
-        raise RequestError(f"{source.place((*keys, 'backbone', 'weights'))}: no such file: {found}")
+        raise RequestError(f"{source.place((*keys, 'weights'))}: no such file: {found}")
     return backbone.model_copy(update={"weights": str(found)})

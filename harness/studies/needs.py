@@ -26,9 +26,8 @@ class NeededFiles:
 
 def needed_weights(spec: SweepSpec) -> list[BackboneSpec]:
     """Every backbone of a sweep that starts from weights of elsewhere, each once, the sweep's own first."""
-    own = [method.backbone for method in spec.methods.values() if method.backbone is not None]
     found: list[BackboneSpec] = []
-    for backbone in (spec.backbone, *own):
+    for _, backbone in spec.networks():
         if isinstance(backbone.weights, str) and backbone not in found:
             found.append(backbone)
     return found
@@ -45,7 +44,8 @@ def needed_files(spec: SweepSpec, catalogue: Catalogue, data_root: Path) -> Iter
     Raises:
         RequestError: there is no such dataset, or it has no such options.
     """
-    entries = [(f"datasets.{label}", label, entry) for label, entry in spec.datasets.items()]
+    listed = {spec.in_file(label): entry for label, entry in spec.datasets.items()}
+    entries = [(f"datasets.{label}", label, entry) for label, entry in listed.items()]
     entries += [(".".join((*way, "dataset")), source.dataset.dataset, source.dataset) for way, source in spec.sources()]
     for place, label, entry in entries:
         plugin = catalogue.find(Dataset, entry.dataset, place)

@@ -86,11 +86,12 @@ def _pairs(spec: SweepSpec, catalogue: Catalogue, place: Place) -> Iterator[Name
         keys: tuple[str, ...] = ("methods", label)
         cls = catalogue.find(Method, entry.method, place(*keys)).cls
         space = read_space(cls.space, entry.hyperparameters, lambda *below, at=keys: place(*at, *below))
-        yield NamedMethod(label, cls, space, (entry.backbone or spec.backbone).network, keys)
+        for network in dict.fromkeys(spec.network(label, dataset).network for dataset in spec.datasets):
+            yield NamedMethod(label, cls, space, network, keys)
+    networks = dict(spec.networks())
     for way, source in spec.sources():
         # The network that is trained first is that of the section whose weights it gives.
-        section = spec.backbone if way[0] == "backbone" else spec.methods[way[1]].backbone
-        assert section is not None
+        section = networks[way[:-1]]
         cls = catalogue.find(Method, source.method, place(*way, "method")).cls
         inside = (*way, "hyperparameters")
         space = read_space(cls.space, source.hyperparameters, lambda *below, at=inside: place(*at, *below))

@@ -47,6 +47,7 @@ def further_metrics(catalogue: Catalogue, spec: SweepSpec) -> list[Plugin[Metric
 
 def settings_identity(
     spec: SweepSpec,
+    train: TrainSpec,
     plugin: Plugin[Method],
     space: Mapping[str, Parameter],
     sampler: Plugin[Sampler],
@@ -58,6 +59,7 @@ def settings_identity(
 
     Args:
         spec: the specification of the sweep.
+        train: how the study's trials train.
         plugin: the method.
         space: its search space, as the sweep has it.
         sampler: what asks the study's slots.
@@ -68,7 +70,7 @@ def settings_identity(
         "method": {"name": plugin.name, "code": plugin.code},
         "space": to_json(space),
         # A model tells no types when it is dumped.
-        "train": cast(TrainIdentity, spec.train.identity()),
+        "train": cast(TrainIdentity, train.identity()),
         "search": cast(SearchIdentity, spec.search.identity()),
     }
     if metrics:
@@ -113,7 +115,7 @@ class Planner:
             RequestError: something named in the specification is missing or does not fit.
         """
         spec = self._spec
-        prepared = {label: self._prepare(label, entry, spec.train) for label, entry in spec.datasets.items()}
+        prepared = {label: self._prepare(label, entry, spec.training(label)) for label, entry in spec.datasets.items()}
         prepared = {label: self._with_splits(dataset) for label, dataset in prepared.items()}
         for dataset in prepared.values():
             self._check_leaks(dataset)
@@ -131,7 +133,7 @@ class Planner:
     def _with_splits(self, dataset: PreparedDataset) -> PreparedDataset:
         """The dataset with the splits that its replicates draw; as it is where all share one."""
         kind, data = dataset.split.kind, dataset.data
-        spec, names = self._spec, self._replication(dataset).splits
+        spec, names, train = self._spec, self._replication(dataset).splits, self._spec.training(dataset.label)
         if not names:
             return dataset
         if kind == "official":
@@ -144,7 +146,7 @@ class Planner:
                 whole = [make_split(data, kind, seed) for seed in names]
             else:
                 whole = make_folds(data, kind, spec.split.seed, spec.split.folds)
-            kept = [keep_training(one, data, spec.train.fraction, spec.train.per_class) for one in whole]
+            kept = [keep_training(one, data, *train.one_size) for one in whole]
         except RequestError as error:
             raise RequestError(f"datasets.{dataset.label}: {error}") from error
         overlap = sum(len(one.test) for one in whole) / sum(len(one.train) for one in whole)
@@ -173,7 +175,7 @@ class Planner:
     def undecoded(self) -> list[str]:
         """Datasets of the specification that ``studies`` would have to decode or look through first, by label."""
         spec, roots = self._spec, self._roots
-        wanted = [(label, entry, spec.train) for label, entry in spec.datasets.items()]
+        wanted = [(spec.in_file(label), entry, spec.training(label)) for label, entry in spec.datasets.items()]
         wanted += [
             (given.dataset.dataset, given.dataset, spec.train.merged(given.train)) for _, given in spec.sources()
         ]
@@ -196,17 +198,17 @@ class Planner:
         tuned_on = replication.tuned_on(number)
         if tuned_on is not None:
             dataset = replace(dataset, split=dataset.split_of(tuned_on))
-        entry = spec.methods[label]
+        entry, train = spec.methods[label], spec.training(dataset.label)
         place = f"methods.{label}"
         plugin = self._catalogue.find(Method, entry.method, place)
-        space = method_space(plugin.cls.space, entry.hyperparameters, spec.train, place)
-        backbone = entry.backbone or spec.backbone
+        space = method_space(plugin.cls.space, entry.hyperparameters, train, place)
+        backbone = spec.network(label, dataset.label)
         source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
         folder = self._run.search_of(label, dataset.label, number)
         search = spec.search
         sampler = find_sampler(search, self._catalogue)
         identity: StudyIdentity = {
-            **settings_identity(spec, plugin, space, sampler, self._metrics),
+            **settings_identity(spec, train, plugin, space, sampler, self._metrics),
             "backbone": self._start(backbone, source),
             "dataset": dataset.identity(),
         }
@@ -221,7 +223,7 @@ class Planner:
             weights=backbone.weights if isinstance(backbone.weights, str) else None,
             source=source,
             dataset=dataset,
-            train=spec.train,
+            train=train,
             search=search,
             sampler=sampler,
             slots=sampler.cls(space, search, folder.name).slots,
@@ -232,6 +234,7 @@ class Planner:
             normalisation=_normalisation(backbone),
             prior=prior,
             further=self._further,
+            task=spec.datasets[dataset.label].task,
             number=number,
             resampled=replication.resampled,
         )
@@ -298,7 +301,7 @@ class Planner:
             )
         try:
             whole = make_split(data, kind_for(self._spec.split.kind, dataset), self._spec.split.seed)
-            split = keep_training(whole, data, train.fraction, train.per_class)
+            split = keep_training(whole, data, *train.one_size)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
         total = train.epochs * train.steps_per_epoch(len(split.train))

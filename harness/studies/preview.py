@@ -40,7 +40,7 @@ def print_preview(spec: SweepSpec, catalogue: Catalogue) -> None:
 def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
     """Where the images of each dataset come from and how it is divided, and which labels count once."""
     sources: dict[str, list[str]] = {}
-    for label, entry in spec.datasets.items():
+    for label, entry in {spec.in_file(label): entry for label, entry in spec.datasets.items()}.items():
         plugin = catalogue.find(Dataset, entry.dataset, f"datasets.{label}")
         dataset = with_options(plugin.cls, entry.options, lambda *_, label=label: f"datasets.{label}")
         kind = kind_for(spec.split.kind, dataset)

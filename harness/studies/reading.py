@@ -290,7 +290,8 @@ def _halted(studies: Sequence[StudyOverview], labels: Mapping[str, str]) -> str 
 
 def _source_epochs(spec: SweepRecord) -> int | None:
     """Epochs of the backbones that are trained first, as far as they agree."""
-    backbones = [spec["backbone"], *(entry["backbone"] for entry in spec["methods"].values() if entry["backbone"])]
+    own = spec.get("backbones", {}).values() or [spec["backbone"]]
+    backbones = [*own, *(entry["backbone"] for entry in spec["methods"].values() if entry["backbone"])]
     given = [backbone["weights"] for backbone in backbones if isinstance(backbone["weights"], Mapping)]
     epochs = {int(weights["train"].get("epochs", spec["train"]["epochs"])) for weights in given}
     return epochs.pop() if len(epochs) == 1 else None

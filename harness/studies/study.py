@@ -29,6 +29,7 @@ from harness.run.study_records import (
     StudyPriorPart,
     StudyRecord,
     StudyReplicatesPart,
+    StudyTaskPart,
 )
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import ScheduleLine, TrialRequest
@@ -36,6 +37,7 @@ from harness.search import Asked, Sampler
 from harness.search.warm_start import Prior
 from harness.space.parameters import Parameter, Value, to_json
 from harness.spec.search import SearchSpec
+from harness.spec.tasks import TaskSpec
 from harness.spec.train import TrainSpec
 from harness.studies.progress import StudyDesign
 
@@ -141,6 +143,8 @@ class Study:
     """What an earlier run had found, where the search begins from that."""
     further: tuple[Metric, ...] = ()
     """Metrics that are not built in."""
+    task: TaskSpec | None = None
+    """Under which condition it sees its dataset, where the sweep lists several."""
     number: int = 0
     """Which of the searches of its method on its dataset, from 0 on."""
     resampled: bool = False
@@ -242,9 +246,23 @@ class Study:
             "reevaluation": {"slots": self.reevaluations, "seed": self.search.further_seed},
             "confirm_seeds": list(self.confirm_seeds),
             **self._replicates(),
+            **self._condition(),
             **prior,
             **metrics,
             "identity": self.identity,
+        }
+
+    def _condition(self) -> StudyTaskPart:
+        one = self.task
+        if one is None:
+            return {}
+        return {
+            "task": {
+                "dataset": one.dataset,
+                "per_class": one.per_class,
+                "fraction": one.fraction,
+                "backbone": one.backbone,
+            }
         }
 
     def _replicates(self) -> StudyReplicatesPart:

@@ -248,7 +248,7 @@ def test_the_identity_of_a_study_with_a_built_in_sampler_is_as_before() -> None:
     for sampler in BUILTIN:
         search = SearchSpec(sampler=sampler)
         one = spec.model_copy(update={"search": search})
-        identity = settings_identity(one, plugin, {"lr": Float(0.1, 0.01, 1.0)}, find_sampler(search))
+        identity = settings_identity(one, one.train, plugin, {"lr": Float(0.1, 0.01, 1.0)}, find_sampler(search))
         # As it was written before samplers were plugins.
         assert json.dumps(identity["search"]) == (
             f'{{"engine": "optuna", "sampler": "{sampler}", "pruner": "none", "first_rung": 1, "reduction": 3, '

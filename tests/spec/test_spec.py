@@ -124,7 +124,7 @@ def test_every_form_of_a_listing(tmp_path: Path) -> None:
     spelled = "datasets: {toy: {options: {}}, big: {dataset: toy, options: {size: 9}}}"
     specs = [load_sweep(write(tmp_path, edited("datasets: [toy]", form))).spec for form in (listed, mapped, spelled)]
     assert specs[0] == specs[1] == specs[2]
-    assert specs[0].datasets["big"].model_dump() == {"dataset": "toy", "options": {"size": 9}}
+    assert specs[0].datasets["big"].model_dump() == {"dataset": "toy", "options": {"size": 9}, "task": None}
 
 
 FULL = """\
@@ -331,7 +331,8 @@ def test_the_schema_describes_the_forms_of_the_file() -> None:
         assert sorted(kinds) == ["array", "object"]
         items = next(form for form in schema["properties"][section]["anyOf"] if form["type"] == "array")["items"]
         assert {"type": "string"} in items["anyOf"]
-    assert schema["required"] == ["name", "backbone", "datasets", "methods"]
+    assert schema["required"] == ["name", "datasets", "methods"]
+    assert schema["anyOf"] == [{"required": ["backbone"]}, {"required": ["backbones"]}]
 
 
 def test_every_key_is_documented() -> None:

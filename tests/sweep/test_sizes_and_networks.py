@@ -1,0 +1,99 @@
+"""A sweep over training sizes and networks, from the first trial to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import run_inline, tiny_sweep
+
+from analysis.trace import main as trace
+from harness.doctor.__main__ import main as doctor
+from harness.proof.reproduce import main as reproduce
+from harness.run.directory import RunDirectory
+from harness.status.__main__ import main as status
+
+TRAIN: dict[str, Any] = {"epochs": 1, "batch_size": 8, "image_size": 8}
+LABELS = ["small.n5.resnet20", "small.n5.resnet18", "small.all.resnet20", "small.all.resnet18"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Path:
+    """The run directory."""
+    folder = tmp_path_factory.mktemp("tasks")
+    file = tiny_sweep(
+        folder,
+        backbones=[{"name": "resnet20"}, {"name": "resnet18"}],
+        backbone={"name": "resnet20"},
+        methods=["linear_probe", "bitfit"],
+        train={**TRAIN, "per_class": [5, "all"]},
+        confirm={"seeds": 2, "control": "linear_probe"},
+    )
+    run_inline(file, folder / "run", shared_cache)
+    return folder / "run"
+
+
+def confirmed(run: Path, study: str, seed: int) -> dict[str, Any]:
+    (found,) = (run / "studies" / study / "confirm").glob(f"*-s{seed}*/result.json")
+    result: dict[str, Any] = json.loads(found.read_text())
+    return result
+
+
+def test_each_task_is_searched_confirmed_and_compared(finished: Path) -> None:
+    names = sorted(study.name for study in RunDirectory(finished).studies())
+    assert names == sorted(f"{method}@{label}" for method in ("linear_probe", "bitfit") for label in LABELS)
+    results = json.loads((finished / "report" / "results.json").read_text())
+    compared = [one["dataset"] for one in results["comparison"]["comparisons"] if one["role"] == "primary"]
+    assert compared == LABELS
+    conditions = {name: RunDirectory(finished).study(name).description()["task"] for name in names}
+    assert conditions["bitfit@small.n5.resnet18"] == {
+        "dataset": "small",
+        "per_class": 5,
+        "fraction": None,
+        "backbone": "resnet18",
+    }
+
+
+def test_smaller_sizes_are_parts_of_larger_ones_and_are_tested_on_the_same_images(finished: Path) -> None:
+    sides = {label: json.loads((finished / "splits" / f"{label}.json").read_text()) for label in LABELS}
+    small, whole = sides["small.n5.resnet20"], sides["small.all.resnet20"]
+    assert len(small["train"]) == 15 and set(small["train"]) < set(whole["train"])
+    assert small["test"] == whole["test"] and small["val"] == whole["val"]
+    assert sides["small.n5.resnet18"] == small
+
+
+def test_a_trial_of_a_task_is_the_one_of_a_sweep_of_that_size_and_network(
+    finished: Path, tmp_path: Path, shared_cache: Path
+) -> None:
+    file = tiny_sweep(
+        tmp_path, methods=["linear_probe"], train={**TRAIN, "per_class": 5}, search={"trials": 1, "seeds": [0]}
+    )
+    run_inline(file, tmp_path / "run", shared_cache, report=False)
+    place = Path("search", "0000-s0", "result.json")
+    one, other = (
+        json.loads((run / "studies" / f"linear_probe@{label}" / place).read_text())
+        for run, label in ((finished, "small.n5.resnet20"), (tmp_path / "run", "small"))
+    )
+    assert one["identity"] == other["identity"]
+    assert one["metrics"] == other["metrics"]
+
+
+def test_every_command_knows_tasks(
+    finished: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPAF_BENCH_CACHE", str(shared_cache))
+    monkeypatch.setenv("GPAF_BENCH_DATA", str(shared_cache / "none"))
+    run = str(finished)
+    assert status([run]) == 0 and "complete" in capsys.readouterr().out
+    assert doctor([run]) == 0 and "healthy" in capsys.readouterr().out
+    assert trace([run, "bitfit@small.n5.resnet18"]) == 0
+    assert "bitfit@small.n5.resnet18/confirm" in capsys.readouterr().out
+    assert reproduce([run, "bitfit@small.n5.resnet18:1001"]) == 0
+    assert "seed 1001: identical" in capsys.readouterr().out
+
+
+def test_tasks_of_one_dataset_count_once(finished: Path) -> None:
+    page = (finished / "report" / "report.html").read_text()
+    assert "are one source" in page
