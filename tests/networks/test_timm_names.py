@@ -10,7 +10,7 @@ from harness.core.errors import RequestError
 from harness.spec.sections import SweepSpec
 from harness.studies.loading import load_mapping
 
-WHOLE = {"name": "timm:resnet50", "weights": "a1_in1k", "mean": None, "std": None}
+WHOLE = {"name": "timm:resnet50", "weights": "a1_in1k", "mean": None, "std": None, "stem": None}
 
 
 def spec(backbone: dict[str, Any], method: dict[str, Any] | None = None, *assignments: str) -> SweepSpec:
