@@ -9,10 +9,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.comparison.evidence import Cell, Evidence
+from analysis.comparison.evidence import RESAMPLE, Cell, Evidence
 from analysis.stats.cautions import Caution, few_replicates
 from analysis.stats.estimate import FloatArray
-from analysis.stats.split_cautions import few_searches, few_splits, tuned_elsewhere
+from analysis.stats.split_cautions import (
+    ENOUGH_TO_RESAMPLE,
+    few_searches,
+    few_splits,
+    small_search,
+    tuned_elsewhere,
+)
 from analysis.stats.twoway import by_group
 
 Draw = Literal["retraining", "new_cases", "new_training_and_test_sets", "new_search", "new_datasets"]
@@ -199,7 +205,9 @@ def searches_of(cells: Mapping[str, Cell]) -> int:
 
 
 def tuning_cautions(cells: Mapping[str, Cell]) -> Iterator[Caution]:
-    """Where configurations were tuned on another split than they were tested on, methods with as many together."""
+    """Where configurations were tuned on another split than they were tested on, or resample a small search; methods of
+    which the same is said are named together.
+    """
     found: dict[tuple[int, int], list[str]] = {}
     for method, cell in cells.items():
         known = [seed for seed in cell.seeds if seed in cell.tuned_on and seed in cell.splits]
@@ -208,3 +216,10 @@ def tuning_cautions(cells: Mapping[str, Cell]) -> Iterator[Caution]:
             found.setdefault((other, len(cell.seeds)), []).append(method)
     for (other, seeds), methods in found.items():
         yield tuned_elsewhere(other, seeds, () if len(methods) == len(cells) else methods)
+    small: dict[int, list[str]] = {}
+    for method, cell in cells.items():
+        resampled = any(search.startswith(RESAMPLE) for search in cell.searches.values())
+        if resampled and cell.search_trials is not None and 1 < cell.search_trials < ENOUGH_TO_RESAMPLE:
+            small.setdefault(cell.search_trials, []).append(method)
+    for trials, methods in small.items():
+        yield small_search(trials, () if len(methods) == len(cells) else methods)

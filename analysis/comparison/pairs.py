@@ -31,7 +31,7 @@ from analysis.stats.collapse import collapsed_seeds
 from analysis.stats.effects import paired_effects
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds, paired_differences
 from analysis.stats.paired import MOST_PAIRS, sign_flip, wilcoxon
-from analysis.stats.ranges import difference_within_range, within_range
+from analysis.stats.ranges import difference_within_range, over_new_cases, within_range
 from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
 from analysis.stats.split_cautions import different_splits, few_splits
 from analysis.stats.twoway import TwoWay, two_way
@@ -267,7 +267,7 @@ class DatasetValues:
             values=numbers,
             collapsed=tuple(seeds[place] for place in self._collapsed(metric, numbers, table)),
             over_seeds=None if over_seeds is None else within_range(over_seeds, bounds),
-            over_both=None if both is None else within_range(both, bounds),
+            over_both=None if both is None else over_new_cases(both, bounds),
             over_splits=None if over_splits is None else within_range(over_splits, bounds),
             by_image=over_images is not None,
             replicates=replicates,

@@ -5,11 +5,46 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from scipy.special import ndtri
+
 from analysis.stats.cautions import cut_at_range
 from analysis.stats.estimate import Made
+from analysis.stats.twoway import TwoWay
 
 Bounds = tuple[float, float]
 """The least and the largest value of a metric; either may be infinite."""
+
+FEWEST_BESIDE_A_BOUND = 2.0
+"""Cases between a mean score and a bound, at most, at which what they vary by says too little (``over_new_cases``)."""
+
+
+def over_new_cases(score: TwoWay, bounds: Bounds) -> TwoWay:
+    """``within_range``, and close to a bound no shorter than Wilson's interval of as many cases.
+
+    A mean over seeds that leaves one or two cases to the bound shows nearly no variance between cases: with 20 seeds of
+    150 cases and accuracies around 0.99 the delta method covers 89 in 100. A value between the bounds varies at most as
+    one that has only these two, so that Wilson's interval (1927) of a share of n cases is long enough. It has ends even
+    where every prediction of every seed is right.
+
+    Args:
+        score: of one method, over seeds and cases.
+        bounds: of the metric.
+    """
+    found, (low, high) = within_range(score, bounds), bounds
+    if math.isinf(low) or math.isinf(high):
+        return found
+    cases, share = score.mean_squares.cases, (score.estimate - low) / (high - low)
+    if cases * min(share, 1 - share) > FEWEST_BESIDE_A_BOUND:
+        return found
+    z2 = float(ndtri((1 + score.confidence) / 2)) ** 2
+    middle = (share + z2 / (2 * cases)) / (1 + z2 / cases)
+    half = math.sqrt(z2 * (max(0.0, share * (1 - share)) / cases + z2 / (4 * cases**2))) / (1 + z2 / cases)
+    ends = (low + (high - low) * max(0.0, middle - half), low + (high - low) * min(1.0, middle + half))
+    return replace(
+        found,
+        low=min(score.estimate, *(end for end in (found.low, ends[0]) if end is not None)),
+        high=max(score.estimate, *(end for end in (found.high, ends[1]) if end is not None)),
+    )
 
 
 def within_range(score: Made, bounds: Bounds) -> Made:

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from analysis.stats.cautions import FEW_REPLICATES, VERDICT_REPLICATES, Caution
 
+ENOUGH_TO_RESAMPLE = 12
+"""Trials of a search whose resamples stand for new searches; with 6, twins were called different in up to .06 of
+sweeps (``benchmarks/calibration``)."""
+
 
 def few_splits(splits: int) -> Caution | None:
     """Below five splits little is known of how much a result changes from split to split; below three, no verdict."""
@@ -43,6 +47,21 @@ def few_searches(searches: int) -> Caution | None:
     )
 
 
+def small_search(trials: int, methods: Sequence[str] = ()) -> Caution:
+    """A search that replicates resample and that has few trials.
+
+    Args:
+        trials: of the search; more than one and fewer than ``ENOUGH_TO_RESAMPLE``.
+        methods: whose; empty for all of a dataset.
+    """
+    return Caution(
+        "small_search",
+        f"The replicates of {_named(methods)} resample a search of {trials} trials, which says little of what a new "
+        "search would choose: in simulations, methods that are equal were called different in up to 6 of 100 sweeps, "
+        f"where 5 are promised; {ENOUGH_TO_RESAMPLE} trials or more keep the promise.",
+    )
+
+
 def different_splits(seeds: Sequence[int]) -> Caution | None:
     """Seeds that two methods trained and tested on different splits."""
     if not seeds:
@@ -62,11 +81,16 @@ def tuned_elsewhere(replicates: int, of: int, methods: Sequence[str] = ()) -> Ca
         of: of how many.
         methods: whose; empty for all of a dataset.
     """
-    named = f"{', '.join(methods[:-1])} and {methods[-1]}" if len(methods) > 1 else "".join(methods)
     have = "has a configuration" if replicates == 1 else "have configurations"
     return Caution(
         "tuned_on_test_images",
-        f"{replicates} of {of} replicate{'' if of == 1 else 's'} of {named or 'each method'} {have} tuned on another "
+        f"{replicates} of {of} replicate{'' if of == 1 else 's'} of {_named(methods)} {have} tuned on another "
         "split than their own: images that the tuning saw are among their test images, so scores may be somewhat too "
         "high.",
     )
+
+
+def _named(methods: Sequence[str]) -> str:
+    if not methods:
+        return "each method"
+    return f"{', '.join(methods[:-1])} and {methods[-1]}" if len(methods) > 1 else methods[0]

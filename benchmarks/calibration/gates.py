@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.stats.cautions import FEW_REPLICATES, VERDICT_REPLICATES
+from analysis.stats.split_cautions import ENOUGH_TO_RESAMPLE
 from benchmarks.calibration import first_order, posterior, twins
 from benchmarks.calibration.model import ALPHA, COVERAGE, Row, wilson
 
@@ -123,15 +124,20 @@ def _family(rows: Sequence[Row]) -> Iterator[Case]:
                 yield Case.of_share(label, rate, row["repetitions"])
 
 
-def _twins(wanted: Callable[[str], bool]) -> Callable[[Sequence[Row]], Iterator[Case]]:
+def _twins(wanted: Callable[[str, int], bool]) -> Callable[[Sequence[Row]], Iterator[Case]]:
     def found(rows: Sequence[Row]) -> Iterator[Case]:
         for row in _of(rows, "twins"):
             for own in row["drawn_anew"]:
-                if wanted(own["what"]):
+                if wanted(own["what"], own["trials"]):
                     label = f"{own['what']}: {row['seeds']} replicates, searches of {own['trials']}"
                     yield Case.of_share(label, own["false_claims"], row["repetitions"])
 
     return found
+
+
+def _is_flagged(what: str, trials: int) -> bool:
+    """Whether a report flags that the search is small (``small_search``)."""
+    return what == twins.RESAMPLED and trials < ENOUGH_TO_RESAMPLE
 
 
 def _coverage(few: bool) -> Callable[[Sequence[Row]], Iterator[Case]]:
@@ -232,15 +238,22 @@ GATES = (
     Gate(
         "a method called different from itself, replicates with new split and search",
         "at most .05; upper end at most .08 at 400",
-        _twins(lambda what: what != twins.ONLY_SEEDS),
+        _twins(lambda what, trials: what != twins.ONLY_SEEDS and not _is_flagged(what, trials)),
         highest=TWIN_LIMITS[0],
         most_upper=TWIN_LIMITS[1],
         enough=ENOUGH_TWINS,
     ),
     Gate(
+        f"the same where replicates resample a search of fewer than {ENOUGH_TO_RESAMPLE} trials",
+        "none: the report flags it",
+        _twins(_is_flagged),
+        highest=ALPHA,
+        promised=False,
+    ),
+    Gate(
         "the same with new seeds alone: the price of that design",
         "none: the report says that the verdict is about the chosen configurations",
-        _twins(lambda what: what == twins.ONLY_SEEDS),
+        _twins(lambda what, trials: what == twins.ONLY_SEEDS),
         highest=ALPHA,
         promised=False,
     ),

@@ -16,13 +16,13 @@ TRIALS = (6, 12, 30)
 """Slots of a search."""
 SWEEPS_SHARE = 5
 """A sweep trains some hundred networks, so there is one in so many repetitions."""
+ONLY_SEEDS, RESAMPLED = "seed", "seed, split and resampled search"
 DESIGN_OF = {
-    "seed": ("A", "one", TWO_WAY),
-    "seed, split and resampled search": ("E", "random", CORRECTED),
+    ONLY_SEEDS: ("A", "one", TWO_WAY),
+    RESAMPLED: ("E", "random", CORRECTED),
     "seed, split and a search on each": ("F", "random", ADDED),
 }
 """What replicates draw anew, and the design and analysis that the harness then has: letter, splits, analysis."""
-ONLY_SEEDS = "seed"
 
 
 def twins(repetitions: int, base_seed: int, seeds: int, sizes: Sequence[int] = TRIALS) -> Row:

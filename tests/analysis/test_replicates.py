@@ -14,7 +14,7 @@ from made_up_replicates import HELD, OVERLAP, SPEC, base, only, own_search, text
 from analysis.comparison.claims import claims
 from analysis.comparison.compare import analyse
 from analysis.comparison.draws import DrawnAnew, replicates_of
-from analysis.comparison.evidence import Cell, Evidence
+from analysis.comparison.evidence import RESAMPLE, Cell, Evidence
 from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
@@ -243,3 +243,20 @@ def test_tuning_on_images_that_are_test_images_of_other_splits_is_said_first() -
     assert said(replicated(base(), {"alpha": 5}, own_search, lambda place, split: f"split {split}")) == []
     own = fixed.cells["alpha", "gpaf"].splits
     assert "of control have" in said(changed(fixed, "gpaf", tuned_on=own))[0]
+
+
+def test_resamples_of_a_small_search_are_said_first() -> None:
+    def said(trials: int | None, resampled: bool) -> list[str]:
+        evidence = replicated(base(), {"alpha": 5})
+        for method in ("control", "gpaf"):
+            searches = {
+                seed: f"{RESAMPLE if resampled else ''}{seed}" for seed in evidence.cells["alpha", method].seeds
+            }
+            evidence = changed(evidence, method, searches=searches, search_trials=trials)
+        return [one.sentence for one in analyse(evidence).cautions if one.code == "small_search"]
+
+    assert [sentence.partition(",")[0] for sentence in said(6, True)] == [
+        "alpha: The replicates of each method resample a search of 6 trials"
+    ]
+    for trials, resampled in ((12, True), (6, False), (1, True), (None, True)):
+        assert said(trials, resampled) == []

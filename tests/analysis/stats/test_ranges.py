@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.decisions import probability_of_other_sign, probability_within
 from analysis.stats.estimate import Estimate, mean_over_seeds
-from analysis.stats.ranges import difference_within_range, within_range
+from analysis.stats.ranges import difference_within_range, over_new_cases, within_range
 from analysis.stats.twoway import two_way
 
 
@@ -51,6 +52,24 @@ def test_the_interval_of_a_score_holds_it_and_stays_within_the_range(table: np.n
         assert (stretched.low, stretched.high) == pytest.approx((2 * found.low - 1, 2 * found.high - 1), abs=1e-9)
     loss = within_range(two_way(1e-3 + table), (0.0, math.inf))
     assert loss.low is None or 0.0 <= loss.low <= loss.estimate <= (loss.high or 0.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(table=tables)
+def test_close_to_a_bound_a_score_is_no_surer_than_a_share_of_as_many_cases(table: np.ndarray) -> None:
+    plain, cases = two_way(table), table.shape[1]
+    found, within = over_new_cases(plain, (0.0, 1.0)), within_range(plain, (0.0, 1.0))
+    wrong = cases * min(plain.estimate, 1 - plain.estimate)
+    if wrong > 2:
+        assert found == within
+        return
+    assert found.low is not None and found.high is not None
+    assert 0.0 <= found.low <= found.estimate <= found.high <= 1.0
+    low, high = proportion_confint(cases * plain.estimate, cases, method="wilson")
+    assert found.low <= low + 1e-12 and found.high >= high - 1e-12
+    assert within.low is None or (found.low <= within.low and found.high >= (within.high or 0.0))
+    stretched = over_new_cases(two_way(2 * table - 1), (-1.0, 1.0))
+    assert (stretched.low, stretched.high) == pytest.approx((2 * found.low - 1, 2 * found.high - 1), abs=1e-9)
 
 
 def test_by_hand_and_far_from_a_bound() -> None:
