@@ -146,7 +146,8 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     if not arguments.pdb:  # which is to open where the method raises
         check_pairs(spec, catalogue, loaded.place, console.whole_line)
     weights = spec.backbone.weights
-    start = weights if isinstance(weights, str) else "random weights (--set backbone.weights=IMAGENET1K_V1 for others)"
+    others = "" if spec.backbone.stem else " (--set backbone.weights=IMAGENET1K_V1 for others)"
+    start = weights if isinstance(weights, str) else f"random weights{others}"
     _line(console, f"{spec.backbone.network} from {start}, images of {spec.train.image_size} px")
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     with DecodingBar(console) as bar:
