@@ -319,6 +319,15 @@ def test_the_specification_is_frozen() -> None:
         setattr(spec.train, "epochs", 3)  # noqa: B010  (mypy knows that it cannot be set)
 
 
+def test_a_stem_may_be_written_in_the_name() -> None:
+    spelled = BackboneSpec.model_validate({"name": "resnet18:small_stem"})
+    assert spelled == BackboneSpec.model_validate({"name": "resnet18", "stem": "small"})
+    assert spelled.network == "resnet18:small_stem" and spelled.declared()["stem"] == "small"
+    # What a declaration said of a network before there were stems stays true.
+    plain = BackboneSpec.model_validate({"name": "resnet18"})
+    assert plain.network == "resnet18" and "stem" not in plain.declared()
+
+
 def test_the_committed_schema_is_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--schema"]) == 0
     assert capsys.readouterr().out == (DOCS / "sweep.schema.json").read_text()
