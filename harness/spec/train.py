@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -306,8 +306,16 @@ class TrainSpec(Section):
         return math.ceil(self.warmup.epochs * (total // self.epochs))
 
     def optimizer_or(self, own: str) -> OptimizerSpec:
-        """The optimiser of a training; ``own`` is the kind that the method's hyperparameters name."""
-        return self.optimizer or OptimizerSpec.model_validate({"kind": own})
+        """The optimiser of a training; ``own`` is the kind that the method's hyperparameters name.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        if self.optimizer is not None:
+            return self.optimizer
+        if own not in (kinds := get_args(OptimizerKind)):
+            raise ValueError(f"optimizer={own} is none of {', '.join(kinds)}")
+        return OptimizerSpec.model_validate({"kind": own})
 
     def merged(self, overrides: Mapping[str, object]) -> TrainSpec:
         """This section with some keys replaced, checked again."""

@@ -132,6 +132,13 @@ def test_optimisers_step_as_torchs_own(recipe: dict[str, Any], reference: Any) -
     torch.testing.assert_close(own.detach(), plain.detach(), rtol=1e-5, atol=1e-6)
 
 
+def test_a_sweeps_optimiser_stands_above_a_methods() -> None:
+    assert train().optimizer_or("sgd").options == {"momentum": 0.9, "nesterov": False}
+    assert train(optimizer="adam").optimizer_or("sgd").kind == "adam"
+    with pytest.raises(ValueError, match="^optimizer=lion is none of adamw, adam, sgd$"):
+        train().optimizer_or("lion")
+
+
 @settings(deadline=None)
 @given(st.integers(1, 500), st.integers(2, 60))
 def test_only_a_batch_of_one_image_is_left_out_where_the_last_is_kept(images: int, size: int) -> None:
