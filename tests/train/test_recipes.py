@@ -135,7 +135,7 @@ def test_optimisers_step_as_torchs_own(recipe: dict[str, Any], reference: Any) -
 def test_a_sweeps_optimiser_stands_above_a_methods() -> None:
     assert train().optimizer_or("sgd").options == {"momentum": 0.9, "nesterov": False}
     assert train(optimizer="adam").optimizer_or("sgd").kind == "adam"
-    with pytest.raises(ValueError, match="^optimizer=lion is none of adamw, adam, sgd$"):
+    with pytest.raises(ValueError, match=r"^optimizer=lion is none of adamw, adam, sgd$"):
         train().optimizer_or("lion")
 
 
