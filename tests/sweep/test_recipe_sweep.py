@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from home import one_error
-from tiny import environment, run_inline, tiny_sweep
+from tiny import ROOT, environment, run_inline, tiny_sweep
 
 from harness.plan import __main__ as plan_command
 from harness.run.directory import RunDirectory
+
+SHIPPED = ROOT / "sweeps" / "medmnist_resnet18.yaml"
 
 RECIPE: dict[str, Any] = {
     "epochs": 3,
@@ -123,3 +128,21 @@ def test_a_backbone_trained_first_has_its_own_recipe(tmp_path: Path, shared_cach
     (first,) = run.sources()
     assert first.result()["hyperparameters"]["optimizer"] == "adam"
     assert {trial.result()["status"] for trial in run.trials()} == {"done"}
+
+
+def test_the_shipped_recipe_is_the_one_that_its_page_shows() -> None:
+    (shown,) = re.findall(r"^```yaml\n(name: .*?)^```$", (ROOT / "docs" / "recipes.md").read_text(), re.M | re.S)
+    assert yaml.safe_load(shown) == yaml.safe_load(SHIPPED.read_text())
+
+
+def test_the_shipped_recipe_has_the_published_number_of_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(os.environ.get("GPAF_BENCH_DATA") or ROOT.parent / "shared" / "data")
+    if not (root / "breastmnist.npz").is_file():
+        pytest.skip(f"breastmnist.npz is not in {root}")
+    monkeypatch.setenv("GPAF_BENCH_CACHE", str(tmp_path))
+    assert plan_command.main([str(SHIPPED), "--json", "--no-probe", "--data-root", str(root)]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    # 546 images in batches of 128 are four whole ones and a smaller one.
+    assert (planned["trials"], planned["steps"]) == (11, 11 * 100 * 5)
