@@ -6,13 +6,14 @@ import copy
 from collections.abc import Iterator
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.api import (
     ACTIVATIONS,
     SCALES,
     SITES,
     ActivationSite,
+    Base,
     Fixed,
     Float,
     Hyperparameters,
@@ -37,6 +38,22 @@ class Activation(Method):
     of those that ``harness/activations/family.py`` lists, where each has its source, its equation and its initial
     values. In place of a ReLU, ``relu``, ``prelu0``, ``ssf_after_relu``, ``srelu``, ``apl``, ``pwlu``, ``dy_relu_a``,
     ``dy_relu_b`` and ``frelu`` start as the pretrained function, the others change it before the first step.
+
+    The residuals are other learned forms in GPAF's own place: f(x) = base(x) + Δ(x) with any base that ``gpaf`` takes,
+    and Δ = 0 at first, so that they start as every pretrained network, bit for bit. With z = x / s and coefficients per
+    channel,
+
+        prelu_residual:   Δ = q min(x, 0), a PReLU                                              1 coefficient
+        swish_residual:   Δ = q min(x, 0) - l |x| σ(-exp(b) |x| / s): a ReLU becomes Swish of
+                          trained β with l = 1 (the form ``m`` of ``gpaf``)                     3
+        pau_residual_4:   Δ = s (a0 + a1 z + a2 z²) / (1 + |b1 z|), a Padé activation unit,
+                          b1 = 1 at first                                                       4
+        pau_residual:     the same of degrees 5 and 4, those of its authors                    10
+        kan_residual_4:   Δ = s Σ c_i B_i(z), cubic B-splines of a Kolmogorov-Arnold network    4
+        kan_residual:     the same with 8 splines, on a grid of five intervals                  8
+
+    Those that end in ``_4`` have as many coefficients as ``gpaf`` in its usual form ``w4``, ``prelu_residual`` as many
+    as ``prelu0``. Beyond 8 scales from 0 the Δ of a Padé unit stays as it is, beyond 4 that of splines is 0.
 
     - ``sites`` and ``scale``: as for ``gpaf``; the scale is the unit of coefficients where the kind has one.
     - ``beta``: the β from which ``t_ct`` (Curvature Tuning, trained) starts, or at which ``s_ct`` (not trained)
@@ -71,7 +88,7 @@ class Activation(Method):
         sites = self.replaced(model, hp)
         model.backbone.requires_grad_(False)
         beta = float(hp["beta"]) if kind in ("t_ct", "s_ct") else None
-        self._placed = [Placed(site, build_activation(kind, site.channels, beta=beta)) for site in sites]
+        self._placed = [Placed(site, _built(kind, site, beta)) for site in sites]
         for placed in self._placed:
             place(model, placed.site, placed.activation)
         if self._scale == "norm":
@@ -94,3 +111,7 @@ class Activation(Method):
                 if len(site.spatial) != 2:
                     raise NotDefinedError(f"{kind} looks at the pixels of an image, and {site.name} has none")
         return sites
+
+
+def _built(kind: str, site: ActivationSite, beta: float | None) -> nn.Module:
+    return build_activation(kind, site.channels, beta=beta, base=Base.of(site.module, site.channel_dim))

@@ -33,7 +33,10 @@ STEPS = 3
 """A factor that starts at zero holds back its partner's gradient for one step, a chain of two for two."""
 
 MERGE_TOLERANCE = 1e-5
-"""Largest change of a logit by ``merge``, relative to the largest logit where that is above 1."""
+"""Largest change of a logit by ``merge``, relative to the largest logit where that is above 1.
+
+Where single precision alone moves logits further, four times as much as that: what is added by operations of its own is
+rounded otherwise than what is added to a kernel, and some networks of random weights make much of it."""
 
 _CLASSES = 4
 
@@ -239,7 +242,11 @@ def _after_merge(run: _Run, images: Tensor) -> Iterator[str]:
     merged = copy.deepcopy(run.model)
     run.method.merge(merged)
     change = (_logits(merged, images) - expected).abs().max().item()
-    if not change <= MERGE_TOLERANCE * max(1.0, expected.abs().max().item()):
+    limit = MERGE_TOLERANCE * max(1.0, expected.abs().max().item())
+    if not change <= limit:
+        exact = _logits(copy.deepcopy(run.model).double(), images.double())
+        limit = max(limit, 4 * (exact - expected).abs().max().item())
+    if not change <= limit:
         yield f"merge changed a logit by {change:.2g}"
     try:
         kept = torch.equal(_logits(run.model, images), expected)

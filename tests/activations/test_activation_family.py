@@ -46,10 +46,17 @@ COUNTS = {
     "t_ct": 45_440,
     "t_ct_relu": 45_440,
     "s_ct": 0,
+    "prelu_residual": 22_720,
+    "swish_residual": 68_160,
+    "pau_residual": 227_200,
+    "pau_residual_4": 90_880,
+    "kan_residual": 181_760,
+    "kan_residual_4": 90_880,
     "kglap": 68_160,
     "kggen": 68_160,
 }
-EXACT = {"relu", "prelu0", "ssf_after_relu", "srelu", "apl", "pwlu", "dy_relu_a", "dy_relu_b", "frelu"}
+RESIDUALS = {kind for kind in COUNTS if "_residual" in kind}
+EXACT = {"relu", "prelu0", "ssf_after_relu", "srelu", "apl", "pwlu", "dy_relu_a", "dy_relu_b", "frelu", *RESIDUALS}
 
 
 def size(module: nn.Module) -> int:
@@ -70,6 +77,10 @@ def scales() -> Tensor:
 def test_the_table_has_every_activation() -> None:
     assert set(ACTIVATIONS) == set(COUNTS)
     assert {kind for kind, entry in ACTIVATIONS.items() if entry.exact_at_init} == EXACT
+    assert {kind for kind, entry in ACTIVATIONS.items() if entry.on_base is not None} == RESIDUALS
+    # At equal parameters with GPAF in its forms w4 and w3.
+    assert {COUNTS[kind] for kind in RESIDUALS if kind.endswith("_4")} == {4 * sum(RESNET50)} == {90_880}
+    assert COUNTS["swish_residual"] == 3 * sum(RESNET50)
     assert (len(RESNET50), sum(RESNET50)) == (49, 22_720)
 
 
@@ -128,7 +139,7 @@ def test_every_number_of_it_can_be_trained(kind: str) -> None:
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in module.named_buffers())
 
 
-@pytest.mark.parametrize("kind", ["srelu", "apl", "pau_channel", "acon_c", "pwlu"])
+@pytest.mark.parametrize("kind", ["srelu", "apl", "pau_channel", "acon_c", "pwlu", *sorted(RESIDUALS)])
 def test_coefficients_count_in_units_of_the_scale(kind: str) -> None:
     """Input and scale times four gives four times the output, whatever the coefficients."""
     module = build_activation(kind, 32)

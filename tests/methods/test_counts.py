@@ -93,6 +93,10 @@ def test_the_stages() -> None:
         ("filter_atoms", {}, 1_296),
         ("filter_atoms", {"atoms": 12}, 1_728),
         ("filter_atoms", {"inner": 3}, 3 * 9 * (16 * 9 + 3_776)),
+        # At equal parameters with GPAF in its form w4.
+        ("gpaf", {}, 90_880),
+        ("activation", {"kind": "kan_residual_4"}, 90_880),
+        ("activation", {"kind": "pau_residual_4"}, 90_880),
         ("curvature_tuning", {}, 45_440),
         ("gpaf_random", {}, 0),
         ("lora_c", {"setting": 1, "rank": 1}, 109_440),

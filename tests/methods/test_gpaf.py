@@ -114,6 +114,32 @@ def test_logits_and_input_gradients_start_bit_equal_and_return_there() -> None:
                 nn.init.zeros_(parameter)
 
 
+RESIDUALS = [kind for kind, entry in ACTIVATIONS.items() if entry.on_base is not None]
+
+
+@pytest.mark.parametrize(
+    "network", ["resnet20", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf", "convnext_tiny"]
+)
+def test_learned_forms_of_others_start_as_every_network_and_are_scaled_like_gpaf(network: str) -> None:
+    """ReLU, ReLU6, Hardswish, gates of squeeze-and-excitation that stay, and GELU with the channels last."""
+    plain = random_network(network)
+    images = [torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))]
+    expected = plain(images[0])
+    ours = copy.deepcopy(plain)
+    adapted(GPAF, ours).prepare(ours, iter(images))
+    scales = [buffer for name, buffer in ours.named_buffers() if name.endswith(".scale")]
+    for kind in RESIDUALS:
+        model = copy.deepcopy(plain)
+        adapted(ACTIVATION, model, kind=kind).prepare(model, iter(images))
+        assert torch.equal(model(images[0]), expected), kind
+        own = [buffer for name, buffer in model.named_buffers() if name.endswith(".scale")]
+        assert len(own) == len(scales) > 0 and all(torch.equal(a, b) for a, b in zip(own, scales, strict=True))
+        if kind.endswith("_4"):
+            count = [method().expected_trainable(plain, defaults(method.space)) for method in (GPAF,)]
+            hp = {**defaults(ACTIVATION.space), "kind": kind}
+            assert [ACTIVATION().expected_trainable(plain, hp)] == count
+
+
 @pytest.mark.parametrize("source", ["norm", "measured", "one"])
 def test_scales_come_from_norms_or_from_training_images(source: str) -> None:
     model = random_network()
