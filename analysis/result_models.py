@@ -84,7 +84,9 @@ class CellRecord(ResultModel):
     missing: list[int] = Field(description="Declared seeds with neither a result nor a failure.")
     failures: dict[str, str] = Field(description="Seed → cause of what failed for good.")
     devices: list[str] = Field(description="Kinds of device.")
-    search_trials: int | None = Field(description="Search trials it was given; null where nothing is known.")
+    search_trials: int | None = Field(
+        description="Search trials it was given; null where it had no search of its own, or nothing is known."
+    )
     repeats: list[RepeatRecord]
     origins: dict[str, str] = Field(description="Seed → where its trial is.")
     splits: dict[str, str] = Field(

@@ -116,7 +116,9 @@ class Cell:
     devices: tuple[str, ...] = ()
     """The kinds of device that its trials ran on."""
     search_trials: int | None = None
-    """Search slots that it was given; None where nothing is known of a search."""
+    """Search trials that it was given; None where it had no search of its own, or nothing is known of one."""
+    tuned_as: str | None = None
+    """The dataset whose choices it takes; None where it had a search of its own, or nothing is known of one."""
     origins: Mapping[int, str] = field(default_factory=dict)
     """Seed → where its trial lies, relative to ``Evidence.source``."""
     splits: Mapping[int, str] = field(default_factory=dict)

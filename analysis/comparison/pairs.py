@@ -174,11 +174,13 @@ class DatasetValues:
         """The table behind a pair's two-way interval, its cases in the order of their names; None without either, and
         where replicates share a search.
         """
-        a, b = (self._table(pair.metric, method, pair.seeds) for method in (pair.first, pair.second))
         predictions = self._predictions
-        if pair.interval != "two_way" or a is None or b is None or predictions is None or not predictions.case_ids:
+        if pair.interval != "two_way" or predictions is None or not predictions.case_ids:
             return None
         if pair.replicates < len(pair.seeds):
+            return None
+        a, b = (self._table(pair.metric, method, pair.seeds) for method in (pair.first, pair.second))
+        if a is None or b is None:
             return None
         order = np.argsort(np.array(predictions.case_ids))
         groups = None if predictions.groups is None else by_appearance(predictions.groups[order])

@@ -29,6 +29,7 @@ from harness.pages.cards import unknown_groups
 from harness.run import frames
 from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
+from harness.run.study_folder import StudyName
 from harness.run.study_records import StudyRecord, reevaluated
 
 
@@ -192,7 +193,8 @@ def _cell(
             if seed in done and done[seed]["device"] == row["device"]
         ),
         devices=tuple(sorted({row["device"] for row in done.values() if row["device"] is not None})),
-        search_trials=sum(one["search_slots"] * len(one["search_seeds"]) + reevaluated(one) for one in searches),
+        search_trials=None if "leader" in searches[0] else sum(map(_search_trials, searches)),
+        tuned_as=StudyName.of(searches[0]["leader"]).dataset if "leader" in searches[0] else None,
         origins={seed: (prefix / row["trial"]).as_posix() for seed, row in sorted(confirmed.items())},
         splits={one["seed"]: one["digest"] for search in searches for one in search.get("replicates", ())},
         tuned_on={
@@ -202,6 +204,10 @@ def _cell(
         },
         searches=dict(_searches(searches)),
     )
+
+
+def _search_trials(search: StudyRecord) -> int:
+    return search["search_slots"] * len(search["search_seeds"]) + reevaluated(search)
 
 
 def _searches(searches: Sequence[StudyRecord]) -> Iterator[tuple[int, str]]:

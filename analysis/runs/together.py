@@ -146,6 +146,7 @@ def _united_cell(cells: Sequence[Cell], searches: Mapping[int, str]) -> Cell:
         repeats=tuple(again for one in cells for again in one.repeats),
         devices=tuple(sorted({device for one in cells for device in one.devices})),
         search_trials=sum(known) if len(known) == len(cells) else None,
+        tuned_as=first.tuned_as,
         origins={seed: place for one in cells for seed, place in one.origins.items()},
         splits={seed: split for one in cells for seed, split in one.splits.items()},
         tuned_on={seed: split for one in cells for seed, split in one.tuned_on.items()},

@@ -53,6 +53,8 @@ class TracedChoice(TypedDict):
     conditioned_on: list[int] | None
     rule: NotRequired[str]
     expected: NotRequired[float | None]
+    leader: NotRequired[str]
+    """The cell whose search it is, where that is another."""
 
 
 class TracedCell(TypedDict):
@@ -127,7 +129,8 @@ def panels(run: RunDirectory) -> dict[str, Panel]:
 
 def choice_in_words(choice: TracedChoice, metric: str) -> str:
     """How a configuration was chosen, in one sentence without its full stop."""
-    told = f"slot {choice['slot']} of {choice['of']}, validation {metric.replace('_', ' ')} {number(choice['value'])}"
+    of = f"{choice['of']} of {choice['leader']}" if "leader" in choice else str(choice["of"])
+    told = f"slot {choice['slot']} of {of}, validation {metric.replace('_', ' ')} {number(choice['value'])}"
     if "expected" in choice:
         told += f", chosen by {choice['rule']}, which expects {number(choice['expected'])}"
     known = choice["conditioned_on"]
@@ -170,12 +173,14 @@ def _choice(study: StudyFolder) -> TracedChoice | None:
         "value": chosen["value"],
         "configuration": chosen["configuration"],
         "hyperparameters": chosen["hyperparameters"],
-        "of": description["search_slots"],
+        "of": description["search_slots"] or chosen["of"],
         "conditioned_on": _conditioned_on(study, chosen, description),
     }
     # Where the best score itself has decided there is no more to say.
     if "expected" in chosen:
         choice["rule"], choice["expected"] = chosen["rule"], chosen["expected"]
+    if "leader" in chosen:
+        choice["leader"] = chosen["leader"]
     return choice
 
 

@@ -172,11 +172,14 @@ def _cases(analysis: Analysis, dataset: str) -> str | None:
 
 def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     trials = sorted({cell.search_trials for cell in evidence.cells.values() if cell.search_trials is not None})
+    followers = {cell.dataset: cell.tuned_as for cell in evidence.cells.values() if cell.tuned_as is not None}
     if not trials:
         yield "Nothing is known here of how the methods were tuned."
         return
     if len(trials) == 1:
-        budget = f"{counted(trials[0], 'search trial')} for each method{_on_each(evidence)}"
+        searched = [dataset for dataset in evidence.datasets if dataset not in followers]
+        where = f" on {listed(searched)}" if followers else _on_each(evidence)
+        budget = f"{counted(trials[0], 'search trial')} for each method{where}"
     else:
         budget = f"{trials[0]:,} to {trials[-1]:,} search trials for a method on a dataset, not the same for all"
     how = ""
@@ -188,6 +191,9 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
             f" on validation {evidence.plan.phrase(search['metric'])}, the default configuration among the candidates"
         )
     yield f"Hyperparameters were tuned with {budget}{how}."
+    for leader in dict.fromkeys(followers.values()):
+        own = [dataset for dataset in evidence.datasets if followers.get(dataset) == leader]
+        yield f"On {listed(own)} each method has the configurations that its search on {leader} gave."
     several = {name: searches_of(cells_on(evidence, name)) for name in evidence.datasets}
     most = {name: number for name, number in several.items() if number > 1}
     if most:

@@ -79,7 +79,7 @@ def disk(
         curves += round(shape.trials * epochs * (sizes.epoch_bytes or TYPICAL.epoch_bytes or 0.0))
         files += (shape.search_trials + shape.reevaluations) * SEARCH_FILES + confirmed * CONFIRM_FILES
         largest = max(largest, sizes.checkpoint_bytes or 0)
-        if shape.slots:
+        if not shape.trained_first:
             predictions += confirmed * rows[shape.dataset]
             results, files = results + STUDY_BYTES, files + STUDY_FILES
     sources = {study.source.identity: study.source for study in studies if study.source is not None}

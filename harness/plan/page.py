@@ -50,10 +50,10 @@ def _studies(plan: Plan) -> RenderableType:
 
 
 def _totals(plan: Plan) -> Iterator[Text]:
-    search = sum(shape.search_trials for shape in plan.shapes if shape.slots)
+    search = sum(shape.search_trials for shape in plan.shapes if not shape.trained_first)
     confirm = sum(shape.confirm_trials for shape in plan.shapes)
     repeats = sum(shape.repeats for shape in plan.shapes)
-    first = sum(1 for shape in plan.shapes if not shape.slots)
+    first = sum(shape.trained_first for shape in plan.shapes)
     again = sum(shape.reevaluations for shape in plan.shapes)
     listed = [f"{search:,} search", *([f"{again:,} re-evaluated"] if again else [])]
     listed += [f"{confirm:,} confirm", f"{repeats:,} repeated"]

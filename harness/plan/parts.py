@@ -172,8 +172,8 @@ def wall_seconds(studies: Sequence[tuple[StudyShape, Span]], workers: int) -> Sp
     total = Span(0.0, 0.0, 0.0)
     for _, span in studies:
         total += span
-    first = [span for study, span in studies if study.slots == 0]
-    chains = [span * (study.waits / study.trials) for study, span in studies if study.slots > 0]
+    first = [span for study, span in studies if study.trained_first]
+    chains = [span * (study.waits / study.trials) for study, span in studies if not study.trained_first]
 
     def longest(name: str) -> float:
         return max((getattr(span, name) for span in first), default=0.0) + max(

@@ -135,7 +135,7 @@ class _Cost:
 
     @classmethod
     def of(cls, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], searches: int) -> _Cost:
-        tuned = sum(one.search_trials + one.reevaluations for one in shapes if one.slots)
+        tuned = sum(one.search_trials + one.reevaluations for one in shapes if not one.trained_first)
         every = sum(one.trials for one in shapes)
         if any(one.name not in seconds for one in shapes):
             return cls(tuned // searches, every - tuned, None, None)
@@ -154,4 +154,4 @@ class _Cost:
 
 def _searched(shape: StudyShape) -> float:
     """The share of a study's trials that search; a backbone that is trained first has none."""
-    return (shape.search_trials + shape.reevaluations) / shape.trials if shape.slots else 0.0
+    return (shape.search_trials + shape.reevaluations) / shape.trials if not shape.trained_first else 0.0

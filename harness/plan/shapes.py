@@ -47,6 +47,8 @@ class StudyShape:
     """Trials that must end one after another, the confirmation included, however many workers there are."""
     reevaluations: int = 0
     """Of the best slots, on a further tuning seed."""
+    trained_first: bool = False
+    """Whether it is a backbone."""
     networks: int = 1
     """Backbones that its trials start from: one a seed where weights are random."""
 
@@ -130,6 +132,7 @@ def _source(source: Source) -> StudyShape:
         confirm_trials=0,
         repeats=0,
         waits=1,
+        trained_first=True,
     )
 
 
@@ -139,10 +142,10 @@ def source_name(source: Source) -> str:
 
 
 def _longest_wait(study: Study) -> int:
-    """The longest chain of slots of which each waits for the one before it."""
-    engine = study.sampler.cls(study.space, study.search, study.name)
+    """The longest chain of slots of which each waits for the one before it, in the search whose choice it takes."""
+    engine = study.sampler.cls(study.space, study.search, study.leader or study.name)
     chain: list[int] = []
-    for slot in range(study.slots):
+    for slot in range(engine.slots):
         needed = engine.prerequisites(slot)
         chain.append(1 + max((chain[before] for before in needed), default=0))
     return max(chain, default=0)

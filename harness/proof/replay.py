@@ -56,6 +56,9 @@ def replay(study: StudyFolder, catalogue: Catalogue | None = None) -> Replayed:
         RequestError: a file of the study is not readable, or its sampler is not in the catalogue.
     """
     description = study.description()
+    if "leader" in description:
+        # It has no search; what it takes is replayed as that of the study that has.
+        return Replayed()
     search = SearchSpec.model_validate({**description["identity"]["search"], "trials": description["search_slots"]})
     metric = facts_of(search.metric, known_metrics(description.get("metrics", ())), str(study.description_path))
     epochs = int(description["identity"]["train"]["epochs"])

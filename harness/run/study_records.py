@@ -90,6 +90,8 @@ class StudyTaskPart(TypedDict, total=False):
     """What ``study.json`` has only where a sweep lists several training sizes or networks."""
 
     task: TaskRecord
+    leader: str
+    """Name of the study whose choice this one takes, in the place of a search of its own."""
 
 
 class StudyMetricsPart(TypedDict, total=False):
@@ -112,7 +114,7 @@ class StudyRecord(TypedDict):
     summary: NotRequired[str]
     space: Space
     backbone: NotRequired[NetworkRecord]
-    search_slots: Annotated[int, Within(ge=1, lt=2**31)]
+    search_slots: Annotated[int, Within(ge=0, lt=2**31)]
     search_seeds: list[Seed]
     choose: NotRequired[str]
     reevaluation: NotRequired[_Reevaluation]
@@ -122,6 +124,7 @@ class StudyRecord(TypedDict):
     overlap: NotRequired[Number]
     resampled: NotRequired[bool]
     task: NotRequired[TaskRecord]
+    leader: NotRequired[str]
     prior: NotRequired[StudyPrior]
     metrics: NotRequired[list[MetricRecord]]
     identity: StudyIdentity
@@ -188,6 +191,8 @@ class ChoiceRecord(TypedDict):
     rules: NotRequired[dict[str, RuledRecord]]
     replicates: NotRequired[dict[str, ReplicateChoice]]
     """Seed → what its replicate is trained with, where each takes what a resample of the slots would have chosen."""
+    leader: NotRequired[str]
+    """Name of the study whose search it is, where that is another."""
 
 
 def choice_for(choice: ChoiceRecord, seed: int) -> ReplicateChoice:

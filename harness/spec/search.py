@@ -18,6 +18,8 @@ LEAST_ANCHORS = 4
 
 Rule = Literal["best", "top_k", "surrogate_mean"]
 
+_WITHOUT_EFFECT_ON_A_TRIAL = {"trials", "repeats", "first", "sizes", "choose", "top", "warm_start"}
+
 
 class SearchSpec(Section):
     """How hyperparameters are tuned, with the same budget for every method."""
@@ -67,6 +69,11 @@ class SearchSpec(Section):
         description="Number of the first search. Searches with other numbers draw other configurations, so that a "
         "further run can continue where the searches of an earlier one ended.",
     )
+    sizes: Literal["each", "largest"] = Field(
+        "each",
+        description="If train lists several training sizes. each: every one has searches of its own; largest: the "
+        "largest alone, and the smaller ones take what it chose.",
+    )
     seeds: Seeds = Field(default=[0], description="Seeds on which each configuration is trained.")
     metric: Annotated[Name, PluginOf("metric")] = Field(
         "balanced_accuracy",
@@ -104,7 +111,7 @@ class SearchSpec(Section):
 
     def identity(self) -> dict[str, object]:
         """What of it decides the trials of a study; the number of slots may grow, and one may choose anew."""
-        return self.model_dump(mode="json", exclude={"trials", "repeats", "first", "choose", "top", "warm_start"})
+        return self.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_A_TRIAL)
 
     def declared(self) -> dict[str, object]:
         """All of it that counts, for the declaration that is locked at the first launch."""
@@ -113,6 +120,7 @@ class SearchSpec(Section):
             "warm_start": self.warm_start is None,
             "repeats": self.repeats == 1,
             "first": self.first == 0,
+            "sizes": self.sizes == "each",
         }
         return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
 

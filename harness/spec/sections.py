@@ -270,6 +270,8 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
                 ["search", "trials"],
                 f"{self.trials:,} trials of all methods and datasets; at most {MOST_TRIALS:,} fit into a run",
             )
+        if self.search.sizes == "largest" and not self.train.sizes:
+            raise fault(["search", "sizes"], "train lists no training sizes, so that none is the largest; leave it out")
         for one in self.replication.faults():
             raise one
         self._add_twin()
@@ -345,8 +347,8 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
         seeds = self.confirm.seeds if isinstance(self.confirm.seeds, int) else len(self.confirm.seeds)
         again = self.search.top if self.search.choose == "top_k" else 0
         searched = self.search.trials * len(self.search.seeds) + again
-        study = self.replication.searches * searched + seeds + self.confirm.repeat
-        return len(self.methods) * len(self.datasets) * study
+        tuned = sum(self.tuned_as(label) is None for label in self.datasets) * self.replication.searches * searched
+        return len(self.methods) * (tuned + len(self.datasets) * (seeds + self.confirm.repeat))
 
     @property
     def replication(self) -> Replication:
@@ -371,6 +373,14 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
             if method.backbone is not None:
                 found["methods", label, "backbone"] = method.backbone
         return list(found.items())
+
+    def tuned_as(self, dataset: str) -> str | None:
+        """The task whose choices a dataset takes; None where it has searches of its own."""
+        task = self.datasets[dataset].task
+        if task is None or self.search.sizes == "each" or not self.train.sizes:
+            return None
+        largest = task.model_copy(update=self.train.sizes[-1]).name
+        return None if largest == dataset else largest
 
     def in_file(self, dataset: str) -> str:
         """The label that the sweep file gives to a dataset, which may be one of several tasks."""

@@ -52,8 +52,10 @@ def sentences(found: RunStatus) -> list[str]:
     counts = f"{done + failed}/{sum(part.total for part in parts)} trials done, {ended}{failed} failed"
     counts += f", {len(overview.running)} running" + (f", {waiting} interrupted" if waiting else "")
     lines = [f"{overview.name}: {counts}", *_failures(found)]
-    for name in overview.blocked:
-        lines.append(f"blocked: {name}: its backbone could not be trained")
+    for part in overview.studies:
+        if part.name in overview.blocked:
+            why = "its backbone could not be trained" if part.leader is None else f"{part.leader} has chosen nothing"
+            lines.append(f"blocked: {part.name}: {why}")
     for name in overview.leftovers:
         lines.append(f"not counted: {name} is not in the sweep file any more")
     lines += [f"damaged: {path}" for path in found.damaged[:MOST_LISTED]]

@@ -94,7 +94,14 @@ class StudyOverview:
     """When the last attempt of each finished trial began and ended, seconds since the epoch."""
     source: str | None = None
     """Identity of the backbone that it waits for, where that is trained first."""
+    leader: str | None = None
+    """Name of the study whose choice it waits for, in the place of a search."""
     ledger: Ledger = field(default_factory=Ledger)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether its search is over and nothing can be chosen."""
+        return self.complete and self.best is None and self.ledger.slots > 0
 
     @property
     def failed(self) -> int:
@@ -117,7 +124,7 @@ class RunOverview:
     sources: tuple[StudyOverview, ...]
     """Backbones that are trained first."""
     blocked: tuple[str, ...]
-    """Studies that cannot start, because their backbone could not be trained."""
+    """Studies that cannot start, because their backbone could not be trained or nothing was chosen for them."""
     leftovers: tuple[str, ...]
     """Studies that are not in the sweep file any more; they are not counted."""
     complete: bool

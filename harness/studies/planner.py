@@ -205,14 +205,15 @@ class Planner:
         backbone = spec.network(label, dataset.label)
         source = self._source(backbone) if isinstance(backbone.weights, SourceSpec) else None
         folder = self._run.search_of(label, dataset.label, number)
-        search = spec.search
+        search, tuned_as = spec.search, spec.tuned_as(dataset.label)
+        leader = None if tuned_as is None else self._run.search_of(label, tuned_as, number).name
         sampler = find_sampler(search, self._catalogue)
         identity: StudyIdentity = {
             **settings_identity(spec, train, plugin, space, sampler, self._metrics),
             "backbone": self._start(backbone, source),
             "dataset": dataset.identity(),
         }
-        prior = prior_of(folder, search, space, identity)
+        prior = None if leader else prior_of(folder, search, space, identity)
         if prior is not None:
             identity["prior"] = prior.identity
         return Study(
@@ -226,7 +227,7 @@ class Planner:
             train=train,
             search=search,
             sampler=sampler,
-            slots=sampler.cls(space, search, folder.name).slots,
+            slots=0 if leader else sampler.cls(space, search, folder.name).slots,
             replicates=replication.of_search(number),
             repeat=spec.confirm.repeat and number == search.first,
             identity=identity,
@@ -235,6 +236,7 @@ class Planner:
             prior=prior,
             further=self._further,
             task=spec.datasets[dataset.label].task,
+            leader=leader,
             number=number,
             resampled=replication.resampled,
         )

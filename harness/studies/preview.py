@@ -80,6 +80,8 @@ def spaces_table(spec: SweepSpec, catalogue: Catalogue) -> Table:
             searched = ", ".join(f"{name} {_domain(p)}" for name, p in space.items() if not isinstance(p, Fixed))
             number = next(slots)
             trials = (number, _search_trials(spec, number), confirm, repeats)
+            leader = spec.tuned_as(dataset)
+            searched = searched if leader is None else f"nothing: as chosen for {label}@{leader}"
             table.add_row(f"{label}@{dataset}", *map(str, trials), searched or "nothing")
     return table
 
@@ -92,7 +94,9 @@ def _search_trials(spec: SweepSpec, slots: int) -> int:
 
 def _slots(spec: SweepSpec, catalogue: Catalogue) -> list[int]:
     return [
-        make_sampler(_space(spec, catalogue, label), spec.search, f"{label}@{dataset}", catalogue=catalogue).slots
+        0
+        if spec.tuned_as(dataset)
+        else make_sampler(_space(spec, catalogue, label), spec.search, f"{label}@{dataset}", catalogue=catalogue).slots
         for dataset in spec.datasets
         for label in spec.methods
     ]

@@ -51,6 +51,8 @@ class StudyDesign:
     """Whether the training of the first replicate is run a second time."""
     resampled: bool = False
     """Whether each replicate has a choice of its own, from a resample of the slots."""
+    leader: str | None = None
+    """Name of the study whose choice is taken, in the place of a search."""
     own_sign: int | None = None
     """Of a metric that is not built in: 1 where more is better, -1 where less is."""
 
@@ -73,13 +75,14 @@ class StudyDesign:
             replicates=replicates_of(description),
             repeat=repeat,
             resampled=description.get("resampled", False),
+            leader=description.get("leader"),
             own_sign=own.get(search["metric"]),
         )
 
     def agrees_with(self, choice: ChoiceRecord) -> bool:
         """Whether a choice is of this search: of as many slots, by the same rule, on no more re-evaluations, and for
         every replicate."""
-        if choice["of"] != self.slots:
+        if choice.get("leader") != self.leader or (self.leader is None and choice["of"] != self.slots):
             return False
         chosen = choice.get("replicates")
         if (chosen is not None) != self.resampled:
@@ -100,12 +103,18 @@ class StudyProgress:
         results: theirs.
         chosen: what the search chose, None where that is not known; asked only when all that a choice rests on is
             finished and there is a slot to choose.
+        leader: the progress of the study whose choice it takes, if it does; where that is not at hand, what it chose
+            tells that its search is complete.
     """
 
     def __init__(
-        self, design: StudyDesign, results: Results, chosen: Callable[[], ChoiceRecord | None] = lambda: None
+        self,
+        design: StudyDesign,
+        results: Results,
+        chosen: Callable[[], ChoiceRecord | None] = lambda: None,
+        leader: StudyProgress | None = None,
     ) -> None:
-        self.design = design
+        self.design, self._leader = design, leader
         self._results, self._chosen = results, chosen
         # What is finished remains so.
         self._ended: dict[int, list[Ended]] = {}
@@ -166,6 +175,8 @@ class StudyProgress:
 
     def searched(self) -> bool:
         """Whether the search is complete."""
+        if self._leader is not None:
+            return self._leader.searched()
         slots = self.design.slots
         # Where it is not, the last slot says so at once.
         return len(self._ended) == slots or all(self.slot_finished(slot) for slot in reversed(range(slots)))
@@ -207,10 +218,14 @@ class StudyProgress:
 
     def may_choose(self) -> bool:
         """Whether all that a choice rests on is finished."""
+        if self._leader is not None:
+            return self._leader.may_choose()
         return self.searched() and all(self.is_finished(place) for _, place in self.reevaluations())
 
     def hopeless(self) -> bool:
         """Whether the search is complete and no slot has a score, so that nothing follows."""
+        if self.design.leader is not None:
+            return self._leader is not None and self._leader.hopeless()
         return self.searched() and all(self.score(slot) is None for slot in range(self.design.slots))
 
     def confirm_trials(self) -> list[tuple[Replicate, Place]]:

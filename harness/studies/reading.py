@@ -91,6 +91,7 @@ class StudyReader:
             spans=(*tally.spans, *outside.spans),
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
+            leader=design.leader,
             ledger=tally.ledger(
                 outside,
                 design.slots,
@@ -195,7 +196,8 @@ class RunReader:
         identities = dict.fromkeys(study.source for study in studies if study.source is not None)
         sources = {identity: self._source(identity, spec, now) for identity in identities}
         hopeless = {identity for identity, source in sources.items() if source.failures}
-        blocked = tuple(study.name for study in studies if study.source in hopeless)
+        without_choice = {study.name for study in studies if study.hopeless}
+        blocked = tuple(study.name for study in studies if study.source in hopeless or study.leader in without_choice)
         finished = [study.complete or study.name in blocked for study in studies]
         complete = len(studies) == len(names) and all(finished)
         cap = cap_hours(spec)

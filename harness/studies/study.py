@@ -145,6 +145,8 @@ class Study:
     """Metrics that are not built in."""
     task: TaskSpec | None = None
     """Under which condition it sees its dataset, where the sweep lists several."""
+    leader: str | None = None
+    """Name of the study whose choice it takes, in the place of a search of its own."""
     number: int = 0
     """Which of the searches of its method on its dataset, from 0 on."""
     resampled: bool = False
@@ -184,6 +186,7 @@ class Study:
             replicates=self.replicates,
             repeat=self.repeat,
             resampled=self.resampled,
+            leader=self.leader,
             own_sign=None if self.search.metric in built_in() else self.measure.sign,
         )
 
@@ -256,7 +259,7 @@ class Study:
         one = self.task
         if one is None:
             return {}
-        return {
+        task: StudyTaskPart = {
             "task": {
                 "dataset": one.dataset,
                 "per_class": one.per_class,
@@ -264,6 +267,7 @@ class Study:
                 "backbone": one.backbone,
             }
         }
+        return task if self.leader is None else {**task, "leader": self.leader}
 
     def _replicates(self) -> StudyReplicatesPart:
         drawn = [(one.seed, one.split) for one in self.replicates]

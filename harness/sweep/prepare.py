@@ -260,6 +260,11 @@ def _check_budget(studies: Sequence[Study], without: Collection[str]) -> None:
             and study.folder.exists
             and study.slots < (before := study.folder.description()["search_slots"])
         ):
+            if study.leader is not None:
+                raise RequestError(
+                    f"search.sizes: {study.name} was given {before} slots of its own before; a budget can only grow, "
+                    "or use another --run-dir"
+                )
             raise RequestError(
                 f"search.trials: {study.slots} is below the {before} slots that {study.name} was given before; "
                 "a budget can only grow, or use another --run-dir"

@@ -63,7 +63,11 @@ class Scheduler:
         index: ResultIndex | None = None,
         follows: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.states = [StudyState(study) for study in studies]
+        searched = {study.name: StudyState(study) for study in studies if study.leader is None}
+        self.states = [
+            searched[study.name] if study.leader is None else StudyState(study, searched[study.leader])
+            for study in studies
+        ]
         self._retries, self._threads, self._budget, self._follows = retries, threads, budget, follows
         self._sources: dict[Path, str] = {}
         read_begun([state.results for state in self.states], index)
@@ -184,7 +188,8 @@ class Scheduler:
         return [state for state in left if self._driven(state) and self._affords("search", state.study.name)]
 
     def _driven(self, state: StudyState) -> bool:
-        return state.engine.driven and self._ready(state.study) and not state.progress.searched()
+        own = state.study.leader is None and state.engine.driven
+        return own and self._ready(state.study) and not state.progress.searched()
 
     def claimable(self, most: int = 64) -> int:
         """How many trials could be claimed now; counted up to ``most``."""

@@ -22,6 +22,10 @@ from harness.studies.study import Study
 class StudyState:
     """A study as the run directory shows it; looks only at what is not finished yet.
 
+    Args:
+        study: what it is.
+        leader: the study whose choice it takes, if it does.
+
     Attributes:
         study: what it is.
         engine: asks its slots.
@@ -29,10 +33,12 @@ class StudyState:
         progress: what follows from them.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study, self.engine = study, study.engine()
+    def __init__(self, study: Study, leader: StudyState | None = None) -> None:
+        self.study, self.engine, self._leader = study, study.engine(), leader
         self.results = TrialResults(study.folder, study.search.metric)
-        self.progress = StudyProgress(study.design, self.results, self.choice)
+        self.progress: StudyProgress = StudyProgress(
+            study.design, self.results, self.choice, None if leader is None else leader.progress
+        )
         self._searched = Searched(study.name, self.progress, self.results.whole, study.space, study.search)
         self._choice: ChoiceRecord | None = None
         self._recorded = False
@@ -91,7 +97,7 @@ class StudyState:
     def choice(self) -> ChoiceRecord | None:
         """What the search chooses; None before all that a choice rests on is finished, or when all of it failed."""
         if self._choice is None:
-            self._choice = self._searched.choice()
+            self._choice = self._searched.choice() if self._leader is None else followed(self._leader)
         return self._choice
 
     def unrecorded(self) -> bool:
@@ -105,7 +111,7 @@ class StudyState:
             return
         recorded = self.study.folder.chosen()
         if recorded is None or {key: value for key, value in recorded.items() if key != "rules"} != choice:
-            self.study.folder.choose(self._searched.with_rules(choice))
+            self.study.folder.choose(choice if self._leader else self._searched.with_rules(choice))
         self._recorded = True
 
     def is_begun(self, place: Place) -> bool:
@@ -132,3 +138,13 @@ class StudyState:
 
     def _folders(self, slot: int) -> list[TrialFolder]:
         return [self.study.folder.trial(place) for _, place in self.progress.slot_trials(slot)]
+
+
+def followed(leader: StudyState) -> ChoiceRecord | None:
+    """What a study takes from the one that is searched in its place; None before that has chosen."""
+    choice = leader.choice()
+    if choice is None:
+        return None
+    taken: ChoiceRecord = {**choice, "leader": leader.study.name}
+    taken.pop("again", None)
+    return taken

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import run_inline, tiny_sweep
+from tiny import ROOT, run_inline, tiny_sweep
 
 from analysis.trace import main as trace
 from harness.doctor.__main__ import main as doctor
+from harness.proof.replay import main as replay
 from harness.proof.reproduce import main as reproduce
 from harness.run.directory import RunDirectory
 from harness.status.__main__ import main as status
@@ -97,3 +98,81 @@ def test_every_command_knows_tasks(
 def test_tasks_of_one_dataset_count_once(finished: Path) -> None:
     page = (finished / "report" / "report.html").read_text()
     assert "are one source" in page
+
+
+@pytest.fixture(scope="module")
+def tuned_at_the_largest(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Path:
+    """The run directory of a sweep whose smaller sizes take what the largest chose."""
+    folder = tmp_path_factory.mktemp("largest")
+    file = tiny_sweep(
+        folder,
+        methods=["linear_probe", "bitfit"],
+        train={**TRAIN, "per_class": [5, "all"]},
+        search={"trials": 3, "seeds": [0], "sizes": "largest", "choose": "top_k", "top": 2},
+        confirm={"seeds": 3, "control": "linear_probe", "vary": ["seed", "split", "search"], "repeat": True},
+    )
+    run_inline(file, folder / "run", shared_cache)
+    return folder / "run"
+
+
+def test_smaller_sizes_take_the_choices_of_the_largest(tuned_at_the_largest: Path) -> None:
+    for method in ("linear_probe", "bitfit"):
+        largest, small = (
+            RunDirectory(tuned_at_the_largest).study(f"{method}@{label}") for label in ("small.all", "small.n5")
+        )
+        assert not small.trials("search") and len(largest.trials("search")) == 3
+        chosen, taken = largest.chosen(), small.chosen()
+        assert chosen is not None and taken is not None
+        assert taken["leader"] == largest.name
+        assert taken["replicates"] == chosen["replicates"] and taken["configuration"] == chosen["configuration"]
+        trained = {trial.request()["seed"]: trial.request()["hyperparameters"] for trial in small.trials("confirm")}
+        assert trained == {int(seed): one["hyperparameters"] for seed, one in chosen["replicates"].items()}
+
+
+def test_the_report_and_every_command_say_where_choices_come_from(
+    tuned_at_the_largest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tuned_at_the_largest)
+    page = (tuned_at_the_largest / "report" / "report.html").read_text()
+    assert "search trials for each method on small.all" in page
+    assert "On small.n5 each method has the configurations that its search on small.all gave." in page
+    assert "not the same for all" not in page
+    assert status([run]) == 0 and "complete" in capsys.readouterr().out
+    assert doctor([run]) == 0 and "healthy" in capsys.readouterr().out
+    assert trace([run, "bitfit@small.n5"]) == 0
+    assert "of 3 of bitfit@small.all" in capsys.readouterr().out
+    assert replay([run]) == 0
+
+
+def test_smaller_sizes_wait_for_nothing_where_the_search_of_the_largest_fails(
+    tmp_path: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / "mine" / "breaks.py"
+    plugin.parent.mkdir()
+    source = (ROOT / "methods" / "bitfit.py").read_text().replace('"bitfit"', '"breaks"')
+    plugin.write_text(source.replace("biases.weight_decay = 0.0", "raise ArithmeticError"))
+    file = tiny_sweep(
+        tmp_path,
+        plugins=[str(plugin.parent)],
+        methods=["linear_probe", "breaks"],
+        train={**TRAIN, "per_class": [5, "all"]},
+        search={"trials": 1, "seeds": [0], "sizes": "largest"},
+        confirm={"seeds": 1},
+    )
+    run_inline(file, tmp_path / "run", shared_cache, expect=1)
+    assert status([str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "complete" in said and "blocked: breaks@small.n5: breaks@small.all has chosen nothing" in said
+
+
+def test_who_is_searched_cannot_change_within_a_run(tmp_path: Path, shared_cache: Path) -> None:
+    each = tiny_sweep(
+        tmp_path,
+        methods=["bitfit"],
+        train={**TRAIN, "per_class": [5, "all"]},
+        search={"trials": 1, "seeds": [0]},
+        confirm={"seeds": 1},
+    )
+    run_inline(each, tmp_path / "run", shared_cache, report=False)
+    done = run_inline(each, tmp_path / "run", shared_cache, "--set", "search.sizes=largest", expect=2)
+    assert "search.sizes: bitfit@small.n5 was given 1 slots of its own before" in done.stderr
