@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from harness.api import (
     HIDDEN,
     IMAGE_SUFFIXES,
     MOST_PIXELS,
     Augmentation,
+    ColumnKind,
     DataError,
     Dataset,
     GroupState,
+    MetadataColumn,
     Options,
     Record,
     count_left_out,
@@ -29,6 +31,39 @@ from harness.api import (
 
 from ._folder_entries import Entry, list_entries
 from ._folder_layout import SIDES, check_classes, check_companions, matches
+from ._folder_metadata import metadata_of
+
+
+def below_the_data_root(value: str, what: str) -> str:
+    """A path below the data root as given.
+
+    Raises:
+        ValueError: it leads elsewhere.
+    """
+    path, windows = PurePosixPath(value), PureWindowsPath(value)
+    if path.is_absolute() or windows.drive or windows.root or value.startswith("~") or ".." in windows.parts:
+        raise ValueError(f"{value!r} leaves the data root; name what lies below it, and the root by --data-root")
+    if not path.parts:
+        raise ValueError(f"needs the name of {what} below the data root")
+    return str(path)
+
+
+class MetadataTable(BaseModel):
+    """A table of what is known of the images."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    path: str = Field(examples=["my_images.csv"])
+    """A CSV file, relative to the data root."""
+    image: str = "image"
+    """Its column that names the image: the path below the folder or archive, or the file's name where it is unique."""
+    columns: dict[str, ColumnKind] = Field(min_length=1)
+    """The columns to read, each a ``category`` or a ``number``. An empty cell, ``NA`` and ``unknown`` are missing."""
+
+    @field_validator("path")
+    @classmethod
+    def _below_the_data_root(cls, value: str) -> str:
+        return below_the_data_root(value, "a CSV file")
 
 
 class ImageFolderOptions(Options):
@@ -56,18 +91,16 @@ class ImageFolderOptions(Options):
     masks: Literal["refuse", "keep"] = "refuse"
     """What to do with images that are by name a mask or thumbnail of another image: refuse the folder, or keep them as
     images like the others."""
+    metadata: MetadataTable | None = None
+    """A table of what is known of the images, such as age, sex or site: for splits by domain and results by
+    subgroup."""
     max_megapixels: float = Field(MOST_PIXELS / 1e6, gt=0, le=10_000)
     """Largest image in 10⁶ pixels. Decoding takes 8 MB of memory for each."""
 
     @field_validator("path")
     @classmethod
     def _below_the_data_root(cls, value: str) -> str:
-        path, windows = PurePosixPath(value), PureWindowsPath(value)
-        if path.is_absolute() or windows.drive or windows.root or value.startswith("~") or ".." in windows.parts:
-            raise ValueError(f"{value!r} leaves the data root; name what lies below it, and the root by --data-root")
-        if not path.parts:
-            raise ValueError("needs the name of a folder or zip archive below the data root")
-        return str(path)
+        return below_the_data_root(value, "a folder or zip archive")
 
     @field_validator("group_pattern")
     @classmethod
@@ -167,8 +200,9 @@ class ImageFolder(Dataset):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The folder or archive."""
-        return (self._options.path,)
+        """The folder or archive, and the table of metadata."""
+        table = self._options.metadata
+        return (self._options.path, *(() if table is None else (table.path,)))
 
     @property
     def max_pixels(self) -> int:
@@ -192,7 +226,17 @@ class ImageFolder(Dataset):
         """
         layout = _layout(root, self._options)
         pattern = None if self._options.group_pattern is None else re.compile(self._options.group_pattern)
-        return [_record(layout, entry, pattern) for entry in layout.images]
+        records = [_record(layout, entry, pattern) for entry in layout.images]
+        table = self._options.metadata
+        if table is None:
+            return records
+        known = metadata_of(root / table.path, table.image, table.columns, [record.case_id for record in records])
+        return [replace(record, metadata=known[record.case_id]) for record in records]
+
+    def columns(self, root: Path) -> Sequence[MetadataColumn]:
+        """As the options list them."""
+        table = self._options.metadata
+        return () if table is None else [MetadataColumn(name, kind) for name, kind in table.columns.items()]
 
     def left_out(self, root: Path) -> Mapping[str, int]:
         """By ending, and by option."""

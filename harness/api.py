@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from harness.core.zip_checks import DAMAGE as DAMAGE
     from harness.core.zip_checks import is_damage as is_damage
     from harness.core.zip_checks import reason as reason
+    from harness.data.metadata import category as category
+    from harness.data.metadata import quantity as quantity
     from harness.data.npy_stream import NpyStream as NpyStream
     from harness.data.npy_stream import RowImage as RowImage
     from harness.data.npy_stream import array_names as array_names
@@ -70,11 +72,14 @@ if TYPE_CHECKING:
     from harness.dataset import MOST_PIXELS as MOST_PIXELS
     from harness.dataset import ArrayImage as ArrayImage
     from harness.dataset import Augmentation as Augmentation
+    from harness.dataset import ColumnKind as ColumnKind
     from harness.dataset import Dataset as Dataset
     from harness.dataset import Download as Download
     from harness.dataset import FileImage as FileImage
     from harness.dataset import ImageSource as ImageSource
     from harness.dataset import KaggleFile as KaggleFile
+    from harness.dataset import MetadataColumn as MetadataColumn
+    from harness.dataset import MetadataValue as MetadataValue
     from harness.dataset import OfficialSplit as OfficialSplit
     from harness.dataset import Record as Record
     from harness.dataset import RemoteFile as RemoteFile

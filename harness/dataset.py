@@ -6,9 +6,9 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 from zipfile import ZipFile
 
 import numpy as np
@@ -172,6 +172,25 @@ class KaggleFile:
 Download = RemoteFile | KaggleFile
 
 
+ColumnKind = Literal["category", "number"]
+"""What a column of metadata holds: a word for each image, or a number."""
+
+MetadataValue: TypeAlias = str | float | None
+"""Of one image: a category, a number, or None where it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataColumn:
+    """A column of metadata: what is known of images beside their pixels and labels, such as age, sex or site."""
+
+    name: str
+    """Lower-case letters, digits and ``_``, a letter first."""
+    kind: ColumnKind
+    absent: str = ""
+    """Why no image has a value, as a clause, where the raw files at hand lack the whole column; empty where they have
+    it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One labelled image of the raw archive."""
@@ -186,6 +205,8 @@ class Record:
     an image that is the only one of its patient has a group of its own."""
     official: OfficialSplit | None = None
     """The side on which the publisher put it, where there is one."""
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict, hash=False)
+    """MetadataColumn → value, of the columns that ``Dataset.columns`` lists; a column that is left out is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +301,11 @@ class Dataset(Pluggable, ABC):
         """Names of the raw files or folders below the data root; empty for data that a library bundles."""
 
     @property
+    def optional_files(self) -> tuple[str, ...]:
+        """Names of further files below the data root that ``records`` reads where they are there, such as metadata."""
+        return ()
+
+    @property
     def downloads(self) -> tuple[Download, ...]:
         """Where the raw files come from, as far as their licence lets a program fetch them."""
         return ()
@@ -304,6 +330,17 @@ class Dataset(Pluggable, ABC):
             DataError: as ``records``.
         """
         return {}
+
+    def columns(self, root: Path) -> Sequence[MetadataColumn]:
+        """The columns of metadata that records may have, those too that the raw files at hand lack.
+
+        Metadata change neither pixels nor labels, and no training sees them: they divide images by domain, and results
+        by subgroup.
+
+        Raises:
+            DataError: as ``records``.
+        """
+        return ()
 
     @abstractmethod
     def records(self, root: Path) -> Sequence[Record]:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ from harness.core.files import write_atomic
 from harness.core.identity import source_hash
 from harness.data.decode import UnreadableImagesError, check_records, clusters, decode_into
 from harness.data.decoded import CacheKey, DecodedDataset, MetaFacts, describe, open_decoded, write_description
+from harness.data.metadata import metadata_of
 from harness.data.once import build_once
 from harness.data.raw_files import raw_files
 from harness.dataset import Dataset
 
-_FORMAT = 3
+_FORMAT = 4
 
 _READING_CODE = (
     *("harness.data.decode", "harness.data.image_files", "harness.data.zip_members", "harness.core.zip_checks"),
-    *("harness.data.npy_stream", "harness.dataset"),
+    *("harness.data.npy_stream", "harness.data.metadata", "harness.dataset"),
 )
 """Modules that make pixels, labels and tables of raw files: another version of one may make others."""
 
@@ -141,6 +143,8 @@ def _build(
     records = dataset.records(data_root)
     classes = dataset.find_classes(data_root)
     check_records(dataset, classes, records)
+    columns = dataset.columns(data_root)
+    metadata = metadata_of(dataset.name, columns, records)
     images = _allocate(target / "images.npy", (len(records), size, size, 3))
     try:
         decoded = decode_into(images, records, progress, dataset.max_pixels)
@@ -152,8 +156,14 @@ def _build(
     unreadable.unlink(missing_ok=True)
     images.flush()
     labels, table = describe(records, clusters(records, decoded.originals), decoded.originals)
-    meta: MetaFacts = {"size": size, "notes": decoded.notes, "left_out": dict(dataset.left_out(data_root)), "key": key}
-    write_description(target, labels, table, classes, decoded.stored, meta)
+    meta: MetaFacts = {
+        "size": size,
+        "notes": decoded.notes,
+        "left_out": dict(dataset.left_out(data_root)),
+        "columns": [asdict(column) for column in columns],
+        "key": key,
+    }
+    write_description(target, labels, table, metadata, classes, decoded.stored, meta)
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from harness.core.errors import one_line
 from harness.core.origin import group_state
+from harness.data.metadata import column_facts
 from harness.data.split import Split, exact_counts, indices
 from harness.dataset import Dataset
 from harness.run.data_records import AuditFacts, Card, PairCounts
@@ -64,7 +65,8 @@ def make_card(
         same pixels and the ``images`` in them. ``clusters``: what a grouped split keeps on one side;
         ``near_joined``: near-duplicates among it.
         ``left_out``: files that are no images of the dataset, by reason. ``absent``: classes that a side lacks, a
-        clause each. ``notes``: inexact counts, sentences of the decoder. ``pictured``: classes in the sample grid.
+        clause each. ``notes``: inexact counts, sentences of the decoder. ``metadata``: a ``ColumnFacts`` a column.
+        ``pictured``: classes in the sample grid.
         ``leaks``: the counts, ``any`` and ``sentence``. ``allow_leakage``. ``audit``: null or as ``_audited`` says.
     """
     counts, sides = class_counts(data, split)
@@ -107,6 +109,7 @@ def make_card(
         "left_out": dict(data.left_out),
         "absent": _absent(data.classes, counts),
         "notes": [*_inexact(split, len(data.labels)), *_first(data.notes)],
+        "metadata": column_facts(data),
         "pictured": min(len(data.classes), MOST_CLASSES),
         "leaks": {**leaks.to_json(), "any": leaks.any, "sentence": leaks.sentence()},
         "allow_leakage": allow_leakage,

@@ -3,7 +3,8 @@
 images.npy      uint8, (n, size, size, 3), memory-mapped
 labels.npy      int64, (n,), or (n, classes) of 0 and 1 where an image may bear several classes
 records.arrow   case_id, cluster, group, official, pixels: strings, one row an image
-meta.json       fingerprint, classes, notes, what was left out, counts and what the folder's key was made of
+metadata.arrow  a column for each that is known of the images beside that: strings or float64
+meta.json       fingerprint, classes, notes, what was left out, columns, counts, and what the folder's key was made of
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from harness.core.errors import RequestError
 from harness.core.files import read_json, write_json
 from harness.core.frame_files import read_ipc
 from harness.core.infrastructure import passes
-from harness.dataset import Record
+from harness.dataset import MetadataColumn, Record
 
 _TORN = (ValueError, AttributeError, KeyError, TypeError, EOFError)
 """What files that do not hold what their names promise lead to."""
@@ -44,13 +45,18 @@ class DecodedDataset:
     """``COLUMNS``, all strings; ``group`` and ``official`` may be null."""
     classes: tuple[str, ...]
     fingerprint: str
-    """SHA-256 (hex) over pixels, labels, records, classes and size."""
+    """SHA-256 (hex) over pixels, labels, records, classes and size; metadata are not in it, because no training sees
+    them."""
     notes: tuple[str, ...] = ()
     """What decoding did beyond the resize, such as turning an image by its EXIF tag."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Files of the raw archive that are no images of the dataset, by reason."""
     near_joined: bool = False
     """Whether near-duplicates share a cluster too."""
+    metadata: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """A column of strings or float64 for each of ``columns`` that the raw files have; null where a value is missing."""
+    columns: tuple[MetadataColumn, ...] = ()
+    """Every column of metadata that the dataset may have, those too that the raw files lack."""
 
     @property
     def multi_label(self) -> bool:
@@ -119,6 +125,7 @@ class MetaFacts(TypedDict):
     size: int
     notes: Sequence[str]
     left_out: dict[str, int]
+    columns: Sequence[Mapping[str, object]]
     key: CacheKey
 
 
@@ -126,6 +133,7 @@ def write_description(
     folder: Path,
     labels: npt.NDArray[np.int64],
     table: pl.DataFrame,
+    metadata: pl.DataFrame,
     classes: Sequence[str],
     stored: Sequence[bytes],
     meta: MetaFacts,
@@ -134,7 +142,8 @@ def write_description(
 
     Args:
         stored: SHA-256 of each image as it is stored.
-        meta: ``size``, ``notes``, ``left_out`` and ``key``.
+        metadata: as ``harness.data.metadata.metadata_of`` makes it.
+        meta: what ``MetaFacts`` lists.
     """
     fingerprint = hashlib.sha256(json.dumps([meta["size"], list(classes)]).encode())
     fingerprint.update(json.dumps(table.to_dict(as_series=False), sort_keys=True).encode())
@@ -143,6 +152,7 @@ def write_description(
         fingerprint.update(digest)
     np.save(folder / "labels.npy", labels, allow_pickle=False)
     table.write_ipc(folder / "records.arrow")
+    metadata.write_ipc(folder / "metadata.arrow")
     write_json(
         folder / "meta.json",
         {"fingerprint": fingerprint.hexdigest(), "images": len(labels), "classes": list(classes), **meta},
@@ -160,14 +170,29 @@ def open_decoded(folder: Path, size: int) -> DecodedDataset:
         meta = read_json(folder / "meta.json")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-        table = read_ipc(folder / "records.arrow")
+        table, metadata = read_ipc(folder / "records.arrow"), read_ipc(folder / "metadata.arrow")
         count, classes = int(meta["images"]), tuple(map(str, meta["classes"]))
         agree = images.shape == (count, size, size, 3) and len(labels) == len(table) == count
         if not agree or images.dtype != np.uint8 or labels.dtype != np.int64 or tuple(table.columns) != COLUMNS:
             raise ValueError(f"{count} images announced, {images.dtype} {images.shape} and {len(table)} rows found")
         labels.setflags(write=False)
         left_out = {str(reason): int(count) for reason, count in meta["left_out"].items()}
-        return DecodedDataset(images, labels, table, classes, str(meta["fingerprint"]), tuple(meta["notes"]), left_out)
+        columns = tuple(MetadataColumn(**entry) for entry in meta["columns"])
+        if metadata.columns != [column.name for column in columns if not column.absent]:
+            raise ValueError(f"columns {', '.join(metadata.columns)} found")
+        if metadata.columns and len(metadata) != count:
+            raise ValueError(f"{len(metadata)} rows of metadata found")
+        return DecodedDataset(
+            images,
+            labels,
+            table,
+            classes,
+            str(meta["fingerprint"]),
+            tuple(meta["notes"]),
+            left_out,
+            metadata=metadata,
+            columns=columns,
+        )
     except (OSError, RequestError, pl.exceptions.PolarsError, *_TORN) as error:
         if passes(error):
             raise

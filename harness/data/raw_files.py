@@ -123,7 +123,8 @@ def raw_files(dataset: Dataset, data_root: Path, cache_root: Path) -> RawFiles:
             f"dataset {dataset.name}: {', '.join(missing)} not found in {data_root}{fetch}; put it there as "
             f"published ({dataset.citation}) or name its folder with --data-root or GPAF_BENCH_DATA"
         )
-    paths = tuple(path for name in dataset.files for path in _files_of(data_root / name))
+    names = [*dataset.files, *(name for name in dataset.optional_files if (data_root / name).exists())]
+    paths = tuple(path for name in names for path in _files_of(data_root / name))
     state = _state(data_root, paths)
     # Escapes, so that a file name that is not UTF-8 is left for the plugin to report.
     digest = hashlib.sha256(json.dumps([dataset.name, state]).encode()).hexdigest()

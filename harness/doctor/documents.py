@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.core.file_checks import is_png
+from harness.core.file_checks import is_parquet, is_png
 from harness.core.identity import configuration_hash
 from harness.core.many_files import each
 from harness.doctor.finding import Finding
@@ -28,6 +28,9 @@ def examine(run: RunDirectory) -> Iterator[Finding]:
         yield from found
     for path in run_files.card_pictures(run):
         if not is_png(path):
+            yield _aside("torn", path, WORDS["torn"])
+    for path in run_files.case_tables(run):
+        if not is_parquet(path):
             yield _aside("torn", path, WORDS["torn"])
 
 

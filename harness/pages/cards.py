@@ -14,7 +14,7 @@ from harness.core.files import write_atomic, write_json
 from harness.core.origin import GroupState
 from harness.pages import page
 from harness.pages.contents import Facts, Item, PageSection, PageTable, Picture, count, number, numbered
-from harness.run.data_records import AuditFacts, Card, Identical, group_state_of
+from harness.run.data_records import AuditFacts, Card, ColumnFacts, Identical, group_state_of
 from harness.run.record_values import SplitSide
 
 _SIDES: dict[SplitSide, str] = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -31,7 +31,8 @@ def data_section(label: str, card: Card, picture: Picture | None) -> PageSection
     """
     pictures = () if picture is None else (picture,)
     sentences = (*leak_sentences(card), *group_sentences(card), *_audit_sentences(card))
-    return PageSection(f"Data: {label}", sentences, (class_counts(label, card), *pictures, Facts(facts(card))))
+    tables = (class_counts(label, card), *metadata_table(label, card))
+    return PageSection(f"Data: {label}", sentences, (*tables, *pictures, Facts(facts(card))))
 
 
 def audit_section(audit: AuditFacts, picture: Picture | None) -> PageSection:
@@ -116,6 +117,32 @@ def class_counts(label: str, card: Card) -> PageTable:
         groups=(("", tuple(rows)),),
         note="An image counts in each class that it bears, so that the classes do not add up." if several else "",
     )
+
+
+def metadata_table(label: str, card: Card) -> tuple[PageTable, ...]:
+    """What is known of the images beside their pixels and labels; nothing where nothing is."""
+    columns = card.get("metadata", [])
+    if not columns:
+        return ()
+    return (
+        PageTable(
+            caption=f"{label}: metadata.",
+            head=("Column", "Values", "Missing"),
+            align="llr",
+            groups=(("", tuple((one["name"], _values(one), count(one["missing"])) for one in columns)),),
+        ),
+    )
+
+
+def _values(column: ColumnFacts) -> str:
+    if column.get("absent"):
+        return f"none: {column['absent']}"
+    if "range" in column:
+        lowest, highest = column["range"]
+        return f"{lowest:g} to {highest:g}"
+    values = [f"{name} {count(images)}" for name, images in column.get("values", {}).items()]
+    further = column.get("further", 0)
+    return ", ".join([*values, *([f"and {further:,} further values"] if further else [])])
 
 
 def sample_picture(label: str, card: Card, png: bytes, stem: str) -> Picture:

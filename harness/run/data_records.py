@@ -87,6 +87,23 @@ class _PairKinds(TypedDict):
     near: PairCounts
 
 
+class ColumnFacts(TypedDict):
+    """A column of metadata: what ``harness.data.metadata.column_facts`` says of it."""
+
+    name: str
+    kind: Literal["category", "number"]
+    missing: Count
+    """Images without a value."""
+    absent: NotRequired[str]
+    """Why no image has one."""
+    values: NotRequired[dict[str, Count]]
+    """Of a category: images with each value, the most frequent first."""
+    further: NotRequired[Count]
+    """Values that are not among these."""
+    range: NotRequired[list[Number]]
+    """Of numbers: the lowest and the highest."""
+
+
 class AuditFacts(TypedDict):
     """What a look at the pixels has found; of single pairs the worst ones."""
 
@@ -126,6 +143,7 @@ class Card(TypedDict):
     left_out: NotRequired[dict[str, Count]]
     absent: NotRequired[list[str]]
     notes: NotRequired[list[str]]
+    metadata: NotRequired[list[ColumnFacts]]
     pictured: NotRequired[Count]
     leaks: NotRequired[LeakFacts]
     allow_leakage: NotRequired[str | None]

@@ -10,6 +10,7 @@
     RUN/environment.patch                          what differs from the commit, in files that git tracks
     RUN/splits/DATASET.json                        case ids of each side
     RUN/splits/DATASET+3.json                      likewise, of the split 3 that a replicate draws
+    RUN/cases/DATASET.parquet                      what is known of each case beside its label: site, age, ...
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
     RUN/studies/METHOD@DATASET/prior.json          what an earlier run had found, where the search began from that
@@ -36,12 +37,14 @@ These names are known here, those of a study's folder in ``harness.run.study_fol
 from __future__ import annotations
 
 import glob
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError
 from harness.core.files import encode_json, inside, read_with_status, update, update_json, write_exclusive, write_json
@@ -49,6 +52,9 @@ from harness.core.many_files import each
 from harness.run import data_records, records, sweep_records
 from harness.run.study_folder import StudyFolder, StudyName, folders_in
 from harness.run.trial import TrialFolder
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PATCH = "environment.patch"
 
@@ -210,6 +216,28 @@ class RunDirectory:
         """The case ids of each side, or those of one of several splits."""
         file = f"{dataset}.json" if name is None else f"{dataset}+{name}.json"
         return data_records.SPLIT.read(inside(self.path / "splits", file))
+
+    def write_cases(self, dataset: str, cases: pl.DataFrame) -> None:
+        """Record what is known of each case of a dataset, as ``cases`` gives it."""
+        buffer = io.BytesIO()
+        cases.write_parquet(buffer)
+        path = self._cases_path(dataset)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        update(path, buffer.getvalue())
+
+    def cases(self, dataset: str) -> pl.DataFrame | None:
+        """What is known of each case of a dataset, train, validation and test; None where that is nothing.
+
+        ``case_id`` and ``group`` as in predictions, then a column for each field of metadata: strings or float64, null
+        where a value is missing. ``NAME_decade`` beside a number has its band of ten, such as ``60-69``.
+        """
+        from harness.core.frame_files import read_parquet
+
+        path = self._cases_path(dataset)
+        return read_parquet(path) if path.exists() else None
+
+    def _cases_path(self, dataset: str) -> Path:
+        return inside(self.path / "cases", f"{dataset}.parquet")
 
     def write_card(self, dataset: str, card: data_records.Card, picture: bytes | None = None) -> None:
         """Record facts about a dataset, and a picture of it (PNG), for the report."""

@@ -83,9 +83,14 @@ def card_pictures(run: RunDirectory) -> list[Path]:
     return sorted((run.path / "cards").glob("*.png"))
 
 
+def case_tables(run: RunDirectory) -> list[Path]:
+    """The tables of what is known of each case."""
+    return sorted((run.path / "cases").glob("*.parquet"))
+
+
 def folders(run: RunDirectory) -> list[Path]:
     """Every folder in which something is written while the run goes on."""
-    fixed = [run.path / name for name in ("splits", "cards", "studies", "sources", "workers", "code", "lock")]
+    fixed = [run.path / name for name in ("splits", "cases", "cards", "studies", "sources", "workers", "code", "lock")]
     studies = [study.path for study in run.study_folders()]
     stages = [path / stage for path in studies for stage in ("search", "again", "confirm")]
     present = [path for path in (*fixed, *studies, *stages) if path.is_dir()]
@@ -103,7 +108,7 @@ def artefact(run: RunDirectory) -> dict[str, Path]:
     Raises:
         RequestError: a link, a pipe or a device is among it, or a name that is no text.
     """
-    inside = ("amendments", "cards", "code", "report", "sources", "splits", "stale", "studies")
+    inside = ("amendments", "cards", "cases", "code", "report", "sources", "splits", "stale", "studies")
     found = [run.path / entry.name for entry in os.scandir(run.path) if not entry.is_dir(follow_symlinks=False)]
     for folder in inside:
         refuse_link(run.path / folder)

@@ -12,6 +12,7 @@ from harness.core.identity import differences
 from harness.core.lease import Lease, LeaseRecord, hold
 from harness.core.many_files import each
 from harness.data.decoding_bar import DecodingBar
+from harness.data.metadata import case_table
 from harness.data.pictures import sample_grid
 from harness.doctor import fixing
 from harness.doctor.examination import damage, new_damage
@@ -81,6 +82,8 @@ def plan_run(
             run.write_split(prepared.label, prepared.split.to_json())
             for name, split in prepared.others.items():
                 run.write_split(prepared.label, split.to_json(), name)
+            if len(prepared.data.metadata.columns):
+                run.write_cases(prepared.label, case_table(prepared.data))
             run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
         for study in studies:
             if study.prior is not None:
