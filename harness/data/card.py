@@ -19,7 +19,7 @@ from harness.core.origin import group_state
 from harness.data.metadata import column_facts
 from harness.data.split import Split, exact_counts, indices
 from harness.dataset import Dataset
-from harness.run.data_records import AuditFacts, Card, PairCounts
+from harness.run.data_records import AuditFacts, Card, PairCounts, SplitFacts
 
 if TYPE_CHECKING:
     from harness.data.audit import Audit, ImagePair
@@ -89,7 +89,7 @@ def make_card(
         "resize": f"each image is squashed to {size} × {size} pixels by Pillow's antialiased bilinear filter: the "
         "aspect ratio is not kept, nothing is cropped; one that has this size is taken as it is",
         "fingerprint": data.fingerprint,
-        "split": {"kind": split.kind, "seed": split.seed, "digest": split.digest},
+        "split": _split_facts(split),
         "sides": {"train": sides[0], "val": sides[1], "test": sides[2]},
         "counts": {"train": counts[0].tolist(), "val": counts[1].tolist(), "test": counts[2].tolist()},
         "shares": {
@@ -115,6 +115,15 @@ def make_card(
         "allow_leakage": allow_leakage,
         "audit": None if audit is None else _audited(audit),
     }
+
+
+def _split_facts(split: Split) -> SplitFacts:
+    facts: SplitFacts = {"kind": split.kind, "seed": split.seed, "digest": split.digest}
+    if split.in_distribution:
+        facts["in_distribution"] = len(split.in_distribution)
+    if split.left_out:
+        facts["left_out"] = dict(split.left_out)
+    return facts
 
 
 def _absent(classes: Sequence[str], counts: Sequence[npt.NDArray[np.int64]]) -> list[str]:
@@ -197,7 +206,7 @@ def _audited(audit: Audit) -> AuditFacts:
 def _inexact(split: Split, images: int) -> list[str]:
     """That the clusters allowed no split of exactly 64 / 16 / 20 per cent."""
     wanted = exact_counts(images)
-    if split.kind == "official" or (len(split.val), len(split.test)) == wanted[1:]:
+    if split.kind in ("official", "domain") or (len(split.val), len(split.test)) == wanted[1:]:
         return []
     numbers = " / ".join(f"{count:,}" for count in wanted)
     return [f"The groups do not come out even at {numbers} images; the sides are the nearest that they allow."]

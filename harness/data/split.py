@@ -7,8 +7,8 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,7 +21,7 @@ from harness.data.strata import strata
 from harness.dataset import Dataset
 from harness.run.data_records import SplitRecord
 
-SplitKind = Literal["grouped", "random", "official"]
+SplitKind = Literal["grouped", "random", "official", "domain"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -41,16 +41,25 @@ class Split:
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
+    in_distribution: tuple[str, ...] = ()
+    """Of a split by domain: cases of the training domains that no training sees, from which a drop is measured."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Cases on no side, by reason."""
 
     def to_json(self) -> SplitRecord:
         """A form that ``from_json`` takes back."""
-        return {
+        record: SplitRecord = {
             "kind": self.kind,
             "seed": self.seed,
             "train": list(self.train),
             "val": list(self.val),
             "test": list(self.test),
         }
+        if self.in_distribution:
+            record["in_distribution"] = list(self.in_distribution)
+        if self.left_out:
+            record["left_out"] = dict(self.left_out)
+        return record
 
     @classmethod
     def from_json(cls, value: SplitRecord) -> Split:
@@ -61,14 +70,18 @@ class Split:
         """
         try:
             train, val, test = (tuple(map(str, side)) for side in (value["train"], value["val"], value["test"]))
-            return cls(_known(value["kind"]), int(value["seed"]), train, val, test)
+            held = tuple(map(str, value.get("in_distribution", ())))
+            return cls(
+                _known(value["kind"]), int(value["seed"]), train, val, test, held, dict(value.get("left_out", {}))
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError(f"split: not a recorded split ({error!r}); let the sweep write it again") from error
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of which case stands on which side, however that came about."""
-        content = {side: sorted(getattr(self, side)) for side in _SIDES}
+        sides = (*_SIDES, "in_distribution") if self.in_distribution else _SIDES
+        content = {side: sorted(getattr(self, side)) for side in sides}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -96,6 +109,8 @@ def make_split(data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
     # One canonical order, so that the same records in another order give the same split.
     order = np.array(sorted(range(len(data.case_ids)), key=data.case_ids.__getitem__), dtype=np.int64)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"split/{kind}/{seed}".encode()).digest()[:16]))
+    if kind == "domain":
+        raise RequestError("split.kind: a split by domain needs a column and its values; name split.by and split.test")
     if kind == "official":
         sides = _official(data, order, rng)
     else:
@@ -122,8 +137,8 @@ def make_folds(data: DecodedDataset, kind: SplitKind, seed: int, folds: int) -> 
         RequestError: ``official`` sides, fewer clusters than folds, or clusters that allow no such folds.
     """
     kind = _known(kind)
-    if kind == "official":
-        raise RequestError("official split: the publisher's sides make no folds; write `split: {kind: grouped}`")
+    if kind in ("official", "domain"):
+        raise RequestError(f"{kind} split: its test side is given and makes no folds; write `split: {{kind: grouped}}`")
     order = np.array(sorted(range(len(data.case_ids)), key=data.case_ids.__getitem__), dtype=np.int64)
     units = len(order) if kind == "random" else len(set(data.groups))
     if units < folds:
@@ -164,7 +179,7 @@ def indices(split: Split, data: DecodedDataset) -> tuple[Indices, Indices, Indic
         RequestError: a case is not in the data, or stands twice in the split.
     """
     rows = {case_id: row for row, case_id in enumerate(data.case_ids)}
-    named = [*split.train, *split.val, *split.test]
+    named = [*split.train, *split.val, *split.test, *split.in_distribution]
     unknown = [case_id for case_id in named if case_id not in rows]
     if unknown:
         raise RequestError(
@@ -173,11 +188,21 @@ def indices(split: Split, data: DecodedDataset) -> tuple[Indices, Indices, Indic
         )
     if len(set(named)) != len(named):
         raise RequestError("split: a case stands on two sides or twice on one; the file was edited, write it again")
-    train, val, test = (
-        np.sort(np.array([rows[case_id] for case_id in side], dtype=np.int64))
-        for side in (split.train, split.val, split.test)
-    )
+    train, val, test = (_rows(side, rows) for side in (split.train, split.val, split.test))
     return train, val, test
+
+
+def in_distribution_rows(split: Split, data: DecodedDataset) -> Indices:
+    """Rows of the held-out cases of the training domains in ``data``: int64, ascending; none but of a split by domain.
+
+    Raises:
+        KeyError: a case is not in the data.
+    """
+    return _rows(split.in_distribution, data.rows)
+
+
+def _rows(cases: Sequence[str], rows: Mapping[str, int]) -> Indices:
+    return np.sort(np.array([rows[case_id] for case_id in cases], dtype=np.int64))
 
 
 def _divide(

@@ -134,6 +134,10 @@ def metadata_table(label: str, card: Card) -> tuple[PageTable, ...]:
     )
 
 
+def _optional(images: int | None) -> str | None:
+    return None if images is None else count(images)
+
+
 def _values(column: ColumnFacts) -> str:
     if column.get("absent"):
         return f"none: {column['absent']}"
@@ -223,6 +227,8 @@ def facts(card: Card) -> tuple[tuple[str, str], ...]:
         if clusters is None
         else f"{count(clusters)} {_clusters(card)}, each on one side if grouped",
         "Split": f"{split['kind']}, seed {split['seed']}, digest {split['digest']}",
+        "Held out within the training domains": _optional(split.get("in_distribution")),
+        "On no side": "; ".join(f"{why}: {count(cases)}" for why, cases in split.get("left_out", {}).items()) or None,
         "Fingerprint": card["fingerprint"],
         "Decoding": "; ".join(card.get("notes", ())) or None,
         "Licence": card["licence"],

@@ -23,6 +23,10 @@ class SplitRecord(_Sides):
 
     kind: str
     seed: int
+    in_distribution: NotRequired[list[str]]
+    """Of a split by domain: held-out cases of the training domains."""
+    left_out: NotRequired[dict[str, Count]]
+    """Cases on no side, by reason."""
 
 
 class _Counts(TypedDict):
@@ -44,10 +48,16 @@ class Identical(TypedDict):
     images: Count
 
 
-class _SplitFacts(TypedDict):
+class SplitFacts(TypedDict):
+    """What a card says of a split."""
+
     kind: NotRequired[str]
     seed: NotRequired[int]
     digest: NotRequired[str]
+    in_distribution: NotRequired[Count]
+    """Of a split by domain: held-out cases of the training domains."""
+    left_out: NotRequired[dict[str, Count]]
+    """Cases on no side, by reason."""
 
 
 class LeakFacts(TypedDict):
@@ -129,7 +139,7 @@ class Card(TypedDict):
     image_size: NotRequired[Count]
     resize: NotRequired[str]
     fingerprint: NotRequired[str]
-    split: _SplitFacts
+    split: SplitFacts
     sides: NotRequired[_SideSizes]
     counts: _Counts
     shares: NotRequired[dict[str, list[Number]]]

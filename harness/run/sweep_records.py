@@ -112,6 +112,8 @@ class _SplitSection(TypedDict):
     seeds: NotRequired[list[Seed] | None]
     folds: NotRequired[Count | None]
     tune: NotRequired[str]
+    by: NotRequired[str | None]
+    test: NotRequired[list[str] | None]
     near_duplicates: NotRequired[bool]
     allow_leakage: NotRequired[str | None]
 

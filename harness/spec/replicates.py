@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, Tag, model_valida
 from pydantic_core import PydanticCustomError
 
 from harness.core.replicates import Drawn, Replicate
-from harness.spec.forms import LARGEST_SEED, MOST_SEEDS, Label, Section, Seed, Seeds, by_kind, fault
+from harness.spec.forms import LARGEST_SEED, MOST_SEEDS, Label, Name, Section, Seed, Seeds, by_kind, fault
 from harness.spec.search import SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
@@ -47,10 +47,17 @@ def with_the_seed(drawn: list[Drawn]) -> list[Drawn]:
 class SplitSpec(Section):
     """How each dataset is divided into 64 % training, 16 % validation and 20 % test."""
 
-    kind: Literal["grouped", "random", "official"] | None = Field(
+    kind: Literal["grouped", "random", "official", "domain"] | None = Field(
         None,
         description="grouped keeps a known patient or lesion, and duplicates, on one side; official is the "
-        "publisher's; null: official where the publisher split by patient, else grouped.",
+        "publisher's; domain tests on other sites than it trains on (by, test); null: official where the publisher "
+        "split by patient, else grouped.",
+    )
+    by: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        None, description="domain: the column of metadata that tells the domains apart.", examples=["site"]
+    )
+    test: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="domain: the values of that column that are the test side.", examples=[["rosendahl"]]
     )
     seed: Seed = Field(0, description="Seed of the split, or of the first of several.")
     seeds: Seeds | None = Field(
@@ -91,9 +98,22 @@ class SplitSpec(Section):
             raise fault(["seed"], f"split.seeds begins with {first}; remove split.seed")
         return {**given, "seed": first} if isinstance(first, int) else given
 
+    @model_validator(mode="after")
+    def _whole_domain(self) -> SplitSpec:
+        for key, value in (("by", self.by), ("test", self.test)):
+            if self.kind == "domain" and value is None:
+                example = "by: site" if key == "by" else "test: [rosendahl]"
+                raise fault([key], f"is missing: a split by domain needs it, for example `{example}`")
+            if self.kind != "domain" and value is not None:
+                raise fault([key], "belongs to a split by domain; write kind: domain, or remove it")
+        if self.kind == "domain" and self.folds is not None:
+            raise fault(["folds"], "the test side of a split by domain is given; name seeds, or remove this")
+        return self
+
     def identity(self) -> dict[str, object]:
         """All of it that is not as it always was, for declarations, which are compared."""
         idle = {"seeds": self.seeds is None, "folds": self.folds is None, "tune": self.tune == "first"}
+        idle |= {"by": self.by is None, "test": self.test is None}
         return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
 
 

@@ -11,10 +11,11 @@ from harness.core.identity import canonical_hash
 from harness.data.cache import is_decoded, prepare
 from harness.data.card import make_card
 from harness.data.decoded import DecodedDataset
+from harness.data.domain import Domain, make_domain_split
 from harness.data.leaks import find_leaks
 from harness.data.near_clusters import are_joined, join_near_duplicates
 from harness.data.options import with_options
-from harness.data.split import kind_for, make_folds, make_split
+from harness.data.split import Split, SplitKind, kind_for, make_folds, make_split
 from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.method import Method
@@ -143,7 +144,7 @@ class Planner:
             )
         try:
             if spec.split.folds is None:
-                whole = [make_split(data, kind, seed) for seed in names]
+                whole = [self._split(data, kind, seed) for seed in names]
             else:
                 whole = make_folds(data, kind, spec.split.seed, spec.split.folds)
             kept = [keep_training(one, data, *train.one_size) for one in whole]
@@ -251,7 +252,7 @@ class Planner:
             hyperparameters = defaults(
                 method_space(plugin.cls.space, given.hyperparameters, train, "backbone.weights.hyperparameters")
             )
-            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train)
+            dataset = self._prepare(f"source-{key[:8]}", given.dataset, train, of_source=True)
             identity = canonical_hash(
                 {
                     "protocol": PROTOCOL,
@@ -279,7 +280,15 @@ class Planner:
             )
         return self._sources[key]
 
-    def _prepare(self, label: str, entry: DatasetSpec, train: TrainSpec) -> PreparedDataset:
+    def _prepare(self, label: str, entry: DatasetSpec, train: TrainSpec, of_source: bool = False) -> PreparedDataset:
+        """A dataset, decoded and split.
+
+        Args:
+            label: how the sweep calls it.
+            entry: its plugin and options.
+            train: how trials train.
+            of_source: whether a backbone is trained on it first: it need not have the domains of the sweep's datasets.
+        """
         place, size = f"datasets.{label}", train.image_size
         dataset, code = self._plugin(label, entry)
         options = dataset.options.model_dump(mode="json")
@@ -302,7 +311,8 @@ class Planner:
                 None if report is None else lambda done, total: report(f"{label}: near-duplicates", done, total),
             )
         try:
-            whole = make_split(data, kind_for(self._spec.split.kind, dataset), self._spec.split.seed)
+            asked = None if of_source and self._spec.split.kind == "domain" else self._spec.split.kind
+            whole = self._split(data, kind_for(asked, dataset), self._spec.split.seed)
             split = keep_training(whole, data, *train.one_size)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
@@ -312,6 +322,13 @@ class Planner:
                 f"train.warmup: takes {rising:,} steps, and a training on {dataset.name} has {total:,}; shorten it"
             )
         return PreparedDataset(label, dataset, data, split, find_leaks(data, split), self._roots.cache)
+
+    def _split(self, data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
+        asked = self._spec.split
+        if kind != "domain":
+            return make_split(data, kind, seed)
+        assert asked.by is not None and asked.test is not None
+        return make_domain_split(data, Domain(asked.by, tuple(asked.test)), seed)
 
     def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
         """A dataset with its options, and the hash of its code."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.core.seeds import derive_seed
 from harness.data.augment import augment, upload
 from harness.data.decoded import DecodedDataset
-from harness.data.split import Split, indices
+from harness.data.split import Split, in_distribution_rows, indices
 from harness.data.strata import strata
 from harness.data.subset import meta_split
 from harness.dataset import Augmentation
@@ -22,7 +22,7 @@ from harness.networks.normalisation import Normalisation
 # Of the free device memory, so much may be taken by images: the rest is for activations.
 RESIDENT_SHARE = 0.25
 
-Side = Literal["train", "val", "test", "meta"]
+Side = Literal["train", "val", "test", "meta", "in_distribution"]
 
 
 @dataclass
@@ -80,6 +80,7 @@ class TrialData:
         positions["train"] = torch.from_numpy(train)
         if with_test:
             positions["test"] = torch.from_numpy(test)
+            positions["in_distribution"] = torch.from_numpy(in_distribution_rows(split, data))
         weights = None
         if balanced:
             stratum = strata(data.labels)[train]
@@ -140,6 +141,12 @@ class TrialData:
         """Normalised float images (batch, 3, size, size), channels last, on the device."""
         return self._pixels(positions).sub_(self.mean).div_(self.std)
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images of elsewhere, uint8 (batch, size, size, 3), as ``evaluation_batch`` gives those of the dataset."""
+        if self.device.type != "cpu":
+            images = upload(images, self.device)
+        return self._scaled(images).sub_(self.mean).div_(self.std)
+
     def made_up(self) -> Tensor:
         """Two images of the data's size that nobody has seen, always the same, as ``evaluation_batch`` gives them."""
         size = self.images.shape[1]
@@ -151,6 +158,10 @@ class TrialData:
         batch = self.images.index_select(0, positions.to(self.images.device))
         if batch.device != self.device:
             batch = upload(batch, self.device)
+        return self._scaled(batch)
+
+    @staticmethod
+    def _scaled(batch: Tensor) -> Tensor:
         return batch.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
