@@ -83,6 +83,13 @@ if TYPE_CHECKING:
     from harness.dataset import OfficialSplit as OfficialSplit
     from harness.dataset import Record as Record
     from harness.dataset import RemoteFile as RemoteFile
+    from harness.evaluation import Cases as Cases
+    from harness.evaluation import Evaluation as Evaluation
+    from harness.evaluation import EvaluationSet as EvaluationSet
+    from harness.evaluation import ExternalDataset as ExternalDataset
+    from harness.evaluation import Facts as Facts
+    from harness.evaluation import Images as Images
+    from harness.evaluation import Opened as Opened
     from harness.export.contract import Export as Export
     from harness.export.contract import ExportedRun as ExportedRun
     from harness.export.trials import ExportedTrial as ExportedTrial

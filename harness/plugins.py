@@ -49,6 +49,7 @@ KINDS = {
     "table": _Kind("analysis.contracts:Table"),
     "launcher": _Kind("harness.launcher:Launcher", "harness.launch.kinds"),
     "metric": _Kind("harness.metrics.metric:Metric", "harness.metrics.builtin"),
+    "evaluation": _Kind("harness.evaluation:Evaluation", "harness.evaluations"),
     "sampler": _Kind("harness.search.sampler:Sampler", "harness.search.samplers"),
     "engine": _Kind("harness.search.sampler:Engine", "harness.ray.engines"),
 }

@@ -95,6 +95,14 @@ PLACES = {
     "DAMAGE": "harness.core.zip_checks",
     "is_damage": "harness.core.zip_checks",
     "reason": "harness.core.zip_checks",
+    # Evaluations.
+    "Cases": "harness.evaluation",
+    "Evaluation": "harness.evaluation",
+    "EvaluationSet": "harness.evaluation",
+    "ExternalDataset": "harness.evaluation",
+    "Facts": "harness.evaluation",
+    "Images": "harness.evaluation",
+    "Opened": "harness.evaluation",
     # Launchers.
     "Launch": "harness.launcher",
     "Launcher": "harness.launcher",

@@ -137,8 +137,10 @@ def make_folds(data: DecodedDataset, kind: SplitKind, seed: int, folds: int) -> 
         RequestError: ``official`` sides, fewer clusters than folds, or clusters that allow no such folds.
     """
     kind = _known(kind)
-    if kind in ("official", "domain"):
-        raise RequestError(f"{kind} split: its test side is given and makes no folds; write `split: {{kind: grouped}}`")
+    if kind == "domain":
+        raise RequestError("domain split: its test side is given and makes no folds; name split.seeds")
+    if kind == "official":
+        raise RequestError("official split: the publisher's sides make no folds; write `split: {kind: grouped}`")
     order = np.array(sorted(range(len(data.case_ids)), key=data.case_ids.__getitem__), dtype=np.int64)
     units = len(order) if kind == "random" else len(set(data.groups))
     if units < folds:

@@ -78,7 +78,7 @@ def _faults(trial: TrialFolder, result: Judgement[TrialResult], thorough: bool) 
     yield from _curve(trial, curve, done, result.fault != "missing")
     yield from _lines(trial, names)
     if result.fault != "missing":
-        yield from _outcome(trial, names, thorough, done is not None)
+        yield from _outcome(trial, names, thorough, done)
     elif CHECKPOINT in names:
         yield from _checkpoint(trial, thorough)
 
@@ -141,13 +141,42 @@ def _checkpoint(trial: TrialFolder, thorough: bool) -> Iterator[Fault]:
         yield path, ("other version", WORDS["other version"])
 
 
-def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: bool) -> Iterator[Fault]:
+def _evaluations(trial: TrialFolder, result: TrainedResult, thorough: bool) -> Iterator[Fault]:
+    """The predictions for images besides the test split."""
+    names = dict.fromkeys(record["evaluation"] for record in result.get("evaluations", ()))
+    present = set(trial.evaluation_names()) if names else set()
+    for name in names:
+        path = trial.evaluation_path(name)
+        if name not in present:
+            yield path, ("missing", WORDS["missing"])
+        elif not is_parquet(path):
+            yield path, ("torn", WORDS["torn"])
+        elif thorough:
+            yield from _evaluation(trial, name, path)
+
+
+def _evaluation(trial: TrialFolder, name: str, path: Path) -> Iterator[Fault]:
+    from polars.exceptions import PolarsError
+
+    try:
+        columns = trial.evaluation(name).columns
+    except ReplacedFileError:
+        yield path, REPLACED
+        return
+    except (PolarsError, OSError):
+        yield path, ("torn", WORDS["torn"])
+        return
+    if not {"set", "severity", "case_id", "group", "logit_0"} <= set(columns):
+        yield path, ("other version", WORDS["other version"])
+
+
+def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: TrainedResult | None) -> Iterator[Fault]:
     """What a trial leaves beside its result, if it is done."""
     if trial.stage == "search":
         return
     path = trial.model_path if trial.stage == "source" else trial.predictions_path
     if path.name not in names:
-        if done:
+        if done is not None:
             yield path, ("missing", WORDS["missing"])
     elif not path.stat().st_size:
         yield path, ("empty", WORDS["empty"])
@@ -155,6 +184,8 @@ def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: bool) ->
         yield path, ("torn", WORDS["torn"])
     elif trial.stage == "confirm" and thorough:
         yield from _predictions(trial)
+    if trial.stage == "confirm" and done is not None:
+        yield from _evaluations(trial, done, thorough)
 
 
 def _predictions(trial: TrialFolder) -> Iterator[Fault]:
@@ -178,7 +209,8 @@ def _with_companions(trial: TrialFolder, path: Path, finished: bool) -> tuple[Pa
     files = [path]
     if finished or path == trial.request_path:
         files = [trial.result_path, trial.checkpoint_path, trial.curve_path, trial.decisions_path]
-        files += [trial.schedule_path, trial.predictions_path, path]
+        files += [trial.schedule_path, trial.predictions_path, trial.trained_path]
+        files += [*map(trial.evaluation_path, trial.evaluation_names()), path]
     return tuple(dict.fromkeys(one for one in files if one.exists()))
 
 

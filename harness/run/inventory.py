@@ -18,7 +18,7 @@ from harness.core.many_files import each
 from harness.run import data_records, records, study_records, sweep_records
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyName
-from harness.run.trial import determinism_paths, step_choice_paths
+from harness.run.trial import EVALUATIONS, determinism_paths, refuse_link, step_choice_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,9 @@ def folders(run: RunDirectory) -> list[Path]:
     studies = [study.path for study in run.study_folders()]
     stages = [path / stage for path in studies for stage in ("search", "again", "confirm")]
     present = [path for path in (*fixed, *studies, *stages) if path.is_dir()]
-    return [run.path, *present, *(trial.path for trial in run.trials(described=False))]
+    trials = [*run.trials(described=False)]
+    confirmed = [trial.path / EVALUATIONS for trial in trials if trial.stage == "confirm"]
+    return [run.path, *present, *(trial.path for trial in trials), *(path for path in confirmed if path.is_dir())]
 
 
 def lease_folders(run: RunDirectory) -> list[Path]:
@@ -127,9 +129,3 @@ def artefact(run: RunDirectory) -> dict[str, Path]:
         if any(0xD800 <= ord(sign) <= 0xDFFF for sign in name):
             raise RequestError(f"{str(path)!r}: its name is no text in UTF-8; rename or remove it")
     return kept
-
-
-def refuse_link(path: Path) -> None:
-    """Raise NoPlainFileError where a link is in the place of a folder of the run."""
-    if path.is_symlink():
-        raise NoPlainFileError(path, "a link where a folder of the run belongs")

@@ -61,6 +61,7 @@ class ConfirmRecord(TypedDict):
 
     seeds: Count | list[Seed]
     repeat: NotRequired[bool]
+    keep: NotRequired[str]
     control: NotRequired[str | None]
     twin: NotRequired[bool]
     vary: NotRequired[list[str] | None]
@@ -118,6 +119,18 @@ class _SplitSection(TypedDict):
     allow_leakage: NotRequired[str | None]
 
 
+class EvaluationEntryRecord(TypedDict):
+    """An entry of the section ``evaluate``."""
+
+    name: str
+    """Of its file of predictions too."""
+    kind: str
+    """Its plugin."""
+    on: NotRequired[list[str] | None]
+    """Labels of the datasets whose models it is for; null: of every dataset."""
+    options: NotRequired[dict[str, object]]
+
+
 class SweepRecord(TypedDict):
     """``spec.json``: the resolved sweep file, as far as readers use it without ``harness.spec.sections``."""
 
@@ -131,6 +144,7 @@ class SweepRecord(TypedDict):
     split: NotRequired[_SplitSection]
     search: _Search
     confirm: ConfirmRecord
+    evaluate: NotRequired[list[EvaluationEntryRecord]]
     launch: dict[str, object]
     budget: NotRequired[_Budget | None]
 

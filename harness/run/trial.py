@@ -2,9 +2,11 @@
 
 It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
 ``decisions.jsonl`` (a line a rung of the search), ``schedule.jsonl`` (where hyperparameters changed on the way: a line
-a change), ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``result.json`` (its presence means
-finished), ``log.txt`` and, where it was asked for, ``model.safetensors``. Beside the trials of a study,
-``steps/DEVICE/choice.json`` says whether they are compiled on a kind of device. This module alone knows these names.
+a change), ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``evaluations/NAME.parquet`` (confirm:
+predictions for images besides the test split), ``result.json`` (its presence means finished), ``log.txt`` and, where
+it was asked for, ``model.safetensors`` and ``trained.safetensors`` (what the training changed in the network). Beside
+the trials of a study, ``steps/DEVICE/choice.json`` says whether they are compiled on a kind of device. This module
+alone knows these names.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ import io
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from harness.core import lease as leases
 from harness.core.files import (
     Fence,
+    NoPlainFileError,
     TornFileError,
     encode_json,
+    inside,
     is_too_much,
     open_stream,
     parse_json,
@@ -44,9 +48,10 @@ _Line = TypeVar("_Line")
 REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
 RESULT = "result.json"
 CHECKPOINT = "checkpoint.pt"
-PREDICTIONS, MODEL = "predictions.parquet", "model.safetensors"
-SEALED = (CURVE, PREDICTIONS, MODEL)
-"""Files of which a result holds the digests."""
+PREDICTIONS, MODEL, TRAINED = "predictions.parquet", "model.safetensors", "trained.safetensors"
+EVALUATIONS = "evaluations"
+SEALED = (CURVE, PREDICTIONS, MODEL, TRAINED)
+"""Files of which a result holds the digests, beside those of its evaluations."""
 
 
 class ReplacedFileError(TornFileError):
@@ -211,14 +216,58 @@ class TrialFolder:
         """Path of the saved model (safetensors)."""
         return self.path / MODEL
 
+    @property
+    def trained_path(self) -> Path:
+        """Path of what the training changed in the network (safetensors)."""
+        return self.path / TRAINED
+
+    def write_evaluation(self, name: str, frame: pl.DataFrame) -> None:
+        """Write predictions for images besides the test split.
+
+        ``set`` (str), ``severity`` (int64, 0 where there is none), then columns as ``write_predictions`` has them.
+        """
+        path = self.evaluation_path(name)
+        path.parent.mkdir(exist_ok=True)
+        refuse_link(path.parent)
+        write_atomic(path, _parquet(frame), self.fence)
+
+    def evaluation_path(self, name: str) -> Path:
+        """Path of the predictions of an evaluation."""
+        return inside(self.path / EVALUATIONS, f"{name}.parquet")
+
+    def evaluation(self, name: str, as_sealed: bool = True) -> pl.DataFrame:
+        """The predictions of an evaluation, by its name in the trial's result.
+
+        Args:
+            name: such as ``corruptions``.
+            as_sealed: refuse those that the trial's result was not made with.
+
+        Raises:
+            FileNotFoundError: the model was not scored on it.
+            ReplacedFileError: they are not those that the trial's result was made with.
+        """
+        from harness.core.frame_files import parse_parquet
+
+        path = self.evaluation_path(name)
+        refuse_link(path.parent)
+        _, content = read_with_status(path)
+        if as_sealed:
+            self.check_sealed(sealed_name(name), content)
+        return parse_parquet(content)
+
+    def evaluation_names(self) -> list[str]:
+        """Evaluations whose predictions are there, by name."""
+        try:
+            return sorted(Path(name).stem for name in os.listdir(self.path / EVALUATIONS) if name.endswith(".parquet"))  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+
     def write_predictions(self, frame: pl.DataFrame) -> None:
         """Write the test predictions: ``case_id``, ``group`` (str), ``label`` (int64), ``logit_0`` … (float64).
 
         With several labels an image: ``label_0`` … (int64, 0 or 1) in place of ``label``.
         """
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        write_atomic(self.predictions_path, buffer.getvalue(), self.fence)
+        write_atomic(self.predictions_path, _parquet(frame), self.fence)
 
     @property
     def predictions_path(self) -> Path:
@@ -264,15 +313,34 @@ class TrialFolder:
         if history and not history[-1].get("released"):
             # The lease of the attempt that ends now was renewed up to ten seconds ago.
             history[-1]["last_seen"] = max(time.time(), history[-1]["last_seen"])
-        whole = {**result, "files": self.digests(), "spent": spent(history, finished=True)._asdict()}
+        whole = {**result, "files": self.digests(_evaluated(result)), "spent": spent(history, finished=True)._asdict()}
         first = write_exclusive(self.result_path, encode_json(whole), fence=self.fence)
         self.checkpoint_path.unlink(missing_ok=True)
         return first
 
-    def digests(self) -> dict[str, str]:
-        """SHA-256, in hexadecimal, of the files that a result rests on (``SEALED``), by name, as they are now."""
+    def add_evaluations(self, added: Sequence[trial_records.EvaluationRecord]) -> None:
+        """Record in the result of a finished trial what its kept model scored afterwards; nothing else changes.
+
+        Records of the same evaluations are replaced. The caller holds a lease of the trial.
+
+        Raises:
+            TornFileError: the result is not readable.
+        """
+        result = self.result()
+        names = {record["evaluation"] for record in added}
+        kept = [record for record in result.get("evaluations", []) if record["evaluation"] not in names]
+        whole = {**result, "evaluations": [*kept, *added], "test_reference": result.get("test_reference", "")}
+        files = {**result.get("files", {}), **self.digests(names)}
+        write_atomic(self.result_path, encode_json({**whole, "files": files}), self.fence)
+
+    def digests(self, evaluations: Iterable[str] = ()) -> dict[str, str]:
+        """SHA-256, in hexadecimal, of the files that a result rests on, by name, as they are now.
+
+        Args:
+            evaluations: those whose predictions are among them, beside ``SEALED``.
+        """
         found = {}
-        for name in SEALED:
+        for name in (*SEALED, *map(sealed_name, sorted(evaluations))):
             try:
                 with open_stream(self.path / name) as stream:
                     found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -363,6 +431,28 @@ class TrialFolder:
     def sizes(self) -> dict[str, int]:
         """Bytes of each file, by name."""
         return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
+
+
+def sealed_name(evaluation: str) -> str:
+    """How a result names the file of an evaluation's predictions."""
+    return f"{EVALUATIONS}/{evaluation}.parquet"
+
+
+def refuse_link(path: Path) -> None:
+    """Raise NoPlainFileError where a link is in the place of a folder of the run."""
+    if path.is_symlink():
+        raise NoPlainFileError(path, "a link where a folder of the run belongs")
+
+
+def _evaluated(result: Mapping[str, object]) -> set[str]:
+    records = cast("list[trial_records.EvaluationRecord]", result.get("evaluations", []))
+    return {record["evaluation"] for record in records}
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def digest(content: bytes) -> str:

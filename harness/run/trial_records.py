@@ -56,6 +56,37 @@ class Time(TypedDict):
     attempt_seconds: Number
     train_seconds: Number
     epoch_ends: NotRequired[list[Moment]]
+    evaluating: NotRequired[dict[str, EvaluationTime]]
+    """Evaluation → what it took."""
+
+
+class EvaluationTime(TypedDict):
+    """What an evaluation took, in seconds."""
+
+    images: Number
+    """To make or read its images."""
+    model: Number
+    """To score them."""
+
+
+class EvaluationRecord(TypedDict):
+    """What a model scored on one set of an evaluation."""
+
+    evaluation: str
+    """Its name, and that of the file ``evaluations/NAME.parquet``."""
+    kind: str
+    """Its plugin."""
+    set: str
+    severity: Annotated[int, Within(ge=0, le=5)]
+    """0 where there is none."""
+    reference: Literal["test", "in_distribution"]
+    """The set that it is compared with."""
+    cases: Count
+    scores: Scores
+    left_out: dict[str, Count]
+    """Cases that are in no set, by reason."""
+    fingerprint: str
+    """Of all that decides which images it has and what they look like, the test side apart."""
 
 
 class ParameterCounts(TypedDict):
@@ -160,10 +191,20 @@ class Circumstances(TypedDict):
     device: DeviceRecord
 
 
+class EvaluatedPart(TypedDict, total=False):
+    """What a result has only where its model was scored on more than the test split."""
+
+    evaluations: list[EvaluationRecord]
+    test_reference: Literal["", "in_distribution"]
+    """The set that the test side is compared with; empty where it is the reference of others."""
+
+
 class _Kept(TypedDict):
     memory: NotRequired[MemoryRecord]
     device: NotRequired[DeviceRecord]
     files: NotRequired[dict[str, str]]
+    evaluations: NotRequired[list[EvaluationRecord]]
+    test_reference: NotRequired[Literal["", "in_distribution"]]
     spent: NotRequired[SpentRecord]
 
 

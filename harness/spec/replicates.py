@@ -134,6 +134,11 @@ class ConfirmSpec(Section):
         "configuration, from a search of its own or from a resample of the slots of one. null: all that the splits and "
         "searches allow; a publisher's split cannot be drawn anew.",
     )
+    keep: Literal["none", "chosen", "all"] = Field(
+        "none",
+        description="Which confirmed models keep what their training changed, so that they can be scored on further "
+        "images later: none, those of the chosen configurations, or all, repetitions among them.",
+    )
     control: Label | None = Field(None, description="Label of the method that all others are compared with.")
     twin: bool = Field(
         False,

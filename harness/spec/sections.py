@@ -19,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from harness.core.errors import suggestion
 from harness.core.twins import twin_label
 from harness.spec.budget import BudgetSpec, Hypothesis
+from harness.spec.evaluations import EvaluationEntry, EvaluationSpec, check_names, evaluations
 from harness.spec.forms import (
     PLUGIN,
     SMALL_STEM,
@@ -236,6 +238,13 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
     confirm: ConfirmSpec = Field(
         default_factory=ConfirmSpec, description="How the chosen configurations are confirmed."
     )
+    evaluate: Annotated[
+        list[EvaluationSpec],
+        BeforeValidator(evaluations, json_schema_input_type=list[str | EvaluationEntry]),
+        AfterValidator(check_names),
+    ] = Field(
+        default=[], max_length=MOST_LABELS, description="What confirmed models are scored on besides their test split."
+    )
     launch: LaunchSpec = Field(default_factory=LaunchSpec, description="What starts the workers.")
     budget: BudgetSpec = Field(default_factory=BudgetSpec, description="What the run may cost.")
     hypotheses: list[Hypothesis] = Field(
@@ -272,6 +281,12 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
             )
         if self.search.sizes == "largest" and not self.train.sizes:
             raise fault(["search", "sizes"], "train lists no training sizes, so that none is the largest; leave it out")
+        listed = [self.in_file(label) for label in self.datasets]
+        for index, evaluation in enumerate(self.evaluate):
+            for label in evaluation.on or ():
+                if label not in listed:
+                    known = suggestion(label, listed)
+                    raise fault(["evaluate", index, "on"], f"no dataset has the label {label!r}{known}")
         for one in self.replication.faults():
             raise one
         self._add_twin()

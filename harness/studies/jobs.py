@@ -14,6 +14,10 @@ def job_of(study: Study, request: TrialRequest) -> TrialJob:
         study: as its plugins and data are now.
         request: what the trial is asked to run.
     """
+    split = study.dataset.split_of(request.get("split"))
+    # A repetition shows how far two such trainings differ; the test split says that.
+    evaluated = request["stage"] == "confirm" and not request.get("repeat", False)
+    kept = request["stage"] == "confirm" and (study.keep == "all" or (study.keep == "chosen" and evaluated))
     return TrialJob(
         stage=request["stage"],
         method=study.method.cls,
@@ -22,7 +26,7 @@ def job_of(study: Study, request: TrialRequest) -> TrialJob:
         weights=study.weights if study.source is None else study.source.folder.model_path,
         dataset=study.dataset.dataset,
         data=study.dataset.data,
-        split=study.dataset.split_of(request.get("split")),
+        split=split,
         train=study.train,
         metric=study.search.metric,
         further=study.further,
@@ -31,6 +35,8 @@ def job_of(study: Study, request: TrialRequest) -> TrialJob:
         schedule=tuple(request.get("schedule", ())),
         study=study.folder.path,
         normalisation=study.normalisation,
+        evaluations=tuple(one.given(split) for one in study.dataset.evaluations) if evaluated else (),
+        keep=kept,
     )
 
 

@@ -28,6 +28,7 @@ from harness.spec.search import SearchSpec
 from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
 from harness.spec.source import YamlSource
 from harness.spec.space_forms import override
+from harness.studies.evaluations import read_evaluation
 
 if TYPE_CHECKING:
     from harness.core.console import Console
@@ -112,6 +113,12 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     for label, dataset in {spec.in_file(label): entry for label, entry in spec.datasets.items()}.items():
         _check_dataset(dataset, catalogue, place, ("datasets", label), label)
     _check_metric(spec, catalogue, place)
+    for index, evaluation in enumerate(spec.evaluate):
+        keys_of = partial(place, "evaluate", index)
+        _, found = read_evaluation(evaluation, catalogue, keys_of)
+        for one in found.datasets:
+            cls = catalogue.find(Dataset, one.dataset, keys_of("dataset")).cls
+            with_options(cls, one.options, partial(keys_of, "options"))
     sampler = _checked_sampler(spec, catalogue, place)
     for label, method in spec.methods.items():
         keys = ("methods", label)

@@ -31,10 +31,12 @@ from harness.run.sweep_records import TrainIdentity
 from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
 from harness.space.parameters import Parameter, defaults, to_json
+from harness.spec.messages import Place
 from harness.spec.replicates import Replication
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec
 from harness.spec.space_forms import method_space
 from harness.spec.train import TrainSpec
+from harness.studies.evaluations import EvaluationPlanner
 from harness.studies.study import PROTOCOL, PreparedDataset, Roots, Source, Study
 
 
@@ -120,6 +122,10 @@ class Planner:
         prepared = {label: self._with_splits(dataset) for label, dataset in prepared.items()}
         for dataset in prepared.values():
             self._check_leaks(dataset)
+        evaluations = EvaluationPlanner(
+            spec.evaluate, self._catalogue, self._external, self._roots.cache, self._progress
+        )
+        prepared = {label: self._with_evaluations(dataset, evaluations) for label, dataset in prepared.items()}
         return [
             self._study(label, dataset, number)
             for dataset in prepared.values()
@@ -239,6 +245,7 @@ class Planner:
             task=spec.datasets[dataset.label].task,
             leader=leader,
             number=number,
+            keep=spec.confirm.keep,
             resampled=replication.resampled,
         )
 
@@ -291,19 +298,7 @@ class Planner:
         """
         place, size = f"datasets.{label}", train.image_size
         dataset, code = self._plugin(label, entry)
-        options = dataset.options.model_dump(mode="json")
-        key = canonical_hash({"name": dataset.name, "options": options, "size": size})
-        report = self._progress
-        if key not in self._decoded:
-            self._decoded[key] = prepare(
-                dataset,
-                code,
-                size,
-                self._roots.data,
-                self._roots.cache,
-                None if report is None else lambda done, total: report(label, done, total),
-            )
-        data = self._decoded[key]
+        data, report = self._open(label, dataset, code, size), self._progress
         if self._spec.split.near_duplicates:
             data = join_near_duplicates(
                 data,
@@ -322,6 +317,32 @@ class Planner:
                 f"train.warmup: takes {rising:,} steps, and a training on {dataset.name} has {total:,}; shorten it"
             )
         return PreparedDataset(label, dataset, data, split, find_leaks(data, split), self._roots.cache)
+
+    def _open(self, label: str, dataset: Dataset, code: str, size: int) -> DecodedDataset:
+        options = dataset.options.model_dump(mode="json")
+        key = canonical_hash({"name": dataset.name, "options": options, "size": size})
+        report = self._progress
+        if key not in self._decoded:
+            self._decoded[key] = prepare(
+                dataset,
+                code,
+                size,
+                self._roots.data,
+                self._roots.cache,
+                None if report is None else lambda done, total: report(label, done, total),
+            )
+        return self._decoded[key]
+
+    def _external(self, name: str, options: Mapping[str, object], place: Place) -> DecodedDataset:
+        """A dataset that an evaluation needs."""
+        plugin = self._catalogue.find(Dataset, name, place("dataset"))
+        dataset = with_options(plugin.cls, options, lambda *keys: place("options", *keys))
+        return self._open(name, dataset, plugin.code, self._spec.train.image_size)
+
+    def _with_evaluations(self, dataset: PreparedDataset, planner: EvaluationPlanner) -> PreparedDataset:
+        splits: dict[int | None, Split] = {None: dataset.split} if not dataset.others else {}
+        splits.update(dataset.others)
+        return replace(dataset, evaluations=planner.of(self._spec.in_file(dataset.label), dataset.dataset, dataset.data, splits))
 
     def _split(self, data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
         asked = self._spec.split

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core.arguments import parse
 from harness.core.errors import run_command
+from harness.evaluation import Evaluation
 from harness.launcher import Launcher
 from harness.metrics.metric import Metric
 from harness.plugins import packaged
@@ -21,7 +22,7 @@ from harness.spec.sections import json_schema
 def schema() -> dict[str, Any]:
     """The form of a sweep file, for editors."""
     known = packaged()
-    names = {contract.kind: [*known.all(contract)] for contract in (Sampler, Launcher, Metric)}
+    names = {contract.kind: [*known.all(contract)] for contract in (Sampler, Launcher, Metric, Evaluation)}
     return json_schema({**names, Engine.kind: [WORKERS, *known.all(Engine)]})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from harness.core.identity import trial_identity
 from harness.core.origin import GroupState, group_state
@@ -41,6 +41,9 @@ from harness.spec.tasks import TaskSpec
 from harness.spec.train import TrainSpec
 from harness.studies.progress import StudyDesign
 
+if TYPE_CHECKING:
+    from harness.studies.evaluations import PlannedEvaluation
+
 Schedule: TypeAlias = Sequence[ScheduleLine]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
@@ -72,6 +75,8 @@ class PreparedDataset:
     ``split``."""
     overlap: float = 0.0
     """Test images for each training image of a split, before any are left out; 0 where all share one."""
+    evaluations: tuple[PlannedEvaluation, ...] = ()
+    """What confirmed models are scored on besides their test split. No part of any identity: training never sees it."""
 
     def split_of(self, split: int | None) -> Split:
         """The split of a replicate.
@@ -151,6 +156,8 @@ class Study:
     """Which of the searches of its method on its dataset, from 0 on."""
     resampled: bool = False
     """Whether each replicate takes the configuration that a resample of the slots would have chosen."""
+    keep: Literal["none", "chosen", "all"] = "none"
+    """Which confirmed models keep what their training changed; ``chosen`` are all but repetitions."""
 
     @property
     def measure(self) -> MetricFacts:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 import torch
 
@@ -23,6 +23,9 @@ from harness.run.record_values import Scores
 from harness.run.trial_records import ScheduleLine
 from harness.search.rungs import RungDecision
 from harness.spec.train import TrainSpec
+
+if TYPE_CHECKING:
+    from harness.train.evaluations import GivenEvaluation
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class TrialJob:
     """Metrics that are not built in, computed beside those that are."""
     normalisation: Normalisation | None = None
     """Of the images, as the sweep file gives it; None for that of the weights, or of the training images."""
+    evaluations: Sequence[GivenEvaluation] = ()
+    """What the model is scored on besides its test split; none but of a confirm trial."""
+    keep: bool = False
+    """Whether what the training changed in the network is kept, so that it can be scored again."""
 
     @property
     def opens_test(self) -> bool:

@@ -176,6 +176,9 @@ class Training:
                     self.writer.submit(self._state)
                 if stopped:
                     raise Interrupted
+            if self.job.evaluations:
+                # Scoring may take longer than training: stopped or killed in it, nothing is trained again.
+                self.writer.submit(self._state)
         finally:
             self.writer.wait()
         best = in_force(progress.schedule, progress.best_epoch)

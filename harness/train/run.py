@@ -6,11 +6,7 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Sequence
-from typing import Any
 
-import numpy.typing as npt
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -32,7 +28,9 @@ from harness.run.trial_records import (
 )
 from harness.train import determinism
 from harness.train.device import versions
+from harness.train.evaluations import Scored, cases_of, predictions, score
 from harness.train.job import Control, Interrupted, NotFiniteError, OutOfRoom, Pruned, TrialJob, out_of_memory
+from harness.train.kept import keep
 from harness.train.loop import Training
 from harness.train.rungs import pruned_result
 from harness.train.step_choice import settled
@@ -65,6 +63,7 @@ def run_trial(
     clock = time.perf_counter()
     training: Training | None = None
     outcome: Trained | Failed | None
+    scored = Scored({}, {})
     kernels: determinism.Kernels | None = None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -74,7 +73,7 @@ def run_trial(
             deterministic = determinism.wanted(job, folder, device, control, resident)
             with determinism.kernels(device, deterministic) as kernels:
                 training = Training(settled(job, folder, device, control, resident), folder, device, control, resident)
-                outcome = _train_and_evaluate(training)
+                outcome, scored = _train_and_evaluate(training)
     except (Interrupted, LeaseLost):
         raise
     except Pruned:
@@ -117,7 +116,9 @@ def run_trial(
         "memory": {"peak_bytes": _peak_bytes(device)},
         "device": {**ran_on, **versions()},
     }
-    folder.finish({**repeated(request), **outcome, **circumstances})
+    if scored.times:
+        circumstances["time"]["evaluating"] = scored.times
+    folder.finish({**repeated(request), **outcome, **scored.part, **circumstances})
     return folder.result()
 
 
@@ -141,23 +142,22 @@ def describe(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}{place}")[:500]
 
 
-def _train_and_evaluate(training: Training) -> Trained:
+def _train_and_evaluate(training: Training) -> tuple[Trained, Scored]:
     job, folder = training.job, training.folder
     progress = training.run()
     metrics: Metrics = {"val": training.scores("val", training.logits("val"))}
+    scored = Scored({}, {})
     if job.opens_test:
         logits = training.logits("test")
         metrics["test"] = training.scores("test", logits)
-        positions = training.data.positions["test"].tolist()
-        columns: dict[str, Sequence[str] | npt.NDArray[Any]] = {
-            "case_id": [job.data.case_ids[position] for position in positions],
-            "group": [job.data.groups[position] for position in positions],
-        }
-        labels = training.data.targets("test").cpu().numpy()
-        columns.update({"label": labels} if labels.ndim == 1 else _numbered("label", labels))
-        columns.update(_numbered("logit", logits))
-        folder.write_predictions(pl.DataFrame(columns))
+        test = cases_of(job.data, training.data.positions["test"].numpy())
+        folder.write_predictions(predictions(test.case_ids, test.groups, test.labels, logits))
+        if job.evaluations:
+            precision = training.context.precision
+            scored = score(job, job.evaluations, training.model, training.data, precision, folder, training.control)
     training.unfold()
+    if job.keep:
+        keep(training.model, folder, folder.fence)
     size = job.train.image_size
     before = pretrained(job.backbone, job.weights, size, job.normalisation)
     costs = cost(training.model, before, size, training.context.optimizer)
@@ -183,11 +183,7 @@ def _train_and_evaluate(training: Training) -> Trained:
     }
     if progress.schedule:
         outcome["schedule"] = progress.schedule
-    return outcome
-
-
-def _numbered(name: str, table: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    return {f"{name}_{k}": column for k, column in enumerate(table.T)}
+    return outcome, scored
 
 
 def _raised_in(error: BaseException, function: str) -> bool:

@@ -1,0 +1,60 @@
+"""A sweep that is tested on a site that it has not trained on: its records, and who may open what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sites import sites_sweep
+from tiny import run_inline
+
+from harness.run.directory import RunDirectory
+from harness.run.trial import TrialFolder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> RunDirectory:
+    folder = tmp_path_factory.mktemp("domain")
+    file = sites_sweep(folder)
+    run_inline(file, folder / "run", shared_cache, report=False)
+    return RunDirectory(folder / "run")
+
+
+def confirmed(run: RunDirectory) -> list[TrialFolder]:
+    return [trial for study in run.studies() for trial in study.trials("confirm")]
+
+
+def test_the_held_out_part_of_the_training_sites_is_scored(run: RunDirectory) -> None:
+    split, cases = run.split("digit_sites"), run.cases("digit_sites")
+    assert cases is not None
+    for trial in confirmed(run):
+        result, frame = trial.result(), trial.evaluation("in_distribution")
+        (record,) = result["evaluations"]
+        assert (record["evaluation"], record["kind"], record["set"]) == ("in_distribution",) * 3
+        assert (record["severity"], record["reference"]) == (0, "in_distribution")
+        assert result["test_reference"] == "in_distribution"
+        assert sorted(frame["case_id"]) == sorted(split["in_distribution"])
+        assert frame.columns == ["set", "severity", *trial.predictions().columns]
+        assert frame.schema["severity"] == pl.Int64 and set(frame["set"]) == {"in_distribution"}
+        assert "evaluations/in_distribution.parquet" in result["files"]
+        sites = dict(cases.select("case_id", "site").iter_rows())
+        assert {sites[case] for case in frame["case_id"]} == {"south", "west"}
+        assert {sites[case] for case in trial.predictions()["case_id"]} == {"north"}
+
+
+def test_search_trials_open_nothing(run: RunDirectory) -> None:
+    for study in run.studies():
+        for trial in study.trials("search"):
+            assert "opened" not in trial.log_path.read_text()
+            assert "evaluations" not in trial.result() and trial.evaluation_names() == []
+        for trial in study.trials("confirm"):
+            log = trial.log_path.read_text()
+            assert log.count("evaluation opened: in_distribution") == 1 and log.count("test split opened") == 1
+
+
+def test_the_card_says_what_is_held_out_and_left_out(run: RunDirectory) -> None:
+    split = run.cards()["digit_sites"]["split"]
+    assert split["kind"] == "domain" and split["in_distribution"] == len(run.split("digit_sites")["in_distribution"])
+    assert "no value of the domain's column" in json.dumps(split["left_out"])
