@@ -68,6 +68,8 @@ class Cases:
 class Opened:
     """What a confirmed model's evaluations may see, and the model."""
 
+    modality: str
+    """Of the dataset."""
     test: Cases
     in_distribution: Cases | None
     """The held-out part of the training domains; None but in a split by domain."""

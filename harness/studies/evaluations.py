@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,7 +113,7 @@ class EvaluationPlanner:
             self._entries.append((spec, place, *read_evaluation(spec, catalogue, place)))
 
     def of(
-        self, label: str, dataset: Dataset, data: DecodedDataset, splits: Mapping[int | None, Split]
+        self, label: str, dataset: Dataset, data: DecodedDataset, splits: Sequence[Split]
     ) -> tuple[PlannedEvaluation, ...]:
         """The evaluations of the models of a dataset.
 
@@ -127,7 +127,7 @@ class EvaluationPlanner:
             RequestError: an evaluation does not fit the dataset, or an external dataset has images that a trial
                 trains on.
         """
-        first = next(iter(splits.values()))
+        first = splits[0]
         found = []
         if first.in_distribution:
             facts = _facts(label, dataset, data, first, {})
@@ -140,7 +140,7 @@ class EvaluationPlanner:
             if spec.on is not None and label not in spec.on:
                 continue
             external = {one.dataset: self._prepared(one.dataset, one.options, place) for one in evaluation.datasets}
-            for split in splits.values():
+            for split in splits:
                 with_facts = _facts(label, dataset, data, split, external)
                 _check(evaluation, with_facts, place)
             looked = {name: self._looked(name, one, label, data, splits, place) for name, one in external.items()}
@@ -162,7 +162,7 @@ class EvaluationPlanner:
         external: DecodedDataset,
         label: str,
         data: DecodedDataset,
-        splits: Mapping[int | None, Split],
+        splits: Sequence[Split],
         place: Place,
     ) -> _External:
         """An external dataset, in which no image is identical to one that is trained on."""
@@ -173,7 +173,7 @@ class EvaluationPlanner:
             self._cache,
             None if report is None else lambda done, total: report(f"{name}: copies of {label}", done, total),
         )
-        seen = np.unique(np.concatenate([_seen(split, data) for split in splits.values()]))
+        seen = np.unique(np.concatenate([_seen(split, data) for split in splits]))
         same = copies.identical[np.isin(copies.identical[:, 0], seen)]
         if len(same):
             pairs = [f"{external.case_ids[b]} = {data.case_ids[a]}" for a, b in same[:_MOST_NAMED].tolist()]
@@ -227,6 +227,6 @@ def _cases(one: _External, split: Split, data: DecodedDataset) -> ExternalCases:
     return ExternalCases(one.data, kept, {NEAR: left} if left else {})
 
 
-def words(planned: Iterator[PlannedEvaluation]) -> list[str]:
+def words(planned: Iterable[PlannedEvaluation]) -> list[str]:
     """What a user should know of evaluations before anything trains, a line each."""
     return [one.words for one in planned if one.words]

@@ -340,9 +340,9 @@ class Planner:
         return self._open(name, dataset, plugin.code, self._spec.train.image_size)
 
     def _with_evaluations(self, dataset: PreparedDataset, planner: EvaluationPlanner) -> PreparedDataset:
-        splits: dict[int | None, Split] = {None: dataset.split} if not dataset.others else {}
-        splits.update(dataset.others)
-        return replace(dataset, evaluations=planner.of(self._spec.in_file(dataset.label), dataset.dataset, dataset.data, splits))
+        splits = [*dataset.others.values()] or [dataset.split]
+        label = self._spec.in_file(dataset.label)
+        return replace(dataset, evaluations=planner.of(label, dataset.dataset, dataset.data, splits))
 
     def _split(self, data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
         asked = self._spec.split

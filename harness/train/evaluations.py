@@ -159,7 +159,7 @@ class _Scorer:
         external = {name: _external(one) for name, one in given.external.items()}
         left_out = {name: one.left_out for name, one in given.external.items()}
         return Opened(
-            self._side("test"), held, external, left_out, self._model, data.device,
+            self._job.dataset.modality, self._side("test"), held, external, left_out, self._model, data.device,
             lambda images: data.normalised(torch.from_numpy(images)),
         )  # fmt: skip
 
