@@ -193,6 +193,7 @@ class Declared(TypedDict):
     hypotheses: list[str]
     comparison: DeclaredComparison
     seeds: list[Seed]
+    evaluate: NotRequired[list[EvaluationEntryRecord]]
     search: _DeclaredSearch
     repeat: NotRequired[bool]
     vary: NotRequired[list[str]]

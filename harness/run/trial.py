@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, Unpack, cast
 
 from harness.core import lease as leases
 from harness.core.files import (
@@ -226,10 +226,15 @@ class TrialFolder:
 
         ``set`` (str), ``severity`` (int64, 0 where there is none), then columns as ``write_predictions`` has them.
         """
-        path = self.evaluation_path(name)
-        path.parent.mkdir(exist_ok=True)
-        refuse_link(path.parent)
-        write_atomic(path, _parquet(frame), self.fence)
+        self.evaluations_folder()
+        write_atomic(self.evaluation_path(name), _parquet(frame), self.fence)
+
+    def evaluations_folder(self) -> Path:
+        """The folder of evaluations, made if it is not there; whoever scores a kept model holds its lease."""
+        folder = self.path / EVALUATIONS
+        refuse_link(folder)
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def evaluation_path(self, name: str) -> Path:
         """Path of the predictions of an evaluation."""
@@ -318,10 +323,16 @@ class TrialFolder:
         self.checkpoint_path.unlink(missing_ok=True)
         return first
 
-    def add_evaluations(self, added: Sequence[trial_records.EvaluationRecord]) -> None:
+    def add_evaluations(
+        self, added: Sequence[trial_records.EvaluationRecord], test_reference: Literal["", "in_distribution"]
+    ) -> None:
         """Record in the result of a finished trial what its kept model scored afterwards; nothing else changes.
 
-        Records of the same evaluations are replaced. The caller holds a lease of the trial.
+        Records of the same evaluations are replaced. The caller holds the lease of ``evaluations_folder``.
+
+        Args:
+            added: the records.
+            test_reference: the set that the test side is compared with; empty where it is the reference.
 
         Raises:
             TornFileError: the result is not readable.
@@ -329,7 +340,7 @@ class TrialFolder:
         result = self.result()
         names = {record["evaluation"] for record in added}
         kept = [record for record in result.get("evaluations", []) if record["evaluation"] not in names]
-        whole = {**result, "evaluations": [*kept, *added], "test_reference": result.get("test_reference", "")}
+        whole = {**result, "evaluations": [*kept, *added], "test_reference": test_reference}
         files = {**result.get("files", {}), **self.digests(names)}
         write_atomic(self.result_path, encode_json({**whole, "files": files}), self.fence)
 

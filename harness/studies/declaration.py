@@ -105,6 +105,7 @@ def declaration(spec: SweepSpec, studies: Sequence[Study]) -> Declared:
         "seeds": list(spec.confirm.seed_list(spec.search.tuning_seeds)),
         "repeat": spec.confirm.repeat,
         **({"vary": list(spec.replication.varied)} if len(spec.replication.varied) > 1 else {}),
+        **({"evaluate": [one.model_dump(mode="json") for one in spec.evaluate]} if spec.evaluate else {}),
         "search": search,
         "train": spec.train.identity(),
         "split": split,
@@ -207,6 +208,7 @@ def _deviations(declared: Declared, now: Declared) -> Iterator[Deviation]:
     for section in sections:
         for line in differences(declared[section], now[section], section):
             yield Deviation(line, "run")
+    yield from _of_evaluations(declared.get("evaluate", []), now.get("evaluate", []))
     yield from _of_entries("dataset", declared["datasets"], now["datasets"])
     yield from _of_entries("method", declared["methods"], now["methods"])
 
@@ -224,6 +226,21 @@ def _of_entries(
         else:
             for line in differences(declared[label], now[label], f"{reach}s.{label}"):
                 yield Deviation(line, reach, label)
+
+
+def _of_evaluations(
+    declared: Sequence[Mapping[str, object]], now: Sequence[Mapping[str, object]]
+) -> Iterator[Deviation]:
+    before, after = ({str(one["name"]): one for one in entries} for entries in (declared, now))
+    for name in (*before, *(name for name in after if name not in before)):
+        # No comparison on the test split rests on any of these.
+        if name not in after:
+            yield Deviation(f"the evaluation {name} was declared and taken out", "none")
+        elif name not in before:
+            yield Deviation(f"the evaluation {name} was added", "none")
+        else:
+            for line in differences(before[name], after[name], f"evaluate.{name}"):
+                yield Deviation(line, "none")
 
 
 def _of_seeds(declared: Declared, now: Declared) -> Iterator[Deviation]:

@@ -113,12 +113,7 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     for label, dataset in {spec.in_file(label): entry for label, entry in spec.datasets.items()}.items():
         _check_dataset(dataset, catalogue, place, ("datasets", label), label)
     _check_metric(spec, catalogue, place)
-    for index, evaluation in enumerate(spec.evaluate):
-        keys_of = partial(place, "evaluate", index)
-        _, found = read_evaluation(evaluation, catalogue, keys_of)
-        for one in found.datasets:
-            cls = catalogue.find(Dataset, one.dataset, keys_of("dataset")).cls
-            with_options(cls, one.options, partial(keys_of, "options"))
+    check_evaluations(spec, catalogue, place)
     sampler = _checked_sampler(spec, catalogue, place)
     for label, method in spec.methods.items():
         keys = ("methods", label)
@@ -139,6 +134,25 @@ def check_against(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
     if control is not None and control not in spec.methods:
         known = suggestion(control, spec.methods)
         raise RequestError(f"{place('confirm', 'control')}: no method has the label {control!r}{known}")
+
+
+def check_evaluations(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
+    """Check the names and options of all evaluations, and of the datasets that these need.
+
+    Args:
+        spec: as loaded.
+        catalogue: the plugins found.
+        place: says where a value was written, such as ``LoadedSweep.place``.
+
+    Raises:
+        RequestError: an unknown or broken plugin, or an option that it does not take.
+    """
+    for index, evaluation in enumerate(spec.evaluate):
+        keys_of = partial(place, "evaluate", index)
+        _, found = read_evaluation(evaluation, catalogue, keys_of)
+        for one in found.datasets:
+            cls = catalogue.find(Dataset, one.dataset, keys_of("dataset")).cls
+            with_options(cls, one.options, partial(keys_of, "options"))
 
 
 def check_backbones(spec: SweepSpec, place: Place) -> None:

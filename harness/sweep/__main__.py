@@ -178,6 +178,7 @@ def _run(
     arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, launcher: Launcher, console: Console
 ) -> int:
     from harness.data.cache import default_cache_root, default_data_root
+    from harness.evaluate.missing import lacking, words
     from harness.launcher import Launch
     from harness.run.directory import RunDirectory
     from harness.run.index import ResultIndex
@@ -217,6 +218,8 @@ def _run(
         code = launcher.carry_out(launch, scheduler)
         if code is not None:
             return code
+    for line in words(list(lacking(studies)), run.path):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     page = refresh_report(run)
     say(str(page))
     return _verdict(studies, scheduler, console)

@@ -5,16 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 import torch
 from torch import Tensor
 
 from harness.core.errors import RequestError
 from harness.core.files import Fence, TornFileError, read_with_status, write_atomic
+from harness.method import Method
 from harness.networks.backbones import Model
+from harness.run.record_values import Configuration
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrainedResult
 from harness.train.checkpoint import changing_tensors, restore
+from harness.train.determinism import kernels
+from harness.train.evaluate import predict
+from harness.train.evaluations import Scored, score
+from harness.train.job import Control, TrialJob
+from harness.train.network import build_network, folds
 from harness.train.progress import in_force
+from harness.train.speed.folding import FoldedNorms
+from harness.train.step import autocast_dtype
+
+MOST_DIFFERENCE = 0.05
+"""Of the largest test logit: so much half precision and other kernels may change, and no more."""
 
 
 def keep(model: Model, folder: TrialFolder, fence: Fence | None) -> None:
@@ -49,21 +64,62 @@ def kept(folder: TrialFolder) -> dict[str, Tensor]:
         raise TornFileError(folder.trained_path) from error
 
 
-def put_back(model: Model, tensors: Mapping[str, Tensor], folder: TrialFolder) -> None:
-    """Put what was kept into a network that was built and adapted as the trial's.
+def score_kept(job: TrialJob, folder: TrialFolder, device: torch.device, control: Control) -> Scored:
+    """Score the kept model of a finished trial on the evaluations of a job, and write its predictions.
+
+    The network is built, adapted and filled as in the trial, so that on the same kind of device the same logits come
+    out as if the evaluations had been part of it. Its test logits are compared with those that are recorded.
+
+    Args:
+        job: of the trial, with the evaluations to score; it trains nothing.
+        folder: of the trial, held.
+        device: where to score.
+        control: as for a trial.
 
     Raises:
-        RequestError: the code of the method builds another network now.
+        FileNotFoundError: the trial kept no model.
+        TornFileError: a file of the trial is damaged.
+        RequestError: what was kept does not give the recorded predictions any more.
+        Interrupted: stopped from outside; nothing is recorded.
     """
+    result, tensors = folder.result(), kept(folder)
+    if result["status"] != "done":
+        raise RequestError(f"{folder.path}: is not done; only a trained model can be scored")
+    with kernels(device, result.get("device", {}).get("deterministic", True)):
+        method = job.method()
+        model, data = build_network(job, method, _hyperparameters(result), device)
+        _put_back(model, tensors, folder)
+        # What a method does after its best epoch it does to a network that is not folded.
+        if folds(job, method, model) and type(method).finish is Method.finish:
+            FoldedNorms(model.eval(), data.made_up())
+        precision = autocast_dtype(job.train, device)
+        control.log(f"test split opened: {data.count('test')} cases, to compare the kept model")
+        _compare(predict(model, data, "test", job.train.eval_batch_size, precision), folder, control)
+        return score(job, job.evaluations, model, data, precision, folder, control)
+
+
+def _compare(logits: npt.NDArray[np.float64], folder: TrialFolder, control: Control) -> None:
+    """Refuse a model that does not give the recorded test predictions."""
+    recorded = folder.predictions().select(pl.col("^logit_.*$")).to_numpy()
+    if recorded.shape != logits.shape:
+        raise RequestError(f"{folder.predictions_path}: is of other cases than the split has now; run the sweep again")
+    largest = float(np.abs(recorded - logits).max())
+    control.log(f"the kept model's test logits differ from the recorded ones by at most {largest:.3g}")
+    if largest > MOST_DIFFERENCE * max(1.0, float(np.abs(recorded).max())):
+        raise RequestError(
+            f"{folder.trained_path}: gives other test predictions than the trial recorded (logits differ by up to "
+            f"{largest:.3g}); the code of the method or a library has changed, so this model cannot be scored"
+        )
+
+
+def _put_back(model: Model, tensors: Mapping[str, Tensor], folder: TrialFolder) -> None:
     try:
-        with torch.no_grad():
-            restore(model, dict(tensors))
+        restore(model, dict(tensors))
     except (ValueError, RuntimeError) as error:
         why = f"does not fit the network that the method builds now ({error})"
         raise RequestError(f"{folder.trained_path}: {why}") from error
 
 
-def hyperparameters_of(result: TrainedResult) -> Mapping[str, bool | int | float | str]:
-    """The hyperparameters that the kept network was built with: those in force at its best epoch."""
-    best = result.get("best_epoch", math.inf)
-    return in_force(result.get("schedule", []), best) or result["hyperparameters"]
+def _hyperparameters(result: TrainedResult) -> Configuration:
+    """Those that the kept network was built with: in force at its best epoch."""
+    return in_force(result.get("schedule", []), result.get("best_epoch", math.inf)) or result["hyperparameters"]

@@ -12,11 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from harness.core.seeds import derive_seed
-from harness.data.normalisation import training_normalisation
 from harness.method import Hyperparameters, Method
 from harness.metrics.table import evaluate
-from harness.networks.backbones import Model, build_model, set_training_mode
+from harness.networks.backbones import Model, set_training_mode
 from harness.run.record_values import Scores, score_of
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import ScheduleLine
@@ -31,15 +29,15 @@ from harness.train.checkpoint import (
     snapshot,
 )
 from harness.train.criterion import build_criterion
-from harness.train.data import MethodBatches, Side, TrialData
+from harness.train.data import MethodBatches, Side
 from harness.train.evaluate import predict
 from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
+from harness.train.network import build_network, folds
 from harness.train.progress import Progress, in_force
 from harness.train.rungs import meet_rung
 from harness.train.schedule import Schedule, factor_at
 from harness.train.speed.compiled import compile_network
 from harness.train.speed.features import Features, is_constant
-from harness.train.speed.few_places import use_products
 from harness.train.speed.folding import FoldedNorms
 from harness.train.speed.graph import GraphedStep, is_capturable, records_steps
 from harness.train.step import (
@@ -202,7 +200,7 @@ class Training:
 
     def _fold(self) -> None:
         self._norms = None
-        if self.method.batch_norm == "frozen" and self.features is None:
+        if folds(self.job, self.method, self.model):
             self._norms = FoldedNorms(self.model.eval(), self.data.made_up())
 
     def step(self, positions: Tensor, number: int) -> Tensor:
@@ -255,30 +253,9 @@ class Training:
         return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal, self.job.further)
 
     def _build(self, hyperparameters: Hyperparameters) -> Model:
-        job, precision = self.job, autocast_dtype(self.job.train, self.device)
-        # One stream for the head, which is the same for all methods, and one for what the method adds.
-        classes = len(job.data.classes)
-        model, normalisation = build_model(job.backbone, job.weights, classes, job.seed, job.normalisation)
-        torch.manual_seed(derive_seed("adapt", job.seed))
-        self.method.adapt(model, hyperparameters)
-        if job.weights is None and job.normalisation is None:
-            # Pretrained weights expect the normalisation that they were trained with; random ones expect none.
-            model.normalisation = normalisation = training_normalisation(job.data, job.split)
-        self.data = TrialData.load(
-            job.data,
-            job.split,
-            with_test=job.opens_test,
-            normalisation=normalisation,
-            device=self.device,
-            resident=self._resident,
-            balanced=job.train.sampling == "balanced",
-            meta_fraction=self.method.meta_fraction(hyperparameters),
-        )
-        if job.opens_test:
+        model, self.data = build_network(self.job, self.method, hyperparameters, self.device, self._resident)
+        if self.job.opens_test:
             self.control.log(f"test split opened: {self.data.count('test')} cases")
-        model = model.to(self.device).to(memory_format=torch.channels_last)
-        if precision is None:
-            use_products(model, self.data.made_up())
         return model
 
     def _criterion(self) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Scoring the models of a finished run on further images."""
