@@ -2,9 +2,9 @@
 
 Everything else in this package may change with any version; these names stay, and a plugin that uses no
 others keeps its code hash when modules of the harness move. ``docs/writing-a-method.md``,
-``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md``, ``docs/writing-a-sampler.md``,
-``docs/writing-an-engine.md`` and ``docs/writing-a-launcher.md`` show them in use, and the built-in methods and
-datasets import nothing else.
+``docs/writing-a-dataset.md``, ``docs/writing-a-metric.md``, ``docs/writing-an-evaluation.md``,
+``docs/writing-a-sampler.md``, ``docs/writing-an-engine.md`` and ``docs/writing-a-launcher.md`` show them in use, and
+the built-in methods and datasets import nothing else.
 
 A name is loaded when it is asked for first, so that a dataset does not load what only methods need.
 """
@@ -85,9 +85,9 @@ if TYPE_CHECKING:
     from harness.dataset import RemoteFile as RemoteFile
     from harness.evaluation import Cases as Cases
     from harness.evaluation import Evaluation as Evaluation
+    from harness.evaluation import EvaluationFacts as EvaluationFacts
     from harness.evaluation import EvaluationSet as EvaluationSet
     from harness.evaluation import ExternalDataset as ExternalDataset
-    from harness.evaluation import Facts as Facts
     from harness.evaluation import Images as Images
     from harness.evaluation import Opened as Opened
     from harness.export.contract import Export as Export

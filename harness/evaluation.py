@@ -68,6 +68,8 @@ class Cases:
 class Opened:
     """What a confirmed model's evaluations may see, and the model."""
 
+    name: str
+    """What the sweep file calls the evaluation."""
     modality: str
     """Of the dataset."""
     test: Cases
@@ -100,7 +102,7 @@ class ExternalFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class EvaluationFacts:
     """What an evaluation is checked against before anything trains: no image of any test side is among it."""
 
     dataset: str
@@ -166,7 +168,7 @@ class Evaluation(Pluggable, ABC):
         """Other datasets that it needs."""
         return ()
 
-    def check(self, facts: Facts) -> None:
+    def check(self, facts: EvaluationFacts) -> None:
         """Refuse what cannot be evaluated, before anything trains.
 
         Raises:
@@ -175,11 +177,11 @@ class Evaluation(Pluggable, ABC):
         """
         return
 
-    def images(self, facts: Facts) -> int:
+    def images(self, facts: EvaluationFacts) -> int:
         """How many images one model is scored on; what a plan says of the cost rests on it."""
         return 0
 
-    def words(self, facts: Facts) -> str:
+    def words(self, facts: EvaluationFacts) -> str:
         """What a user should know of it before anything trains, as a clause; empty for nothing."""
         return ""
 

@@ -38,6 +38,7 @@ RUN = {
     "docs/writing-a-launcher.md": "tests/launch/test_launchers.py",
     "docs/writing-an-export-or-figure.md": "tests/test_docs.py",
     "docs/writing-a-metric.md": "tests/test_docs.py",
+    "docs/writing-an-evaluation.md": "tests/evaluations/test_own_evaluation.py",
     "docs/writing-a-sampler.md": "tests/search/test_samplers.py",
     "docs/writing-an-engine.md": "tests/search/test_own_engine.py",
     "docs/tutorials/first-sweep.md": "tests/test_tutorials.py",

@@ -100,7 +100,7 @@ PLACES = {
     "Evaluation": "harness.evaluation",
     "EvaluationSet": "harness.evaluation",
     "ExternalDataset": "harness.evaluation",
-    "Facts": "harness.evaluation",
+    "EvaluationFacts": "harness.evaluation",
     "Images": "harness.evaluation",
     "Opened": "harness.evaluation",
     # Launchers.

@@ -24,7 +24,7 @@ Pairs = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Copies:
+class SharedImages:
     """The images that two datasets share."""
 
     identical: Pairs
@@ -36,7 +36,7 @@ def find_copies(
     external: DecodedDataset,
     cache_root: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> Copies:
+) -> SharedImages:
     """The images of a dataset that an external one has too, by row.
 
     Near-duplicates are looked for once and kept in the cache; of several processes one looks.
@@ -62,7 +62,7 @@ def find_copies(
         if passes(error):
             raise
         raise RequestError(f"{folder}: damaged ({error}); delete the folder and run the same command again") from error
-    return Copies(_identical(data, external), near)
+    return SharedImages(_identical(data, external), near)
 
 
 def _identical(data: DecodedDataset, external: DecodedDataset) -> Pairs:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from harness.core.errors import RequestError, suggestion
 from harness.core.plugin_options import Options
 from harness.core.seeds import derive_seed
-from harness.evaluation import SEVERITIES, Cases, Evaluation, EvaluationSet, Facts, Images, Opened
+from harness.evaluation import SEVERITIES, Cases, Evaluation, EvaluationFacts, EvaluationSet, Images, Opened
 
 from . import _damages as damages
 from ._damages import Damage
@@ -86,7 +86,7 @@ class Corruptions(Evaluation):
     name = "corruptions"
     Options = CorruptionOptions
 
-    def check(self, facts: Facts) -> None:
+    def check(self, facts: EvaluationFacts) -> None:
         """Refuse ``medical`` for images of a modality that has no table."""
         if self._options.corruptions == MEDICAL and _modality(facts.modality) is None:
             raise RequestError(
@@ -94,11 +94,11 @@ class Corruptions(Evaluation):
                 f"{', '.join(TABLES)}, or list corruptions"
             )
 
-    def images(self, facts: Facts) -> int:
+    def images(self, facts: EvaluationFacts) -> int:
         """The test side once for each corruption and severity."""
         return len(facts.test) * len(self._table(facts.modality)) * len(self._options.severities)
 
-    def words(self, facts: Facts) -> str:
+    def words(self, facts: EvaluationFacts) -> str:
         """How many there are, and by which table."""
         table, asked = self._table(facts.modality), self._options.corruptions
         which = asked if isinstance(asked, str) and asked != MEDICAL else _modality(facts.modality)

@@ -10,7 +10,15 @@ from pydantic import Field
 
 from harness.core.errors import RequestError, suggestion
 from harness.core.plugin_options import Options
-from harness.evaluation import Evaluation, EvaluationSet, ExternalDataset, ExternalFacts, Facts, Images, Opened
+from harness.evaluation import (
+    Evaluation,
+    EvaluationFacts,
+    EvaluationSet,
+    ExternalDataset,
+    ExternalFacts,
+    Images,
+    Opened,
+)
 
 NO_PARTNER = "of a class without partner ({})"
 
@@ -38,7 +46,7 @@ class OtherDataset(Evaluation):
         """The one that the options name."""
         return (ExternalDataset(self._options.dataset, self._options.options),)
 
-    def check(self, facts: Facts) -> None:
+    def check(self, facts: EvaluationFacts) -> None:
         """Refuse a map that names an unknown class, and a dataset of which no class has a partner."""
         external = facts.external[self._options.dataset]
         if facts.multi_label or external.multi_label:
@@ -57,12 +65,12 @@ class OtherDataset(Evaluation):
                 f"{facts.dataset} ({', '.join(facts.classes)}); map them, for example `classes: {{theirs: ours}}`"
             )
 
-    def images(self, facts: Facts) -> int:
+    def images(self, facts: EvaluationFacts) -> int:
         """Those of classes with a partner."""
         external = facts.external[self._options.dataset]
         return int(np.isin(external.labels, [*self._partners(external.classes, facts.classes)]).sum())
 
-    def words(self, facts: Facts) -> str:
+    def words(self, facts: EvaluationFacts) -> str:
         """What the classes mean, and which of them are left out."""
         external: ExternalFacts = facts.external[self._options.dataset]
         partners = self._partners(external.classes, facts.classes)
@@ -91,7 +99,7 @@ class OtherDataset(Evaluation):
                 yield np.concatenate([cases.pixels(row, row + 1) for row in some.tolist()])
 
         yield EvaluationSet(
-            name=name,
+            name=opened.name,
             severity=0,
             reference=opened.reference,
             case_ids=[cases.case_ids[row] for row in rows],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.evaluation import Evaluation, EvaluationSet, Facts, Opened
+from harness.evaluation import Evaluation, EvaluationFacts, EvaluationSet, Opened
 
 
 class InDistribution(Evaluation):
@@ -12,7 +12,7 @@ class InDistribution(Evaluation):
 
     name = "in_distribution"
 
-    def images(self, facts: Facts) -> int:
+    def images(self, facts: EvaluationFacts) -> int:
         """Each of them once."""
         return facts.in_distribution
 

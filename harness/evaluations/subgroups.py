@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from harness.core.errors import RequestError, suggestion
 from harness.core.plugin_options import Options
-from harness.evaluation import Evaluation, EvaluationSet, Facts, Opened
+from harness.evaluation import Evaluation, EvaluationFacts, EvaluationSet, Opened
 
 FEWEST = 10
 """Test cases of a subgroup; a score of fewer says next to nothing."""
@@ -38,7 +38,7 @@ class Subgroups(Evaluation):
     name = "subgroups"
     Options = SubgroupOptions
 
-    def check(self, facts: Facts) -> None:
+    def check(self, facts: EvaluationFacts) -> None:
         """Refuse a column that is unknown, that is a number, or that has too small a subgroup."""
         for index, name in enumerate(self._options.subgroups):
             place = f"subgroups.{index}"
@@ -61,7 +61,7 @@ class Subgroups(Evaluation):
                     f"{self._options.least}; take another column, or lower `least` and read its score with care"
                 )
 
-    def words(self, facts: Facts) -> str:
+    def words(self, facts: EvaluationFacts) -> str:
         """The smallest subgroup of each column, and the cases without a value."""
         parts = []
         for name in self._options.subgroups:
@@ -80,7 +80,7 @@ class Subgroups(Evaluation):
         return self.options
 
 
-def _counts(facts: Facts, column: str) -> list[tuple[str, int]]:
+def _counts(facts: EvaluationFacts, column: str) -> list[tuple[str, int]]:
     """Test cases of each value, the fewest first."""
     counts = facts.test[column].drop_nulls().value_counts()
     return sorted(counts.iter_rows(), key=lambda entry: (entry[1], entry[0]))

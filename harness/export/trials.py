@@ -83,8 +83,16 @@ class ExportedTrial:
         return None if self._time is None else self._time.get("ended")
 
     def scores(self) -> dict[str, float]:
-        """Scalar metrics of the result as ``val/NAME`` and, after confirm, ``test/NAME``; empty unless it is done."""
-        sides = () if self.result is None else sides_of(self.result)
+        """Scalar metrics of the result as ``val/NAME`` and, after confirm, ``test/NAME``; empty unless it is done.
+
+        Of an evaluation ``EVALUATION/SET/NAME``, with the severity behind the set where it has one.
+        """
+        if self.result is None:
+            return {}
+        sides: list[tuple[str, Scores]] = [*sides_of(self.result)]
+        for one in self.result.get("evaluations", ()):
+            severity = f"/{one['severity']}" if one["severity"] else ""
+            sides.append((f"{one['evaluation']}/{one['set']}{severity}", one["scores"]))
         return {f"{side}/{name}": value for side, scores in sides for name, value in _numbers(scores)}
 
     def epochs(self) -> Iterator[tuple[int, dict[str, float]]]:

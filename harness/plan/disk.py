@@ -81,6 +81,9 @@ def disk(
         largest = max(largest, sizes.checkpoint_bytes or 0)
         if not shape.trained_first:
             predictions += confirmed * rows[shape.dataset]
+            tests = len(datasets[shape.dataset].split.test)
+            predictions += round(shape.confirm_trials * shape.evaluated * rows[shape.dataset] / max(1, tests))
+            files += shape.confirm_trials * len(datasets[shape.dataset].evaluations)
             results, files = results + STUDY_BYTES, files + STUDY_FILES
     sources = {study.source.identity: study.source for study in studies if study.source is not None}
     used = (*datasets.values(), *(source.dataset for source in sources.values()))

@@ -11,11 +11,12 @@ from analysis.stats.cautions import few_cases, few_replicates
 from harness.pages.cards import unknown_groups
 from harness.plan.detectable import Detectable, DrawnSplits, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
-from harness.plan.parts import Measured, Span, Stops, study_seconds, wall_seconds
+from harness.plan.parts import Measured, Span, Stops, evaluation_seconds, study_seconds, wall_seconds
 from harness.plan.scopes import PricedScope, choices
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
 from harness.spec.sections import SweepSpec
+from harness.studies.evaluations import words
 from harness.studies.study import PreparedDataset, Study
 
 VERSION = 1
@@ -71,6 +72,8 @@ class Plan:
     """By label."""
     choices: tuple[PricedScope, ...] = ()
     """What replicates may draw anew, with what each choice costs."""
+    evaluations: tuple[str, ...] = ()
+    """What a user should know of the evaluations, a line each."""
 
     def to_json(self) -> dict[str, object]:
         """As plain data; keys are added in later versions, never renamed."""
@@ -82,7 +85,7 @@ class Plan:
                     "name": shape.name, "method": shape.method, "dataset": shape.dataset, "slots": shape.slots,
                     "search_trials": shape.search_trials, "confirm_trials": shape.confirm_trials,
                     "reevaluations": shape.reevaluations, "repeats": shape.repeats,
-                    "trials": shape.trials, "steps": shape.steps,
+                    "trials": shape.trials, "steps": shape.steps, "evaluated_images": shape.evaluated,
                     "device_seconds": _span(self.seconds.get(shape.name)),
                 }
                 for shape in self.shapes
@@ -110,6 +113,7 @@ class Plan:
                 }
                 for one in self.choices
             ],
+            "evaluations": list(self.evaluations),
             "warnings": list(self.warnings),
             "measured": {name: one.to_json() for name, one in self.measured.items()},
         }  # fmt: skip
@@ -139,6 +143,11 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         for span in seconds.values():
             total += span
         wall = wall_seconds([(shape, seconds[shape.name]) for shape in shapes], means.workers)
+    evaluating = {
+        shape.name: evaluation_seconds(shape, means.measured[shape.name]) for shape in shapes if shape.name in seconds
+    }
+    datasets = {study.dataset.label: study.dataset for study in studies}
+    movable = any(dataset.split.kind != "official" for dataset in datasets.values())
     seeds = len(spec.replication.seeds)
     declared = family(spec.confirm, seeds, spec.compared, len(spec.datasets))
     code = snapshot_size(spec.plugins, means.folder) if means.copies_code else (0, 0)
@@ -170,8 +179,9 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         family=declared,
         detectable=tuple(found),
         warnings=tuple(warnings),
-        datasets={study.dataset.label: study.dataset for study in studies},
-        choices=tuple(choices(spec, shapes, seconds, any(study.dataset.split.kind != "official" for study in studies))),
+        datasets=datasets,
+        choices=tuple(choices(spec, shapes, seconds, movable, evaluating)),
+        evaluations=tuple(words(one for dataset in datasets.values() for one in dataset.evaluations)),
     )
 
 

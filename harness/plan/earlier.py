@@ -94,8 +94,9 @@ def _measured(
     sizes = [trial.sizes() for trial, _ in done]
     curves = [(own[CURVE], result["epochs"]) for own, (_, result) in zip(sizes, done, strict=True)]
     images = len(run.split(str(description["dataset"]))["train"])
+    making = _making([result for _, result in done])
     return Measured(
-        parts=tuple(_parts(trial, result, images) for trial, result in done),
+        parts=tuple(_parts(trial, result, images, making) for trial, result in done),
         origin=f"run {run.path.name}, {done[0][1]['device']['name']}",
         peak_bytes=max(result["memory"]["peak_bytes"] for _, result in done),
         checkpoint_bytes=None,
@@ -104,14 +105,25 @@ def _measured(
     )
 
 
-def _parts(trial: TrialFolder, result: TrainedResult, images: int) -> Parts:
+def _evaluating(result: TrainedResult) -> float:
+    """Seconds in which a trial's model was scored on more than its test split."""
+    return sum(one["images"] + one["model"] for one in result["time"].get("evaluating", {}).values())
+
+
+def _making(results: Sequence[TrainedResult]) -> float:
+    """Seconds of an image of an evaluation, scoring it included."""
+    scored = sum(record["cases"] for result in results for record in result.get("evaluations", ()))
+    return sum(map(_evaluating, results)) / scored if scored else 0.0
+
+
+def _parts(trial: TrialFolder, result: TrainedResult, images: int, making: float) -> Parts:
     trained, steps = float(result["time"]["train_seconds"]), int(result["steps"] or 0)
     # What dead attempts did again would not be done again.
     spent = trial.spent()
-    total = max(trained, spent.seconds - spent.lost_seconds)
+    total = max(trained, spent.seconds - spent.lost_seconds - _evaluating(result))
     if steps == 0:
-        return Parts(start=total - trained, fit=trained / images)
-    return Parts(start=total - trained, step=trained / steps)
+        return Parts(start=total - trained, making=making, fit=trained / images)
+    return Parts(start=total - trained, step=trained / steps, making=making)
 
 
 def _matched(own: Mapping[str, Measured], shapes: Sequence[StudyShape]) -> dict[str, Measured]:

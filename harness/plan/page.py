@@ -21,6 +21,7 @@ def page(plan: Plan) -> RenderableType:
     parts: list[RenderableType] = []
     for title, body in (
         ("Work", [_studies(plan), *_totals(plan)]),
+        ("Evaluations", [*_evaluations(plan)]),
         ("Room", _room(plan)),
         ("What it can show", [*_shown(plan)]),
         ("What a verdict may claim", [*_claimed(plan)]),
@@ -79,6 +80,14 @@ def _totals(plan: Plan) -> Iterator[Text]:
     yield Text(f"with {plan.workers} worker{'s' if plan.workers > 1 else ''}: at least {_span(plan.wall)}")
     for origin in dict.fromkeys(one.origin for one in plan.measured.values()):
         yield Text(f"times: {origin}")
+
+
+def _evaluations(plan: Plan) -> Iterator[RenderableType]:
+    """What confirmed models are scored on besides their test split."""
+    images = sum(shape.evaluated * shape.confirm_trials for shape in plan.shapes)
+    if images:
+        yield Text(f"{images:,} images are scored besides the test splits; their time is part of the device time")
+    yield from map(Text, plan.evaluations)
 
 
 def _room(plan: Plan) -> list[RenderableType]:

@@ -29,6 +29,8 @@ class Parts:
     """A validation case, for what the method does after its best epoch."""
     feature: float = 0.0
     """An image, once a study, where features are computed once for all trials."""
+    making: float = 0.0
+    """An image of an evaluation, to make or read it; scoring it takes ``case``."""
     fit: float | None = None
     """A training image, where the method trains in one go; None where it makes steps."""
 
@@ -155,10 +157,20 @@ def study_seconds(study: StudyShape, measured: Measured, stops: Stops) -> Span:
         whole = [parts.seconds(study.shape, confirm) for parts in measured.parts]
         short = [parts.seconds(study.shape, confirm, fewest) for parts in measured.parts]
         total += Span(min(short) * (1 - UNSEEN), sum(whole) / len(whole), max(whole) * (1 + UNSEEN)) * trials
+    total += evaluation_seconds(study, measured)
     passes = [parts.feature * (study.shape.train + study.shape.val + study.shape.test) for parts in measured.parts]
     once = Span(min(passes) * (1 - UNSEEN), sum(passes) / len(passes), max(passes) * (1 + UNSEEN))
     total += once * study.networks
     return Span(total.low * measured.running, total.middle * measured.running, total.high)
+
+
+def evaluation_seconds(study: StudyShape, measured: Measured) -> Span:
+    """Device-seconds for scoring a study's confirmed models on images besides their test split; part of its own.
+
+    No repetition is scored on these.
+    """
+    each = [study.evaluated * (parts.case + parts.making) for parts in measured.parts]
+    return Span(min(each) * (1 - UNSEEN), sum(each) / len(each), max(each) * (1 + UNSEEN)) * study.confirm_trials
 
 
 def wall_seconds(studies: Sequence[tuple[StudyShape, Span]], workers: int) -> Span:

@@ -35,13 +35,17 @@ from harness.run.trial_records import TrialRequest
 from harness.studies.jobs import source_job
 from harness.studies.planner import Planner
 from harness.studies.study import PreparedDataset, Roots, Source, Study
+from harness.train.evaluations import making_seconds
 from harness.train.job import Control, ProgressFacts, TrialJob
 from harness.train.loop import PREPARE_BATCHES
+from harness.train.network import build_network
 from harness.train.run import run_trial
 
 SECONDS = 2.0
 """About how long the steps of one epoch of a miniature are to take."""
 FEWEST_STEPS, MOST_STEPS = 4, 60
+MADE_IMAGES = 8
+"""Of each set of an evaluation, so many images are made to see how long that takes."""
 
 
 @dataclass
@@ -141,6 +145,7 @@ class Prober:
         self._device, self._folder = device, folder
         self._steps: dict[str, int] = {}
         self._weights: dict[str, Path] = {}
+        self._made: dict[str, float] = {}
         self._count = 0
         self._warm = False
 
@@ -180,6 +185,17 @@ class Prober:
         )  # fmt: skip
         return job, study.dataset
 
+    def _making(self, job: TrialJob, dataset: PreparedDataset) -> float:
+        """Seconds to make an image of the evaluations, of validation images; measured once a dataset.
+
+        Other datasets are left alone: their images are read like those of this one.
+        """
+        if dataset.label not in self._made:
+            own = [one.given(job.split) for one in dataset.evaluations if not one.external]
+            network = build_network(job, job.method(), job.hyperparameters, self._device) if own else None
+            self._made[dataset.label] = 0.0 if network is None else making_seconds(job, own, *network, MADE_IMAGES)
+        return self._made[dataset.label]
+
     def _random(self, source: Source) -> Path:
         """A file of random weights in the place of a backbone that is not trained yet: it takes as long to load."""
         if source.identity not in self._weights:
@@ -199,7 +215,7 @@ class Prober:
             tuple(sorted(dataset.data.case_ids[row] for row in rows))
             for rows in (few(train, dataset, images), some, other)
         ]
-        split = replace(dataset.split, train=ids[0], val=ids[1], test=ids[2])
+        split = replace(dataset.split, train=ids[0], val=ids[1], test=ids[2], in_distribution=())
         short = job.train.model_copy(update={"epochs": 2, "patience": None})
         seen: dict[str, float] = {}
         mini = replace(job, split=split, train=short, method=watched(job.method, seen))
@@ -225,11 +241,12 @@ class Prober:
         ran, waited = (now - then for now, then in zip(processor_time(), before, strict=True))
         if result["status"] != "done":
             return {"failed": f"{result['cause']}: {result['message']}"}
+        making = self._making(mini, dataset)
         size = sum(path.stat().st_size for path in folder.path.iterdir() if path.suffix == ".json")
         counts = (per_epoch, len(some), len(split.train), len(train))
         return {
             "parts": [
-                asdict(replace(parts, feature=watch.features / max(1, watch.described)))
+                asdict(replace(parts, feature=watch.features / max(1, watch.described), making=making))
                 for parts in _parts(watch.marks, seen, total, job, counts)
             ],
             "running": ran / (ran + max(0.0, waited)) if ran > 0 else 1.0,

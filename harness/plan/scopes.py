@@ -37,7 +37,11 @@ class PricedScope:
 
 
 def choices(
-    spec: SweepSpec, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], movable: bool
+    spec: SweepSpec,
+    shapes: Sequence[StudyShape],
+    seconds: Mapping[str, Span],
+    movable: bool,
+    evaluating: Mapping[str, Span],
 ) -> list[PricedScope]:
     """The sweep's own choice and others, in order of what a verdict may claim; none for one method.
 
@@ -46,11 +50,12 @@ def choices(
         shapes: of its studies, and of backbones that are trained first.
         seconds: device-seconds of these by name; those of which nothing is known are missing.
         movable: whether any dataset's split can be drawn anew: a publisher's cannot.
+        evaluating: of ``seconds``, what scoring confirmed models on more than their test split takes.
     """
     if spec.compared < 2:
         return []
     replication = spec.replication if movable else spec.replication.with_kind("official")
-    cost = _Cost.of(shapes, seconds, replication.searches)
+    cost = _Cost.of(shapes, seconds, replication.searches, evaluating)
     own = _told(replication, spec)
     found = {}
     for one in (*_others(spec, movable), replication):
@@ -134,14 +139,22 @@ class _Cost:
     rest_seconds: Span | None
 
     @classmethod
-    def of(cls, shapes: Sequence[StudyShape], seconds: Mapping[str, Span], searches: int) -> _Cost:
+    def of(
+        cls,
+        shapes: Sequence[StudyShape],
+        seconds: Mapping[str, Span],
+        searches: int,
+        evaluating: Mapping[str, Span],
+    ) -> _Cost:
         tuned = sum(one.search_trials + one.reevaluations for one in shapes if not one.trained_first)
         every = sum(one.trials for one in shapes)
         if any(one.name not in seconds for one in shapes):
             return cls(tuned // searches, every - tuned, None, None)
         nothing = Span(0.0, 0.0, 0.0)
-        of_search = sum((seconds[one.name] * (_searched(one) / searches) for one in shapes), start=nothing)
-        rest = sum((seconds[one.name] * (1 - _searched(one)) for one in shapes), start=nothing)
+        evaluated = {one.name: evaluating.get(one.name, nothing) for one in shapes}
+        trained = {name: seconds[name] + span * -1.0 for name, span in evaluated.items()}
+        of_search = sum((trained[one.name] * (_searched(one) / searches) for one in shapes), start=nothing)
+        rest = sum((trained[one.name] * (1 - _searched(one)) + evaluated[one.name] for one in shapes), start=nothing)
         return cls(tuned // searches, every - tuned, of_search, rest)
 
     def at(self, searches: int, size: float) -> tuple[int, Span | None]:

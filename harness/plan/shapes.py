@@ -51,6 +51,8 @@ class StudyShape:
     """Whether it is a backbone."""
     networks: int = 1
     """Backbones that its trials start from: one a seed where weights are random."""
+    evaluated: int = 0
+    """Images besides its test split that each confirmed model is scored on."""
 
     @property
     def trials(self) -> int:
@@ -118,6 +120,7 @@ def _study(study: Study) -> StudyShape:
         waits=_longest_wait(study) + (study.reevaluations > 0) + 1 + study.repeat,
         reevaluations=study.reevaluations,
         networks=len({*study.search.seeds, *study.confirm_seeds}) if random else 1,
+        evaluated=sum(one.images for one in study.dataset.evaluations),
     )
 
 

@@ -126,7 +126,7 @@ class EvaluationEntryRecord(TypedDict):
     """Of its file of predictions too."""
     kind: str
     """Its plugin."""
-    on: NotRequired[list[str] | None]
+    of: NotRequired[list[str] | None]
     """Labels of the datasets whose models it is for; null: of every dataset."""
     options: NotRequired[dict[str, object]]
 

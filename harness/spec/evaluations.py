@@ -17,7 +17,7 @@ class EvaluationEntry(BaseModel, extra="allow"):
     """An evaluation as a file writes it: the first key names the plugin, every further one is an option of it."""
 
     name: Label = Field(default_factory=str, description="What the evaluation is called; by default its plugin.")
-    on: list[Label] = Field(default_factory=list, description="Labels of the datasets that it is for; by default all.")
+    of: list[Label] = Field(default_factory=list, description="Labels of the datasets that it is for; by default all.")
 
 
 class EvaluationSpec(Section):
@@ -25,7 +25,7 @@ class EvaluationSpec(Section):
 
     name: Label = Field(description="What it is called, and the file of its predictions.", examples=["corruptions"])
     kind: Annotated[Name, PluginOf("evaluation")] = Field(description="Name of the evaluation plugin.")
-    on: list[Label] | None = Field(
+    of: list[Label] | None = Field(
         None, description="Labels of the datasets whose models it is for; null: of every dataset."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the plugin.")
@@ -51,13 +51,13 @@ def _entry(index: int, item: Any) -> Any:
         raise fault([index], f"expected a plugin with its options, such as `corruptions: medical`, got {shown(item)}")
     if "kind" in item:
         return {"name": item["kind"], **item}
-    options = {key: value for key, value in item.items() if key not in ("name", "on")}
+    options = {key: value for key, value in item.items() if key not in ("name", "of")}
     kind = next(iter(options), None)
     if kind is None:
         raise fault([index], "names no evaluation; write one, such as `corruptions: medical`")
     # Of another dataset, its name says more than that it is one.
     name = options[kind] if kind == "dataset" else kind
-    own = {key: item[key] for key in ("name", "on") if key in item}
+    own = {key: item[key] for key in ("name", "of") if key in item}
     return {"name": name, "kind": kind, **own, "options": options}
 
 

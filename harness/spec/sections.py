@@ -283,10 +283,10 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
             raise fault(["search", "sizes"], "train lists no training sizes, so that none is the largest; leave it out")
         listed = [self.in_file(label) for label in self.datasets]
         for index, evaluation in enumerate(self.evaluate):
-            for label in evaluation.on or ():
+            for label in evaluation.of or ():
                 if label not in listed:
                     known = suggestion(label, listed)
-                    raise fault(["evaluate", index, "on"], f"no dataset has the label {label!r}{known}")
+                    raise fault(["evaluate", index, "of"], f"no dataset has the label {label!r}{known}")
         for one in self.replication.faults():
             raise one
         self._add_twin()

@@ -18,7 +18,7 @@ from harness.data.metadata import case_table
 from harness.data.options import read_options
 from harness.data.split import Split, indices
 from harness.dataset import Dataset
-from harness.evaluation import Evaluation, ExternalFacts, Facts
+from harness.evaluation import Evaluation, EvaluationFacts, ExternalFacts
 from harness.evaluations.in_distribution import InDistribution
 from harness.plugins import Catalogue, Plugin
 from harness.spec.evaluations import EvaluationSpec
@@ -45,7 +45,7 @@ class PlannedEvaluation:
     name: str
     evaluation: Evaluation
     fingerprint: str
-    facts: Facts
+    facts: EvaluationFacts
     """Of the first split."""
     data: DecodedDataset
     """The dataset that models are trained on."""
@@ -137,7 +137,7 @@ class EvaluationPlanner:
                 )
             )
         for spec, place, plugin, evaluation in self._entries:
-            if spec.on is not None and label not in spec.on:
+            if spec.of is not None and label not in spec.of:
                 continue
             external = {one.dataset: self._prepared(one.dataset, one.options, place) for one in evaluation.datasets}
             for split in splits:
@@ -190,7 +190,7 @@ def _place(index: int) -> Place:
     return lambda *keys: ".".join(("evaluate", str(index), *map(str, keys)))
 
 
-def _check(evaluation: Evaluation, facts: Facts, place: Place) -> None:
+def _check(evaluation: Evaluation, facts: EvaluationFacts, place: Place) -> None:
     try:
         evaluation.check(facts)
     except RequestError as error:
@@ -199,8 +199,8 @@ def _check(evaluation: Evaluation, facts: Facts, place: Place) -> None:
 
 def _facts(
     label: str, dataset: Dataset, data: DecodedDataset, split: Split, external: Mapping[str, DecodedDataset]
-) -> Facts:
-    return Facts(
+) -> EvaluationFacts:
+    return EvaluationFacts(
         dataset=label,
         modality=dataset.modality,
         classes=data.classes,

@@ -99,6 +99,28 @@ def score(
     return Scored(part, times)
 
 
+def making_seconds(
+    job: TrialJob, given: Sequence[GivenEvaluation], model: Model, data: TrialData, images: int
+) -> float:
+    """Seconds that it takes to make or read an image of evaluations, on average; nothing is scored.
+
+    Args:
+        job: whose test side is used; a plan gives validation images in its place.
+        given: the evaluations.
+        model: of the trial.
+        data: likewise.
+        images: of each set, at most.
+    """
+    seconds, made = 0.0, 0
+    for one in given:
+        scorer = _Scorer(job, one, model, data, None, Control())
+        for found in one.evaluation.sets(scorer.opened()):
+            began = time.perf_counter()
+            made += len(next(found.batches(images), ()))
+            seconds += time.perf_counter() - began
+    return seconds / made if made else 0.0
+
+
 class _Scorer:
     """One evaluation of one model."""
 
@@ -118,7 +140,7 @@ class _Scorer:
     def frames(self, records: list[EvaluationRecord]) -> Iterator[pl.DataFrame]:
         """The predictions set by set; their records are appended."""
         given, job = self._given, self._job
-        for one in given.evaluation.sets(self._opened()):
+        for one in given.evaluation.sets(self.opened()):
             self._check(one)
             what = f"{given.name}: {one.name}, severity {one.severity}"
             self._control.log(f"evaluation opened: {what}: {len(one.case_ids)} cases")
@@ -153,12 +175,14 @@ class _Scorer:
                 f"{len(one.labels)} labels; as many of each are needed, and at least one"
             )
 
-    def _opened(self) -> Opened:
+    def opened(self) -> Opened:
+        """What the evaluation may see."""
         given, data = self._given, self._data
         held = self._side("in_distribution") if len(data.positions["in_distribution"]) else None
         external = {name: _external(one) for name, one in given.external.items()}
         left_out = {name: one.left_out for name, one in given.external.items()}
         return Opened(
+            given.name,
             self._job.dataset.modality, self._side("test"), held, external, left_out, self._model, data.device,
             lambda images: data.normalised(torch.from_numpy(images)),
         )  # fmt: skip

@@ -116,7 +116,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"evaluate": [{"corruption": "mri"}]}, "no evaluation is called 'corruption'; did you mean 'corruptions'?"),
     ({"evaluate": [CORRUPTIONS, CORRUPTIONS]}, "two evaluations are called 'corruptions'; give one of them a name"),
     ({"evaluate": [{**CORRUPTIONS, "name": "test"}]}, "'test' is what the harness calls its own set"),
-    ({"evaluate": [{**CORRUPTIONS, "on": ["digits"]}]}, "evaluate.0.on: no dataset has the label 'digits'"),
+    ({"evaluate": [{**CORRUPTIONS, "of": ["digits"]}]}, "evaluate.0.of: no dataset has the label 'digits'"),
     ({"evaluate": [{"subgroups": ["sites"]}]}, "there is no column of metadata 'sites'; did you mean 'site'?"),
     ({"evaluate": [{"subgroups": ["scanner"]}]}, "subgroups.0: scanner: nobody wrote it down"),
     ({"evaluate": [{"subgroups": ["age"]}]}, "age is a number; write age_decade for its bands of ten"),
