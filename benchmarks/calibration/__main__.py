@@ -4,8 +4,9 @@ Sweeps of 6 methods on 3 datasets are drawn from a latent model of seeds and cas
 another, and analysed by the functions that the report uses. A claim of a difference is then false, and an interval that
 misses zero misses the truth. Further parts: the power that a plan promises against the power found, equivalence at the
 margin, posterior probabilities, the other metrics, whose pseudo-values are right to first order alone (coverage, and
-width against that of the crossed bootstrap), several labels of one source of images, replicates on several splits, and
-twins of a real learner that is searched and confirmed. Every promise is a gate, judged by its worst count.
+width against that of the crossed bootstrap), several labels of one source of images, replicates on several splits,
+evaluations beside the test split, subgroups, learning curves, and twins of a real learner that is searched and
+confirmed. Every promise is a gate, judged by its worst count.
 
 Two cores need about an hour; set ``OMP_NUM_THREADS=1``. With ``--keep`` an interrupted run continues where it stopped.
 """
@@ -23,7 +24,20 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.calibration import first_order, null, posterior, power, scores, searches, sources, splits, twins
+from benchmarks.calibration import (
+    first_order,
+    null,
+    posterior,
+    power,
+    scores,
+    searches,
+    shifts,
+    sizes,
+    sources,
+    splits,
+    subgroups,
+    twins,
+)
 from benchmarks.calibration.counting import Task, counted, program
 from benchmarks.calibration.gates import judged, markdown
 
@@ -36,6 +50,9 @@ PARTS = {
     "splits": splits,
     "searches": searches,
     "posterior": posterior,
+    "shifts": shifts,
+    "subgroups": subgroups,
+    "sizes": sizes,
     "twins": twins,
 }
 """By the name that their rows have."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.stats.cautions import FEW_REPLICATES, VERDICT_REPLICATES
 from analysis.stats.split_cautions import ENOUGH_TO_RESAMPLE
-from benchmarks.calibration import first_order, posterior, twins
+from benchmarks.calibration import first_order, posterior, subgroups, twins
 from benchmarks.calibration.model import ALPHA, COVERAGE, Row, wilson
 
 State = Literal["met", "too careful", "not met", "no promise"]
@@ -205,6 +205,44 @@ def _width(rows: Sequence[Row]) -> Iterator[Case]:
             )
 
 
+def _under_shift(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "shifts", VERDICT_REPLICATES):
+        for name, coverage in row["coverage"].items():
+            if name != "without cases":
+                label = f"{row['name']}, {name}, {row['seeds']} replicates"
+                yield Case.of_mean(label, coverage, row["coverage_error"][name], row["repetitions"])
+
+
+def _shift_family(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "shifts", VERDICT_REPLICATES):
+        if row["false_claims"] is not None:
+            yield Case.of_share(f"{row['name']}, {row['seeds']} replicates", row["false_claims"], row["repetitions"])
+
+
+def _subgroups(*wanted: str) -> Callable[[Sequence[Row]], Iterator[Case]]:
+    def found(rows: Sequence[Row]) -> Iterator[Case]:
+        for row in _of(rows, "subgroups", VERDICT_REPLICATES):
+            for name in wanted:
+                label = f"{name} of {row['groups']}, {row['shape']}, {row['seeds']} seeds"
+                yield Case.of_share(label, row["coverage"][name], row["repetitions"])
+
+    return found
+
+
+def _false_gap(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "subgroups", VERDICT_REPLICATES):
+        if row["shape"] == subgroups.EQUAL:
+            yield Case.of_share(f"{row['groups']}, {row['seeds']} seeds", row["gap_claimed"], row["repetitions"])
+
+
+def _curves(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "sizes", VERDICT_REPLICATES):
+        for name, coverage in row["coverage"].items():
+            # Where the control never reaches the score, the end that is open covers by itself.
+            if name == "area" or row["needed"] is not None:
+                yield Case.of_share(f"{name}, {row['lead']}, {row['seeds']} seeds", coverage, row["repetitions"])
+
+
 def _posterior(rows: Sequence[Row]) -> Iterator[Case]:
     for row in _of(rows, "posterior", FEW_REPLICATES):
         for own in row["bins"]:
@@ -283,6 +321,42 @@ GATES = (
         careful_above=first_order.FIRST_ORDER_COVERAGE[1],
     ),
     Gate("their width, the crossed bootstrap's as 1", "at most .8", _width, careful_above=first_order.WIDEST),
+    Gate(
+        "coverage under a shift: differences, drops, corruption error",
+        ".935 to .97",
+        _under_shift,
+        lowest=COVERAGE[0],
+        careful_above=COVERAGE[1],
+    ),
+    Gate(
+        "false claims of one question about a shift, no difference anywhere",
+        "at most .05; upper end at most .065 at 2,000",
+        _shift_family,
+        highest=ALPHA,
+        most_upper=FAMILY_UPPER,
+        enough=ENOUGH_SWEEPS,
+    ),
+    Gate(
+        "coverage of the worst subgroup and of the gap",
+        ".935 to .97",
+        _subgroups("worst", "gap"),
+        lowest=COVERAGE[0],
+        careful_above=COVERAGE[1],
+    ),
+    Gate(
+        "coverage of the difference of two methods' worst subgroups",
+        "at least .935",
+        _subgroups("difference of the worst"),
+        lowest=COVERAGE[0],
+    ),
+    Gate("a gap claimed between subgroups that are equal", "at most .05", _false_gap, highest=ALPHA),
+    Gate(
+        "coverage of the area under a learning curve and of images needed",
+        ".935 to .97",
+        _curves,
+        lowest=COVERAGE[0],
+        careful_above=COVERAGE[1],
+    ),
     Gate(
         "posterior probabilities: came true minus stated",
         f"within {posterior.MOST_OFF:g}, by what is stated",
