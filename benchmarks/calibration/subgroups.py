@@ -26,8 +26,8 @@ SIZES = {2: (250, 150), 4: (200, 120, 80, 60), 8: (150, 120, 100, 80, 60, 50, 40
 def levels(shape: str, groups: int) -> FloatArray:
     """Of each subgroup; the smallest is the worst."""
     fall = SHAPES[shape]
-    steps = np.arange(groups) * fall if shape == LADDER else np.where(np.arange(groups) == groups - 1, fall, 0.0)
-    result: FloatArray = LEVEL - steps
+    steps = np.arange(groups, dtype=np.float64) if shape == LADDER else np.eye(groups)[-1]
+    result: FloatArray = LEVEL - fall * steps
     return result
 
 
