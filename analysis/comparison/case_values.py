@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from analysis.comparison.evidence import Predictions
 from analysis.stats.cautions import Caution, absent_class
@@ -26,6 +28,15 @@ def case_values(metrics: Sequence[str], logits: FloatArray, predictions: Predict
         ValueError: shapes that do not fit, or a logit that is not finite.
     """
     return {name: table for name, table in _tables(metrics, logits, predictions) if table is not None}
+
+
+def tables_of(metrics: Sequence[str], predictions: Predictions, method: str) -> Mapping[str, FloatArray]:
+    """The tables of one method, over all seeds of which there are predictions, ascending; as ``case_values``."""
+    own = predictions.averaged.get(method)
+    if own is not None:
+        return own.values
+    known = predictions.logits[method]
+    return case_values(metrics, np.stack([known[seed] for seed in sorted(known)]), predictions)
 
 
 def _tables(

@@ -39,6 +39,8 @@ class DrawnAnew:
     """The searches saw one of the splits, on which the others depend: that one is held fixed."""
     partly: bool = False
     """Of an average: some of its datasets draw other sets or searches anew as well."""
+    scored: str = ""
+    """Which new cases are scored, in words; empty for new cases of the training's own source."""
 
     def __and__(self, other: DrawnAnew) -> DrawnAnew:
         """What both draw anew."""
@@ -48,6 +50,7 @@ class DrawnAnew:
             search=self.search and other.search,
             one_searched=self.one_searched or other.one_searched,
             partly=self.partly or other.partly or (self.sets, self.search) != (other.sets, other.search),
+            scored=self.scored if self.scored == other.scored else "new cases of each of these kinds",
         )
 
     @property
@@ -62,9 +65,9 @@ class DrawnAnew:
         return tuple(name for name, drawn in found.items() if drawn)
 
     @property
-    def width(self) -> tuple[bool, ...]:
+    def width(self) -> tuple[bool | str, ...]:
         """For sorting: more is wider."""
-        return self.sets, self.cases, self.search, not self.one_searched, not self.partly
+        return self.sets, self.cases, self.search, not self.one_searched, not self.partly, self.scored
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,16 @@ class Cell:
         return tuple(sorted(set(self.declared) - set(self.seeds) - set(self.failures)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Averaged:
+    """Metrics of one method as means over several sets of the same cases, such as damaged copies of them."""
+
+    seeds: tuple[int, ...]
+    """Ascending."""
+    values: Mapping[str, FloatArray]
+    """Metric → shape (seeds, cases), whose mean over cases is the metric of a seed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
     """The logits of every method on the test cases of one dataset; all share the cases and their order."""
@@ -154,8 +164,15 @@ class Predictions:
     """Method → seed → float64 of shape (cases, classes)."""
     case_ids: tuple[str, ...] = ()
     """Name of each case; empty where they are not known."""
+    averaged: Mapping[str, Averaged] = field(default_factory=dict)
+    """Method → its metrics over several sets of these cases, in the place of logits."""
     cautions: tuple[Caution, ...] = ()
     """What was wrong with predictions that are therefore left out."""
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """The seeds of a method, ascending."""
+        own = self.averaged.get(method)
+        return tuple(sorted(self.logits.get(method, {}))) if own is None else own.seeds
 
     @property
     def cases(self) -> int:
@@ -252,6 +269,12 @@ class Evidence:
     """Reads the predictions on every split of a dataset; None where all replicates share one, or little is known."""
     overlap: Mapping[str, float] = field(default_factory=dict)
     """Dataset → test images for each training image of a split, where replicates draw their own splits."""
+    one_test_side: frozenset[str] = frozenset()
+    """Datasets whose replicates are all scored on the same cases, even where they draw splits."""
+    scored: Mapping[str, str] = field(default_factory=dict)
+    """Dataset → which new cases a verdict is about, in words, where they are not those of the training's source."""
+    tested: str = "the test split"
+    """What the methods are scored on, in words."""
     cautions: tuple[Caution, ...] = ()
     """Reservations about the whole."""
     undeclared: tuple[Undeclared, ...] = ()

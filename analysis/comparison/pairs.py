@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 
-from analysis.comparison.case_values import case_values, undefined
+from analysis.comparison.case_values import tables_of, undefined
 from analysis.comparison.copies import copies_on
 from analysis.comparison.draws import Replicates, few_draws, replicates_of, split_apart, splits_of
 from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.one_source import CaseDifferences
 from analysis.comparison.scores import Interval, MethodScore, Pair, drawn_by, interval_over_splits
 from analysis.comparison.split_values import split_values
+from analysis.stats.case_sets import mean_over_sets
 from analysis.stats.cautions import (
     Caution,
     few_cases,
@@ -34,7 +35,7 @@ from analysis.stats.paired import MOST_PAIRS, sign_flip, wilcoxon
 from analysis.stats.ranges import difference_within_range, over_new_cases, within_range
 from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
 from analysis.stats.split_cautions import different_splits, few_splits
-from analysis.stats.twoway import TwoWay, two_way
+from analysis.stats.twoway import TwoWay, by_group, two_way
 from analysis.stats.variance import split_variance
 
 
@@ -65,7 +66,10 @@ class DatasetValues:
         self._overlap = evidence.overlap.get(dataset, 0.0)
         self._predictions = evidence.predictions(dataset)
         self._copies = copies_on(self._cells, self._predictions)
-        self._tables: dict[str, dict[str, FloatArray]] = {}
+        self._tables: dict[str, Mapping[str, FloatArray]] = {}
+        self.of_one_side = dataset in evidence.one_test_side
+        """Whether all replicates are scored on the same cases, even where they draw splits."""
+        self._scored = evidence.scored.get(dataset, "")
         self._on_splits = split_values(evidence, dataset, self._cells) if self.splits else None
 
     @property
@@ -158,9 +162,9 @@ class DatasetValues:
             seeds=seeds,
             replicates=draws,
             splits=len(set(replicates.splits)),
-            cases=self._predictions.cases if self._predictions and interval == "two_way" else None,
+            cases=self._predictions.cases if self._predictions and self._by_case(interval) else None,
             interval=interval,
-            drawn=drawn_by(interval, replicates),
+            drawn=drawn_by(interval, replicates, self._scored),
             estimate=estimate,
             over_seeds=None if over_seeds is None else difference_within_range(over_seeds, bounds),
             effects=paired_effects(x, y),
@@ -179,7 +183,7 @@ class DatasetValues:
             return None
         if pair.replicates < len(pair.seeds):
             return None
-        a, b = (self._table(pair.metric, method, pair.seeds) for method in (pair.first, pair.second))
+        a, b = (self.table(pair.metric, method, pair.seeds) for method in (pair.first, pair.second))
         if a is None or b is None:
             return None
         order = np.argsort(np.array(predictions.case_ids))
@@ -201,8 +205,10 @@ class DatasetValues:
             by_image = None if self._on_splits is None else self._on_splits.difference(metric, first, second, seeds)
             if by_image is not None:
                 return "over_images", by_image, ()
-            return interval_over_splits(replicates), self._over_splits(differences, replicates), ()
-        a, b = self._table(metric, first, seeds), self._table(metric, second, seeds)
+            a, b = (self._of_one_side(metric, method, seeds) for method in (first, second))
+            both = None if a is None or b is None else a - b
+            return interval_over_splits(replicates), self.over_splits(differences, replicates, both), ()
+        a, b = self.table(metric, first, seeds), self.table(metric, second, seeds)
         if a is not None and b is not None:
             return "two_way", self._two_way(replicates.rows(a - b)), ()
         tried = self._predictions is not None and {first, second} <= self._tables.keys()
@@ -210,11 +216,42 @@ class DatasetValues:
         over_seeds = mean_over_seeds(replicates.rows(differences), self.confidence)
         return "t_over_seeds", over_seeds, _present(seeds_only(), why)
 
-    def _over_splits(self, values: FloatArray, replicates: Replicates) -> Estimate:
+    def over_splits(self, values: FloatArray, replicates: Replicates, table: FloatArray | None = None) -> Estimate:
+        """The mean over replicates on several splits.
+
+        Args:
+            values: one a replicate.
+            replicates: how they depend on one another.
+            table: the same by case, shape (replicates, cases), where all splits are scored on the same cases, whose
+                variation then comes on top of that between splits.
+        """
         splits, searches = replicates.splits, replicates.searches
         if searches is not None and replicates.across_splits:
-            return mean_over_searches(values, splits, searches, self._overlap, self.confidence)
-        return mean_over_splits(values, splits, self._overlap, self.confidence)
+            rows = mean_over_searches(values, splits, searches, self._overlap, self.confidence)
+        else:
+            rows = mean_over_splits(values, splits, self._overlap, self.confidence)
+        return rows if table is None else mean_over_sets(rows, [self.by_unit(table, replicates)], self.confidence)
+
+    def by_unit(self, table: FloatArray, replicates: Replicates) -> FloatArray:
+        """Values by independent row and unit: what cases of one group, and replicates of one split or search, share.
+
+        Args:
+            table: shape (replicates, cases).
+            replicates: how these depend on one another.
+        """
+        groups = self._predictions.groups if self._predictions is not None else None
+        own = table if groups is None else by_group(table, groups)
+        if not replicates.several_splits:
+            return replicates.rows(own)
+        places = {split: place for place, split in enumerate(dict.fromkeys(replicates.splits))}
+        return by_group(own.T, np.array([places[split] for split in replicates.splits])).T
+
+    def _of_one_side(self, metric: str, method: str, seeds: tuple[int, ...]) -> FloatArray | None:
+        """As ``table``, where the replicates of several splits have the same test cases."""
+        return self.table(metric, method, seeds) if self.of_one_side else None
+
+    def _by_case(self, interval: Interval) -> bool:
+        return interval == "two_way" or (self.of_one_side and interval in ("over_splits", "over_searches"))
 
     def _over_seeds(self, values: FloatArray, replicates: Replicates) -> Estimate | None:
         """The narrower claim, about these very test cases."""
@@ -226,17 +263,15 @@ class DatasetValues:
         groups = self._predictions.groups if self._predictions is not None else None
         return two_way(table, groups, self.confidence)
 
-    def _table(self, metric: str, method: str, seeds: tuple[int, ...]) -> FloatArray | None:
+    def table(self, metric: str, method: str, seeds: tuple[int, ...]) -> FloatArray | None:
         """Values of a metric, shape (seeds, cases); None where the predictions do not give them."""
         predictions = self._predictions
-        known = predictions.logits.get(method, {}) if predictions is not None else {}
-        if predictions is None or predictions.units < 2 or not set(seeds) <= set(known):
+        whole = () if predictions is None else predictions.seeds_of(method)
+        if predictions is None or predictions.units < 2 or not set(seeds) <= set(whole):
             return None
-        whole = tuple(sorted(known))
         if method not in self._tables:
             # All metrics at once: they share the probabilities, which need not be kept then.
-            logits = np.stack([known[seed] for seed in whole])
-            self._tables[method] = case_values(self.metrics, logits, predictions)
+            self._tables[method] = tables_of(self.metrics, predictions, method)
         table = self._tables[method].get(metric)
         if table is None or seeds == whole:
             return table
@@ -251,14 +286,15 @@ class DatasetValues:
         defined = tuple(value for seed in seeds if (value := values[seed]) is not None)
         numbers = defined if len(defined) == len(seeds) else ()
         replicates = replicates_of((self._cells[method],), seeds)
-        table = self._table(metric, method, seeds) if numbers and not replicates.several_splits else None
+        of_one = self._of_one_side(metric, method, seeds) if numbers and replicates.several_splits else None
+        table = self.table(metric, method, seeds) if numbers and not replicates.several_splits else None
         both = None if table is None or len(numbers) < 2 else self._two_way(replicates.rows(table))
         bounds = self._plan.facts(metric).bounds
         over_seeds = self._over_seeds(np.array(numbers), replicates) if len(numbers) > 1 else None
         over_splits = over_images = None
         if numbers and replicates.several_splits:
             over_images = None if self._on_splits is None else self._on_splits.score(metric, method, seeds)
-            over_splits = over_images or self._over_splits(np.array(numbers), replicates)
+            over_splits = over_images or self.over_splits(np.array(numbers), replicates, of_one)
         usable = both is not None and both.standard_error is not None
         squares = both.mean_squares if both is not None and usable else None
         return MethodScore(
@@ -274,6 +310,7 @@ class DatasetValues:
             by_image=over_images is not None,
             replicates=replicates,
             spread=None if squares is None else split_variance(squares.components, squares.seeds, squares.cases),
+            scored=self._scored,
         )
 
     def _collapsed(self, metric: str, values: Sequence[float], table: FloatArray | None) -> list[int]:

@@ -46,11 +46,12 @@ def seeds_phrase(seeds: Sequence[int]) -> str:
 def scope_phrase(drawn: DrawnAnew) -> str:
     """What was drawn anew behind an interval, and what is held fixed."""
     retraining = "retraining with new seeds"
-    anew = [f"{retraining} on new training and test sets of the same source" if drawn.sets else retraining]
+    sets = f"{retraining} on new training {'sets' if drawn.scored else 'and test sets'} of the same source"
+    anew = [sets if drawn.sets else retraining]
     if drawn.search:
         anew.insert(0, "searching anew")
-    if drawn.cases and not drawn.sets:
-        anew.append("scoring new cases of the same source")
+    if drawn.cases and (drawn.scored or not drawn.sets):
+        anew.append(f"scoring {drawn.scored or 'new cases of the same source'}")
     held = [] if drawn.sets else ["this training set", "this split" if drawn.cases else "these test cases"]
     held += [] if drawn.search else ["the configurations that were chosen"]
     held += ["the split that was searched"] if drawn.one_searched else []

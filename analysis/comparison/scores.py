@@ -90,6 +90,8 @@ class MethodScore:
     """Seeds that learned next to nothing; empty where what a constant prediction scores is no fixed number."""
     spread: VarianceShares | None
     """What the uncertainty is made of; None with ``over_both`` or without any."""
+    scored: str = ""
+    """As ``DrawnAnew.scored``."""
 
     @property
     def widest(self) -> tuple[Interval, Estimate] | None:
@@ -106,7 +108,7 @@ class MethodScore:
     @property
     def drawn(self) -> DrawnAnew:
         """What that interval draws anew."""
-        return drawn_by(None if self.widest is None else self.widest[0], self.replicates)
+        return drawn_by(None if self.widest is None else self.widest[0], self.replicates, self.scored)
 
     @property
     def mean(self) -> float | None:
@@ -126,9 +128,9 @@ def interval_over_splits(replicates: Replicates, by_image: bool = False) -> Inte
     return "over_searches" if replicates.across_splits else "over_splits"
 
 
-def drawn_by(interval: Interval | None, replicates: Replicates) -> DrawnAnew:
-    """What an interval draws anew."""
+def drawn_by(interval: Interval | None, replicates: Replicates, scored: str = "") -> DrawnAnew:
+    """What an interval draws anew; ``scored`` as ``DrawnAnew.scored``."""
     sets = interval in ("over_images", "over_splits", "over_searches")
     search = replicates.searches is not None
     cases, one = sets or interval == "two_way", sets and search and replicates.one_searched
-    return DrawnAnew(sets=sets, cases=cases, search=search, one_searched=one)
+    return DrawnAnew(sets=sets, cases=cases, search=search, one_searched=one, scored=scored if cases else "")

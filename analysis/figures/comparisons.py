@@ -182,7 +182,7 @@ def _forest_caption(analysis: Analysis, panels: Sequence[_Panel], rows: Sequence
         f"each method minus {plan.control}" if plan.family == "vs_control" else "each pair of methods, first − second"
     )
     parts = [
-        f"{plan.label(plan.metric)} on the test split ({plan.direction}): {against}, paired "
+        f"{plan.label(plan.metric)} on {analysis.evidence.tested} ({plan.direction}): {against}, paired "
         f"by seed, with {drawing.percent(plan.confidence)} intervals.",
         "; ".join(f"{panel.title}: {panel.size}" for panel in panels if panel.size) + ".",
     ]

@@ -20,8 +20,11 @@ from analysis.comparison.evidence import (
     Repeat,
     Undeclared,
 )
+from analysis.comparison.phrases import listed
+from analysis.comparison.shifts import Shift
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.opened import OpenRun, open_run
+from analysis.runs.shifts import shifts_of
 from analysis.runs.stored import StoredImages, StoredPredictions, splits_in
 from analysis.runs.together import check_together, joined, overlap_of, trained_differently, united
 from analysis.stats.cautions import Caution
@@ -62,7 +65,8 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
     twins = {part.twin for part in parts if part.twin is not None}
     datasets = tuple(dict.fromkeys(label for part in parts for label in part.spec["datasets"]))
     provenance = _provenance(parts)
-    stored = StoredPredictions(cells, base, classes)
+    domains = {label: own for part in parts for label, own in _domains(part)}
+    stored = StoredPredictions(cells, base, classes, frozenset(domains))
     images = StoredImages(stored, splits_in(parts))
     whole = Evidence(
         name=", ".join(dict.fromkeys(str(part.spec["name"]) for part in parts)),
@@ -76,6 +80,8 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         classes={label: own for label, own in classes.items() if not cards[label].get("multi_label")},
         provenance=provenance,
         overlap={label: overlap_of(label, parts) for label in datasets},
+        one_test_side=frozenset(domains),
+        scored={label: f"new cases of {listed(own)}" for label, own in domains.items()},
         cautions=(
             *(one for label in datasets for one in _ungrouped(label, provenance)),
             *trained_differently(parts),
@@ -85,6 +91,30 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         declared_size=_declared_size(parts[0]) if len(parts) == 1 else None,
     )
     return _apart(whole, twins, images) if twins else whole
+
+
+def shifts_in(runs: Sequence[RunDirectory], records: Sequence[frames.Records], evidence: Evidence) -> tuple[Shift, ...]:
+    """What the confirmed models of some runs were scored on beside the test split; empty where that is nothing.
+
+    Args:
+        runs: that the evidence is from.
+        records: what ``frames.read`` returned for each.
+        evidence: what ``evidence_of`` returned.
+
+    Raises:
+        RequestError: a file is torn.
+    """
+    if not any(run.spec().get("evaluate") or run.spec().get("split", {}).get("kind") == "domain" for run in runs):
+        return ()
+    parts = [open_run(run, own) for run, own in zip(runs, records, strict=True)]
+    return shifts_of(evidence, parts, Path(os.path.commonpath([run.path for run in runs])))
+
+
+def _domains(part: OpenRun) -> Iterator[tuple[str, Sequence[str]]]:
+    """Datasets whose test side is of other domains than the training side, and these; it is the same on every split."""
+    for label, card in part.cards.items():
+        if card["split"].get("kind") == "domain":
+            yield label, part.spec.get("split", {}).get("test") or ["other domains"]
 
 
 def _apart(whole: Evidence, twins: Collection[str], images: StoredImages) -> Evidence:

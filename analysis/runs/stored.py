@@ -41,9 +41,11 @@ class StoredPredictions:
     cells: Mapping[tuple[str, str], Cell]
     base: Path
     classes: Mapping[str, tuple[str, ...]]
+    one_side: frozenset[str] = frozenset()
+    """Datasets whose test side is the same on every split."""
 
     def __call__(self, dataset: str) -> Predictions | None:
-        """The predictions on the first replicate's split."""
+        """The predictions on the first replicate's split, or on that of all where they have the same test side."""
         return self.on(dataset, None)
 
     def on(self, dataset: str, split: str | None) -> Predictions | None:
@@ -59,7 +61,7 @@ class StoredPredictions:
             if name == dataset:
                 shown = cell.splits.get(min(cell.splits, default=0)) if split is None else split
                 for seed in cell.seeds:
-                    if cell.splits.get(seed) == shown:
+                    if cell.splits.get(seed) == shown or (split is None and dataset in self.one_side):
                         folder = TrialFolder(self.base / cell.origins[seed], "confirm")
                         yield PredictionSource(method, seed, folder.predictions, cell.scores["accuracy"][seed])
 

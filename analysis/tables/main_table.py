@@ -77,7 +77,7 @@ def main(analysis: Analysis, parameters: Mapping[str, str] | None = None) -> Pag
     head = ("Method", *(() if parameters is None else ("Trained parameters",)), *evidence.datasets)
     head = (*head, *(("Average",) if several else ()))
     return PageTable(
-        caption=f"{plan.label(plan.metric)} on the test split: mean ± SD over seeds, "
+        caption=f"{plan.label(plan.metric)} on {evidence.tested}: mean ± SD over seeds, "
         f"{plan.confidence * 100:g} % interval of the mean below.",
         head=head,
         align="l" + "r" * (len(head) - 1),
