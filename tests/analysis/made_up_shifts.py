@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,8 @@ def record(
     found = evaluate(values, labels)
     return {
         "evaluation": evaluation, "kind": kind, "set": set_name, "severity": severity, "reference": reference,
-        "cases": len(labels), "scores": {name: found[name] for name in general()}, "left_out": {},
+        "cases": len(labels), "scores": {name: found[name] for name in general()}, "left_out": {"no class of the same name: odd (3)": 3} if kind == "dataset" else {},
+        "fingerprint": "f00d",
     }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def write_shifted(
     made = builder(list(levels), list(datasets), "balanced_accuracy", name)
     spec = dict(made.run.spec())
     if evaluations:
-        spec["evaluate"] = [{"corruptions": "medical"}, {"dataset": "elsewhere"}]
+        spec["evaluate"] = [{"name": own, "kind": "dataset" if own == "elsewhere" else own} for own in evaluations]
     if domain:
         spec["split"] = {"kind": "domain", "seed": 0, "by": "site", "test": list(domain)}
     if splits > 1:
@@ -103,12 +103,14 @@ def write_shifted(
                     found = list(_sets(evaluation, level, seed, method + dataset, cases))
                     own += [record(*one[0], *one[1]) for one in found]
                     if not withhold(method, seed, evaluation):
-                        _write(folder.path, evaluation, [frame(*one[1], *one[0][2:4], one[2]) for one in found])
+                        folder.write_evaluation(
+                            evaluation, pl.concat([frame(*one[1], *one[0][2:4], one[2]) for one in found])
+                        )
                 made.extra = {"evaluations": own}
                 if domain:
                     inner = logits(level + 0.6, seed, method + dataset, 150)
                     own.append(record("in_distribution", "domain", "in_distribution", 0, *inner))
-                    _write(folder.path, "in_distribution", [frame(*inner, "in_distribution", 0, "inner")])
+                    folder.write_evaluation("in_distribution", frame(*inner, "in_distribution", 0, "inner"))
                     made.extra = {"evaluations": own, "test_reference": "in_distribution"}
                 made.predicted(folder, seed, *test)
             made.extra = {}
@@ -125,11 +127,6 @@ def _sets(evaluation: str, level: float, seed: int, name: str, cases: int):  # t
     else:
         values = logits(level, seed, name, 180, 0.5, "elsewhere")
         yield ("elsewhere", "dataset", "elsewhere", 0), values, "other"
-
-
-def _write(folder: Path, evaluation: str, frames: Sequence[pl.DataFrame]) -> None:
-    (folder / "evaluations").mkdir(parents=True, exist_ok=True)
-    pl.concat(frames).write_parquet(folder / "evaluations" / f"{evaluation}.parquet")
 
 
 def _card(run: RunDirectory, dataset: str, domain: Sequence[str]) -> None:
