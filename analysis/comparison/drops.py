@@ -124,6 +124,8 @@ class DatasetDrops:
         seeds = tuple(sorted(set.intersection(*(set(own) for own in scores))))
         if len(methods) > 1:
             seeds = tuple(seed for seed in seeds if cells[0].splits.get(seed) == cells[1].splits.get(seed))
+        for values in (self._reference, self._values):
+            seeds = values.independent(methods, seeds)
         if len(seeds) < 2 or any(own[seed] is None for own in scores for seed in seeds):
             return None
         replicates = replicates_of(cells, seeds)

@@ -92,6 +92,10 @@ class DatasetValues:
         """What the methods predicted for the test cases."""
         return self._predictions
 
+    def independent(self, methods: Sequence[str], seeds: Sequence[int]) -> tuple[int, ...]:
+        """Those of the ascending seeds that are no copies of another training."""
+        return self._copies.independent(methods, seeds)
+
     def scores(self) -> Iterator[MethodScore]:
         """Every method by every metric."""
         for metric in self.metrics:

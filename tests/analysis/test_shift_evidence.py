@@ -162,7 +162,7 @@ def test_a_file_that_was_replaced_is_not_used(builder: Callable[..., Any]) -> No
     frame.with_columns(pl.col("logit_0") + 3).write_parquet(path)
     analysis = found_in(run)["elsewhere"].analysis
     assert analysis is not None
-    assert any("not what the trial's result says" in one.sentence for one in analysis.cautions)
+    assert any("not those that the trial's result was made with" in one.sentence for one in analysis.cautions)
 
 
 def test_a_domain_is_a_shift_from_held_out_cases_of_the_training_domains(builder: Callable[..., Any]) -> None:
