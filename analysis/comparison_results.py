@@ -41,6 +41,7 @@ from analysis.result_models import (
     SpreadRecord,
     TwinRecord,
 )
+from analysis.shift_models import WholeDocument
 from analysis.stats.cautions import Caution, Refused
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ExactTest
@@ -75,23 +76,23 @@ def comparison_records(analysis: Analysis) -> dict[str, object]:
             for method in evidence.methods
             if (dataset, method) in evidence.cells
         ],
-        comparisons=[_comparison(one) for one in (*analysis.comparisons, *analysis.averages)],
-        scores=[_score(one, evidence) for one in analysis.scores],
+        comparisons=[comparison_record(one) for one in (*analysis.comparisons, *analysis.averages)],
+        scores=[score_record(one, evidence) for one in analysis.scores],
         robustness=[_robustness(one) for one in analysis.robustness],
         twin=_twin(analysis),
-        claims=[_claim(one) for one in claims(analysis)],
+        claims=[claim_record(one) for one in claims(analysis)],
         new_datasets=_new_datasets(analysis),
         ranks=_ranks(analysis),
-        cautions=_flags(analysis.cautions),
+        cautions=flag_records(analysis.cautions),
     )
     return document.model_dump(mode="json")
 
 
 def schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of what ``comparison_records`` returns."""
+    """JSON Schema (draft 2020-12) of what ``comparison_records`` returns, with what ``analysis.shift_results`` adds."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **ComparisonDocument.model_json_schema(mode="serialization"),
+        **WholeDocument.model_json_schema(mode="serialization"),
     }
 
 
@@ -128,7 +129,7 @@ def _cell(cell: Cell) -> CellRecord:
         splits=_by_seed(cell.splits),
         tuned_on=_by_seed(cell.tuned_on),
         searches=_by_seed(cell.searches),
-        flags=_flags(cell.cautions),
+        flags=flag_records(cell.cautions),
     )
 
 
@@ -136,7 +137,8 @@ def _by_seed(values: Mapping[int, str]) -> dict[str, str]:
     return {str(seed): value for seed, value in sorted(values.items())}
 
 
-def _comparison(one: Comparison) -> ComparisonRecord:
+def comparison_record(one: Comparison) -> ComparisonRecord:
+    """One pair of methods."""
     pair, estimate = one.pair, one.pair.estimate
     exact = [test for test in (pair.sign_flip, pair.wilcoxon) if test is not None]
     effects = pair.effects
@@ -175,12 +177,12 @@ def _comparison(one: Comparison) -> ComparisonRecord:
         ),
         sign_flip=_exact(pair.sign_flip),
         wilcoxon=_exact(pair.wilcoxon),
-        over_seeds=_interval(pair.over_seeds),
+        over_seeds=interval_record(pair.over_seeds),
         variance=_components(estimate),
         detectable=one.detectable,
         repeat_noise=pair.repeat_noise,
         outcome=one.outcome,
-        flags=_flags((*one.cautions, *(caution for test in exact for caution in test.cautions))),
+        flags=flag_records((*one.cautions, *(caution for test in exact for caution in test.cautions))),
     )
 
 
@@ -193,7 +195,7 @@ def _new_datasets(analysis: Analysis) -> list[NewDatasetsRecord]:
         NewDatasetsRecord(
             a=one.first,
             b=one.second,
-            difference=_interval(one.difference),
+            difference=interval_record(one.difference),
             drawn_anew=["new_datasets"],
             p_adjusted=one.p_adjusted,
             family=one.family,
@@ -250,7 +252,8 @@ def _exact(test: ExactTest | None) -> ExactTestRecord | None:
     )
 
 
-def _interval(estimate: Estimate | None) -> IntervalRecord | None:
+def interval_record(estimate: Estimate | None) -> IntervalRecord | None:
+    """An estimate with its interval; None where there is none."""
     if estimate is None:
         return None
     return IntervalRecord(estimate=estimate.estimate, **_numbers(estimate), p=estimate.p_value())
@@ -261,7 +264,8 @@ def _numbers(estimate: Estimate | None) -> dict[str, Any]:
     return {name: getattr(estimate, name, None) for name in ("low", "high", "confidence", "standard_error", "df")}
 
 
-def _score(one: MethodScore, evidence: Evidence) -> ScoreRecord:
+def score_record(one: MethodScore, evidence: Evidence) -> ScoreRecord:
+    """One method on one dataset by one metric."""
     values = evidence.cells[one.dataset, one.method].scores.get(one.metric, {})
     spread = one.spread
     return ScoreRecord(
@@ -271,9 +275,9 @@ def _score(one: MethodScore, evidence: Evidence) -> ScoreRecord:
         values={str(seed): value for seed, value in sorted(values.items())},
         mean=one.mean,
         sd=one.sd,
-        over_seeds=_interval(one.over_seeds),
-        over_seeds_and_cases=_interval(one.over_both),
-        over_splits=_interval(one.over_splits),
+        over_seeds=interval_record(one.over_seeds),
+        over_seeds_and_cases=interval_record(one.over_both),
+        over_splits=interval_record(one.over_splits),
         drawn_anew=[] if one.widest is None else list(one.drawn.names),
         variance=_components(one.over_both),
         spread=None
@@ -324,7 +328,8 @@ def _twin(analysis: Analysis) -> TwinRecord | None:
     )
 
 
-def _claim(one: Claim) -> ClaimRecord:
+def claim_record(one: Claim) -> ClaimRecord:
+    """A claim and what became of it."""
     pair = one.comparison.pair
     return ClaimRecord(
         dataset=pair.dataset,
@@ -336,11 +341,12 @@ def _claim(one: Claim) -> ClaimRecord:
         status=one.status,
         evidence=one.evidence,
         scope=one.scope,
-        flags=_flags(one.flags),
+        flags=flag_records(one.flags),
     )
 
 
-def _flags(cautions: Iterable[Caution]) -> list[Flag]:
+def flag_records(cautions: Iterable[Caution]) -> list[Flag]:
+    """Reservations, each once."""
     return [Flag(code=one.code, sentence=one.sentence) for one in dict.fromkeys(cautions)]
 
 

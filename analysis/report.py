@@ -157,13 +157,17 @@ def _workers(runs: Sequence[RunDirectory]) -> int:
 
 def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path]) -> Report:
     # These take a second to import; `--help` and a mistyped path should not wait for them.
+    from analysis.comparison.under_shift import findings_under
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
     from analysis.results import VERSION, results
     from analysis.run_sections import RunFacts, early, late
     from analysis.runs import trials_of
-    from analysis.runs.evidence import evidence_of
+    from analysis.runs.evidence import evidence_of, shifts_in
+    from analysis.runs.subgroups import subgroups_in
     from analysis.runs.summary import summarise
+    from analysis.shift_results import shift_records
+    from analysis.shift_sections import shift_sections
     from analysis.words.flags import flags
     from harness.pages.contents import count, settled
     from harness.run import frames
@@ -184,7 +188,9 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
     cost = cost_figures(analysis, trained, pool)
     heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
-    first = findings(analysis, known[0].summary.spec, parameters, heads, pool)
+    shifts, groups = findings_under(shifts_in(runs, records, evidence)), subgroups_in(runs, evidence)
+    shifted = shift_sections(shifts, groups, analysis, pool)
+    first = [*findings(analysis, known[0].summary.spec, parameters, heads, pool), *shifted]
     shown = [*first, seed_section(analysis, pool), *searches, predicted]
     rest = [
         *(
@@ -197,7 +203,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis, known), plugins)
     said = [sentence for facts in known for sentence in flags(facts.summary)]
     documents = [results(facts.summary, flags(facts.summary)) for facts in known]
-    comparison = comparison_records(analysis)
+    comparison = {**comparison_records(analysis), **shift_records(shifts, groups)}
     joint = {"version": VERSION, "name": evidence.name, "runs": documents, "comparison": comparison}
     panels = {cell: panel for run in runs for cell, panel in trials_of.panels(run).items()}
     return Report(
@@ -260,6 +266,7 @@ def _write(report: Report, folder: Path) -> ReportPaths:
 
     from analysis.tables.files import write_tables
     from analysis.tables.latex import document
+    from analysis.tables.shifts import SHIFT_STEM
     from harness.core.files import write_atomic
     from harness.pages import page
     from harness.pages.contents import PageFigure, PageTable, Picture, numbered
@@ -279,7 +286,8 @@ def _write(report: Report, folder: Path) -> ReportPaths:
             write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
     tables = [item for item in items if isinstance(item, PageTable)]
     write_tables(tables, folder / "tables")
-    chosen = [table for table in tables if table.name in PAPER_TABLES or table.name.startswith(PLUGIN_STEM)]
+    stems = (PLUGIN_STEM, SHIFT_STEM)
+    chosen = [table for table in tables if table.name in PAPER_TABLES or table.name.startswith(stems)]
     drawings = [item for item in items if isinstance(item, PageFigure)]
     paper = document(chosen, drawings, report.title, report.paragraphs)
     write_atomic(folder / "paper.tex", paper.encode())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import DeclaredPlan
+from analysis.comparison.evidence import THE_TEST_SPLIT, DeclaredPlan
 from analysis.comparison.phrases import (
     decimals,
     evidence_phrase,
@@ -51,13 +51,14 @@ def claims(analysis: Analysis) -> list[Claim]:
 
 def _claims(analysis: Analysis) -> Iterator[Claim]:
     plan = analysis.evidence.plan
+    where = "" if analysis.evidence.tested == THE_TEST_SPLIT else f" on {analysis.evidence.tested}"
     checked = {_key(one.comparison): one for one in analysis.robustness}
     for one in (*analysis.of("primary"), *analysis.averages):
         turned = _reversed(checked.get(_key(one)), plan)
         yield Claim(
             statement=(
                 f"As tuned here, {one.pair.first} scores better than {one.pair.second} {place_phrase(one.pair)} "
-                f"by {plan.phrase(one.pair.metric)}."
+                f"by {plan.phrase(one.pair.metric)}{where}."
             ),
             status=_status(one),
             evidence=_evidence(one, plan),

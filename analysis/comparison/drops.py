@@ -17,7 +17,7 @@ from analysis.stats.cautions import Refused
 from analysis.stats.corruption_error import corruption_error_values
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
 from analysis.stats.multiplicity import adjust
-from analysis.stats.ranges import within_range
+from analysis.stats.ranges import difference_within_range, within_range
 from analysis.stats.twoway import two_way
 
 
@@ -132,7 +132,9 @@ class DatasetDrops:
         lost = self._sign * (
             self._over(self._reference_cells, methods, seeds) - self._over(self._cells, methods, seeds)
         )
-        return seeds, self._estimate(methods, seeds, lost, replicates)
+        return seeds, difference_within_range(
+            self._estimate(methods, seeds, lost, replicates), self._shift.measure.bounds
+        )
 
     def _estimate(
         self, methods: tuple[str, ...], seeds: tuple[int, ...], lost: FloatArray, replicates: Replicates

@@ -17,6 +17,7 @@ from harness.metrics.facts import MetricFacts
 from harness.metrics.table import built_in, known_metrics
 
 Family = Literal["vs_control", "all_pairs"]
+THE_TEST_SPLIT = "the test split"
 RESAMPLE = "resample "
 """How the name of a resample of a search begins (``Cell.searches``)."""
 
@@ -273,7 +274,7 @@ class Evidence:
     """Datasets whose replicates are all scored on the same cases, even where they draw splits."""
     scored: Mapping[str, str] = field(default_factory=dict)
     """Dataset → which new cases a verdict is about, in words, where they are not those of the training's source."""
-    tested: str = "the test split"
+    tested: str = THE_TEST_SPLIT
     """What the methods are scored on, in words."""
     cautions: tuple[Caution, ...] = ()
     """Reservations about the whole."""

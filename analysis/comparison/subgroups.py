@@ -14,6 +14,7 @@ from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.pairs import DatasetValues
 from analysis.stats.case_sets import Rows
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
+from analysis.stats.ranges import Bounds, difference_within_range
 from analysis.stats.subgroups import Extremes, extremes, worst_difference
 from analysis.stats.twoway import by_group
 
@@ -156,7 +157,11 @@ class _Tables:
                     shared=self._shared(replicates),
                     confidence=self._confidence,
                 )
-                yield SubgroupScores(method, seeds, tuple(float(table.mean()) for table in tables), found)
+                bounds = self._evidence.plan.facts(self._metric).bounds
+                whole = replace(
+                    found, lowest=_cut(found.lowest, bounds), gap=difference_within_range(found.gap, bounds)
+                )
+                yield SubgroupScores(method, seeds, tuple(float(table.mean()) for table in tables), whole)
 
     def differences(self) -> Iterator[WorstDifference]:
         for first, second in self._evidence.plan.pairs(self._evidence.ordered):
@@ -172,7 +177,8 @@ class _Tables:
                 shared=self._shared(replicates),
                 confidence=self._confidence,
             )
-            yield WorstDifference(first, second, estimate)
+            bounds = self._evidence.plan.facts(self._metric).bounds
+            yield WorstDifference(first, second, difference_within_range(estimate, bounds))
 
     def _seeds(self, *methods: str) -> tuple[int, ...]:
         known = [{seed for side, _ in self._sides for seed in side.seeds_of(method)} for method in methods]
@@ -209,6 +215,12 @@ class _Tables:
             return self._values.over_splits(values, replicates)
 
         return mean_over_seeds if self._shared(replicates) else over_splits
+
+
+def _cut(score: Estimate, bounds: Bounds) -> Estimate:
+    """The part of the interval of a score that is within the metric's range."""
+    assert score.low is not None and score.high is not None
+    return replace(score, low=max(score.low, bounds[0]), high=min(score.high, bounds[1]))
 
 
 def _sides(evidence: Evidence, dataset: str) -> list[Predictions]:

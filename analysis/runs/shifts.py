@@ -114,6 +114,10 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
             images=_no_images,
             one_test_side=one_side,
             scored=dict.fromkeys(datasets, words) if words else evidence.scored,
+            # The same cases are behind the scores of models of every dataset: they count once.
+            provenance=evidence.provenance
+            if damaged or evaluation == IN_DISTRIBUTION
+            else {label: replace(evidence.about(label), source=only) for label in datasets},
             tested=_tested(name, sets, damaged),
             cautions=(),
             declared_size=None,
