@@ -14,7 +14,7 @@ from harness.metrics.facts import MetricFacts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class ShiftTables:
     """The metrics of all methods under the parts of a shift, by case."""
 
     predictions: Predictions
@@ -53,7 +53,7 @@ class Shift:
     """(dataset, method) → (set, severity) → seed → score by the primary metric."""
     error_rates: Mapping[tuple[str, str], Mapping[str, Mapping[int, float]]] = field(default_factory=dict)
     """(dataset, method) → set → seed → error rate, the mean over severities."""
-    parts: Callable[[str], Parts | None] = lambda dataset: None
+    parts: Callable[[str], ShiftTables | None] = lambda dataset: None
     """Reads the parts of a dataset; None where replicates have test cases of their own, or predictions are missing."""
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Dataset → reason → cases that were not scored."""

@@ -159,7 +159,7 @@ def few_ticks(axes: Axes, most: int = 5) -> None:
 
 
 def sheets(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Parts of nearly equal length, none longer than ``most``; no part for no item."""
+    """ShiftTables of nearly equal length, none longer than ``most``; no part for no item."""
     number = -(-len(items) // most)
     ends = [len(items) * part // number for part in range(number + 1)] if number else []
     return [items[start:end] for start, end in pairwise(ends)]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from analysis.comparison.case_values import case_values
 from analysis.comparison.evidence import Averaged, Cell, Predictions, by_appearance
-from analysis.comparison.shifts import Parts
+from analysis.comparison.shifts import ShiftTables
 from analysis.runs.predictions import PredictionSource, read_predictions
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
@@ -40,20 +40,20 @@ class StoredShift:
     wanted: Sequence[Part]
     one_side: frozenset[str]
     """Datasets of which all replicates are scored on the same cases, even where they draw splits."""
-    _last: tuple[str, Parts | None] | None = field(default=None, init=False)
+    _last: tuple[str, ShiftTables | None] | None = field(default=None, init=False)
 
     def __call__(self, dataset: str) -> Predictions | None:
         """The means over all sets."""
         found = self.parts(dataset)
         return None if found is None else found.predictions
 
-    def parts(self, dataset: str) -> Parts | None:
+    def parts(self, dataset: str) -> ShiftTables | None:
         """All sets; None where replicates on several splits have cases of their own, and without any predictions."""
         if self._last is None or self._last[0] != dataset:
             self._last = (dataset, self._read(dataset))
         return self._last[1]
 
-    def _read(self, dataset: str) -> Parts | None:
+    def _read(self, dataset: str) -> ShiftTables | None:
         cells = {method: cell for (name, method), cell in self.cells.items() if name == dataset}
         splits = {cell.splits.get(seed) for cell in cells.values() for seed in cell.seeds}
         if len(splits) > 1 and dataset not in self.one_side:
@@ -89,7 +89,7 @@ class _Reader:
         except _Unlike as fault:
             self._refused[method, str(fault)].append(seed)
 
-    def parts(self) -> Parts | None:
+    def parts(self) -> ShiftTables | None:
         """All that was read."""
         cautions = tuple(self._caution(method, why, seeds) for (method, why), seeds in self._refused.items())
         if self._cases is None:
@@ -123,7 +123,7 @@ class _Reader:
             averaged=whole,
             cautions=cautions,
         )
-        return Parts(predictions=predictions, by_set=by_set)
+        return ShiftTables(predictions=predictions, by_set=by_set)
 
     def _of(self, method: str, seed: int, trial: TrialFolder) -> dict[str, Values]:
         import polars as pl

@@ -17,7 +17,7 @@ from harness.run.study_records import StudyRecord
 _DECLARED = ("metric", "family", "control", "correction", "margin", "looks")
 _TRAINED_ALIKE = ("backbone", "train")
 _SAME_METHOD = ("protocol", "method", "space", "train", "backbone")
-"""Parts of a study's identity in which replicates of one method agree; their splits and searches may differ."""
+"""ShiftTables of a study's identity in which replicates of one method agree; their splits and searches may differ."""
 
 
 def united(plans: Sequence[DeclaredPlan]) -> DeclaredPlan:

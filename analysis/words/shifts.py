@@ -129,8 +129,9 @@ def _sizes(found: SubgroupFindings, evidence: Evidence) -> list[str]:
         f"smallest is {small.name} with {counted(small.cases, 'case')}{units}."
     ]
     if found.without:
+        have = "has" if found.without == 1 else "have"
         said.append(
-            f"{counted(found.without, 'test case')} without a value {'is' if found.without == 1 else 'are'} in none."
+            f"{counted(found.without, 'test case')} {have} no value and {'belongs' if found.without == 1 else 'belong'} to no subgroup."
         )
     if found.undefined:
         said.append(
