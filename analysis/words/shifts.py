@@ -129,10 +129,9 @@ def _sizes(found: SubgroupFindings, evidence: Evidence) -> list[str]:
         f"smallest is {small.name} with {counted(small.cases, 'case')}{units}."
     ]
     if found.without:
-        have = "has" if found.without == 1 else "have"
-        said.append(
-            f"{counted(found.without, 'test case')} {have} no value and {'belongs' if found.without == 1 else 'belong'} to no subgroup."
-        )
+        one = found.without == 1
+        have, belong = ("has", "belongs") if one else ("have", "belong")
+        said.append(f"{counted(found.without, 'test case')} {have} no value and {belong} to no subgroup.")
     if found.undefined:
         said.append(
             f"{plan.facts(plan.metric).in_text[0].upper()}{plan.facts(plan.metric).in_text[1:]} is not defined in "
