@@ -47,6 +47,15 @@ class CorruptionErrorRecord(ResultModel):
     by_set: dict[str, Number] = Field(description="Kind of damage → errors over those of the control.")
 
 
+class BeyondLineRecord(ResultModel):
+    """The effective robustness of a method: accuracy under the shift beyond the line of the control's trainings."""
+
+    dataset: str
+    method: str
+    beyond_line: IntervalRecord | None = Field(description="Null where the line says nothing.")
+    why: str = Field(description="Why it says nothing; empty where it does.")
+
+
 class SeverityRecord(ResultModel):
     """The primary metric at one severity, mean over kinds of damage and seeds."""
 
@@ -77,6 +86,7 @@ class ShiftRecord(ResultModel):
     drops: list[DropRecord]
     drop_differences: list[DropDifferenceRecord]
     corruption_errors: list[CorruptionErrorRecord]
+    effective_robustness: list[BeyondLineRecord]
     by_severity: list[SeverityRecord]
     by_set: dict[str, dict[str, dict[str, Number]]] = Field(description="Dataset → method → kind → mean score.")
     flags: list[Flag]

@@ -10,6 +10,7 @@ from analysis.comparison.under_shift import ShiftFindings
 from analysis.comparison_results import claim_record, comparison_record, flag_records, interval_record, score_record
 from analysis.result_models import IntervalRecord
 from analysis.shift_models import (
+    BeyondLineRecord,
     CorruptionErrorRecord,
     DropDifferenceRecord,
     DropRecord,
@@ -79,6 +80,12 @@ def _shift(found: ShiftFindings) -> ShiftRecord:
                 dataset=one.dataset, method=one.method, mean=interval_record(one.estimate), by_set=dict(one.by_set)
             )
             for one in found.corruption_errors
+        ],
+        effective_robustness=[
+            BeyondLineRecord(
+                dataset=one.dataset, method=one.method, beyond_line=interval_record(one.estimate), why=one.why
+            )
+            for one in found.beyond_line
         ],
         by_severity=[
             SeverityRecord(

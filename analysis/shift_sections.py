@@ -49,6 +49,7 @@ def _section(found: ShiftFindings, stem: str, said: Sequence[str], pool: Pool) -
             tables.corruption_errors(found, stem),
             _curves(found, stem, pool),
             tables.by_set(found, stem),
+            tables.beyond_line(found, stem),
         ),
     )
 

@@ -15,10 +15,14 @@ from analysis.comparison.shifts import Shift
 from analysis.stats.case_sets import mean_over_sets, row_values
 from analysis.stats.cautions import Refused
 from analysis.stats.corruption_error import corruption_error_values
+from analysis.stats.effective_robustness import effective_robustness
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
 from analysis.stats.multiplicity import adjust
 from analysis.stats.ranges import difference_within_range, within_range
 from analysis.stats.twoway import two_way
+
+ACCURACY = "accuracy"
+"""What corruption errors and the line of effective robustness are made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,18 @@ class CorruptionError:
     """Corruption → error relative to the control."""
     why: str = ""
     """Why it does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeyondLine:
+    """The effective robustness of a method: its accuracy under a shift beyond the line of the control's trainings."""
+
+    dataset: str
+    method: str
+    estimate: Estimate | None
+    """None where the line says nothing."""
+    why: str = ""
+    """Why it says nothing."""
 
 
 class DatasetDrops:
@@ -113,6 +129,35 @@ class DatasetDrops:
         for method in self._values.methods:
             if method != control:
                 yield self._corruption_error(method, control)
+
+    def beyond_line(self) -> Iterator[BeyondLine]:
+        """The effective robustness of each method but the control; nothing without accuracies and a control."""
+        control = self._shift.evidence.plan.control
+        if control is None or ACCURACY not in self._shift.evidence.plan.metrics:
+            return
+        line = self._accuracies(control)
+        for method in self._values.methods:
+            own = self._accuracies(method)
+            if method == control or len(own) < 2 or not line:
+                continue
+            of_method, of_control = np.array(own).T, np.array(line).T
+            try:
+                found = effective_robustness(
+                    of_method[0], of_method[1], of_control[0], of_control[1], self._values.confidence
+                )
+            except Refused as error:
+                yield BeyondLine(dataset=self._dataset, method=method, estimate=None, why=str(error))
+            else:
+                yield BeyondLine(dataset=self._dataset, method=method, estimate=found)
+
+    def _accuracies(self, method: str) -> list[tuple[float, float]]:
+        """On the reference and under the shift, of each training that has both."""
+        reference, shifted = self._reference_cells.get(method), self._cells.get(method)
+        if reference is None or shifted is None:
+            return []
+        both = (reference.scores.get(ACCURACY, {}), shifted.scores.get(ACCURACY, {}))
+        found = ((both[0][seed], both[1][seed]) for seed in sorted(set(both[0]) & set(both[1])))
+        return [(one, other) for one, other in found if one is not None and other is not None]
 
     def _difference(self, methods: tuple[str, ...]) -> tuple[tuple[int, ...], Estimate] | None:
         """What is lost by one method, or by the first of two more than by the second."""
@@ -223,9 +268,9 @@ class DatasetDrops:
             rows = []
             for of in sets:
                 known = None if parts is None else parts.by_set.get(of, {}).get(name)
-                if known is None or "accuracy" not in known.values or not set(seeds) <= set(known.seeds):
+                if known is None or ACCURACY not in known.values or not set(seeds) <= set(known.seeds):
                     return None
-                rows.append(1 - known.values["accuracy"][[known.seeds.index(seed) for seed in seeds]])
+                rows.append(1 - known.values[ACCURACY][[known.seeds.index(seed) for seed in seeds]])
             stacks.append(np.stack(rows))
         return corruption_error_values(*stacks)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.comparison.compare import Analysis, analyse
-from analysis.comparison.drops import CorruptionError, DatasetDrops, Drop, DropDifference, drop_differences
+from analysis.comparison.drops import BeyondLine, CorruptionError, DatasetDrops, Drop, DropDifference, drop_differences
 from analysis.comparison.shifts import Shift
 
 BySeed = Mapping[int, float | None]
@@ -47,6 +47,7 @@ class ShiftFindings:
     drops: tuple[Drop, ...]
     drop_differences: tuple[DropDifference, ...]
     corruption_errors: tuple[CorruptionError, ...]
+    beyond_line: tuple[BeyondLine, ...]
     by_severity: tuple[SeverityScore, ...]
     by_set: tuple[SetScore, ...]
     """Empty where there is one set alone."""
@@ -58,18 +59,20 @@ def findings_under(shifts: Sequence[Shift]) -> tuple[ShiftFindings, ...]:
 
 
 def _findings(shift: Shift) -> ShiftFindings:
-    drops, differences, errors = [], {}, []
+    drops, differences, errors, beyond = [], {}, [], []
     for dataset in shift.evidence.datasets:
         own = DatasetDrops(shift, dataset)
         drops += list(own.drops())
         differences[dataset] = list(own.differences())
         errors += list(own.corruption_errors())
+        beyond += list(own.beyond_line())
     return ShiftFindings(
         shift=shift,
         analysis=None if shift.declared else analyse(shift.evidence),
         drops=tuple(drops),
         drop_differences=tuple(drop_differences(shift, differences)),
         corruption_errors=tuple(errors),
+        beyond_line=tuple(beyond),
         by_severity=tuple(_by_severity(shift)),
         by_set=tuple(_by_set(shift)) if len(shift.sets) > 1 else (),
     )

@@ -33,9 +33,9 @@ def effective_robustness(
 ) -> Estimate:
     """Accuracy under the shift minus what the control's line lets expect, at the method's mean.
 
-    The line is fitted by least squares on probits. The interval is Student's for retraining with new seeds on these very
-    cases: the variance of the method's mean distance from the line, plus that of the line at the method's place, with
-    Satterthwaite's degrees of freedom. It is found on probits and turned back.
+    The line is fitted by least squares on probits. The interval is Student's for retraining with new seeds on these
+    very cases: the variance of the method's mean distance from the line, plus that of the line at the method's place,
+    with Satterthwaite's degrees of freedom. It is found on probits and turned back.
 
     Args:
         reference, shifted: accuracies of the method by training, paired, at least two, in (0, 1).
@@ -51,9 +51,8 @@ def effective_robustness(
     own, other = (finite(one, 1) for one in (shifted, control_shifted))
     if len(method) != len(own) or len(line) != len(other) or len(method) < 2:
         raise ValueError("needs two accuracies of each training, and two trainings of the method")
-    _check(
-        len(line), min(line.min(), other.min(), method.min(), own.min()), max(*map(np.max, (line, other, method, own)))
-    )
+    every = np.concatenate([line, other, method, own])
+    _check(len(line), float(every.min()), float(every.max()))
     x, y, at, above = (np.asarray(ndtri(one), dtype=np.float64) for one in (line, other, method, own))
     place = float(at.mean())
     spread = float(((x - x.mean()) ** 2).sum())
@@ -95,9 +94,7 @@ def effective_robustness(
 def _check(trainings: int, lowest: float, highest: float) -> None:
     if trainings < FEWEST:
         raise Refused(
-            Caution(
-                "few_points", f"{trainings} trainings of the control are too few to draw a line through ({FEWEST})."
-            )
+            Caution("few_points", f"{trainings} trainings of the control are too few to draw a line through.")
         )
     if lowest <= 0 or highest >= 1:
         raise Refused(Caution("no_probit", "An accuracy of 0 or 1 has no place on the scale of the line."))

@@ -285,6 +285,18 @@ def builder(tmp_path: Path) -> Callable[..., RunBuilder]:
     return begin
 
 
+@pytest.fixture(scope="session")
+def shared_builder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunBuilder]:
+    """As ``builder``, for run directories that several tests read."""
+
+    def begin(
+        methods: Sequence[str], datasets: Sequence[str], metric: str = "balanced_accuracy", name: str = "run"
+    ) -> RunBuilder:
+        return RunBuilder(tmp_path_factory.mktemp("runs") / name, methods, datasets, metric)
+
+    return begin
+
+
 @pytest.fixture
 def no_figures() -> Iterator[None]:
     """For tests of what a report says: its figures are empty ones."""

@@ -43,9 +43,9 @@ def right(method: str, seed: int, kind: str, severity: int) -> np.ndarray:
     return np.asarray(values.argmax(axis=1) == labels, dtype=np.float64)
 
 
-@pytest.fixture
-def found(builder: Callable[..., Any]) -> dict[str, ShiftFindings]:
-    return found_in(write_shifted(builder))
+@pytest.fixture(scope="module")
+def found(shared_builder: Callable[..., Any]) -> dict[str, ShiftFindings]:
+    return found_in(write_shifted(shared_builder))
 
 
 def test_a_run_without_evaluations_has_no_shift(builder: Callable[..., Any]) -> None:
@@ -138,6 +138,14 @@ def test_corruption_errors_are_relative_to_the_control(found: dict[str, ShiftFin
     assert 0 < own.low < own.estimate < own.high < 1
     assert list(by_method["gpaf"].by_set) == list(SETS)
     assert not found["elsewhere"].corruption_errors
+
+
+def test_effective_robustness_is_given_where_the_controls_line_reaches_alone(found: dict[str, ShiftFindings]) -> None:
+    by_method = {one.method: one for one in found["elsewhere"].beyond_line}
+    # gpaf is better than every training of the control; lora_c is about as good as it.
+    assert by_method["gpaf"].estimate is None and "beyond those of the control" in by_method["gpaf"].why
+    own = by_method["lora_c"].estimate
+    assert own is not None and own.low is not None and own.high is not None and own.low < own.high
 
 
 def test_scores_fall_with_severity(found: dict[str, ShiftFindings]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import RunBuilder
 from made_up import FORBIDDEN
 from made_up_shifts import SEEDS, write_shifted
 
@@ -33,13 +32,8 @@ def with_subgroups(run: RunDirectory, columns: dict[str, Callable[[int], str | N
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
-    folder = tmp_path_factory.mktemp("shifted")
-
-    def builder(*given: Any) -> RunBuilder:
-        return RunBuilder(folder / given[-1], *given[:-1])
-
-    run = write_shifted(builder, datasets=("alpha", "beta"))
+def written(shared_builder: Callable[..., Any]) -> ReportPaths:
+    run = write_shifted(shared_builder, datasets=("alpha", "beta"))
     columns = {
         "sex": lambda case: None if case % 20 == 0 else "female" if case % 5 < 2 else "male",
         "site": lambda case: "north" if case % 3 == 0 else "south",
