@@ -28,11 +28,13 @@ def subgroups_in(runs: Sequence[RunDirectory], evidence: Evidence) -> tuple[Subg
 
 
 def _declared(run: RunDirectory, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for entry in run.spec().get("evaluate", []):
+    spec = run.spec()
+    in_file = {label: (entry.get("task") or {"dataset": label})["dataset"] for label, entry in spec["datasets"].items()}
+    for entry in spec.get("evaluate", []):
         if entry["kind"] == KIND:
-            columns = entry.get("options", {}).get("subgroups")
+            columns, of = entry.get("options", {}).get("subgroups"), entry.get("of")
             for dataset in evidence.datasets:
-                if dataset in (entry.get("on") or evidence.datasets) and isinstance(columns, list):
+                if (of is None or in_file.get(dataset) in of) and isinstance(columns, list):
                     yield from ((dataset, str(column)) for column in columns)
 
 

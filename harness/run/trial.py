@@ -296,20 +296,6 @@ class TrialFolder:
             self.check_sealed(PREDICTIONS, content)
         return parse_parquet(content)
 
-    def evaluation(self, name: str) -> pl.DataFrame:
-        """The predictions of a confirm trial in an evaluation: ``set``, ``severity``, then as ``predictions``.
-
-        Raises:
-            FileNotFoundError: the trial has no such evaluation.
-            ReplacedFileError: they are not those that the trial's result was made with.
-        """
-        from harness.core.frame_files import parse_parquet
-
-        file = f"{EVALUATIONS}/{name}.parquet"
-        _, content = read_with_status(self.path / file)
-        self.check_sealed(file, content)
-        return parse_parquet(content)
-
     def check_sealed(self, name: str, content: bytes) -> None:
         """Raise ReplacedFileError where a file of a finished trial holds other content than its result was made with.
 

@@ -147,23 +147,6 @@ def repeated(request: TrialRequest) -> Repeated:
     }
 
 
-class EvaluationRecord(TypedDict):
-    """One set of cases beside the test split that a confirmed model was scored on."""
-
-    evaluation: str
-    """Name of the sweep's entry, and of the file with the predictions."""
-    kind: str
-    set: str
-    severity: Count
-    """From 1; 0 where there is none."""
-    reference: str
-    """What its scores are compared with: ``test`` or ``in_distribution``."""
-    cases: Count
-    scores: Scores
-    left_out: NotRequired[dict[str, Count]]
-    """Cases that were not scored, by reason."""
-
-
 class _Facts(TypedDict):
     cause: NotRequired[str | None]
     message: NotRequired[str | None]
@@ -173,9 +156,6 @@ class _Facts(TypedDict):
     cost: NotRequired[dict[str, Number | None]]
     compiled: NotRequired[bool]
     schedule: NotRequired[list[ScheduleLine]]
-    evaluations: NotRequired[list[EvaluationRecord]]
-    test_reference: NotRequired[str]
-    """The evaluation that the test side is a shift of; empty where it is the reference itself."""
 
 
 class Metrics(TypedDict):
