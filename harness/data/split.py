@@ -43,7 +43,7 @@ class Split:
     test: tuple[str, ...]
     in_distribution: tuple[str, ...] = ()
     """Of a split by domain: cases of the training domains that no training sees, from which a drop is measured."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Cases on no side, by reason."""
 
     def to_json(self) -> SplitRecord:

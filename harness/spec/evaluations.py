@@ -25,7 +25,7 @@ class EvaluationSpec(Section):
 
     name: Label = Field(description="What it is called, and the file of its predictions.", examples=["corruptions"])
     kind: Annotated[Name, PluginOf("evaluation")] = Field(description="Name of the evaluation plugin.")
-    of: list[Label] | None = Field(
+    of: Annotated[list[Label], Field(min_length=1, max_length=100)] | None = Field(
         None, description="Labels of the datasets whose models it is for; null: of every dataset."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the plugin.")
