@@ -34,6 +34,7 @@ from harness.run.data_records import group_state_of
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyName
 from harness.run.study_records import StudyRecord, reevaluated
+from harness.run.sweep_records import tested_domains
 
 
 def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] | None = None) -> Evidence:
@@ -104,7 +105,10 @@ def shifts_in(runs: Sequence[RunDirectory], records: Sequence[frames.Records], e
     Raises:
         RequestError: a file is torn.
     """
-    if not any(run.spec().get("evaluate") or run.spec().get("split", {}).get("kind") == "domain" for run in runs):
+    specs = [run.spec() for run in runs]
+    if not any(
+        spec.get("evaluate") or any(tested_domains(spec, label) for label in spec["datasets"]) for spec in specs
+    ):
         return ()
     parts = [open_run(run, own) for run, own in zip(runs, records, strict=True)]
     return shifts_of(evidence, parts, Path(os.path.commonpath([run.path for run in runs])))
@@ -114,7 +118,8 @@ def _domains(part: OpenRun) -> Iterator[tuple[str, Sequence[str]]]:
     """Datasets whose test side is of other domains than the training side, and these; it is the same on every split."""
     for label, card in part.cards.items():
         if card["split"].get("kind") == "domain":
-            yield label, part.spec.get("split", {}).get("test") or ["other domains"]
+            here = label in part.spec["datasets"]
+            yield label, (here and tested_domains(part.spec, label)) or ["other domains"]
 
 
 def _apart(whole: Evidence, twins: Collection[str], images: StoredImages) -> Evidence:

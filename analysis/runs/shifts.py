@@ -14,6 +14,7 @@ from analysis.comparison.shifts import Shift
 from analysis.runs.opened import OpenRun
 from analysis.runs.stored_shifts import StoredShift
 from harness.run.record_values import score_of
+from harness.run.sweep_records import tested_domains
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import EvaluationRecord
 
@@ -53,7 +54,7 @@ def shifts_of(evidence: Evidence, parts: Sequence[OpenRun], base: Path) -> tuple
         for one in records
     }
     found = {key: _shift(key, evidence, scored, base) for key in evaluations}
-    domains = {name for part in parts for name in part.spec.get("split", {}).get("test") or ()}
+    domains = {name for part in parts for label in part.spec["datasets"] for name in tested_domains(part.spec, label)}
     result = [*_of_domain(evidence, scored, found, sorted(domains))]
     for (evaluation, _), shift in found.items():
         if evaluation != IN_DISTRIBUTION:

@@ -27,13 +27,21 @@ class TaskRecord(TypedDict):
 
     dataset: str
     """Its label in the sweep file."""
+    domain: NotRequired[list[str] | None]
+    """What is tested of it, among several."""
     per_class: Count | Literal["all"] | None
     fraction: Number | None
     backbone: str | None
 
 
+class _DomainSection(TypedDict):
+    by: str
+    test: list[list[str]]
+
+
 class _DatasetEntry(TypedDict):
     dataset: str
+    domain: NotRequired[_DomainSection | None]
     options: NotRequired[dict[str, object]]
     task: NotRequired[TaskRecord | None]
 
@@ -114,7 +122,7 @@ class _SplitSection(TypedDict):
     folds: NotRequired[Count | None]
     tune: NotRequired[str]
     by: NotRequired[str | None]
-    test: NotRequired[list[str] | None]
+    test: NotRequired[list[list[str]] | None]
     near_duplicates: NotRequired[bool]
     allow_leakage: NotRequired[str | None]
 
@@ -147,6 +155,16 @@ class SweepRecord(TypedDict):
     evaluate: NotRequired[list[EvaluationEntryRecord]]
     launch: dict[str, object]
     budget: NotRequired[_Budget | None]
+
+
+def tested_domains(sweep: SweepRecord, dataset: str) -> tuple[str, ...]:
+    """The domains that a dataset of the sweep is tested on; none where it is split otherwise."""
+    entry = sweep["datasets"][dataset]
+    own, task = entry.get("domain"), entry.get("task")
+    given = sweep.get("split", {}).get("test") if own is None else own["test"]
+    if not given:
+        return ()
+    return tuple((task and task.get("domain")) or given[0])
 
 
 def searches_in(sweep: SweepRecord) -> range:

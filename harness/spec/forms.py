@@ -47,6 +47,7 @@ class DatasetEntry(BaseModel, extra="allow"):
     """A dataset as a file writes it: every other key is an option of the plugin."""
 
     dataset: str = Field(default_factory=str, description="Name of the dataset plugin; the label by default.")
+    domain: dict[str, Any] | None = Field(None, description="Its own split by domain: `by` and `test`, as in split.")
 
 
 class BackboneEntry(BaseModel, extra="allow"):
@@ -162,7 +163,7 @@ def entries(given: Any, spell_out: Callable[[str, Any], Any]) -> Any:
 
 def dataset_entry(label: str | None, entry: Any) -> Any:
     """``{dataset, options}`` from a file's entry; without a label the key ``dataset`` is required."""
-    return _spelled_out(label, entry, "dataset", "options", ())
+    return _spelled_out(label, entry, "dataset", "options", ("domain",))
 
 
 def method_entry(label: str, entry: Any, backbone: Mapping[str, object] | None) -> Any:

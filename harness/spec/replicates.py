@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, StringConstraints, Tag, model_valida
 from pydantic_core import PydanticCustomError
 
 from harness.core.replicates import Drawn, Replicate
-from harness.spec.forms import LARGEST_SEED, MOST_SEEDS, Label, Name, Section, Seed, Seeds, by_kind, fault
+from harness.spec.domains import Column, Tested
+from harness.spec.forms import LARGEST_SEED, MOST_SEEDS, Label, Section, Seed, Seeds, by_kind, fault
 from harness.spec.search import SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
@@ -53,11 +54,13 @@ class SplitSpec(Section):
         "publisher's; domain tests on other sites than it trains on (by, test); null: official where the publisher "
         "split by patient, else grouped.",
     )
-    by: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+    by: Column | None = Field(
         None, description="domain: the column of metadata that tells the domains apart.", examples=["site"]
     )
-    test: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = Field(
-        None, description="domain: the values of that column that are the test side.", examples=[["rosendahl"]]
+    test: Tested | None = Field(
+        None,
+        description="domain: the values of that column that are the test side; several lists make a task of each.",
+        examples=[["rosendahl"]],
     )
     seed: Seed = Field(0, description="Seed of the split, or of the first of several.")
     seeds: Seeds | None = Field(

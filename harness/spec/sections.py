@@ -22,6 +22,7 @@ from pydantic import (
 from harness.core.errors import suggestion
 from harness.core.twins import twin_label
 from harness.spec.budget import BudgetSpec, Hypothesis
+from harness.spec.domains import DomainSpec
 from harness.spec.evaluations import EvaluationEntry, EvaluationSpec, check_names, evaluations
 from harness.spec.forms import (
     PLUGIN,
@@ -63,13 +64,17 @@ class DatasetSpec(Section):
 
     dataset: Name = Field(description="Name of the dataset plugin.", examples=["pathmnist"])
     options: dict[str, object] = Field(default_factory=dict, description="Options of the plugin.")
+    domain: DomainSpec | None = Field(
+        None, description="Its split by domain, where that is not the sweep's: `{by: site, test: [rosendahl]}`."
+    )
     task: TaskSpec | None = Field(
         None, description="Which of the dataset's tasks it is, in a resolved file; never written by hand."
     )
 
     def declared(self) -> dict[str, object]:
-        """What a declaration says of it; ``task`` came later, and is left out where it says nothing."""
-        return self.model_dump(mode="json", exclude={"task"} if self.task is None else None)
+        """What a declaration says of it; later keys are left out where they say nothing."""
+        idle = {"domain": self.domain is None, "task": self.task is None}
+        return self.model_dump(mode="json", exclude={name for name, without in idle.items() if without})
 
 
 class SourceSpec(Section):
@@ -312,8 +317,12 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
             return
         self.datasets.clear()
         for label, entry in listed.items():
-            for task in tasks_of(label, self.train, list(self.backbones)):
+            for task in tasks_of(label, self._tested(entry), self.train, list(self.backbones)):
                 self.datasets[task.name] = entry if task.name == label else entry.model_copy(update={"task": task})
+
+    def _tested(self, entry: DatasetSpec) -> list[list[str]]:
+        """The domains of a dataset that are tested together, once for each task; none but of a split by domain."""
+        return (self.split.test or []) if entry.domain is None else entry.domain.test
 
     def _check_training(self) -> None:
         trainings: list[tuple[tuple[str, ...], TrainSpec]] = [(("train",), self.train)]
@@ -374,6 +383,17 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
         """How every trial on a dataset trains: ``train``, at the size of its task."""
         task = self.datasets[dataset].task
         return self.train if task is None else task.training(self.train)
+
+    def domain(self, dataset: str) -> tuple[str, tuple[str, ...]] | None:
+        """The column that tells the domains of a dataset apart, and the values that are tested; None where it is split
+        otherwise.
+        """
+        entry = self.datasets[dataset]
+        by = self.split.by if entry.domain is None else entry.domain.by
+        if by is None:
+            return None
+        chosen = None if entry.task is None else entry.task.domain
+        return by, tuple(chosen or self._tested(entry)[0])
 
     def network(self, method: str, dataset: str) -> BackboneSpec:
         """The network that a method starts from on a dataset."""

@@ -1,8 +1,9 @@
 """Tasks: the datasets of a sweep, each at every training size and with every network that the file lists.
 
 ``train.per_class: [10, 100, all]`` and ``backbones: [...]`` make several tasks of a dataset ``brain_mri``:
-``brain_mri.n10``, ``brain_mri.n100``, ``brain_mri.all``, or ``brain_mri.n10.resnet50`` and so on. Each is searched and
-confirmed as a dataset is, under its own label. The resolved file lists the tasks in the place of the datasets.
+``brain_mri.n10``, ``brain_mri.n100``, ``brain_mri.all``, or ``brain_mri.n10.resnet50`` and so on; so do lists of
+domains that are tested one after the other. Each task is searched and confirmed as a dataset is, under its own label.
+The resolved file lists the tasks in the place of the datasets.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
+from harness.spec.domains import Together
 from harness.spec.forms import Label, Section, fault, shown
 from harness.spec.train import Fraction, Size, TrainSpec
 
@@ -25,6 +27,7 @@ class TaskSpec(Section):
     """Under which condition a task sees its dataset; what the file does not list several of is null."""
 
     dataset: Label = Field(description="Label of the dataset in the sweep file.")
+    domain: Together | None = Field(None, description="What is tested of it, among several.")
     per_class: Size | None = Field(None, description="Its number from `train.per_class`.")
     fraction: Fraction | None = Field(None, description="Its share from `train.fraction`.")
     backbone: Label | None = Field(None, description="Label of its network among `backbones`.")
@@ -40,23 +43,26 @@ class TaskSpec(Section):
         """The label of the task."""
         size = "" if self.per_class is None else "all" if self.per_class == "all" else f"n{self.per_class}"
         size = size if self.fraction is None else "all" if self.fraction == 1 else f"f{self.fraction:g}"
-        return ".".join(part for part in (self.dataset, size, self.backbone) if part)
+        domain = "-".join(_plain(one) for one in self.domain or ())
+        return ".".join(part for part in (self.dataset, domain, size, self.backbone) if part)
 
 
-def tasks_of(dataset: str, train: TrainSpec, backbones: Sequence[str]) -> list[TaskSpec]:
-    """A dataset at every size and with every network, in the order of the file; one that says nothing where there are
-    no lists.
+def tasks_of(dataset: str, tested: Sequence[list[str]], train: TrainSpec, backbones: Sequence[str]) -> list[TaskSpec]:
+    """A dataset with each of its tested domains, at every size and with every network, in the order of the file; one
+    that says nothing where there are no lists.
 
     Args:
         dataset: its label.
+        tested: what is tested of it together, once for each task.
         train: the section of the sweep.
         backbones: labels of the networks; none where the sweep has one.
 
     Raises:
-        PydanticCustomError: a label becomes too long, or two sizes have one.
+        PydanticCustomError: a label becomes too long, or two tasks have one.
     """
     found = [
-        TaskSpec(dataset=dataset, backbone=backbone, **size)
+        TaskSpec(dataset=dataset, domain=domain, backbone=backbone, **size)
+        for domain in (tested if len(tested) > 1 else (None,))
         for size in train.sizes or ({},)
         for backbone in backbones or (None,)
     ]
@@ -67,8 +73,14 @@ def tasks_of(dataset: str, train: TrainSpec, backbones: Sequence[str]) -> list[T
     by_name: dict[str, TaskSpec] = {}
     for task in found:
         other = by_name.setdefault(task.name, task)
-        if other is not task:
+        if other is task:
+            continue
+        if other.fraction != task.fraction:
             raise fault(["train", "fraction"], f"{other.fraction} and {task.fraction} have one label; leave one out")
+        raise fault(
+            ["datasets", dataset],
+            f"tests {', '.join(other.domain or ())} and {', '.join(task.domain or ())} under one label; leave one out",
+        )
     return found
 
 

@@ -88,6 +88,10 @@ def _normalisation(backbone: BackboneSpec) -> Normalisation | None:
     return None if backbone.mean is None or backbone.std is None else normalisation_of(backbone.mean, backbone.std)
 
 
+def _split(data: DecodedDataset, kind: SplitKind, domain: Domain | None, seed: int) -> Split:
+    return make_split(data, kind, seed) if domain is None else make_domain_split(data, domain, seed)
+
+
 def _code_of(metrics: Sequence[Plugin[Metric]]) -> dict[str, str]:
     return {plugin.name: plugin.code for plugin in metrics}
 
@@ -150,7 +154,7 @@ class Planner:
             )
         try:
             if spec.split.folds is None:
-                whole = [self._split(data, kind, seed) for seed in names]
+                whole = [_split(data, kind, self._domain(dataset.label), seed) for seed in names]
             else:
                 whole = make_folds(data, kind, spec.split.seed, spec.split.folds)
             kept = [keep_training(one, data, *train.one_size) for one in whole]
@@ -306,8 +310,10 @@ class Planner:
                 None if report is None else lambda done, total: report(f"{label}: near-duplicates", done, total),
             )
         try:
-            asked = None if of_source and self._spec.split.kind == "domain" else self._spec.split.kind
-            whole = self._split(data, kind_for(asked, dataset), self._spec.split.seed)
+            asked = None if self._spec.split.kind == "domain" else self._spec.split.kind
+            domain = None if of_source else self._domain(label)
+            kind = kind_for(asked, dataset) if domain is None else "domain"
+            whole = _split(data, kind, domain, self._spec.split.seed)
             split = keep_training(whole, data, *train.one_size)
         except RequestError as error:
             raise RequestError(f"{place}: {error}") from error
@@ -344,12 +350,10 @@ class Planner:
         label = self._spec.in_file(dataset.label)
         return replace(dataset, evaluations=planner.of(label, dataset.dataset, dataset.data, splits))
 
-    def _split(self, data: DecodedDataset, kind: SplitKind, seed: int) -> Split:
-        asked = self._spec.split
-        if kind != "domain":
-            return make_split(data, kind, seed)
-        assert asked.by is not None and asked.test is not None
-        return make_domain_split(data, Domain(asked.by, tuple(asked.test)), seed)
+    def _domain(self, label: str) -> Domain | None:
+        """What is tested of a dataset that is split by domain."""
+        found = self._spec.domain(label)
+        return None if found is None else Domain(*found)
 
     def _plugin(self, label: str, entry: DatasetSpec) -> tuple[Dataset, str]:
         """A dataset with its options, and the hash of its code."""

@@ -43,7 +43,7 @@ def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
     for label, entry in {spec.in_file(label): entry for label, entry in spec.datasets.items()}.items():
         plugin = catalogue.find(Dataset, entry.dataset, f"datasets.{label}")
         dataset = with_options(plugin.cls, entry.options, lambda *_, label=label: f"datasets.{label}")
-        kind = kind_for(spec.split.kind, dataset)
+        kind = "domain" if entry.domain else kind_for(spec.split.kind, dataset)
         why = "" if spec.split.kind else ", its publisher's, which is by patient" if kind == "official" else ""
         near = (
             "; near-duplicates stay where the publisher put them"

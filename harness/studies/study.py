@@ -269,6 +269,7 @@ class Study:
         task: StudyTaskPart = {
             "task": {
                 "dataset": one.dataset,
+                "domain": one.domain,
                 "per_class": one.per_class,
                 "fraction": one.fraction,
                 "backbone": one.backbone,

@@ -82,7 +82,7 @@ def write_shifted(
     if evaluations:
         spec["evaluate"] = [{"name": own, "kind": "dataset" if own == "elsewhere" else own} for own in evaluations]
     if domain:
-        spec["split"] = {"kind": "domain", "seed": 0, "by": "site", "test": list(domain)}
+        spec["split"] = {"kind": "domain", "seed": 0, "by": "site", "test": [list(domain)]}
     if splits > 1:
         spec["split"] = {**spec["split"], "seeds": list(range(splits))}
     write_json(made.run.path / "spec.json", spec)

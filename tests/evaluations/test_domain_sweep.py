@@ -58,3 +58,29 @@ def test_the_card_says_what_is_held_out_and_left_out(run: RunDirectory) -> None:
     split = run.cards()["digit_sites"]["split"]
     assert split["kind"] == "domain" and split["in_distribution"] == len(run.split("digit_sites")["in_distribution"])
     assert "no value of the domain's column" in json.dumps(split["left_out"])
+
+
+def test_every_site_is_left_out_in_turn_beside_a_split_of_another_kind(tmp_path: Path, shared_cache: Path) -> None:
+    file = sites_sweep(
+        tmp_path,
+        datasets=[
+            {"digit_sites": {}},
+            {"elsewhere": {"dataset": "digit_sites", "domain": {"by": "site", "test": [["north"], ["south", "west"]]}}},
+        ],
+        split={"kind": "grouped"},
+    )
+    run_inline(file, tmp_path / "run", shared_cache, report=False)
+    run = RunDirectory(tmp_path / "run")
+    kinds = {label: run.split(label)["kind"] for label in run.spec()["datasets"]}
+    assert kinds == {"digit_sites": "grouped", "elsewhere.north": "domain", "elsewhere.south-west": "domain"}
+    for label, tested in (("elsewhere.north", {"north"}), ("elsewhere.south-west", {"south", "west"})):
+        sites = dict(run.cases(label).select("case_id", "site").iter_rows())  # type: ignore[union-attr]
+        split = run.split(label)
+        assert {sites[case] for case in split["test"]} == tested
+        assert not tested & {sites[case] for side in ("train", "val", "in_distribution") for case in split[side]}
+    references = {
+        study.name: trial.result().get("test_reference") for study in run.studies() for trial in study.trials("confirm")
+    }
+    assert {name: bool(found) for name, found in references.items()} == {
+        name: "elsewhere" in name for name in references
+    }

@@ -124,7 +124,12 @@ def test_every_form_of_a_listing(tmp_path: Path) -> None:
     spelled = "datasets: {toy: {options: {}}, big: {dataset: toy, options: {size: 9}}}"
     specs = [load_sweep(write(tmp_path, edited("datasets: [toy]", form))).spec for form in (listed, mapped, spelled)]
     assert specs[0] == specs[1] == specs[2]
-    assert specs[0].datasets["big"].model_dump() == {"dataset": "toy", "options": {"size": 9}, "task": None}
+    assert specs[0].datasets["big"].model_dump() == {
+        "dataset": "toy",
+        "options": {"size": 9},
+        "domain": None,
+        "task": None,
+    }
 
 
 FULL = """\

@@ -17,7 +17,8 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "unknown key, nothing close": (
         BASE + "split: {zzz: 1}\n",
-        "x.yaml:15: split.zzz: unknown key; known: allow_leakage, by, folds, kind, near_duplicates, seed, seeds, test, tune",
+        "x.yaml:15: split.zzz: unknown key; known: allow_leakage, by, folds, kind, near_duplicates, seed, seeds, test, "
+        "tune",
     ),
     "unknown key in the backbone": (
         edited("name: resnet20", "nam: resnet20"),

@@ -35,6 +35,22 @@ def test_every_dataset_has_a_task_for_each_size_and_network() -> None:
     assert spec.training("a.n5.resnet18") == TrainSpec(epochs=2, per_class=5)
 
 
+def test_domains_that_are_tested_one_after_the_other_are_tasks() -> None:
+    split = {"kind": "domain", "by": "site", "test": [["a b", "c"], ["d"]]}
+    spec = SweepSpec.model_validate(sweep(datasets=["x"], split=split, train={"per_class": [5, "all"]}))
+    assert list(spec.datasets) == ["x.a_b-c.n5", "x.a_b-c.all", "x.d.n5", "x.d.all"]
+    assert [spec.domain(label) for label in spec.datasets] == [("site", ("a b", "c"))] * 2 + [("site", ("d",))] * 2
+    assert SweepSpec.model_validate(json.loads(spec.model_dump_json())) == spec
+
+
+def test_one_dataset_may_be_split_by_domain_beside_others() -> None:
+    own = {"y": {"dataset": "x", "domain": {"by": "site", "test": ["a", "b"]}}}
+    spec = SweepSpec.model_validate(sweep(datasets=["x", own]))
+    assert list(spec.datasets) == ["x", "y"]
+    assert spec.domain("x") is None and spec.domain("y") == ("site", ("a", "b"))
+    assert spec.datasets["y"].options == {}
+
+
 def test_a_sweep_of_one_size_and_network_has_its_datasets_as_they_are_written() -> None:
     spec = SweepSpec.model_validate(sweep(train={"per_class": 5}))
     assert list(spec.datasets) == ["a", "b"]
@@ -100,6 +116,22 @@ def test_networks_are_called_by_their_names_their_weights_or_labels(given_networ
         (
             {"backbones": TWO, "methods": {"m": {"method": "lora_c", "backbone": {"weights": None}}}},
             "methods.m.backbone: every method starts from each of backbones; leave it out",
+        ),
+        (
+            {"split": {"kind": "domain", "by": "site", "test": "each"}},
+            "split.test: write every domain as a list of its own, such as [[a], [b]]",
+        ),
+        (
+            {"split": {"kind": "domain", "by": "site", "test": [["a"], ["b"], ["a"]]}},
+            "split.test.2: a is tested twice; remove one",
+        ),
+        (
+            {"split": {"kind": "domain", "by": "site", "test": [["a b"], ["a_b"]]}},
+            "datasets.a: tests a b and a_b under one label; leave one out",
+        ),
+        (
+            {"datasets": [{"x": {"domain": {"by": "site"}}}]},
+            "datasets.x.domain.test: missing; add it, for example `test: [rosendahl]`",
         ),
         ({"train": {"per_class": [5]}}, "train.per_class: lists one size; write it without brackets"),
         ({"train": {"per_class": [10, 5]}}, "train.per_class.1: must be above the one before it, 10, got 5"),

@@ -51,6 +51,7 @@ def test_each_task_is_searched_confirmed_and_compared(finished: Path) -> None:
     conditions = {name: RunDirectory(finished).study(name).description()["task"] for name in names}
     assert conditions["bitfit@small.n5.resnet18"] == {
         "dataset": "small",
+        "domain": None,
         "per_class": 5,
         "fraction": None,
         "backbone": "resnet18",
