@@ -83,6 +83,8 @@ class FilterAtoms(Method):
     the kernel that it has, of c_i/g inputs; one of which the update does not have fewer scalars than W0 is left alone.
     ``weight_decay`` pulls W to W0.
 
+    α has m / k² times as many numbers as the kernels. They follow from these and the seed, but count as storage.
+
     Trains: m k² scalars a convolution (for ResNet-50 144 · m: 1,296 for m = 9), with inner ones j m (k² + c_i/g), and
     the head.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapting import adapted, chain, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobs import CATALOGUE, Digits, job, run, run_in_pieces
@@ -32,29 +33,6 @@ def module_of(name: str) -> Any:
     """The file of a method, or a helper that it imports, as the catalogue has loaded it."""
     package = method_class("lora_edge").__module__.rpartition(".")[0]
     return sys.modules[f"{package}.{name}"]
-
-
-def chain(groups: int, kernel: int = 3) -> Model:
-    """A stem and a convolution of 8 channels to 16, in so many groups, with a stride."""
-    torch.manual_seed(0)
-    conv = nn.Conv2d(8, 16, kernel, stride=2, padding=kernel // 2, groups=groups)
-    return Model(nn.Sequential(nn.Conv2d(3, 8, 3), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 16, 4)
-
-
-def adapted(name: str, model: Model, **hp: Any) -> tuple[Method, Model]:
-    method = method_class(name)()
-    torch.manual_seed(1)
-    method.adapt(model, {**defaults(method.space), **hp})
-    return method, model
-
-
-def fill(model: Model) -> None:
-    """Move every tensor of the backbone that trains, as if it had trained."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.backbone.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
 def by_operations(name: str, conv: nn.Conv2d, branch: Any, x: Tensor) -> Tensor:
@@ -127,7 +105,7 @@ def test_an_adapter_starts_at_nothing_computes_its_formula_counts_and_merges(
         assert torch.equal(site(x), conv(x))
         assert method.expected_trainable(plain, {**defaults(method.space), **hp}) == count
         assert sum(p.numel() for p in model.backbone.parameters() if p.requires_grad) == count
-        fill(model)
+        fill(model.backbone)
         expected = by_operations(name, conv, site.branch, x)
         assert not torch.allclose(expected, conv(x), atol=1e-2)
         assert torch.allclose(site(x), expected, atol=1e-4)
@@ -169,7 +147,7 @@ def test_a_trained_length_is_the_length_of_its_filter_and_is_not_decayed() -> No
     assert [(g.name, g.weight_decay, len(g.params)) for g in groups] == [
         ("backbone", 0.1, 2), ("lengths", 0.0, 1), ("head", 0.1, 2),
     ]  # fmt: skip
-    fill(model)
+    fill(model.backbone)
     weight = site.weight()
     assert torch.allclose(weight.flatten(1).norm(dim=1), site.branch.magnitude, rtol=1e-5)
     # ‖V‖ is a constant in the backward pass, so that the gradient may change the length of V too.

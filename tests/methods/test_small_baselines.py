@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapting import adapted, chain, fill
 from jobs import CATALOGUE, runnable
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,22 +17,6 @@ from harness.method import Method, NotDefinedError
 from harness.networks.backbones import Model, build_model
 from harness.proof.conformance import random_network, violations
 from harness.space.parameters import defaults
-
-
-def adapted(name: str, model: Model, **hp: Any) -> tuple[Method, Model]:
-    method = CATALOGUE.all(Method)[name].cls()
-    torch.manual_seed(1)
-    method.adapt(model, {**defaults(method.space), **hp})
-    return method, model
-
-
-def fill(model: Model) -> None:
-    """Move every tensor of the backbone that trains, as if it had trained."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.backbone.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
 def features(model: Model, size: int = 32) -> Tensor:
@@ -75,7 +60,7 @@ def test_bitfit_trains_every_bias_and_decays_none() -> None:
 def test_ssf_merges_into_the_norms_and_into_what_bn_affine_can_reach() -> None:
     plain = random_network()
     method, model = adapted("ssf", copy.deepcopy(plain))
-    fill(model)
+    fill(model.backbone)
     expected, before = features(model), copy.deepcopy(model)
     merged = copy.deepcopy(model)
     method.merge(merged)
@@ -105,7 +90,7 @@ def test_a_branch_starts_at_nothing_computes_its_formula_and_merges(name: str, h
     plain = random_network("resnet18", 32)
     method, model = adapted(name, copy.deepcopy(plain), **hp)
     assert torch.equal(features(model), features(plain))
-    fill(model)
+    fill(model.backbone)
     place = "layer2.0.conv1"
     site: Any = model.backbone.get_submodule(place)
     x = torch.randn(2, 64, 9, 9, generator=torch.Generator().manual_seed(2))
@@ -199,13 +184,6 @@ def test_a_network_without_what_it_takes_is_refused(name: str, message: str) -> 
     assert str(error.value) == message
 
 
-def chain(groups: int, kernel: int = 3) -> Model:
-    """A stem and a convolution of 8 channels to 16, in so many groups, with a stride."""
-    torch.manual_seed(0)
-    conv = nn.Conv2d(8, 16, kernel, stride=2, padding=kernel // 2, groups=groups)
-    return Model(nn.Sequential(nn.Conv2d(3, 8, 3), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 16, 4)
-
-
 @pytest.mark.parametrize(
     ("name", "hp", "groups", "count"),
     [
@@ -228,7 +206,7 @@ def test_a_branch_beside_a_grouped_convolution_has_its_groups(
     plain, (method, model) = chain(groups), adapted(name, chain(groups), **hp)
     assert method.expected_trainable(plain, {**defaults(method.space), **hp}) == count
     assert sum(p.numel() for p in model.backbone.parameters() if p.requires_grad) == count
-    fill(model)
+    fill(model.backbone)
     site: Any = model.backbone.get_submodule("1")
     x = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -262,7 +240,7 @@ def test_scales_and_shifts_of_every_norm_train(name: str, norm: nn.Module) -> No
     channels = norm.get_parameter("weight").numel()
     assert method.expected_trainable(plain, {}) == channels * (1 if name == "bitfit" else 2)
     assert torch.equal(model(x), plain(x))
-    fill(model)
+    fill(model.backbone)
     expected = model(x)
     assert not torch.allclose(expected, plain(x))
     method.merge(model)
