@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from harness.api import (
@@ -144,6 +145,14 @@ class Peft(Method):
             for lengths in getattr(layer, "lora_magnitude_vector", {}).values():
                 # The library's own way takes a view of A, which fails where weights lie channels last.
                 lengths.get_lora_weight = _product
+
+    def prepare(self, model: Model, batches: Iterator[Tensor]) -> None:
+        """Measure the lengths of ``dora`` again where the network trains: another device may round them otherwise."""
+        with torch.no_grad():
+            for _, layer in _adapted(model):
+                weight = layer.get_base_layer().weight
+                for lengths in getattr(layer, "lora_magnitude_vector", {}).values():
+                    lengths.weight.copy_(lengths.get_weight_norm(weight, torch.zeros_like(weight), scaling=1.0))
 
     def param_groups(self, model: Model, hp: Hyperparameters) -> list[ParamGroup]:
         """The adapters, of which lengths and factors are not decayed, and the head."""

@@ -49,25 +49,30 @@ class BSpline:
 
     def delta(self, x: Tensor, coefficients: Rows, constants: Rows) -> Tensor:
         """Δ(x)."""
-        z = x / constants[0]
+        z = x / (constants[0] * self.width)
         result = torch.zeros_like(z)
         for coefficient, centre in zip(coefficients, self.centres, strict=True):
-            result.addcmul_(coefficient, self._spline((z - centre).abs_()))
+            outer, inner = _sides((z - centre / self.width).abs())
+            spline = (outer * outer.square()).sub_(inner * inner.square(), alpha=4)
+            result.addcmul_(coefficient / 6, spline)
         return result.mul_(constants[0])
 
     def derivatives(
         self, x: Tensor, gradient: Tensor, coefficients: Rows, constants: Rows, total: Total, with_slope: bool = True
     ) -> tuple[Tensor | None, Rows]:
         """dΔ/dx = Σ_i c_i B'((z - t_i) / h) / h, dΔ/dc_i = s B((z - t_i) / h)."""
-        z, upstream = x / constants[0], gradient * constants[0]
+        z, upstream = x / (constants[0] * self.width), gradient * (constants[0] / 6)
         slope = torch.zeros_like(z) if with_slope else None
         sums = []
         for coefficient, centre in zip(coefficients, self.centres, strict=True):
-            away = z - centre
-            size = away.abs()
+            away = z - centre / self.width
+            outer, inner = _sides(away.abs())
+            outer_square, inner_square = outer.square(), inner.square()
+            spline = outer.mul_(outer_square).sub_(inner.mul_(inner_square), alpha=4)
+            sums.append(total(spline.mul_(upstream)))
             if slope is not None:
-                slope.addcmul_(coefficient, self._fall(size).mul_(away.sign_()))
-            sums.append(total(self._spline(size).mul_(upstream)))
+                fall = inner_square.mul_(4).sub_(outer_square).mul_(away.sign_())
+                slope.addcmul_(coefficient / (2 * self.width), fall)
         return slope, tuple(sums)
 
     def mean_square(self, coefficients: Rows, constants: Rows) -> Tensor:
@@ -76,19 +81,10 @@ class BSpline:
         products = torch.as_tensor(_products(self), dtype=given.dtype, device=given.device)
         return torch.einsum("ic,ij,jc->c", given, products, given)
 
-    def _spline(self, distance: Tensor) -> Tensor:
-        """B at a distance in scales, (max(0, 2 - u)³ - 4 max(0, 1 - u)³) / 6."""
-        outer, inner = self._sides(distance)
-        return outer.pow(3).sub_(inner.pow(3), alpha=4).div_(6)
 
-    def _fall(self, distance: Tensor) -> Tensor:
-        """The derivative of B for z, to the right of its centre."""
-        outer, inner = self._sides(distance)
-        return inner.square().mul_(4).sub_(outer.square()).div_(2 * self.width)
-
-    def _sides(self, distance: Tensor) -> tuple[Tensor, Tensor]:
-        steps = distance / self.width
-        return (2 - steps).clamp_(min=0), (1 - steps).clamp_(min=0)
+def _sides(steps: Tensor) -> tuple[Tensor, Tensor]:
+    """max(0, 2 - u) and max(0, 1 - u) at a distance u from a centre: B is (the first³ - 4 the second³) / 6."""
+    return (2 - steps).clamp_(min=0), (1 - steps).clamp_(min=0)
 
 
 @functools.cache

@@ -204,6 +204,20 @@ def test_what_would_switch_filters_off_is_not_decayed() -> None:
 
 
 @NEEDS_PEFT
+def test_lengths_that_another_device_rounds_otherwise_are_measured_again() -> None:
+    plain = chain()
+    method, model = adapted("peft", copy.deepcopy(plain), type="dora")
+    layer: Any = model.backbone.get_submodule("1")
+    lengths, x = layer.lora_magnitude_vector["default"].weight, images(3)
+    with torch.no_grad():
+        lengths.mul_(1.001)
+        assert not torch.equal(model(x), plain(x))
+        method.prepare(model, iter([]))
+        assert torch.equal(model(x), plain(x))
+    assert layer.lora_magnitude_vector["default"].weight is lengths
+
+
+@NEEDS_PEFT
 def test_targets_are_those_of_our_own_methods_and_names_are_not_mistaken() -> None:
     """A network has a ``conv1`` at its stem, which stays, and in each block."""
     for targets in ("all", "3x3", "no_downsample", "stage3-4"):
