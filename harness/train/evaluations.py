@@ -193,28 +193,29 @@ class _Scorer:
     def _logits(self, one: EvaluationSet) -> npt.NDArray[np.float64]:
         """Float64, shape (cases, classes), batch by batch as ``harness.train.evaluate.predict`` computes them."""
         data, chunks, done = self._data, [], 0
+        began, making = time.perf_counter(), 0.0
         batches = one.batches(self._job.train.eval_batch_size)
         with torch.inference_mode():
             while True:
                 if self._control.stop.is_set():
                     raise Interrupted
-                began = time.perf_counter()
+                asked = time.perf_counter()
                 images = next(batches, None)
-                made = time.perf_counter()
-                self.making += made - began
+                making += time.perf_counter() - asked
                 if images is None:
                     break
                 inputs = data.normalised(torch.from_numpy(np.ascontiguousarray(images)))
                 with torch.autocast(data.device.type, self._precision, enabled=self._precision is not None):
                     chunks.append(self._model(inputs).double())
                 done += len(images)
-                if data.device.type == "cuda":
-                    torch.cuda.synchronize(data.device)
-                self.scoring += time.perf_counter() - made
         if done != len(one.case_ids):
             what = f"{self._given.name}: {one.name}"
             raise RequestError(f"evaluation {what}: {done} images for {len(one.case_ids)} cases")
-        return torch.cat(chunks).cpu().numpy()
+        # Asked for once a set, so that a GPU works on while the next images are made.
+        logits = torch.cat(chunks).cpu().numpy()
+        self.making += making
+        self.scoring += time.perf_counter() - began - making
+        return logits
 
 
 def cases_of(data: DecodedDataset, rows: npt.NDArray[np.int64]) -> Cases:
