@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.arguments import parse, user_path
@@ -45,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
         "--add", action="append", default=[], metavar="ENTRY", help="a further evaluation; may be repeated"
     )
     result.add_argument("--dry-run", action="store_true", help="say what lacks and what would be scored, and stop")
+    result.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
+    result.add_argument(
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR",
+        help="import the plugins of this folder in place of those that the run names; may be repeated",
+    )  # fmt: skip
     result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     result.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")
     return result
@@ -71,7 +77,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     device = usable_device(arguments.device)
     spec = _with_added(run, arguments.add)
-    studies = _studies(run, spec, roots)
+    studies = _studies(run, spec, roots, arguments.code, arguments.plugins)
     found = list(lacking(studies))
     for line in words(found, run.path):
         say(line)
@@ -118,7 +124,7 @@ def _entries(text: str) -> list[Any]:
     return list(entry) if isinstance(entry, list) else [entry]
 
 
-def _studies(run: RunDirectory, spec: SweepSpec, roots: Roots) -> list[Study]:
+def _studies(run: RunDirectory, spec: SweepSpec, roots: Roots, trusted: bool, plugins: Sequence[Path]) -> list[Study]:
     """The studies of a run, which have to be as they were planned."""
     from harness.core.identity import differences
     from harness.plugins import discover
@@ -126,7 +132,12 @@ def _studies(run: RunDirectory, spec: SweepSpec, roots: Roots) -> list[Study]:
     from harness.studies.loading import check_evaluations
     from harness.studies.planner import Planner
 
-    catalogue = discover(plugin_folders(spec.plugins))
+    if spec.plugins and not (trusted or plugins):
+        raise RequestError(
+            f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
+            "add --code if you trust them, or --plugins DIR to use others"
+        )
+    catalogue = discover(list(plugins) or plugin_folders(spec.plugins))
     check_evaluations(spec, catalogue, lambda *keys: ".".join(map(str, keys)))
     studies = Planner(spec, catalogue, run, roots).studies()
     for study in studies:

@@ -36,6 +36,8 @@ class Disk:
     """Splits, cards."""
     backbones: int
     """Networks that are trained first."""
+    kept: int
+    """What confirmed models keep to be scored again."""
     code: int
     """The copy of the code that workers import; one for each version that is launched."""
     checkpoints: int
@@ -48,7 +50,7 @@ class Disk:
     @property
     def stays(self) -> int:
         """Bytes of the run directory when the run is done."""
-        return self.results + self.curves + self.predictions + self.data + self.backbones + self.code
+        return self.results + self.curves + self.predictions + self.data + self.backbones + self.kept + self.code
 
 
 def disk(
@@ -69,7 +71,8 @@ def disk(
     """
     datasets = {study.dataset.label: study.dataset for study in studies}
     rows = {label: predictions_bytes(dataset) for label, dataset in datasets.items()}
-    results = curves = predictions = files = 0
+    results = curves = predictions = kept = files = 0
+    keeps = {study.name: study.keep for study in studies}
     largest = 0
     for shape in shapes:
         sizes = measured.get(shape.name, TYPICAL)
@@ -80,6 +83,8 @@ def disk(
         files += (shape.search_trials + shape.reevaluations) * SEARCH_FILES + confirmed * CONFIRM_FILES
         largest = max(largest, sizes.checkpoint_bytes or 0)
         if not shape.trained_first:
+            keeping = {"none": 0, "chosen": shape.confirm_trials, "all": confirmed}[keeps[shape.name]]
+            kept, files = kept + keeping * (sizes.kept_bytes or 0), files + keeping
             predictions += confirmed * rows[shape.dataset]
             tests = len(datasets[shape.dataset].split.test)
             predictions += round(shape.confirm_trials * shape.evaluated * rows[shape.dataset] / max(1, tests))
@@ -92,7 +97,9 @@ def disk(
     data = sum(_split_bytes(dataset) for dataset in datasets.values())
     # A split, a card and its picture; the trained network.
     files += 3 * len(datasets) + len(sources) + code[0]
-    return Disk(results, curves, predictions, data, backbones, code[1], workers * largest, sum(decoded.values()), files)
+    return Disk(
+        results, curves, predictions, data, backbones, kept, code[1], workers * largest, sum(decoded.values()), files
+    )  # fmt: skip
 
 
 def predictions_bytes(dataset: PreparedDataset) -> int:

@@ -94,6 +94,7 @@ def _room(plan: Plan) -> list[RenderableType]:
     room = plan.disk
     peaks = [one.peak_bytes for one in plan.measured.values() if one.peak_bytes]
     trained = f", trained backbones {_bytes(room.backbones)}" if room.backbones else ""
+    trained += f", kept models {_bytes(room.kept)}" if room.kept else ""
     code = f", a copy of the code {_bytes(room.code)}" if room.code else ""
     lines = [
         f"disk: {_bytes(room.stays)} in {room.files:,} files (predictions {_bytes(room.predictions)}, results "

@@ -61,6 +61,8 @@ class Measured:
     """Seconds that the first trial of a process takes longer."""
     peak_bytes: int | None = None
     checkpoint_bytes: int | None = None
+    kept_bytes: int | None = None
+    """Of what a confirmed model keeps (``confirm.keep``)."""
     epoch_bytes: float | None = None
     """Of a line of the curve."""
     result_bytes: int | None = None
@@ -90,6 +92,7 @@ class Answer(TypedDict):
     warm_up: float
     peak_bytes: int
     checkpoint_bytes: int
+    kept_bytes: int
     epoch_bytes: float
     result_bytes: int
 

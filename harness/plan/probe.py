@@ -154,7 +154,7 @@ class Prober:
 
         Returns:
             ``parts`` (each as ``Parts`` takes it), ``running``, ``warm_up``, ``peak_bytes``, ``checkpoint_bytes``,
-            ``epoch_bytes``, ``result_bytes``; or ``failed``, why it could not be measured.
+            ``kept_bytes``, ``epoch_bytes``, ``result_bytes``; or ``failed``, why it could not be measured.
         """
         job, dataset = self._job(name, configuration)
         warm_up = 0.0
@@ -181,7 +181,7 @@ class Prober:
         job = TrialJob(
             "confirm", study.method.cls, hp, study.backbone, weights, study.dataset.dataset, study.dataset.data,
             study.dataset.split, study.train, study.search.metric, derive_seed("probe", configuration) % 2**31,
-            further=study.further, normalisation=study.normalisation,
+            further=study.further, normalisation=study.normalisation, keep=study.keep != "none",
         )  # fmt: skip
         return job, study.dataset
 
@@ -253,6 +253,7 @@ class Prober:
             "warm_up": 0.0,
             "peak_bytes": result["memory"]["peak_bytes"],
             "checkpoint_bytes": watch.checkpoint_bytes,
+            "kept_bytes": folder.trained_path.stat().st_size if job.keep else 0,
             "epoch_bytes": folder.curve_path.stat().st_size / max(1, len(folder.curve())),
             "result_bytes": size,
         }

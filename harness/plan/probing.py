@@ -132,6 +132,7 @@ def _joined(answers: Sequence[Answer | Refusal], origin: str, load: float | None
         warm_up=max(answer["warm_up"] for answer in good),
         peak_bytes=max(answer["peak_bytes"] for answer in good),
         checkpoint_bytes=max(answer["checkpoint_bytes"] for answer in good),
+        kept_bytes=max(answer["kept_bytes"] for answer in good),
         epoch_bytes=sum(answer["epoch_bytes"] for answer in good) / len(good),
         result_bytes=round(sum(answer["result_bytes"] for answer in good) / len(good)),
     )

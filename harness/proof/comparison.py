@@ -77,6 +77,7 @@ def trial_differences(first: TrialFolder, second: TrialFolder) -> list[str]:
     parts += _compared("schedules", *_both(both, lambda trial: trial.schedule()))
     if all(done) and first.stage == "confirm":
         parts += _compared("predictions", *_both(both, lambda trial: trial.predictions()), equal=_equal_tables)
+        parts += _compared("predictions of evaluations", *_both(both, _evaluations), equal=_equal_evaluations)
     if all(done):
         parts += _compared("weights", *_both(both, _weights), may_lack=first.stage != "source")
     return parts
@@ -209,6 +210,15 @@ def _weights(trial: TrialFolder) -> dict[str, tuple[str, tuple[int, ...], bytes]
     with open_stream(trial.model_path) as stream:
         tensors = load(stream.read())
     return {name: (str(tensor.dtype), tensor.shape, tensor.tobytes()) for name, tensor in tensors.items()}
+
+
+def _evaluations(trial: TrialFolder) -> dict[str, Any]:
+    names = dict.fromkeys(record["evaluation"] for record in trial.result().get("evaluations", ()))
+    return {name: trial.evaluation(name) for name in names}
+
+
+def _equal_evaluations(first: Any, second: Any) -> bool:
+    return first.keys() == second.keys() and all(_equal_tables(first[name], second[name]) for name in first)
 
 
 def _equal_tables(first: Any, second: Any) -> bool:

@@ -109,8 +109,6 @@ class SplitSpec(Section):
                 raise fault([key], f"is missing: a split by domain needs it, for example `{example}`")
             if self.kind != "domain" and value is not None:
                 raise fault([key], "belongs to a split by domain; write kind: domain, or remove it")
-        if self.kind == "domain" and self.folds is not None:
-            raise fault(["folds"], "the test side of a split by domain is given; name seeds, or remove this")
         return self
 
     def identity(self) -> dict[str, object]:
@@ -265,6 +263,8 @@ class Replication:
     def faults(self) -> Iterator[PydanticCustomError]:
         """What cannot be, and what no verdict could rest on; each at the key to change."""
         number, varied, split, repeats = len(self.seeds), self.varied, self.split, self.search.repeats
+        if split.folds is not None and split.kind == "domain":
+            yield fault(["split", "folds"], "the test side of a split by domain is given; name seeds, or remove this")
         if self._several_splits and "split" not in varied:
             yield fault(["confirm", "vary"], "split.seeds or split.folds names several splits; add split, or name one")
         if "split" in varied and split.kind == "official":

@@ -96,6 +96,31 @@ def test_the_archive_has_the_predictions(run: RunDirectory) -> None:
     assert "cases/digit_sites.parquet" in artefact(run)
 
 
+def test_exports_have_the_scores(run: RunDirectory) -> None:
+    from harness.export.trials import trials_of
+
+    for study in run.studies():
+        for trial in trials_of(study):
+            own = {name for name in trial.scores() if name.startswith(("corruptions/", "other_digits/"))}
+            if trial.stage == "confirm":
+                assert {"corruptions/contrast_down/5/accuracy", "other_digits/other_digits/accuracy"} <= own
+            else:
+                assert not own
+
+
+def test_two_runs_are_compared_by_their_evaluations_too(run: RunDirectory, tmp_path: Path) -> None:
+    import shutil
+
+    from harness.proof.comparison import run_differences
+
+    other = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "other")))
+    assert run_differences(run, other) == []
+    trial = confirmed(other)[0]
+    trial.write_evaluation("corruptions", trial.evaluation("corruptions").with_columns(pl.col("logit_0") + 1e-12))
+    (line,) = run_differences(run, other)
+    assert "predictions of evaluations" in line
+
+
 def test_training_never_knows_of_evaluations(run: RunDirectory, tmp_path: Path, shared_cache: Path) -> None:
     file = sites_sweep(tmp_path, split={"kind": "grouped"}, methods=["linear_probe", "bn_affine"])
     run_inline(file, tmp_path / "run", shared_cache, report=False)

@@ -111,7 +111,14 @@ def test_an_evaluation_added_to_a_finished_run_trains_nothing(
     kept: RunDirectory, shared_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {trial.path: trial.result() for trial in confirmed(kept)}
-    command = [str(kept.path), "--add", "{corruptions: [gaussian_noise, pixelate], severities: [3]}", "--device", "cpu"]
+    command = [
+        str(kept.path),
+        "--add",
+        "{corruptions: [gaussian_noise, pixelate], severities: [3]}",
+        "--code",
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--dry-run"]) == 0
     assert "evaluation corruptions: 4 finished confirm trials lack it" in capsys.readouterr().out
     assert {trial.path: trial.result() for trial in confirmed(kept)} == before
@@ -127,9 +134,10 @@ def test_an_evaluation_added_to_a_finished_run_trains_nothing(
     assert [one["name"] for one in kept.spec()["evaluate"]] == ["corruptions"]
     (amendment,) = kept.amendments()
     assert any("evaluate" in line for line in amendment["changed"])
+    assert main([str(kept.path)]) == 2 and "whose code would run here; add --code" in capsys.readouterr().err
     # Once more changes nothing, and a sweep that knows of it has nothing to do.
     state = snapshot(kept)
-    assert main([str(kept.path), "--device", "cpu"]) == 0
+    assert main([str(kept.path), "--code", "--device", "cpu"]) == 0
     assert "no model was scored" in capsys.readouterr().out and snapshot(kept) == state
     file = sites_sweep(kept.path.parent, confirm=CONFIRM, methods=["linear_probe", "gpaf"], evaluate=[CORRUPTIONS])
     done = run_inline(file, kept.path, shared_cache, report=False)
@@ -149,14 +157,14 @@ def test_a_sweep_says_what_would_be_trained_where_nothing_was_kept(kept: RunDire
     assert "evaluation corruptions: 4 finished confirm trials lack it; `python -m harness.evaluate" in said
     assert "scores the 3 whose model was kept and trains nothing; 1 kept no model" in said and lost.name in said
     assert {trial.path: trial.result() for trial in confirmed(kept)} == before
-    assert main([str(kept.path), "--device", "cpu"]) == 1
+    assert main([str(kept.path), "--code", "--device", "cpu"]) == 1
     assert sum("corruptions" in trial.evaluation_names() for trial in confirmed(kept)) == 3
 
 
 def test_a_model_that_is_not_the_trials_is_refused(kept: RunDirectory) -> None:
     first, second = confirmed(kept)[:2]
     shutil.copy(first.trained_path, second.trained_path)
-    command = [str(kept.path), "--add", "corruptions: mri", "--device", "cpu"]
+    command = [str(kept.path), "--add", "corruptions: mri", "--code", "--device", "cpu"]
     assert main(command) == 2
 
 
@@ -169,7 +177,7 @@ def test_what_cannot_be_added_takes_one_line(
     kept: RunDirectory, entry: str, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = snapshot(kept)
-    assert main([str(kept.path), "--add", entry]) == 2
+    assert main([str(kept.path), "--code", "--add", entry]) == 2
     said = capsys.readouterr().err
     assert what in said and said.count("\n") == 1 and snapshot(kept) == state
 

@@ -38,8 +38,8 @@ def planned(capsys: pytest.CaptureFixture[str], file: Path, *extra: str) -> dict
 def test_the_plan_counts_every_image_that_is_scored_and_prices_it(
     tmp_path: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with_them = planned(capsys, sites_sweep(tmp_path, evaluate=EVALUATE))
-    file = sites_sweep(tmp_path, evaluate=EVALUATE)
+    file = sites_sweep(tmp_path, evaluate=EVALUATE, confirm={"seeds": 2, "keep": "chosen"})
+    with_them = planned(capsys, file)
     run_inline(file, tmp_path / "run", shared_cache, report=False)
     run = RunDirectory(tmp_path / "run")
     for study in with_them["studies"]:
@@ -48,6 +48,8 @@ def test_the_plan_counts_every_image_that_is_scored_and_prices_it(
         assert cases == {study["evaluated_images"]}
     assert any("smallest" in line for line in with_them["evaluations"])
     assert all(parts["making"] > 0 for one in with_them["measured"].values() for parts in one["parts"])
+    sizes = [trial.trained_path.stat().st_size for study in run.studies() for trial in study.trials("confirm")]
+    assert with_them["disk"]["kept"] == pytest.approx(sum(sizes), rel=0.2)
     like = planned(capsys, file, "--like", str(run.path))
     assert like["trials"] == with_them["trials"]
     assert all(parts["making"] > 0 for one in like["measured"].values() for parts in one["parts"])
