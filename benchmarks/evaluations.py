@@ -32,7 +32,7 @@ from harness.method import Method
 from harness.plugins import discover
 from harness.run.trial import TrialFolder
 from harness.space.parameters import defaults
-from harness.spec.sections import TrainSpec
+from harness.spec.train import TrainSpec
 from harness.train.device import usable_device
 from harness.train.evaluate import predict
 from harness.train.evaluations import GivenEvaluation, score

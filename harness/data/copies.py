@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import RequestError
-from harness.core.identity import canonical_hash, source_hash
+from harness.core.identity import source_hash
 from harness.core.infrastructure import passes
 from harness.data.decoded import DecodedDataset
 from harness.data.near_duplicates import Fingerprints, find_near, take_fingerprints
@@ -50,8 +50,7 @@ def find_copies(
     Raises:
         RequestError: what the cache holds is damaged.
     """
-    key = canonical_hash([data.fingerprint, external.fingerprint, source_hash(_CODE)])
-    folder = cache_root / f"copies-{key[:32]}"
+    folder = cache_root / f"copies-{data.fingerprint[:16]}-{external.fingerprint[:16]}-{source_hash(_CODE)[:8]}"
     if not folder.is_dir():
         build_once(folder, lambda target: np.save(target / "near.npy", _near(data, external, progress)))
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from harness.core.errors import RequestError
 from harness.core.identity import canonical_hash
@@ -18,7 +19,7 @@ from harness.data.metadata import case_table
 from harness.data.options import read_options
 from harness.data.split import Split, indices
 from harness.dataset import Dataset
-from harness.evaluation import Evaluation, EvaluationFacts, ExternalFacts
+from harness.evaluation import Evaluation, EvaluationFacts, ExternalDataset, ExternalFacts
 from harness.evaluations.in_distribution import InDistribution
 from harness.plugins import Catalogue, Plugin
 from harness.spec.evaluations import EvaluationSpec
@@ -60,6 +61,11 @@ class PlannedEvaluation:
         return GivenEvaluation(self.name, self.evaluation, self.fingerprint, external)
 
     @property
+    def external_data(self) -> list[DecodedDataset]:
+        """The other datasets that it opens."""
+        return [one.data for one in self.external.values()]
+
+    @property
     def images(self) -> int:
         """How many images one model is scored on."""
         return self.evaluation.images(self.facts)
@@ -84,6 +90,20 @@ def read_evaluation(spec: EvaluationSpec, catalogue: Catalogue, place: Place) ->
     """
     plugin = catalogue.find(Evaluation, spec.kind, place())
     return plugin, plugin.cls(read_options(plugin.cls, spec.options, place))
+
+
+def external_datasets(
+    entries: Sequence[EvaluationSpec], catalogue: Catalogue
+) -> Iterator[tuple[str, ExternalDataset, Place]]:
+    """Every dataset that evaluations need: what the evaluation is called, the dataset, and where it was written.
+
+    Raises:
+        RequestError: as ``read_evaluation``.
+    """
+    for index, spec in enumerate(entries):
+        place = _place(index)
+        for one in read_evaluation(spec, catalogue, place)[1].datasets:
+            yield spec.name, one, place
 
 
 class EvaluationPlanner:
@@ -127,10 +147,10 @@ class EvaluationPlanner:
             RequestError: an evaluation does not fit the dataset, or an external dataset has images that a trial
                 trains on.
         """
-        first = splits[0]
+        first, cases = splits[0], case_table(data)
         found = []
         if first.in_distribution:
-            facts = _facts(label, dataset, data, first, {})
+            facts = _facts(label, dataset, data, cases, first, {})
             found.append(
                 PlannedEvaluation(
                     InDistribution.name, InDistribution(), canonical_hash(InDistribution.name), facts, data
@@ -141,7 +161,7 @@ class EvaluationPlanner:
                 continue
             external = {one.dataset: self._prepared(one.dataset, one.options, place) for one in evaluation.datasets}
             for split in splits:
-                with_facts = _facts(label, dataset, data, split, external)
+                with_facts = _facts(label, dataset, data, cases, split, external)
                 _check(evaluation, with_facts, place)
             looked = {name: self._looked(name, one, label, data, splits, place) for name, one in external.items()}
             fingerprint = canonical_hash(
@@ -152,7 +172,7 @@ class EvaluationPlanner:
                     "external": {name: one.fingerprint for name, one in external.items()},
                 }
             )
-            facts = _facts(label, dataset, data, first, external)
+            facts = _facts(label, dataset, data, cases, first, external)
             found.append(PlannedEvaluation(spec.name, evaluation, fingerprint, facts, data, looked))
         return tuple(found)
 
@@ -198,14 +218,19 @@ def _check(evaluation: Evaluation, facts: EvaluationFacts, place: Place) -> None
 
 
 def _facts(
-    label: str, dataset: Dataset, data: DecodedDataset, split: Split, external: Mapping[str, DecodedDataset]
+    label: str,
+    dataset: Dataset,
+    data: DecodedDataset,
+    cases: pl.DataFrame,
+    split: Split,
+    external: Mapping[str, DecodedDataset],
 ) -> EvaluationFacts:
     return EvaluationFacts(
         dataset=label,
         modality=dataset.modality,
         classes=data.classes,
         multi_label=data.multi_label,
-        test=case_table(data)[indices(split, data)[2].tolist()],
+        test=cases[indices(split, data)[2].tolist()],
         in_distribution=len(split.in_distribution),
         absent={column.name: column.absent for column in data.columns if column.absent},
         external={name: ExternalFacts(one.classes, one.multi_label, one.labels) for name, one in external.items()},

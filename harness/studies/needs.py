@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.data.options import with_options
 from harness.dataset import Dataset
 from harness.plugins import Catalogue
-from harness.spec.sections import BackboneSpec, SweepSpec
+from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
+from harness.studies.evaluations import external_datasets
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def needed_weights(spec: SweepSpec) -> list[BackboneSpec]:
 
 
 def needed_files(spec: SweepSpec, catalogue: Catalogue, data_root: Path) -> Iterator[NeededFiles]:
-    """The raw files of each dataset of a sweep, and of each that a backbone is trained on first.
+    """The raw files of each dataset of a sweep, of each that a backbone is trained on first, and of evaluations.
 
     Args:
         spec: as loaded.
@@ -47,6 +48,10 @@ def needed_files(spec: SweepSpec, catalogue: Catalogue, data_root: Path) -> Iter
     listed = {spec.in_file(label): entry for label, entry in spec.datasets.items()}
     entries = [(f"datasets.{label}", label, entry) for label, entry in listed.items()]
     entries += [(".".join((*way, "dataset")), source.dataset.dataset, source.dataset) for way, source in spec.sources()]
+    entries += [
+        (place(), name, DatasetSpec(dataset=one.dataset, options=dict(one.options)))
+        for name, one, place in external_datasets(spec.evaluate, catalogue)
+    ]
     for place, label, entry in entries:
         plugin = catalogue.find(Dataset, entry.dataset, place)
         dataset = with_options(plugin.cls, entry.options, lambda *keys, at=place: ".".join((at, *map(str, keys))))

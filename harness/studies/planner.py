@@ -36,7 +36,7 @@ from harness.spec.replicates import Replication
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec
 from harness.spec.space_forms import method_space
 from harness.spec.train import TrainSpec
-from harness.studies.evaluations import EvaluationPlanner
+from harness.studies.evaluations import EvaluationPlanner, external_datasets
 from harness.studies.study import PROTOCOL, PreparedDataset, Roots, Source, Study
 
 
@@ -197,6 +197,10 @@ class Planner:
             if known and spec.split.near_duplicates:
                 known = are_joined(prepare(dataset, code, train.image_size, roots.data, roots.cache), roots.cache)
             missing += [] if known else [label]
+        for name, one, _ in external_datasets(spec.evaluate, self._catalogue):
+            dataset, code = self._plugin(name, DatasetSpec(dataset=one.dataset, options=dict(one.options)))
+            known = is_decoded(dataset, code, spec.train.image_size, roots.data, roots.cache)
+            missing += [] if known else [name]
         return list(dict.fromkeys(missing))
 
     def card(self, prepared: PreparedDataset) -> Card:

@@ -141,10 +141,11 @@ def cancel(run: RunDirectory, console: Console) -> int:
 
 
 def decoded_folders(studies: list[Study]) -> list[str]:
-    """Path of the decoded images of studies, and of the backbones that they start from,."""
+    """Path of the decoded images of studies, of the backbones that they start from, and of their evaluations."""
     prepared = [study.dataset for study in studies] + [s.source.dataset for s in studies if s.source is not None]
-    folders = {str(Path(os.fspath(entry.data.images.filename)).parent) for entry in prepared}  # type: ignore[attr-defined]
-    return sorted(folders)
+    decoded = [entry.data for entry in prepared]
+    decoded += [data for entry in prepared for one in entry.evaluations for data in one.external_data]
+    return sorted({str(Path(os.fspath(data.images.filename)).parent) for data in decoded})  # type: ignore[attr-defined]
 
 
 def _cluster(earlier: LaunchRecord | None) -> str | None:

@@ -171,6 +171,7 @@ def _remove(root: Path, name: str) -> bool:
 
 
 def _near_duplicates_of(datasets: Sequence[Path], cache_root: Path) -> list[Path]:
-    """What ``harness.data.near_clusters`` has found in these datasets, where it was asked to look."""
+    """What ``harness.data.near_clusters`` and ``harness.data.copies`` have found in these datasets."""
     fingerprints = [str(read_json(folder / "meta.json", ("fingerprint",))["fingerprint"]) for folder in datasets]
-    return [path for mark in fingerprints for path in sorted(cache_root.glob(f"near-{mark[:16]}-*"))]
+    names = [f"{kind}-{mark[:16]}-*" for mark in fingerprints for kind in ("near", "copies")]
+    return [path for name in names for path in sorted(cache_root.glob(name))]
