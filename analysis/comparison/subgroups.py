@@ -14,7 +14,7 @@ from analysis.comparison.evidence import Evidence, Predictions, by_appearance
 from analysis.comparison.pairs import DatasetValues
 from analysis.stats.case_sets import Rows
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
-from analysis.stats.ranges import Bounds, difference_within_range
+from analysis.stats.ranges import difference_within_range
 from analysis.stats.subgroups import Extremes, extremes, worst_difference
 from analysis.stats.twoway import by_group
 
@@ -149,18 +149,16 @@ class _Tables:
             seeds = self._seeds(method)
             if len(seeds) > 1:
                 replicates = replicates_of([self._cells[method]], seeds)
-                tables = self._of(method, seeds, replicates)
+                tables, bounds = self._of(method, seeds, replicates), self._evidence.plan.facts(self._metric).bounds
                 found = extremes(
                     tables,
                     higher_is_better=self._higher,
+                    bounds=bounds,
                     rows=self._rows(replicates),
                     shared=self._shared(replicates),
                     confidence=self._confidence,
                 )
-                bounds = self._evidence.plan.facts(self._metric).bounds
-                whole = replace(
-                    found, lowest=_cut(found.lowest, bounds), gap=difference_within_range(found.gap, bounds)
-                )
+                whole = replace(found, gap=difference_within_range(found.gap, bounds))
                 yield SubgroupScores(method, seeds, tuple(float(table.mean()) for table in tables), whole)
 
     def differences(self) -> Iterator[WorstDifference]:
@@ -215,12 +213,6 @@ class _Tables:
             return self._values.over_splits(values, replicates)
 
         return mean_over_seeds if self._shared(replicates) else over_splits
-
-
-def _cut(score: Estimate, bounds: Bounds) -> Estimate:
-    """The part of the interval of a score that is within the metric's range."""
-    assert score.low is not None and score.high is not None
-    return replace(score, low=max(score.low, bounds[0]), high=min(score.high, bounds[1]))
 
 
 def _sides(evidence: Evidence, dataset: str) -> list[Predictions]:

@@ -11,6 +11,7 @@ of them is truly the worst, the lowest of all lower ends is below its own (inter
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,7 +19,8 @@ from itertools import product
 import numpy as np
 
 from analysis.stats.case_sets import OverSets, Rows, mean_over_sets
-from analysis.stats.estimate import Estimate, FloatArray, finite, mean_over_seeds
+from analysis.stats.estimate import Estimate, FloatArray, finite, mean_over_seeds, with_ends
+from analysis.stats.ranges import Bounds, within_range
 
 NEAR, NEARER = 3.0, 2.0
 """Standard errors from the observed extreme up to which a subgroup may be the true one: where it counts in a
@@ -45,6 +47,7 @@ def extremes(
     tables: Sequence[FloatArray],
     *,
     higher_is_better: bool = True,
+    bounds: Bounds = (-math.inf, math.inf),
     rows: Rows = mean_over_seeds,
     shared: bool = True,
     confidence: float = 0.95,
@@ -54,6 +57,8 @@ def extremes(
     Args:
         tables: one a subgroup, at least two, shape (trainings, cases) each, with the same trainings; no case is in two.
         higher_is_better: whether the worst is the lowest score.
+        bounds: the least and the largest score that there can be; the interval of the worst is found on their logit's
+            scale, as that of any score.
         rows: how trainings depend on one another; independent by default.
         shared: whether all trainings have the same cases. Where each split has its own, tables have one column, the
             score of each training, and what cases add varies between trainings.
@@ -68,10 +73,11 @@ def extremes(
     candidates = [own.of(place) for place in own.may_be_worst(NEARER)]
     counted = [own.of(place) for place in own.may_be_worst(NEAR)]
     selected, other = SELECTED * (1 - confidence), (1 - SELECTED) * (1 - confidence)
+    limits = bounds if higher_is_better else (-bounds[1], -bounds[0])
     lowest = _between(
         own.of(worst),
-        min(one.estimate - _reach(one, other) for one in candidates),
-        min(one.estimate + _reach(one, selected / len(counted)) for one in counted),
+        min(_end(one, other, limits, -1) for one in candidates),
+        min(_end(one, selected / len(counted), limits, 1) for one in counted),
     )
     near, nearer = own.pairs(NEAR), own.pairs(NEARER)
     gap = _between(
@@ -112,8 +118,8 @@ def worst_difference(
     other = _Contrasts([sign * finite(table, 2) for table in second], rows, shared, confidence)
     paired = _Contrasts([a - b for a, b in zip(own.tables, other.tables, strict=True)], rows, shared, confidence)
     tail = (1 - confidence) / 2
-    lower = [paired.of(place) for place in own.may_be_worst(NEAR)]
-    upper = [paired.of(place) for place in other.may_be_worst(NEAR)]
+    lower = [paired.of(place) for place in own.may_be_worst(NEARER)]
+    upper = [paired.of(place) for place in other.may_be_worst(NEARER)]
     difference = float(own.means.min() - other.means.min())
     found = _between(
         replace(lower[0], estimate=difference),
@@ -162,6 +168,13 @@ class _Contrasts:
 def _reach(one: OverSets, tail: float) -> float:
     """How far an end lies from the estimate that misses in ``tail`` of all cases; 0 where nothing varies."""
     return one.half_width(1 - 2 * tail) or 0.0
+
+
+def _end(one: OverSets, tail: float, bounds: Bounds, side: int) -> float:
+    """The lower (-1) or upper (1) end of a score that misses in ``tail`` of all cases; the score if nothing varies."""
+    whole = within_range(with_ends(replace(one, confidence=1 - 2 * tail)), bounds)
+    end = whole.low if side < 0 else whole.high
+    return one.estimate if one.standard_error is None or end is None else end
 
 
 def _between(one: OverSets, low: float, high: float) -> Estimate:

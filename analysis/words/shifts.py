@@ -59,9 +59,20 @@ def _opening(found: ShiftFindings) -> Iterator[str]:
             "search saw. The verdicts are about new cases of the same kind; further sources were not drawn. They are "
             "one question, and a family of comparisons of their own."
         )
+    if _shared_by_splits(found):
+        yield "These cases are the same on every split, so their variation is added to that between splits."
     for dataset, reasons in shift.left_out.items():
         told = listed([f"{reason} ({count:,})" for reason, count in reasons.items()])
         yield f"Not scored by models of {dataset}: {told}."
+
+
+def _shared_by_splits(found: ShiftFindings) -> bool:
+    """Whether trainings on several splits are scored on the same cases."""
+    evidence = found.shift.evidence
+    return any(
+        dataset in evidence.one_test_side and len(set(cell.splits.values())) > 1
+        for (dataset, _), cell in evidence.cells.items()
+    )
 
 
 def _losses(found: ShiftFindings) -> Iterator[str]:

@@ -52,7 +52,7 @@ def of_subgroups(shape: str, groups: int, repetitions: int, base_seed: int, seed
             margin = level + case + moved + CHANCE_SD * rng.standard_normal((2, seeds, cases))
             for method, table in zip(methods, (margin > 0).astype(np.float64), strict=True):
                 method.append(table)
-        found = extremes(methods[0])
+        found = extremes(methods[0], bounds=(0.0, 1.0))
         covered["worst"].append(covers(found.lowest, lowest))
         covered["gap"].append(covers(found.gap, gap))
         covered["difference of the worst"].append(covers(worst_difference(*methods)))

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from made_up_shifts import LEVELS, SEEDS, SETS, SEVERITIES, logits, write_shifted
 
+from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.phrases import scope_phrase
 from analysis.comparison.shifts import Shift
@@ -18,6 +19,7 @@ from analysis.runs.evidence import evidence_of, shifts_in
 from analysis.stats.case_sets import sum_of_sets
 from analysis.stats.corruption_error import mean_corruption_error
 from analysis.stats.twoway import two_way
+from analysis.words.shifts import shift_paragraphs
 from harness.core.files import write_json
 from harness.metrics.table import evaluate
 from harness.run import frames
@@ -187,7 +189,9 @@ def test_a_domain_is_a_shift_from_held_out_cases_of_the_training_domains(builder
 def test_new_splits_are_counted_and_cases_that_all_of_them_share_too(
     builder: Callable[..., Any], domain: tuple[str, ...]
 ) -> None:
-    _, shifts = read(write_shifted(builder, splits=6, domain=domain))
+    evidence, shifts = read(write_shifted(builder, splits=6, domain=domain))
+    main = analyse(evidence).of("primary")[0].pair
+    assert (main.interval, main.cases) == ("over_splits", 240 if domain else None)
     found = {one.shift.name: one for one in findings_under(shifts)}
     external = found["elsewhere"].analysis
     assert external is not None
@@ -200,5 +204,6 @@ def test_new_splits_are_counted_and_cases_that_all_of_them_share_too(
     assert damaged.of("primary")[0].pair.cases == (240 if domain else None)
     assert len(found["corruptions"].drops) == 3 and found["corruptions"].corruption_errors[0].estimate is not None
     if domain:
-        main = findings_under(shifts)[0]
-        assert main.shift.declared and len(main.drop_differences) == 2
+        whole = findings_under(shifts)[0]
+        assert whole.shift.declared and len(whole.drop_differences) == 2
+    assert any("added to that between splits" in text for text in shift_paragraphs(found["elsewhere"]))
