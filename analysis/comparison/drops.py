@@ -13,7 +13,7 @@ from analysis.comparison.evidence import Cell
 from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.shifts import Shift
 from analysis.stats.case_sets import mean_over_sets, row_values
-from analysis.stats.cautions import Refused
+from analysis.stats.cautions import VERDICT_REPLICATES, Refused
 from analysis.stats.corruption_error import corruption_error_values
 from analysis.stats.effective_robustness import effective_robustness
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
@@ -49,9 +49,15 @@ class DropDifference:
     second: str
     estimate: Estimate
     """Above zero where the first loses more."""
+    replicates: int
+    """Independent draws behind it."""
     family: int
     p: float | None
     p_adjusted: float | None
+
+    def shown(self, alpha: float) -> bool:
+        """Whether a difference was shown at a level; too few replicates carry no verdict."""
+        return self.replicates >= VERDICT_REPLICATES and self.p_adjusted is not None and self.p_adjusted <= alpha
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +119,14 @@ class DatasetDrops:
                     estimate=estimate,
                 )
 
-    def differences(self) -> Iterator[tuple[str, str, Estimate]]:
-        """The declared pairs that have them."""
+    def differences(self) -> Iterator[tuple[str, str, Estimate, int]]:
+        """The declared pairs that have them, with the independent draws behind each."""
         for first, second in self._shift.evidence.plan.pairs(self._shift.evidence.ordered):
             if first in self._cells and second in self._cells:
                 found = self._difference((first, second))
                 if found is not None:
-                    yield first, second, found[1]
+                    own = [self._cells[method] for method in (first, second)]
+                    yield first, second, found[1], replicates_of(own, found[0]).independent
 
     def corruption_errors(self) -> Iterator[CorruptionError]:
         """Each method but the control, where there are several kinds of damage and a control."""
@@ -275,7 +282,9 @@ class DatasetDrops:
         return corruption_error_values(*stacks)
 
 
-def drop_differences(shift: Shift, found: Mapping[str, Sequence[tuple[str, str, Estimate]]]) -> list[DropDifference]:
+def drop_differences(
+    shift: Shift, found: Mapping[str, Sequence[tuple[str, str, Estimate, int]]]
+) -> list[DropDifference]:
     """The differences of all datasets, corrected together: they are one question.
 
     Args:
@@ -284,7 +293,7 @@ def drop_differences(shift: Shift, found: Mapping[str, Sequence[tuple[str, str, 
     """
     plan = shift.evidence.plan
     flat = [(dataset, *one) for dataset, own in found.items() for one in own]
-    raw = [estimate.p_value() for *_, estimate in flat]
+    raw = [estimate.p_value() for *_, estimate, _ in flat]
     known = [p for p in raw if p is not None]
     family = max(len(plan.pairs(shift.evidence.ordered)) * len(shift.evidence.datasets), len(known))
     adjusted = iter(adjust(known, plan.correction, family).tolist())
@@ -294,9 +303,10 @@ def drop_differences(shift: Shift, found: Mapping[str, Sequence[tuple[str, str, 
             first=first,
             second=second,
             estimate=estimate,
+            replicates=replicates,
             family=family,
             p=p,
             p_adjusted=None if p is None else next(adjusted),
         )
-        for (dataset, first, second, estimate), p in zip(flat, raw, strict=True)
+        for (dataset, first, second, estimate, replicates), p in zip(flat, raw, strict=True)
     ]

@@ -50,6 +50,8 @@ class WorstDifference:
 
     first: str
     second: str
+    seeds: int
+    """Independent draws behind it."""
     estimate: Estimate
 
 
@@ -176,7 +178,7 @@ class _Tables:
                 confidence=self._confidence,
             )
             bounds = self._evidence.plan.facts(self._metric).bounds
-            yield WorstDifference(first, second, difference_within_range(estimate, bounds))
+            yield WorstDifference(first, second, replicates.independent, difference_within_range(estimate, bounds))
 
     def _seeds(self, *methods: str) -> tuple[int, ...]:
         known = [{seed for side, _ in self._sides for seed in side.seeds_of(method)} for method in methods]

@@ -99,7 +99,7 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
         one_side = frozenset()
     stored = StoredShift(cells, base, evidence.classes, plan.metrics, evaluation, parts, one_side)
     name = evaluation if damaged or only == evaluation else f"{evaluation}: {only}"
-    words = _cases_in_words(damaged, only, evaluation)
+    words = {label: _cases_in_words(damaged, only, evaluation, evidence, label) for label in datasets}
     return Shift(
         name=name,
         kind=every[0]["kind"],
@@ -114,7 +114,7 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
             predictions=stored,
             images=_no_images,
             one_test_side=one_side,
-            scored=dict.fromkeys(datasets, words) if words else evidence.scored,
+            scored=words,
             # The same cases are behind the scores of models of every dataset: they count once.
             provenance=evidence.provenance
             if damaged or evaluation == IN_DISTRIBUTION
@@ -194,10 +194,11 @@ def _left_out(own: Mapping[Key, Mapping[int, Sequence[EvaluationRecord]]]) -> di
     return found
 
 
-def _cases_in_words(damaged: bool, only: str, evaluation: str) -> str:
+def _cases_in_words(damaged: bool, only: str, evaluation: str, evidence: Evidence, dataset: str) -> str:
     if evaluation == IN_DISTRIBUTION:
         return ""
-    return "new cases of the same source, damaged in these ways" if damaged else f"new cases of {only}"
+    of_test = evidence.scored.get(dataset, "new cases of the same source")
+    return f"{of_test}, damaged in these ways" if damaged else f"new cases of {only}"
 
 
 def _tested(name: str, sets: Sequence[str], damaged: bool) -> str:

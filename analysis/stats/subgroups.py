@@ -178,18 +178,20 @@ def _end(one: OverSets, tail: float, bounds: Bounds, side: int) -> float:
 
 
 def _between(one: OverSets, low: float, high: float) -> Estimate:
+    """The estimate with these ends; without any where neither of them is apart from it, since nothing varies."""
+    varies = low < high
     return Estimate(
         estimate=one.estimate,
         standard_error=None,
         df=None,
         confidence=one.confidence,
-        low=low,
-        high=high,
+        low=low if varies else None,
+        high=high if varies else None,
         scope=one.scope,
     )
 
 
 def _turned(one: Estimate) -> Estimate:
     """The same with the other sign."""
-    assert one.low is not None and one.high is not None
-    return replace(one, estimate=-one.estimate, low=-one.high, high=-one.low)
+    low, high = (None, None) if one.low is None or one.high is None else (-one.high, -one.low)
+    return replace(one, estimate=-one.estimate, low=low, high=high)

@@ -19,7 +19,7 @@ def drops(found: ShiftFindings, stem: str) -> PageTable:
     level = f"{100 * plan.confidence:g} % interval"
     control = plan.family == "vs_control"
     against = {(one.dataset, one.first): one for one in found.drop_differences} if control else {}
-    groups = []
+    head, groups = ("Method", "Reference", "Under shift", "Drop", level), []
     for dataset in found.shift.evidence.datasets:
         rows: list[Row] = []
         for one in (own for own in found.drops if own.dataset == dataset):
@@ -32,7 +32,7 @@ def drops(found: ShiftFindings, stem: str) -> PageTable:
                     number(one.estimate.estimate),
                     span(one.estimate, 4),
                     *(
-                        ("", "", "")
+                        ("", "", "")[: 3 * control]
                         if other is None
                         else (
                             number(other.estimate.estimate),
@@ -57,10 +57,8 @@ def drops(found: ShiftFindings, stem: str) -> PageTable:
         )
     return PageTable(
         caption=f"{found.shift.name}: what each method loses.",
-        head=("Method", "Reference", "Under shift", "Drop", level, f"More than {plan.control}", level, "p adjusted")
-        if control
-        else ("Method", "Reference", "Under shift", "Drop", level, "", "", ""),
-        align="l" + "r" * 7,
+        head=(*head, f"More than {plan.control}", level, "p adjusted") if control else head,
+        align="l" + "r" * (7 if control else 4),
         groups=tuple(groups),
         note=note,
         name=f"{SHIFT_STEM}drops_{stem}",

@@ -9,7 +9,7 @@ from analysis.comparison.evidence import DeclaredPlan, Evidence
 from analysis.comparison.phrases import counted, decimals, listed, p_phrase
 from analysis.comparison.subgroups import SubgroupFindings
 from analysis.comparison.under_shift import ShiftFindings
-from analysis.stats.cautions import CLASS_CASES
+from analysis.stats.cautions import CLASS_CASES, VERDICT_REPLICATES
 from analysis.stats.estimate import Estimate
 from analysis.words.findings import results_paragraphs
 from harness.pages.contents import number
@@ -53,7 +53,9 @@ def _opening(found: ShiftFindings) -> Iterator[str]:
             "not drawn."
         )
     else:
-        cases = listed([f"{count:,} cases ({name})" for name, count in shift.cases.items()])
+        each = dict.fromkeys(shift.cases.values())
+        several = [f"{count:,} cases ({name})" for name, count in shift.cases.items()]
+        cases = f"{next(iter(each)):,} cases" if len(each) == 1 else listed(several)
         yield (
             f"The confirmed models were also scored on {cases} of {listed(shift.sets)}, which no training and no "
             "search saw. The verdicts are about new cases of the same kind; further sources were not drawn. They are "
@@ -87,7 +89,7 @@ def _losses(found: ShiftFindings) -> Iterator[str]:
         own = [one for one in found.drops if one.dataset == dataset]
         if own:
             yield f"{f'On {dataset}, it' if several else 'It'} was {listed([_drop(one, level) for one in own])}."
-    decided = [one for one in found.drop_differences if one.p_adjusted is not None and one.p_adjusted <= plan.alpha]
+    decided = [one for one in found.drop_differences if one.shown(plan.alpha)]
     if decided:
         yield f"{listed([_less(one, plan, several) for one in decided])}."
     open_ones = len(found.drop_differences) - len(decided)
@@ -170,7 +172,7 @@ def _gaps(found: SubgroupFindings, plan: DeclaredPlan) -> list[str]:
         "These intervals allow for the choice of the worst and the best; an observed gap is larger than the true one "
         "on average.",
     ]
-    apart = [one for one in found.differences if one.estimate.low is not None and one.estimate.high is not None]
+    apart = [one for one in found.differences if one.seeds >= VERDICT_REPLICATES and one.estimate.low is not None]
     higher = plan.higher_is_better(found.metric)
     shown = [one for one in apart if (one.estimate.low or 0.0) > 0 or (one.estimate.high or 0.0) < 0]
     for one in shown:

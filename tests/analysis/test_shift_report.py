@@ -54,7 +54,7 @@ def test_each_shift_has_a_section_with_verdicts_drops_and_scope(written: ReportP
     assert "scoring new cases of the same source, damaged in these ways" in damaged
     assert re.search(r"On alpha, as tuned here, gpaf scored 0\.\d+ higher than control", damaged)
     assert "On alpha, it was 0." in damaged and "mean corruption error relative to control" in damaged
-    assert "180 cases (alpha) and 180 cases (beta) of elsewhere, which no training and no search saw" in external
+    assert "180 cases of elsewhere, which no training and no search saw" in external
     assert "no class of the same name: odd (3)" in external
     assert "corruption error" not in external and "paired by case" not in external
 

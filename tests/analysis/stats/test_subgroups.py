@@ -86,6 +86,13 @@ def test_trainings_with_cases_of_their_own_have_one_score_each() -> None:
     assert found.worst == 1 and (found.gap.low or 0.0) > 0.4
 
 
+def test_where_nothing_varies_there_is_no_interval() -> None:
+    found = extremes([np.full((3, 4), 0.25), np.full((3, 4), 0.75)])
+    assert (found.lowest.estimate, found.lowest.low, found.gap.low) == (0.25, None, None)
+    turned = extremes([np.full((3, 4), 0.25), np.full((3, 4), 0.75)], higher_is_better=False)
+    assert (turned.lowest.estimate, turned.lowest.high) == (0.75, None)
+
+
 def test_one_subgroup_is_no_comparison() -> None:
     with pytest.raises(ValueError, match="at least two subgroups"):
         extremes(groups([0.5]))
