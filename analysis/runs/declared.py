@@ -12,15 +12,21 @@ from harness.studies.declaration import Change, Locked, locked
 
 
 def undeclared(found: Locked) -> list[Undeclared]:
-    """What comparisons rest on that was not declared, in the order of the declaration."""
+    """What comparisons on the test split rest on that was not declared, in the order of the declaration."""
     result = []
     for change in found.changes:
         deviation = change.deviation
-        if deviation.reach != "none":
+        if deviation.reach not in ("none", "evaluation"):
             dataset = deviation.label if deviation.reach == "dataset" else None
             method = deviation.label if deviation.reach == "method" else None
             result.append(Undeclared(sentence(change), dataset, method))
     return result
+
+
+def undeclared_evaluations(found: Locked) -> dict[str, Undeclared]:
+    """Evaluation → what its comparisons rest on that was changed when there were test results."""
+    own = (change for change in found.changes if change.deviation.reach == "evaluation" and change.confirmed)
+    return {str(change.deviation.label): Undeclared(sentence(change)) for change in own}
 
 
 def sentence(change: Change) -> str:
@@ -35,6 +41,7 @@ def sentence(change: Change) -> str:
         "run": "all comparisons are exploratory",
         "dataset": f"comparisons on {deviation.label} are exploratory",
         "method": f"comparisons with {deviation.label} are exploratory",
+        "evaluation": f"comparisons by {deviation.label} are exploratory",
         "none": "",
     }[deviation.reach]
     look = (

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence
+from analysis.comparison.evidence import Cell, DeclaredPlan, Evidence, Undeclared
 from analysis.comparison.shifts import Shift
+from analysis.runs.declared import undeclared_evaluations
 from analysis.runs.opened import OpenRun
 from analysis.runs.stored_shifts import StoredShift
+from analysis.stats.cautions import Caution
 from harness.run.record_values import score_of
 from harness.run.sweep_records import tested_domains
 from harness.run.trial import TrialFolder
@@ -53,13 +55,27 @@ def shifts_of(evidence: Evidence, parts: Sequence[OpenRun], base: Path) -> tuple
         for records in seeds.values()
         for one in records
     }
-    found = {key: _shift(key, evidence, scored, base) for key in evaluations}
+    later = {
+        name: one
+        for part in parts
+        if part.locked is not None
+        for name, one in undeclared_evaluations(part.locked).items()
+    }
+    found = {key: _shift(key, _resting_on(evidence, later.get(key[0])), scored, base) for key in evaluations}
     domains = {name for part in parts for label in part.spec["datasets"] for name in tested_domains(part.spec, label)}
     result = [*_of_domain(evidence, scored, found, sorted(domains))]
     for (evaluation, _), shift in found.items():
         if evaluation != IN_DISTRIBUTION:
             result.append(_with_reference(shift, evidence, found))
     return tuple(result)
+
+
+def _resting_on(evidence: Evidence, later: Undeclared | None) -> Evidence:
+    """The evidence with what was not declared of an evaluation, and without the cautions of the test split."""
+    if later is None:
+        return replace(evidence, cautions=())
+    said = Caution("not_declared", later.sentence)
+    return replace(evidence, undeclared=(*evidence.undeclared, later), cautions=(said,))
 
 
 def _scored(evidence: Evidence, base: Path) -> _Scored:
@@ -120,7 +136,6 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
             if damaged or evaluation == IN_DISTRIBUTION
             else {label: replace(evidence.about(label), source=only) for label in datasets},
             tested=_tested(name, sets, damaged),
-            cautions=(),
             declared_size=None,
             twin=None,
         ),

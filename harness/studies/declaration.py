@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 """The level of every declared test."""
 
-Reach = Literal["run", "dataset", "method", "none"]
-"""Which comparisons rest on a deviation: all of the run, those on one dataset, those with one method, or none."""
+Reach = Literal["run", "dataset", "method", "evaluation", "none"]
+"""Which comparisons rest on a deviation: all of the run, those on one dataset, with one method or by one evaluation
+beside the test split, or none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Deviation:
     """A clause without its subject's date, such as ``the method gpaf_w5 was added``."""
     reach: Reach
     label: str | None = None
-    """Of the dataset or method."""
+    """Of the dataset, method or evaluation."""
     look: bool = False
     """Whether it changes the number of seeds, so that results were looked at more often than planned."""
 
@@ -69,7 +71,7 @@ class Locked:
 
     def reaching(self, dataset: str, methods: Sequence[str]) -> list[Change]:
         """The changes that a comparison of some methods on a dataset rests on."""
-        labels = {"dataset": {dataset}, "method": set(methods), "none": set[str]()}
+        labels = {"dataset": {dataset}, "method": set(methods), "evaluation": set[str](), "none": set[str]()}
         return [
             change
             for change in self.changes
@@ -233,14 +235,13 @@ def _of_evaluations(
 ) -> Iterator[Deviation]:
     before, after = ({str(one["name"]): one for one in entries} for entries in (declared, now))
     for name in (*before, *(name for name in after if name not in before)):
-        # No comparison on the test split rests on any of these.
         if name not in after:
             yield Deviation(f"the evaluation {name} was declared and taken out", "none")
         elif name not in before:
-            yield Deviation(f"the evaluation {name} was added", "none")
+            yield Deviation(f"the evaluation {name} was added", "evaluation", name)
         else:
             for line in differences(before[name], after[name], f"evaluate.{name}"):
-                yield Deviation(line, "none")
+                yield Deviation(line, "evaluation", name)
 
 
 def _of_seeds(declared: Declared, now: Declared) -> Iterator[Deviation]:

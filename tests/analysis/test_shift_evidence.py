@@ -175,6 +175,35 @@ def test_a_file_that_was_replaced_is_not_used(builder: Callable[..., Any]) -> No
     assert any("not those that the trial's result was made with" in one.sentence for one in analysis.cautions)
 
 
+def test_an_evaluation_that_was_added_after_there_were_results_is_exploratory(builder: Callable[..., Any]) -> None:
+    run = write_shifted(builder)
+    entries = list(run.spec()["evaluate"])
+    first = {
+        "hypotheses": [],
+        "comparison": {
+            "metric": "balanced_accuracy", "control": "control", "family": "vs_control", "correction": "holm",
+            "margin": 0.01, "looks": None, "alpha": 0.05,
+        },
+        "seeds": list(SEEDS), "repeat": False, "search": {"trials": 3, "sampler": "tpe"},
+        "train": {}, "split": {}, "backbone": {}, "datasets": {"alpha": {}}, "slots": {},
+        "methods": {name: {"method": "probe", "backbone": None, "space": {}} for name in LEVELS},
+        "evaluate": entries[:1],
+    }  # fmt: skip
+    run.declare({"time": 0.0, "confirmed": 0, "declared": first})  # type: ignore[typeddict-item]
+    run.amend({"time": 86400.0, "confirmed": 6, "declared": {**first, "evaluate": entries}})  # type: ignore[typeddict-item]
+    found = found_in(run)
+    declared, added = (found[name].analysis for name in ("corruptions", "elsewhere"))
+    assert declared is not None and added is not None
+    assert all(one.declared for one in declared.of("primary"))
+    assert not any(one.declared for one in added.of("primary"))
+    said = [one.sentence for one in added.cautions if one.code == "not_declared"]
+    assert len(said) == 1 and said[0].endswith(
+        "the evaluation elsewhere was added; comparisons by elsewhere are exploratory."
+    )
+    # The comparisons on the test split rest on no evaluation.
+    assert read(run)[0].undeclared == ()
+
+
 def test_a_domain_is_a_shift_from_held_out_cases_of_the_training_domains(builder: Callable[..., Any]) -> None:
     run = write_shifted(builder, evaluations=(), domain=["rosendahl"])
     evidence, shifts = read(run)
