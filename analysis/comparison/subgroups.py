@@ -204,23 +204,28 @@ class _Tables:
             by_unit = table if part.groups is None else by_group(table, part.groups)
             rows |= dict(zip(own, by_unit, strict=True))
         if self._shared(replicates):
-            return replicates.rows(np.stack([rows[seed] for seed in seeds]))
+            whole = np.stack([rows[seed] for seed in seeds])
+            return whole if replicates.several_splits else replicates.rows(whole)
         return np.array([[rows[seed].mean()] for seed in seeds])
 
     def _shared(self, replicates: Replicates) -> bool:
-        return not replicates.several_splits
+        """Whether all trainings have the same cases."""
+        return not replicates.several_splits or self._values.of_one_side
 
     def _rows(self, replicates: Replicates) -> Rows:
         def over_splits(values: FloatArray) -> Estimate:
             return self._values.over_splits(values, replicates)
 
-        return mean_over_seeds if self._shared(replicates) else over_splits
+        return over_splits if replicates.several_splits else mean_over_seeds
 
 
 def _sides(evidence: Evidence, dataset: str) -> list[Predictions]:
-    """The test sides of all splits; that of the only one where all replicates share it."""
+    """The test sides of all splits; one where all replicates share it."""
     cells = cells_on(evidence, dataset)
-    if len({cell.splits.get(seed) for cell in cells.values() for seed in cell.seeds}) > 1:
+    if (
+        dataset not in evidence.one_test_side
+        and len({cell.splits.get(seed) for cell in cells.values() for seed in cell.seeds}) > 1
+    ):
         images = evidence.images(dataset)
         found = [] if images is None else list(images.predictions.values())
     else:
