@@ -91,12 +91,12 @@ class DatasetDrops:
 
     Args:
         shift: what is scored, and the reference.
-        dataset: which.
+        values: of one dataset under the shift.
     """
 
-    def __init__(self, shift: Shift, dataset: str) -> None:
-        self._shift, self._dataset = shift, dataset
-        self._values = DatasetValues(shift.evidence, dataset)
+    def __init__(self, shift: Shift, values: DatasetValues) -> None:
+        dataset = values.dataset
+        self._shift, self._dataset, self._values = shift, dataset, values
         self._cells = cells_on(shift.evidence, dataset)
         self._reference_cells = cells_on(shift.reference, dataset)
         known = dataset in shift.reference.datasets

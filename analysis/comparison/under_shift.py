@@ -9,7 +9,9 @@ import numpy as np
 
 from analysis.comparison.compare import Analysis, analyse
 from analysis.comparison.drops import BeyondLine, CorruptionError, DatasetDrops, Drop, DropDifference, drop_differences
+from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.shifts import Shift
+from analysis.stats.estimate import Estimate
 
 BySeed = Mapping[int, float | None]
 
@@ -59,16 +61,27 @@ def findings_under(shifts: Sequence[Shift]) -> tuple[ShiftFindings, ...]:
 
 
 def _findings(shift: Shift) -> ShiftFindings:
-    drops, differences, errors, beyond = [], {}, [], []
-    for dataset in shift.evidence.datasets:
-        own = DatasetDrops(shift, dataset)
-        drops += list(own.drops())
-        differences[dataset] = list(own.differences())
-        errors += list(own.corruption_errors())
-        beyond += list(own.beyond_line())
+    drops: list[Drop] = []
+    differences: dict[str, list[tuple[str, str, Estimate, int]]] = {}
+    errors: list[CorruptionError] = []
+    beyond: list[BeyondLine] = []
+
+    def add(values: DatasetValues) -> None:
+        own = DatasetDrops(shift, values)
+        drops.extend(own.drops())
+        differences[values.dataset] = list(own.differences())
+        errors.extend(own.corruption_errors())
+        beyond.extend(own.beyond_line())
+
+    analysis = None
+    if shift.declared:
+        for dataset in shift.evidence.datasets:
+            add(DatasetValues(shift.evidence, dataset))
+    else:
+        analysis = analyse(shift.evidence, add)
     return ShiftFindings(
         shift=shift,
-        analysis=None if shift.declared else analyse(shift.evidence),
+        analysis=analysis,
         drops=tuple(drops),
         drop_differences=tuple(drop_differences(shift, differences)),
         corruption_errors=tuple(errors),

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from scipy.special import ndtr
 
+from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.case_sets import mean_over_sets, sum_of_sets
 from analysis.stats.corruption_error import corruption_error_values
 from analysis.stats.estimate import Estimate, FloatArray
@@ -81,7 +82,8 @@ def under_corruptions(repetitions: int, base_seed: int, seeds: int) -> Row:
             covered["mCE"] += [float(covers(within_range(two_way(one), (0.0, math.inf)), 1.0)) for one in relative]
         found = [two_way(table) for own in tables for table in own]
         covered["difference"] += [float(covers(one)) for one in found]
-        averages = [sum_of_sets([own[place] / len(CASES) for own in tables]) for place in range(METHODS - 1)]
+        by_dataset = [found[place : place + METHODS - 1] for place in range(0, len(found), METHODS - 1)]
+        averages = [fixed_dataset_mean(own) for own in zip(*by_dataset, strict=True)]
         claims.append(any_claim([*found, *averages], seeds))
     return _row("corruptions", seeds, repetitions, covered, float(np.mean(claims)))
 
