@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,8 @@ from harness.run.trial_records import EvaluationRecord
 
 Key = tuple[str, str]
 """Dataset and method."""
+Records = dict[Key, dict[int, list[EvaluationRecord]]]
+"""By seed."""
 ACCURACY = "accuracy"
 """What the corruption error is made of."""
 IN_DISTRIBUTION = "in_distribution"
@@ -95,13 +97,7 @@ def _scored(evidence: Evidence, base: Path) -> _Scored:
 
 def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path) -> Shift:
     evaluation, only = key
-    own: dict[Key, dict[int, list[EvaluationRecord]]] = defaultdict(dict)
-    for place, seeds in scored.records.items():
-        for seed, records in seeds.items():
-            found = [one for one in records if one["evaluation"] == evaluation and only in ("", one["set"])]
-            found = [one for one in found if bool(one["severity"]) is not bool(only)]
-            if found:
-                own[place][seed] = found
+    own, cautions = _alike(evaluation, _of(key, scored))
     every = [one for seeds in own.values() for records in seeds.values() for one in records]
     parts = tuple(dict.fromkeys((one["set"], one["severity"]) for one in every))
     sets = tuple(dict.fromkeys(name for name, _ in parts))
@@ -136,6 +132,7 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
             if damaged or evaluation == IN_DISTRIBUTION
             else {label: replace(evidence.about(label), source=only) for label in datasets},
             tested=_tested(name, sets, damaged),
+            cautions=(*evidence.cautions, *cautions),
             declared_size=None,
             twin=None,
         ),
@@ -150,6 +147,46 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
         left_out=_left_out(own),
         cases={place[0]: records[0]["cases"] for place, seeds in own.items() for records in seeds.values()},
     )
+
+
+def _of(key: tuple[str, str], scored: _Scored) -> Records:
+    """The records of one evaluation, or of one of its sets."""
+    evaluation, only = key
+    own: Records = defaultdict(dict)
+    for place, seeds in scored.records.items():
+        for seed, records in seeds.items():
+            found = [one for one in records if one["evaluation"] == evaluation and only in ("", one["set"])]
+            found = [one for one in found if bool(one["severity"]) is not bool(only)]
+            if found:
+                own[place][seed] = found
+    return own
+
+
+def _alike(evaluation: str, own: Records) -> tuple[Records, list[Caution]]:
+    """Those of one dataset that are about the same images: scores on other ones do not compare."""
+    votes: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+    for (dataset, _), seeds in own.items():
+        votes[dataset].update(_images(records) for records in seeds.values())
+    kept: Records = defaultdict(dict)
+    cautions = []
+    for place, seeds in own.items():
+        best = max(votes[place[0]], key=lambda images: votes[place[0]][images])
+        other = sorted(seed for seed, records in seeds.items() if _images(records) != best)
+        kept[place] = {seed: records for seed, records in seeds.items() if seed not in other}
+        if other:
+            cautions.append(
+                Caution(
+                    "other_cases",
+                    f"{place[0]}, {place[1]}: seed{'s' if len(other) > 1 else ''} {', '.join(map(str, other))} "
+                    f"{'were' if len(other) > 1 else 'was'} scored on other images in {evaluation} than most trials, "
+                    "and left out there.",
+                )
+            )
+    return kept, cautions
+
+
+def _images(records: Sequence[EvaluationRecord]) -> tuple[str, ...]:
+    return tuple(sorted({one["fingerprint"] for one in records}))
 
 
 def _plan(plan: DeclaredPlan) -> DeclaredPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +58,16 @@ class StoredShift:
         splits = {cell.splits.get(seed) for cell in cells.values() for seed in cell.seeds}
         if len(splits) > 1 and dataset not in self.one_side:
             return None
-        reader = _Reader(self.evaluation, self.wanted, self.metrics, self.classes.get(dataset))
-        for method, cell in cells.items():
-            for seed in cell.seeds:
-                reader.add(method, seed, TrialFolder(self.base / cell.origins[seed], "confirm"))
+        trials = {
+            (method, seed): TrialFolder(self.base / cell.origins[seed], "confirm")
+            for method, cell in cells.items()
+            for seed in cell.seeds
+        }
+        # On each split an external set is without the copies of images that are trained on there.
+        common = _common(self.evaluation, trials.values()) if len(splits) > 1 else None
+        reader = _Reader(self.evaluation, self.wanted, self.metrics, self.classes.get(dataset), common)
+        for (method, seed), trial in trials.items():
+            reader.add(method, seed, trial)
         return reader.parts()
 
 
@@ -73,8 +79,15 @@ class _Reader:
     """Collects trials whose cases are the same."""
 
     def __init__(
-        self, evaluation: str, wanted: Sequence[Part], metrics: Sequence[str], classes: Sequence[str] | None
+        self,
+        evaluation: str,
+        wanted: Sequence[Part],
+        metrics: Sequence[str],
+        classes: Sequence[str] | None,
+        common: frozenset[str] | None,
     ) -> None:
+        self._common = common
+        """Cases to which all are restricted; None for all that there are."""
         self._evaluation, self._wanted = evaluation, tuple(wanted)
         self._metrics, self._classes = metrics, classes
         self._cases: Predictions | None = None
@@ -175,6 +188,8 @@ class _Reader:
         if own is None or own.cautions or source.method not in own.logits:
             raise _Unlike("are not what the trial's result says, or are not readable")
         order = np.argsort(np.array(own.case_ids))
+        if self._common is not None:
+            order = np.array([place for place in order if own.case_ids[place] in self._common], dtype=np.int64)
         groups = None if own.groups is None else by_appearance(own.groups[order])
         ids, labels = tuple(own.case_ids[place] for place in order), own.labels[order]
         if self._cases is None:
@@ -191,6 +206,21 @@ class _Reader:
             f"{method}: the predictions of {named} in {self._evaluation} {why}; comparisons that need them speak of "
             "retraining alone.",
         )
+
+
+def _common(evaluation: str, trials: Iterable[TrialFolder]) -> frozenset[str] | None:
+    """The cases that every trial has of which there are predictions; None without any."""
+    import polars as pl
+
+    found: frozenset[str] | None = None
+    for trial in trials:
+        try:
+            own = frozenset(trial.evaluation(evaluation)["case_id"].to_list())
+        except (OSError, ReplacedFileError, pl.exceptions.PolarsError):
+            # Reading it again says why it is not used.
+            continue
+        found = own if found is None else found & own
+    return found
 
 
 def _given(frame: pl.DataFrame) -> Callable[[], pl.DataFrame]:

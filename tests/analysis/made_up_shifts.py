@@ -52,14 +52,14 @@ def record(
     severity: int,
     values: np.ndarray,
     labels: np.ndarray,
-    reference: str = "test",
+    fingerprint: str = "f00d",
 ) -> dict[str, Any]:
     found = evaluate(values, labels)
     left_out = {"no class of the same name: odd": 3} if kind == "dataset" else {}
     return {
-        "evaluation": evaluation, "kind": kind, "set": set_name, "severity": severity, "reference": reference,
+        "evaluation": evaluation, "kind": kind, "set": set_name, "severity": severity, "reference": "test",
         "cases": len(labels), "scores": {name: found[name] for name in general()}, "left_out": left_out,
-        "fingerprint": "f00d",
+        "fingerprint": fingerprint,
     }  # fmt: skip
 
 
@@ -75,8 +75,16 @@ def write_shifted(
     splits: int = 1,
     name: str = "run",
     withhold: Callable[[str, int, str], bool] = lambda method, seed, evaluation: False,
+    fingerprint: Callable[[str, int], str] = lambda method, seed: "f00d",
+    copies: Callable[[int], int] = lambda split: 0,
 ) -> RunDirectory:
-    """A run in which ``corruptions`` are damaged test images and ``elsewhere`` is an external dataset."""
+    """A run in which ``corruptions`` are damaged test images and ``elsewhere`` is an external dataset.
+
+    Args:
+        withhold: (method, seed, evaluation) → whether its predictions are missing.
+        fingerprint: (method, seed) → of the images that it was scored on.
+        copies: split → how many of the last images of ``elsewhere`` are trained on there, so that they are left out.
+    """
     made = builder(list(levels), list(datasets), "balanced_accuracy", name)
     spec = dict(made.run.spec())
     if evaluations:
@@ -102,7 +110,10 @@ def write_shifted(
                 own: list[dict[str, Any]] = []
                 for evaluation in evaluations:
                     found = list(_sets(evaluation, level, seed, method + dataset, cases))
-                    own += [record(*one[0], *one[1]) for one in found]
+                    if evaluation == "elsewhere":
+                        kept = 180 - copies(place % splits)
+                        found = [(what, (one[0][:kept], one[1][:kept]), prefix) for what, one, prefix in found]
+                    own += [record(*one[0], *one[1], fingerprint(method, seed)) for one in found]
                     if not withhold(method, seed, evaluation):
                         folder.write_evaluation(
                             evaluation, pl.concat([frame(*one[1], *one[0][2:4], one[2]) for one in found])

@@ -175,6 +175,28 @@ def test_a_file_that_was_replaced_is_not_used(builder: Callable[..., Any]) -> No
     assert any("not those that the trial's result was made with" in one.sentence for one in analysis.cautions)
 
 
+def test_trials_that_were_scored_on_other_images_are_left_out(builder: Callable[..., Any]) -> None:
+    other = {("gpaf", SEEDS[0]), ("control", SEEDS[1])}
+    run = write_shifted(builder, fingerprint=lambda method, seed: "beef" if (method, seed) in other else "f00d")
+    analysis = found_in(run)["corruptions"].analysis
+    assert analysis is not None
+    seeds = {one.pair.first: one.pair.seeds for one in analysis.of("primary")}
+    assert seeds == {"gpaf": SEEDS[2:], "lora_c": (SEEDS[0], *SEEDS[2:])}
+    said = [one.sentence for one in analysis.cautions if one.code == "other_cases"]
+    assert len(said) == 2 and "alpha, gpaf: seed 1000 was scored on other images in corruptions" in " ".join(said)
+
+
+def test_the_copies_that_each_split_leaves_out_leave_the_common_cases(builder: Callable[..., Any]) -> None:
+    run = write_shifted(builder, evaluations=("elsewhere",), splits=6, copies=lambda split: split)
+    shift = read(run)[1][0]
+    predictions = shift.evidence.predictions("alpha")
+    assert predictions is not None and (predictions.cases, predictions.cautions) == (175, ())
+    analysis = findings_under([shift])[0].analysis
+    assert analysis is not None
+    pair = analysis.of("primary")[0].pair
+    assert (pair.interval, pair.cases) == ("over_splits", 175)
+
+
 def test_an_evaluation_that_was_added_after_there_were_results_is_exploratory(builder: Callable[..., Any]) -> None:
     run = write_shifted(builder)
     entries = list(run.spec()["evaluate"])
