@@ -93,7 +93,8 @@ def reduced(values: DatasetValues) -> ReducedPredictions | None:
         for method in values.methods
         if (own := predictions.logits.get(method, {}))
     ]
-    splits = max(1, len(values.splits))
+    # Of a test side that all splits share, all of it is shown.
+    splits = 1 if values.of_one_side else max(1, len(values.splits))
     return ReducedPredictions(values.dataset, predictions.classes, support, tuple(methods), splits) if methods else None
 
 
