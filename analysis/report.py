@@ -157,12 +157,16 @@ def _workers(runs: Sequence[RunDirectory]) -> int:
 
 def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path]) -> Report:
     # These take a second to import; `--help` and a mistyped path should not wait for them.
+    from analysis.axis_results import axis_records
+    from analysis.axis_sections import axis_sections
+    from analysis.comparison.axes import along
     from analysis.comparison.under_shift import findings_under
     from analysis.comparison_results import comparison_records
     from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
     from analysis.results import VERSION, results
     from analysis.run_sections import RunFacts, early, late
     from analysis.runs import trials_of
+    from analysis.runs.axes import axes_of
     from analysis.runs.evidence import evidence_of, shifts_in
     from analysis.runs.subgroups import subgroups_in
     from analysis.runs.summary import summarise
@@ -189,8 +193,10 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     cost = cost_figures(analysis, trained, pool)
     heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
     shifts, groups = findings_under(shifts_in(runs, records, evidence)), subgroups_in(runs, evidence)
-    shifted = shift_sections(shifts, groups, analysis, pool)
-    first = [*findings(analysis, known[0].summary.spec, parameters, heads, pool), *shifted]
+    axes = axes_of(runs, evidence.datasets)
+    found = along(analysis, axes.sizes, axes.networks, axes.domains)
+    further = [*axis_sections(found, analysis, pool), *shift_sections(shifts, groups, analysis, pool)]
+    first = [*findings(analysis, known[0].summary.spec, parameters, heads, pool), *further]
     shown = [*first, seed_section(analysis, pool), *searches, predicted]
     rest = [
         *(
@@ -203,7 +209,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis, known), plugins)
     said = [sentence for facts in known for sentence in flags(facts.summary)]
     documents = [results(facts.summary, flags(facts.summary)) for facts in known]
-    comparison = {**comparison_records(analysis), **shift_records(shifts, groups)}
+    comparison = {**comparison_records(analysis), **axis_records(found), **shift_records(shifts, groups)}
     joint = {"version": VERSION, "name": evidence.name, "runs": documents, "comparison": comparison}
     panels = {cell: panel for run in runs for cell, panel in trials_of.panels(run).items()}
     return Report(
@@ -264,6 +270,7 @@ def _counted(number: int, noun: str) -> str:
 def _write(report: Report, folder: Path) -> ReportPaths:
     from pydantic_core import to_json
 
+    from analysis.tables.axes import AXIS_STEMS
     from analysis.tables.files import write_tables
     from analysis.tables.latex import document
     from analysis.tables.shifts import SHIFT_STEM
@@ -286,7 +293,7 @@ def _write(report: Report, folder: Path) -> ReportPaths:
             write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
     tables = [item for item in items if isinstance(item, PageTable)]
     write_tables(tables, folder / "tables")
-    stems = (PLUGIN_STEM, SHIFT_STEM)
+    stems = (PLUGIN_STEM, SHIFT_STEM, *AXIS_STEMS)
     chosen = [table for table in tables if table.name in PAPER_TABLES or table.name.startswith(stems)]
     drawings = [item for item in items if isinstance(item, PageFigure)]
     paper = document(chosen, drawings, report.title, report.paragraphs)

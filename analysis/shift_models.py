@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from analysis.axis_models import HeldOutRecord, LearningCurveRecord, OnNetworksRecord
 from analysis.result_models import (
     ClaimRecord,
     ComparisonDocument,
@@ -137,6 +138,15 @@ class WholeDocument(ComparisonDocument):
 
     shifts: list[ShiftRecord] = Field(
         default=[], description="Evaluations beside the test split; the member is absent without any."
+    )
+    learning_curves: list[LearningCurveRecord] = Field(
+        default=[], description="Datasets trained on in several sizes; the member is absent without any."
+    )
+    on_networks: list[OnNetworksRecord] = Field(
+        default=[], description="Declared pairs on several networks; the member is absent without any."
+    )
+    held_out_domains: list[HeldOutRecord] = Field(
+        default=[], description="Domains that were tested in turn; the member is absent without any."
     )
     subgroups: list[SubgroupsRecord] = Field(
         default=[], description="The test cases by metadata; the member is absent without any."

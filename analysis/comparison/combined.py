@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analysis.comparison.draws import replicates_of
-from analysis.comparison.evidence import Evidence
+from analysis.comparison.evidence import Cell, Evidence
 from analysis.comparison.pairs import DatasetValues
 from analysis.stats.case_sets import mean_over_sets
 from analysis.stats.estimate import Estimate, FloatArray, mean_over_seeds
@@ -33,14 +33,14 @@ class Combined:
         self._values = {label: DatasetValues(evidence, label) for label in labels}
 
     def seeds(self, weights: Weights) -> tuple[int, ...]:
-        """Seeds, ascending, that every part has a score of, on the same split."""
+        """Seeds, ascending, that every part has a score of, on the same test side."""
         cells = [self._evidence.cells[place] for place in weights if place in self._evidence.cells]
         if len(cells) < len(weights):
             return ()
         scores = [cell.scores.get(self._metric, {}) for cell in cells]
         shared = sorted(set.intersection(*(set(own) for own in scores)))
         known = [seed for seed in shared if all(own[seed] is not None for own in scores)]
-        found = tuple(seed for seed in known if len({cell.splits.get(seed) for cell in cells}) == 1)
+        found = tuple(seed for seed in known if len({_split(cell, seed) for cell in cells}) == 1)
         for label in dict.fromkeys(label for label, _ in weights):
             methods = [method for own, method in weights if own == label]
             found = self._values[label].independent(methods, found)
@@ -92,3 +92,7 @@ class Combined:
             part = weight * table[:, [places[name] for name in names]]
             total = part if total is None else total + part
         return total
+
+
+def _split(cell: Cell, seed: int) -> str | None:
+    return cell.drawn.get(seed, cell.splits.get(seed))

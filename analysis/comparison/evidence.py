@@ -124,6 +124,9 @@ class Cell:
     """Seed → where its trial lies, relative to ``Evidence.source``."""
     splits: Mapping[int, str] = field(default_factory=dict)
     """Seed → the split of its dataset that its trial was trained and tested on; empty where all share one."""
+    drawn: Mapping[int, str] = field(default_factory=dict)
+    """Seed → the seed or fold of its split: training sizes of one dataset differ in their splits, and where these are
+    drawn alike, not in the test cases. Empty as ``splits``, or where nothing is known."""
     tuned_on: Mapping[int, str] = field(default_factory=dict)
     """Seed → the split that its configuration was searched on; empty as ``splits``."""
     searches: Mapping[int, str] = field(default_factory=dict)

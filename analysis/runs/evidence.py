@@ -232,6 +232,7 @@ def _cell(
         tuned_as=StudyName.of(searches[0]["leader"]).dataset if "leader" in searches[0] else None,
         origins={seed: (prefix / row["trial"]).as_posix() for seed, row in sorted(confirmed.items())},
         splits={one["seed"]: one["digest"] for search in searches for one in search.get("replicates", ())},
+        drawn={one["seed"]: str(one["split"]) for search in searches for one in search.get("replicates", ())},
         tuned_on={
             one["seed"]: str(search["identity"].get("dataset", {}).get("split"))
             for search in searches

@@ -149,6 +149,7 @@ def _united_cell(cells: Sequence[Cell], searches: Mapping[int, str]) -> Cell:
         tuned_as=first.tuned_as,
         origins={seed: place for one in cells for seed, place in one.origins.items()},
         splits={seed: split for one in cells for seed, split in one.splits.items()},
+        drawn={seed: split for one in cells for seed, split in one.drawn.items()},
         tuned_on={seed: split for one in cells for seed, split in one.tuned_on.items()},
         searches=searches,
         cautions=tuple(dict.fromkeys(caution for one in cells for caution in one.cautions)),

@@ -15,6 +15,9 @@ from analysis.stats.learning_curve import ImagesNeeded
 from analysis.tables.cells import CORRECTIONS, outcome, p_text, span
 from harness.pages.contents import NOT_AVAILABLE, PageTable, Row, count, number
 
+AXIS_STEMS = ("areas_", "images_saved_", "networks_interaction", "held_out_")
+"""How the names of these tables begin, which belong into a paper."""
+
 
 def areas(found: CurveFindings, plan: DeclaredPlan, stem: str) -> PageTable:
     """The area under each learning curve, and its difference from that of the second of the declared pair."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from analysis.comparison.axes import HeldOut
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.networks import OnNetworks
 from analysis.comparison.phrases import counted, decimals, listed, p_phrase
@@ -20,6 +21,23 @@ def curve_sentences(found: CurveFindings, plan: DeclaredPlan) -> tuple[str, ...]
 def network_sentences(found: Sequence[OnNetworks], plan: DeclaredPlan) -> tuple[str, ...]:
     """For each declared pair, whether the verdict is the same on every network, and whether the difference changes."""
     return tuple(_on_networks(one, plan) for one in found)
+
+
+def held_out_sentences(found: HeldOut, plan: DeclaredPlan) -> tuple[str, ...]:
+    """What the comparison over the domains as a sample of such domains says; nothing where there are too few."""
+    adjusted = "" if plan.correction == "none" else "adjusted "
+    said = []
+    for one in found.pairs:
+        if one.estimate is None or one.p_adjusted is None:
+            continue
+        words = f"{one.first} and {one.second} were not shown to differ on new domains like the held-out ones"
+        if one.p_adjusted <= plan.alpha:
+            size = number(abs(one.estimate.estimate), decimals(one.estimate))
+            more = "higher" if one.estimate.estimate > 0 else "lower"
+            words = f"On new domains like the held-out ones, {one.first} scores {size} {more} than {one.second}"
+        said.append(f"{words} ({adjusted}{p_phrase(one.p_adjusted, plan.alpha)}).")
+    named = listed([f"({domains})" if "," in domains else domains for domains in found.domains.values()])
+    return (" ".join([f"{found.dataset} was tested on {named} in turn, each time trained on all others.", *said]),)
 
 
 def _areas(found: CurveFindings, plan: DeclaredPlan) -> Iterator[str]:

@@ -69,8 +69,13 @@ def test_every_site_is_left_out_in_turn_beside_a_split_of_another_kind(tmp_path:
         ],
         split={"kind": "grouped"},
     )
-    run_inline(file, tmp_path / "run", shared_cache, report=False)
+    run_inline(file, tmp_path / "run", shared_cache)
     run = RunDirectory(tmp_path / "run")
+    results = json.loads((run.report / "results.json").read_text())["comparison"]
+    assert [one["domains"] for one in results["held_out_domains"]] == [
+        {"elsewhere.north": "north", "elsewhere.south-west": "south, west"}
+    ]
+    assert "elsewhere was tested on north and (south, west) in turn" in (run.report / "report.md").read_text()
     kinds = {label: run.split(label)["kind"] for label in run.spec()["datasets"]}
     assert kinds == {"digit_sites": "grouped", "elsewhere.north": "domain", "elsewhere.south-west": "domain"}
     for label, tested in (("elsewhere.north", {"north"}), ("elsewhere.south-west", {"south", "west"})):

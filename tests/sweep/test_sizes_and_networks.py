@@ -58,6 +58,30 @@ def test_each_task_is_searched_confirmed_and_compared(finished: Path) -> None:
     }
 
 
+def test_the_report_follows_scores_over_sizes_and_networks(finished: Path, tuned_at_the_largest: Path) -> None:
+    found = json.loads((finished / "report" / "results.json").read_text())["comparison"]
+    curves = {one["dataset"]: one for one in found["learning_curves"]}
+    assert list(curves) == ["small (resnet20)", "small (resnet18)"]
+    for one in curves.values():
+        assert one["images"][0] == 15 and len(one["images"]) == 2
+        assert {(point["method"], point["images"]) for point in one["points"]} == {
+            (method, images) for method in ("linear_probe", "bitfit") for images in one["images"]
+        }
+        assert [(area["a"], area["b"]) for area in one["differences"]] == [("bitfit", "linear_probe")]
+    assert [(one["dataset"], sorted(one["outcomes"])) for one in found["on_networks"]] == [
+        ("small (5 per class)", ["resnet18", "resnet20"]),
+        ("small (all images)", ["resnet18", "resnet20"]),
+    ]
+    assert "held_out_domains" not in found
+    # Replicates that draw splits have the same test cases at every size of the split.
+    varied = json.loads((tuned_at_the_largest / "report" / "results.json").read_text())["comparison"]
+    assert [len(one["points"]) for one in varied["learning_curves"]] == [4]
+    assert [len(one["areas"]) for one in varied["learning_curves"]] == [2]
+    page = (finished / "report" / "report.html").read_text()
+    assert "Training sizes</h2>" in page and "Networks</h2>" in page
+    assert "areas_" in str(sorted((finished / "report" / "tables").iterdir()))
+
+
 def test_smaller_sizes_are_parts_of_larger_ones_and_are_tested_on_the_same_images(finished: Path) -> None:
     sides = {label: json.loads((finished / "splits" / f"{label}.json").read_text()) for label in LABELS}
     small, whole = sides["small.n5.resnet20"], sides["small.all.resnet20"]
