@@ -250,7 +250,7 @@ def _cases_in_words(damaged: bool, only: str, evaluation: str, evidence: Evidenc
     if evaluation == IN_DISTRIBUTION:
         return ""
     of_test = evidence.scored.get(dataset, "new cases of the same source")
-    return f"{of_test}, damaged in these ways" if damaged else f"new cases of {only}"
+    return f"{of_test} under these kinds of damage" if damaged else f"new cases of {only}"
 
 
 def _tested(name: str, sets: Sequence[str], damaged: bool) -> str:

@@ -97,8 +97,8 @@ def corruption_errors(found: ShiftFindings, stem: str) -> PageTable | None:
 
 
 def beyond_line(found: ShiftFindings, stem: str) -> PageTable | None:
-    """The effective robustness of each method; None without a control."""
-    if not found.beyond_line:
+    """The effective robustness of each method; None where no method has any."""
+    if not any(one.estimate is not None for one in found.beyond_line):
         return None
     plan = found.shift.evidence.plan
     groups = tuple(

@@ -51,7 +51,7 @@ def section(paths: ReportPaths, title: str) -> str:
 def test_each_shift_has_a_section_with_verdicts_drops_and_scope(written: ReportPaths) -> None:
     damaged, external = (section(written, f"Under shift: {name}") for name in ("corruptions", "elsewhere"))
     assert "damaged in 3 ways (gaussian_noise, defocus_blur and contrast), at severities 1, 3 and 5" in damaged
-    assert "scoring new cases of the same source, damaged in these ways" in damaged
+    assert "scoring new cases of the same source under these kinds of damage" in damaged
     assert re.search(r"On alpha, as tuned here, gpaf scored 0\.\d+ higher than control", damaged)
     assert "On alpha, it was 0." in damaged and "mean corruption error relative to control" in damaged
     assert "180 cases of elsewhere, which no training and no search saw" in external
