@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from analysis.comparison.case_values import case_values
+from analysis.comparison.case_values import tables_of
 from analysis.comparison.evidence import Cell, Evidence, Predictions, SplitImages
 from analysis.stats.estimate import FloatArray
 from analysis.stats.shared_images import IntArray, OverImages, mean_over_images
@@ -28,7 +28,7 @@ class SplitValues:
     ) -> None:
         self._images, self._cells = images, cells
         self._metrics, self._confidence = metrics, confidence
-        self._tables: dict[tuple[str, str], dict[str, FloatArray]] = {}
+        self._tables: dict[tuple[str, str], Mapping[str, FloatArray]] = {}
         names: dict[str, int] = {}
         self._units = {split: _units(own, names) for split, own in images.predictions.items()}
 
@@ -76,13 +76,11 @@ class SplitValues:
     def _of(self, metric: str, method: str, seeds: Sequence[int], split: str) -> FloatArray | None:
         """Values of a metric, shape (seeds, cases of the split)."""
         predictions = self._images.predictions[split]
-        known = predictions.logits.get(method, {})
-        if not set(seeds) <= known.keys():
+        whole = predictions.seeds_of(method)
+        if not set(seeds) <= set(whole):
             return None
-        whole = sorted(known)
         if (method, split) not in self._tables:
-            logits = np.stack([known[seed] for seed in whole])
-            self._tables[method, split] = case_values(self._metrics, logits, predictions)
+            self._tables[method, split] = tables_of(self._metrics, predictions, method)
         table = self._tables[method, split].get(metric)
         return None if table is None else table[[whole.index(seed) for seed in seeds]]
 

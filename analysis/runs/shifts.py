@@ -109,7 +109,7 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
     one_side = evidence.one_test_side if damaged else frozenset(datasets)
     if evaluation == IN_DISTRIBUTION:
         one_side = frozenset()
-    stored = StoredShift(cells, base, evidence.classes, plan.metrics, evaluation, parts, one_side)
+    stored = StoredShift(cells, base, evidence.classes, plan.metrics, evaluation, parts, one_side, evidence.images)
     name = evaluation if damaged or only == evaluation else f"{evaluation}: {only}"
     words = {label: _cases_in_words(damaged, only, evaluation, evidence, label) for label in datasets}
     return Shift(
@@ -124,7 +124,7 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
             datasets=datasets,
             cells=cells,
             predictions=stored,
-            images=_no_images,
+            images=stored.images,
             one_test_side=one_side,
             scored=words,
             # The same cases are behind the scores of models of every dataset: they count once.
@@ -290,7 +290,3 @@ def _of_domain(
             reference_name="held-out cases of the training domains",
             declared=True,
         )
-
-
-def _no_images(dataset: str) -> None:
-    return None

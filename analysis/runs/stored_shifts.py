@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.comparison.case_values import case_values
-from analysis.comparison.evidence import Averaged, Cell, Predictions, by_appearance
+from analysis.comparison.evidence import (
+    Averaged,
+    Cell,
+    Predictions,
+    SplitImages,
+    by_appearance,
+    no_images,
+)
 from analysis.comparison.shifts import ShiftTables
 from analysis.runs.predictions import PredictionSource, read_predictions
 from analysis.stats.cautions import Caution
@@ -40,6 +47,8 @@ class StoredShift:
     wanted: Sequence[Part]
     one_side: frozenset[str]
     """Datasets of which all replicates are scored on the same cases, even where they draw splits."""
+    of_test: Callable[[str], SplitImages | None] = no_images
+    """Reads the predictions for the test side of every split, and what the splits share by training."""
     _last: tuple[str, ShiftTables | None] | None = field(default=None, init=False)
 
     def __call__(self, dataset: str) -> Predictions | None:
@@ -58,13 +67,41 @@ class StoredShift:
         splits = {cell.splits.get(seed) for cell in cells.values() for seed in cell.seeds}
         if len(splits) > 1 and dataset not in self.one_side:
             return None
-        trials = {
-            (method, seed): TrialFolder(self.base / cell.origins[seed], "confirm")
-            for method, cell in cells.items()
-            for seed in cell.seeds
-        }
+        trials = self._trials(dataset)
         # On each split an external set is without the copies of images that are trained on there.
         common = _common(self.evaluation, trials.values()) if len(splits) > 1 else None
+        return self._tables(dataset, trials, common)
+
+    def images(self, dataset: str) -> SplitImages | None:
+        """The means over all sets on every split; None as for those of the test side, or where one is not usable."""
+        of_test = self.of_test(dataset)
+        if of_test is None:
+            return None
+        found = {}
+        for split in of_test.predictions:
+            own = {
+                (method, seed): trial
+                for (method, seed), trial in self._trials(dataset).items()
+                if self.cells[dataset, method].splits.get(seed) == split
+            }
+            parts = self._tables(dataset, own, None)
+            # What is wrong with predictions leaves the narrower interval, which needs scores alone.
+            if parts is None or parts.predictions.cautions:
+                return None
+            found[split] = parts.predictions
+        return SplitImages(predictions=found, trained=of_test.trained)
+
+    def _trials(self, dataset: str) -> dict[tuple[str, int], TrialFolder]:
+        return {
+            (method, seed): TrialFolder(self.base / cell.origins[seed], "confirm")
+            for (name, method), cell in self.cells.items()
+            if name == dataset
+            for seed in cell.seeds
+        }
+
+    def _tables(
+        self, dataset: str, trials: Mapping[tuple[str, int], TrialFolder], common: frozenset[str] | None
+    ) -> ShiftTables | None:
         reader = _Reader(self.evaluation, self.wanted, self.metrics, self.classes.get(dataset), common)
         for (method, seed), trial in trials.items():
             reader.add(method, seed, trial)

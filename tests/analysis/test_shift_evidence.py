@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 from made_up_shifts import LEVELS, SEEDS, SETS, SEVERITIES, logits, write_shifted
 
 from analysis.comparison.compare import analyse
-from analysis.comparison.evidence import Evidence
+from analysis.comparison.evidence import Evidence, SplitImages
 from analysis.comparison.phrases import scope_phrase
 from analysis.comparison.shifts import Shift
 from analysis.comparison.under_shift import ShiftFindings, findings_under
 from analysis.runs.evidence import evidence_of, shifts_in
+from analysis.runs.stored_shifts import StoredShift
 from analysis.stats.case_sets import sum_of_sets
 from analysis.stats.corruption_error import mean_corruption_error
+from analysis.stats.shared_images import OverImages
 from analysis.stats.twoway import two_way
 from analysis.words.shifts import shift_paragraphs
 from harness.core.files import write_json
@@ -90,7 +93,7 @@ def test_the_scope_names_the_cases_and_nothing_wider(found: dict[str, ShiftFindi
     damaged, external = (found[name].analysis for name in ("corruptions", "elsewhere"))
     assert damaged is not None and external is not None
     said = [scope_phrase(one.of("primary")[0].pair.drawn) for one in (damaged, external)]
-    assert said[0].startswith("retraining with new seeds and scoring new cases of the same source, damaged in these")
+    assert said[0].startswith("retraining with new seeds and scoring new cases of the same source under these")
     assert "scoring new cases of elsewhere, given this training set" in said[1]
 
 
@@ -195,6 +198,31 @@ def test_the_copies_that_each_split_leaves_out_leave_the_common_cases(builder: C
     assert analysis is not None
     pair = analysis.of("primary")[0].pair
     assert (pair.interval, pair.cases) == ("over_splits", 175)
+
+
+def test_where_each_split_has_a_search_of_its_own_shared_images_are_counted_under_a_shift_too(
+    builder: Callable[..., Any],
+) -> None:
+    whole = read(write_shifted(builder, splits=6, copies=lambda split: split))[1]
+    found = {}
+    for shift in whole:
+        stored = shift.evidence.predictions
+        assert isinstance(stored, StoredShift)
+        cells = {
+            (dataset, method): replace(
+                cell, searches={seed: f"{method} {seed}" for seed in cell.seeds}, tuned_on=dict(cell.splits)
+            )
+            for (dataset, method), cell in shift.evidence.cells.items()
+        }
+        splits = sorted({split for cell in cells.values() for split in cell.splits.values()})
+        nothing = {(one, other): 0.0 for one in splits for other in splits}
+        stored.of_test = lambda dataset: SplitImages(predictions=dict.fromkeys(splits), trained=nothing)  # type: ignore[arg-type]  # noqa: B023
+        analysis = analyse(replace(shift.evidence, cells=cells))
+        found[shift.name] = analysis.of("primary")[0].pair
+    assert {pair.interval for pair in found.values()} == {"over_images"}
+    # The same external images are on every split, but for copies of what is trained on there.
+    estimate = found["elsewhere"].estimate
+    assert isinstance(estimate, OverImages) and estimate.shared.variance > 0
 
 
 def test_an_evaluation_that_was_added_after_there_were_results_is_exploratory(builder: Callable[..., Any]) -> None:
