@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from harness.core.zip_checks import DAMAGE as DAMAGE
     from harness.core.zip_checks import is_damage as is_damage
     from harness.core.zip_checks import reason as reason
-    from harness.data.metadata import category as category
-    from harness.data.metadata import quantity as quantity
     from harness.data.npy_stream import NpyStream as NpyStream
     from harness.data.npy_stream import RowImage as RowImage
     from harness.data.npy_stream import array_names as array_names
+    from harness.data.table_cells import category as category
+    from harness.data.table_cells import quantity as quantity
     from harness.data.zip_members import HIDDEN as HIDDEN
     from harness.data.zip_members import IMAGE_SUFFIXES as IMAGE_SUFFIXES
     from harness.data.zip_members import Member as Member

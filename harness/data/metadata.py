@@ -1,4 +1,4 @@
-"""What is known of images beside pixels and labels: read from cells of a table, checked, and as a table for readers."""
+"""What is known of images beside pixels and labels: checked, and as a table for readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from harness.core.errors import DataError, shortened
+from harness.core.errors import DataError
 from harness.dataset import MetadataColumn, MetadataValue, Record
 from harness.run.data_records import ColumnFacts
 
@@ -23,40 +23,9 @@ DECADE = "_decade"
 MOST_VALUES = 24
 """So many values of a category at most are counted on a card."""
 
-_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "unknown"))
-"""What a cell without a value says, in small letters."""
-
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TAKEN = frozenset(("case_id", "group", "label", "set", "severity"))
 """Columns that tables of predictions have themselves."""
-
-
-def category(text: str) -> str | None:
-    """The word in a cell, without spaces around it; None where it says that there is none."""
-    word = text.strip()
-    return None if word.lower() in _MISSING else word
-
-
-def quantity(text: str, place: str) -> float | None:
-    """The number in a cell; None where it says that there is none.
-
-    Args:
-        text: of the cell.
-        place: where it is, as the message begins.
-
-    Raises:
-        DataError: it is no finite number.
-    """
-    word = category(text)
-    if word is None:
-        return None
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{place}: {shortened(repr(word))} is no number; correct it, or make the column a category")
-    return value
 
 
 def metadata_of(dataset: str, columns: Sequence[MetadataColumn], records: Sequence[Record]) -> pl.DataFrame:

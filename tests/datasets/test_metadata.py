@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from harness.core.errors import DataError
 from harness.data.card import make_card
 from harness.data.leaks import find_leaks
-from harness.data.metadata import case_table, category, metadata_of, quantity
+from harness.data.metadata import case_table, metadata_of
 from harness.data.split import make_split
+from harness.data.table_cells import category, quantity
 from harness.dataset import ArrayImage, MetadataColumn, Record
 from harness.pages.cards import metadata_table
 
