@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,7 +101,12 @@ def score(
 
 
 def making_seconds(
-    job: TrialJob, given: Sequence[GivenEvaluation], model: Model, data: TrialData, images: int
+    job: TrialJob,
+    given: Sequence[GivenEvaluation],
+    model: Model,
+    data: TrialData,
+    images: int,
+    whole: bool = False,
 ) -> float:
     """Seconds that it takes to make or read an image of evaluations, on average; nothing is scored.
 
@@ -109,14 +115,15 @@ def making_seconds(
         given: the evaluations.
         model: of the trial.
         data: likewise.
-        images: of each set, at most.
+        images: at a time, and of each set at most unless it is made as a whole.
+        whole: make all images of each set.
     """
     seconds, made = 0.0, 0
     for one in given:
         scorer = _Scorer(job, one, model, data, None, Control())
         for found in one.evaluation.sets(scorer.opened()):
             began = time.perf_counter()
-            made += len(next(found.batches(images), ()))
+            made += sum(map(len, itertools.islice(found.batches(images), None if whole else 1)))
             seconds += time.perf_counter() - began
     return seconds / made if made else 0.0
 

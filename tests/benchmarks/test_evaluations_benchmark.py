@@ -22,5 +22,5 @@ def test_it_measures_every_corruption_beside_the_test_side(
     assert main([*words, "--out", str(out)]) in (0, 1)
     found = json.loads(out.read_text())
     assert (found["sets"], found["images"]) == (75, 16) and len(found["rounds"]) == 1
-    assert all(found["rounds"][0][name] > 0 for name in ("test_pass", "images", "model", "ratio"))
+    assert all(found["rounds"][0][name] > 0 for name in ("test_pass", "evaluation", "making", "ratio"))
     assert "75 sets of 16 images of 8 pixels" in capsys.readouterr().out
