@@ -16,6 +16,11 @@ from harness.spec.search import SearchSpec
 
 FIRST_CONFIRM_SEED = 1000
 MOST_FOLDS = 50
+PUBLISHED = (
+    "its publisher's split (the default here, because it is by patient) cannot be drawn anew; name no split.seeds and "
+    "take split out of confirm.vary, or write `split: {kind: grouped}`"
+)
+"""Why a dataset is refused whose replicates would draw splits."""
 FEWEST_SEARCHES = 3
 """Fewer of several do not tell how much a result changes from search to search (docs/designs.md)."""
 

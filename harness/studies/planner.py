@@ -32,7 +32,7 @@ from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
 from harness.space.parameters import Parameter, defaults, to_json
 from harness.spec.messages import Place
-from harness.spec.replicates import Replication
+from harness.spec.replicates import PUBLISHED, Replication
 from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec
 from harness.spec.space_forms import method_space
 from harness.spec.train import TrainSpec
@@ -148,10 +148,7 @@ class Planner:
         if not names:
             return dataset
         if kind == "official":
-            raise RequestError(
-                f"datasets.{dataset.label}: its publisher's split (the default here, because it is by patient) cannot "
-                "be drawn anew; take split out of confirm.vary, or write `split: {kind: grouped}`"
-            )
+            raise RequestError(f"datasets.{dataset.label}: {PUBLISHED}")
         try:
             if spec.split.folds is None:
                 whole = [_split(data, kind, self._domain(dataset.label), seed) for seed in names]

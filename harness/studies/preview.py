@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from harness.core.console import Console
+from harness.core.errors import RequestError
 from harness.core.origin import one_source
 from harness.data.options import with_options
 from harness.data.split import kind_for
@@ -16,7 +17,7 @@ from harness.plugins import Catalogue
 from harness.search import make_sampler
 from harness.space.conditions import condition_in_words
 from harness.space.parameters import Choice, Fixed, Parameter
-from harness.spec.replicates import Replication
+from harness.spec.replicates import PUBLISHED, Replication
 from harness.spec.sections import SweepSpec
 from harness.spec.space_forms import method_space
 
@@ -50,7 +51,10 @@ def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
             if kind == "official" and spec.split.near_duplicates
             else ""
         )
-        yield f"{label}: source {dataset.source}; {_splits(spec.replication.with_kind(kind), kind)}{why}{near}"
+        replication = spec.replication.with_kind(kind)
+        if kind == "official" and replication.splits:
+            raise RequestError(f"datasets.{label}: {PUBLISHED}")
+        yield f"{label}: source {dataset.source}; {_splits(replication, kind)}{why}{near}"
         sources.setdefault(dataset.source, []).append(label)
     for source, labels in sources.items():
         if len(labels) > 1:

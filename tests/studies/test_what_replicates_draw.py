@@ -232,6 +232,16 @@ def test_what_the_data_do_not_allow_is_refused_in_one_line(
     assert not list((tmp_path / "run").rglob("trial.json"))
 
 
+def test_a_dry_run_refuses_to_draw_a_published_split_anew_as_the_sweep_does(tmp_path: Path, shared_cache: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "patients.py").write_text(PATIENTS)
+    file = tiny_sweep(
+        tmp_path, plugins=["plugins"], datasets=["patients"], split={"seeds": [0, 1]}, confirm={"seeds": 2}
+    )
+    error = run_inline(file, tmp_path / "run", shared_cache, "--dry-run", expect=2).stderr.splitlines()[-1]
+    assert "datasets.patients: its publisher's split" in error and "name no split.seeds" in error
+
+
 def test_a_split_that_is_drawn_anew_for_a_seed_leaves_the_earlier_trial_and_adds_one(
     tmp_path: Path, shared_cache: Path
 ) -> None:
