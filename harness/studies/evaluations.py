@@ -253,5 +253,5 @@ def _cases(one: _External, split: Split, data: DecodedDataset) -> ExternalCases:
 
 
 def words(planned: Iterable[PlannedEvaluation]) -> list[str]:
-    """What a user should know of evaluations before anything trains, a line each."""
-    return [one.words for one in planned if one.words]
+    """What a user should know of evaluations before anything trains, a line each; tasks of one dataset share theirs."""
+    return list(dict.fromkeys(one.words for one in planned if one.words))
