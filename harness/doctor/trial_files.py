@@ -53,12 +53,32 @@ def examine_beside(trial: TrialFolder, result: Judgement[TrialResult], thorough:
     """The same where the file of the result was judged before anything else was looked at."""
     faults = dict(_faults(trial, result, thorough))
     finished = bool(faults) and trial.finished
+    evaluations = {trial.evaluation_path(name) for name in _evaluated(result)} if faults else set()
     for path, (kind, what) in faults.items():
+        # These say nothing of the training, and a kept model can be scored again.
+        if path == trial.trained_path or (path in evaluations and trial.trained_path.exists()):
+            yield _beside_the_training(trial, path, kind, what)
+            continue
         aside = _with_companions(trial, path, finished)
         moved = ", ".join(one.name for one in aside)
         goes_on = AGAIN if path != trial.checkpoint_path else "the sweep then begins the trial at its start"
         remedy = f"--fix sets aside {moved}; {goes_on}"
         yield Finding(kind, path, what, remedy, aside=aside, trial=trial, damage=True)
+
+
+def _beside_the_training(trial: TrialFolder, path: Path, kind: str, what: str) -> Finding:
+    """A damaged file that is no reason to train again."""
+    if path == trial.trained_path:
+        then = "the trial's results stay, and its model cannot be scored on anything further"
+    else:
+        then = "`python -m harness.evaluate RUN` scores the kept model again"
+    return Finding(kind, path, what, f"--fix sets aside {path.name}; {then}", aside=(path,), trial=trial, damage=True)
+
+
+def _evaluated(result: Judgement[TrialResult]) -> list[str]:
+    """Names of the evaluations that a result has."""
+    whole = result.whole
+    return [] if whole is None else [record["evaluation"] for record in whole.get("evaluations", ())]
 
 
 def _faults(trial: TrialFolder, result: Judgement[TrialResult], thorough: bool) -> Iterator[Fault]:
@@ -148,11 +168,25 @@ def _evaluations(trial: TrialFolder, result: TrainedResult, thorough: bool) -> I
     for name in names:
         path = trial.evaluation_path(name)
         if name not in present:
-            yield path, ("missing", WORDS["missing"])
+            # A kept model can be scored again, and the sweep command says that it lacks this.
+            if not trial.trained_path.exists():
+                yield path, ("missing", WORDS["missing"])
         elif not is_parquet(path):
             yield path, ("torn", WORDS["torn"])
         elif thorough:
             yield from _evaluation(trial, name, path)
+
+
+def _trained(trial: TrialFolder, names: Set[str], result: TrainedResult, thorough: bool) -> Iterator[Fault]:
+    """What the training changed in its network, where that was kept."""
+    path = trial.trained_path
+    if path.name not in names:
+        return  # whoever needs the room may remove it
+    sealed = result.get("files", {}).get(path.name)
+    if not is_safetensors(path):
+        yield path, ("torn", WORDS["torn"])
+    elif thorough and sealed is not None and sealed != digest(trial.content(path.name) or b""):
+        yield path, REPLACED
 
 
 def _evaluation(trial: TrialFolder, name: str, path: Path) -> Iterator[Fault]:
@@ -186,6 +220,7 @@ def _outcome(trial: TrialFolder, names: Set[str], thorough: bool, done: TrainedR
         yield from _predictions(trial)
     if trial.stage == "confirm" and done is not None:
         yield from _evaluations(trial, done, thorough)
+        yield from _trained(trial, names, done, thorough)
 
 
 def _predictions(trial: TrialFolder) -> Iterator[Fault]:

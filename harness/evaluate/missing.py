@@ -24,7 +24,8 @@ class Lacking:
 def lacking(studies: Sequence[Study]) -> Iterator[Lacking]:
     """Every such trial, in the order of the studies.
 
-    An evaluation that was made otherwise than it would be now (other options, code or images) is lacking too.
+    An evaluation that was made otherwise than it would be now (other options, code or images), or whose predictions
+    are gone, is lacking too.
 
     Raises:
         TornFileError: a result is not readable.
@@ -36,13 +37,15 @@ def lacking(studies: Sequence[Study]) -> Iterator[Lacking]:
                 continue
             result = trial.result()
             if result["status"] == "done" and study.asks_for("confirm", trial.request()):
-                names = _lacking(result, wanted)
+                names = _lacking(result, wanted, trial)
                 if names:
                     yield Lacking(study, trial, names, trial.trained_path.exists())
 
 
-def _lacking(result: TrainedResult, wanted: dict[str, str]) -> tuple[str, ...]:
-    made = {record["evaluation"]: record["fingerprint"] for record in result.get("evaluations", ())}
+def _lacking(result: TrainedResult, wanted: dict[str, str], trial: TrialFolder) -> tuple[str, ...]:
+    present = trial.evaluation_names()
+    records = [record for record in result.get("evaluations", ()) if record["evaluation"] in present]
+    made = {record["evaluation"]: record["fingerprint"] for record in records}
     return tuple(name for name, fingerprint in wanted.items() if made.get(name) != fingerprint)
 
 

@@ -161,6 +161,24 @@ def test_a_sweep_says_what_would_be_trained_where_nothing_was_kept(kept: RunDire
     assert sum("corruptions" in trial.evaluation_names() for trial in confirmed(kept)) == 3
 
 
+def test_a_damaged_evaluation_of_a_kept_model_is_scored_again_and_nothing_is_trained(
+    kept: RunDirectory, shared_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.doctor.__main__ import main as doctor
+
+    trial = confirmed(kept)[0]
+    before, whole = trial.result(), trial.evaluation("in_distribution")
+    trial.evaluation_path("in_distribution").write_bytes(b"PAR1 torn")
+    assert doctor([str(kept.path), "--fix"]) == 0
+    assert trial.finished and trial.evaluation_names() == []
+    assert main([str(kept.path), "--code", "--device", "cpu"]) == 0
+    assert "1 models scored" in capsys.readouterr().out
+    assert trial.evaluation("in_distribution").equals(whole) and trial.result() == before
+    trial.trained_path.write_bytes(b"torn")
+    assert doctor([str(kept.path), "--fix"]) == 0
+    assert trial.finished and not trial.trained_path.exists() and trial.result() == before
+
+
 def test_a_model_that_is_not_the_trials_is_refused(kept: RunDirectory) -> None:
     first, second = confirmed(kept)[:2]
     shutil.copy(first.trained_path, second.trained_path)
