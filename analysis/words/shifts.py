@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.comparison.drops import CorruptionError, Drop, DropDifference
 from analysis.comparison.evidence import DeclaredPlan, Evidence
@@ -38,11 +38,7 @@ def subgroup_sentences(found: SubgroupFindings, evidence: Evidence) -> tuple[str
 def _opening(found: ShiftFindings) -> Iterator[str]:
     shift = found.shift
     if found.analysis is None:
-        yield (
-            f"The test split is itself a shift: all of its cases are of {listed(shift.sets) or shift.name}, and all "
-            "training cases are of other domains. The findings above hold for new cases of these domains, and for no "
-            "others: domains were not drawn."
-        )
+        yield _of_domain(shift.evidence.scored, shift.evidence.datasets)
     elif shift.severities:
         severities = listed([str(one) for one in shift.severities])
         at = f"severit{'y' if len(shift.severities) == 1 else 'ies'} {severities}"
@@ -66,6 +62,20 @@ def _opening(found: ShiftFindings) -> Iterator[str]:
     for dataset, reasons in shift.left_out.items():
         told = listed([f"{reason} ({count:,})" for reason, count in reasons.items()])
         yield f"Not scored by models of {dataset}: {told}."
+
+
+def _of_domain(scored: Mapping[str, str], datasets: Sequence[str]) -> str:
+    """What is said where the test split is of other domains than the training side."""
+    domains = {name: scored[name].removeprefix("new cases of ") for name in datasets}
+    if len(set(domains.values())) == 1:
+        of = f"The test split is itself a shift: all of its cases are of {next(iter(domains.values()))}"
+    else:
+        named = listed([f"{domain} on {name}" for name, domain in domains.items()])
+        of = f"Each test split is itself a shift: all of its cases are of one domain ({named})"
+    return (
+        f"{of}, and all training cases are of other domains. The findings above hold for new cases of these domains, "
+        "and for no others: domains were not drawn."
+    )
 
 
 def _shared_by_splits(found: ShiftFindings) -> bool:

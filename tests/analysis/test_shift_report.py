@@ -81,7 +81,8 @@ def test_subgroups_name_the_smallest_and_what_is_in_none(written: ReportPaths) -
 
 def test_the_numbers_are_in_results_json_by_its_schema(written: ReportPaths) -> None:
     whole = json.loads(written.results.read_text(encoding="utf-8"))["comparison"]
-    assert WholeDocument.model_validate(whole).model_dump(mode="json") == whole
+    read = WholeDocument.model_validate(whole).model_dump(mode="json")
+    assert {name: member for name, member in read.items() if name in whole} == whole
     assert {"shifts", "subgroups"} <= schema()["properties"].keys()  # type: ignore[attr-defined]
     damaged, external = whole["shifts"]
     assert (damaged["name"], damaged["sets"][0], damaged["severities"]) == ("corruptions", "gaussian_noise", [1, 3, 5])
