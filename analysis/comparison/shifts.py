@@ -45,6 +45,9 @@ class Shift:
     """In words."""
     declared: bool = False
     """Whether the comparison under the shift is the main one of the report: the test split is the shift itself."""
+    undefined: str = ""
+    """The primary metric of the report, where it is not defined on these cases, which lack a class: methods are
+    compared by accuracy there. Empty where it is defined."""
     same_cases: bool = False
     """Whether its cases are those of the reference."""
     by_severity: Mapping[tuple[str, str], Mapping[tuple[str, int], Mapping[int, float | None]]] = field(

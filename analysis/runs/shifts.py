@@ -103,6 +103,10 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
     sets = tuple(dict.fromkeys(name for name, _ in parts))
     damaged = not only
     plan = _plan(evidence.plan)
+    undefined = all(score_of(one["scores"], plan.metric) is None for one in every)
+    if undefined and ACCURACY in plan.metrics:
+        # What the margin was declared for is another metric.
+        plan = replace(plan, metric=ACCURACY, metrics=(ACCURACY,), margin=None)
     datasets = tuple(name for name in evidence.datasets if any(place[0] == name for place in own))
     cells = {place: _cell(evidence.cells[place], seeds, parts, plan.metrics) for place, seeds in own.items()}
     # Damaged copies are of the test side, and so are as much the same for all splits as that is.
@@ -139,6 +143,7 @@ def _shift(key: tuple[str, str], evidence: Evidence, scored: _Scored, base: Path
         reference=evidence,
         reference_name=every[0]["reference"],
         same_cases=damaged,
+        undefined=evidence.plan.metric if plan.metric != evidence.plan.metric else "",
         by_severity={
             place: {part: _seed_scores(seeds, part, plan.metric) for part in parts} for place, seeds in own.items()
         },

@@ -60,7 +60,8 @@ def images_saved(found: CurveFindings, plan: DeclaredPlan, stem: str) -> PageTab
         groups=(("", tuple(rows)),),
         note=f"Read from the learning curve of {plan.control}, a straight line over the logarithm of the size between "
         "those that were trained. Not reached: not even at the largest. The interval has the sizes at which the two "
-        "are not shown to differ; an end that is open says that the data do not exclude sizes beyond those trained.",
+        "are not shown to differ, and is not corrected for the number of rows; an end that is open says that the data "
+        "do not exclude sizes beyond those trained.",
         name=f"images_saved_{stem}",
     )
 

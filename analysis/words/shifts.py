@@ -57,6 +57,12 @@ def _opening(found: ShiftFindings) -> Iterator[str]:
             "search saw. The verdicts are about new cases of the same kind; further sources were not drawn. They are "
             "one question, and a family of comparisons of their own."
         )
+    if shift.undefined:
+        name = shift.evidence.plan.facts(shift.undefined).in_text
+        yield (
+            f"{name[0].upper()}{name[1:]} is not defined there, as a class is missing, so methods are compared by "
+            "accuracy, without a margin."
+        )
     if _shared_by_splits(found):
         yield "These cases are the same on every split, so their variation is added to that between splits."
     for dataset, reasons in shift.left_out.items():

@@ -77,6 +77,7 @@ def write_shifted(
     withhold: Callable[[str, int, str], bool] = lambda method, seed, evaluation: False,
     fingerprint: Callable[[str, int], str] = lambda method, seed: "f00d",
     copies: Callable[[int], int] = lambda split: 0,
+    only: Sequence[int] = (0, 1, 2),
 ) -> RunDirectory:
     """A run in which ``corruptions`` are damaged test images and ``elsewhere`` is an external dataset.
 
@@ -84,6 +85,7 @@ def write_shifted(
         withhold: (method, seed, evaluation) → whether its predictions are missing.
         fingerprint: (method, seed) → of the images that it was scored on.
         copies: split → how many of the last images of ``elsewhere`` are trained on there, so that they are left out.
+        only: the classes that ``elsewhere`` has.
     """
     made = builder(list(levels), list(datasets), "balanced_accuracy", name)
     spec = dict(made.run.spec())
@@ -112,7 +114,7 @@ def write_shifted(
                     found = list(_sets(evaluation, level, seed, method + dataset, cases))
                     if evaluation == "elsewhere":
                         kept = 180 - copies(place % splits)
-                        found = [(what, (one[0][:kept], one[1][:kept]), prefix) for what, one, prefix in found]
+                        found = [(what, _of_classes(one, only, kept), prefix) for what, one, prefix in found]
                     own += [record(*one[0], *one[1], fingerprint(method, seed)) for one in found]
                     if not withhold(method, seed, evaluation):
                         folder.write_evaluation(
@@ -128,6 +130,14 @@ def write_shifted(
             made.extra = {}
     run: RunDirectory = made.run
     return run
+
+
+def _of_classes(
+    predicted: tuple[np.ndarray, np.ndarray], classes: Sequence[int], most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    values, labels = (one[:most] for one in predicted)
+    kept = np.isin(labels, classes)
+    return values[kept], labels[kept]
 
 
 def _sets(evaluation: str, level: float, seed: int, name: str, cases: int):  # type: ignore[no-untyped-def]

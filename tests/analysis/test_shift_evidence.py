@@ -225,6 +225,23 @@ def test_where_each_split_has_a_search_of_its_own_shared_images_are_counted_unde
     assert isinstance(estimate, OverImages) and estimate.shared.variance > 0
 
 
+def test_where_an_external_set_lacks_a_class_methods_are_compared_by_accuracy(builder: Callable[..., Any]) -> None:
+    run = write_shifted(builder, evaluations=("elsewhere",), only=(0, 1))
+    found = found_in(run)["elsewhere"]
+    assert found.shift.undefined == "balanced_accuracy" and found.analysis is not None
+    one = found.analysis.of("primary")[0]
+    assert (one.pair.metric, one.pair.interval, one.outcome, one.equivalence_p) == (
+        "accuracy",
+        "two_way",
+        "better",
+        None,
+    )
+    assert found.drops[0].reference == pytest.approx(
+        np.mean([value or 0 for value in read(run)[0].cells["alpha", "gpaf"].scores["accuracy"].values()])
+    )
+    assert "Balanced accuracy is not defined there" in shift_paragraphs(found)[0]
+
+
 def test_an_evaluation_that_was_added_after_there_were_results_is_exploratory(builder: Callable[..., Any]) -> None:
     run = write_shifted(builder)
     entries = list(run.spec()["evaluate"])
