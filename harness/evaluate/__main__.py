@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _EPILOG = """
 ENTRY is an entry of the sweep file's section evaluate, such as 'corruptions: medical', or a YAML file that has this
 section. It becomes part of the run; add it to the sweep file too, so that the next sweep command knows it.
-exit codes: 0 nothing lacks any more, 1 some models were not kept, 2 the request was wrong, 130 interrupted
+exit codes: 0 nothing is missing any more, 1 some models were not kept, 2 the request was wrong, 130 interrupted
 """
 
 
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--add", action="append", default=[], metavar="ENTRY", help="a further evaluation; may be repeated"
     )
-    result.add_argument("--dry-run", action="store_true", help="say what lacks and what would be scored, and stop")
+    result.add_argument("--dry-run", action="store_true", help="say what is missing and what would be scored, and stop")
     result.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
     result.add_argument(
         "--plugins", action="append", default=[], type=user_path, metavar="DIR",
@@ -87,7 +87,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _record(run, spec, studies)
     kept = [one for one in found if one.kept]
     if not _score_all(kept, device):
-        say("interrupted; the same command goes on")
+        say("interrupted; run the same command again")
         return EXIT_INTERRUPTED
     say(f"{len(kept)} models scored" if kept else "no model was scored")
     return EXIT_DONE if len(kept) == len(found) else EXIT_SOME_FAILED
