@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 Schedule: TypeAlias = Sequence[ScheduleLine]
 """Hyperparameters by epoch, ``{"epoch": 0, "hyperparameters": {…}, "from": {…}}``, …; empty where none changes."""
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Raised whenever the harness itself would train or evaluate differently; older results are then stale."""
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from jobs import CPU, Digits, job, run
+from jobs import CATALOGUE, CPU, Digits, job, run, runnable
 from torch import Tensor, nn
 
+from harness.method import Method
 from harness.networks.backbones import Model
+from harness.proof.conformance import random_network
 from harness.run.trial import TrialFolder
+from harness.space.parameters import defaults
 from harness.train.job import Control
 from harness.train.loop import Training
 from harness.train.speed.folding import FoldedNorms
@@ -75,6 +79,37 @@ def test_folded_it_has_the_same_gradients_and_undone_it_is_the_same_network_to_t
     assert list(state) == list(training.model.state_dict())
     assert all(torch.equal(state[name], tensor) for name, tensor in training.model.state_dict().items())
     assert not any("forward" in vars(module) for module in training.model.modules())
+
+
+ADAPTING = [name for name, plugin in sorted(CATALOGUE.all(Method).items()) if plugin.cls.batch_norm == "frozen"]
+
+
+@pytest.mark.parametrize("name", runnable(ADAPTING))
+def test_whatever_a_method_trains_has_the_gradient_that_it_has_unfolded(name: str) -> None:
+    """A convolution or norm into which a method puts a tensor of its own at each call is no frozen one.
+
+    Folded before the first step, when what was added is still nothing: the features cannot tell.
+    """
+    cls = CATALOGUE.all(Method)[name].cls
+    folded, images = random_network(), torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    cls().adapt(folded, defaults(cls.space))
+    unfolded = copy.deepcopy(folded.eval())
+    FoldedNorms(folded, images)
+
+    def gradients(model: Model) -> tuple[Tensor | None, ...]:
+        generator = torch.Generator().manual_seed(1)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with torch.no_grad():
+            for parameter in trained:
+                parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
+        return torch.autograd.grad(model(images).square().sum(), trained, allow_unused=True)
+
+    found, expected = gradients(folded), gradients(unfolded)
+    assert [gradient is None for gradient in found] == [False] * len(expected)
+    ours, theirs = (torch.cat([g.flatten() for g in given if g is not None]) for given in (found, expected))
+    # Rounded otherwise, some values lie on the other side of a ReLU.
+    assert (ours - theirs).norm() <= 0.05 * theirs.norm()
 
 
 class Twice(nn.Module):

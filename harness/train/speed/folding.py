@@ -25,8 +25,9 @@ class FoldedNorms:
     """What was folded in a model, to be undone.
 
     A pair is folded where a convolution that does not train hands its output to one batch norm that neither trains nor
-    moves, each is called once, and nothing is hooked to them. It is found by a pass of made-up images; a second one
-    must give the same features, or nothing stays folded.
+    moves, each is called once and with its own tensors, and nothing is hooked to them. It is found by a pass of made-up
+    images; a second one must give the same features, or nothing stays folded. The features alone would not tell of a
+    call with another tensor (``torch.func.functional_call``): what a method adds is nothing before its first step.
 
     Args:
         model: in evaluation mode; its batch norms are to stay in it.
@@ -78,15 +79,22 @@ def _pairs(backbone: nn.Module, images: Tensor) -> tuple[list[tuple[nn.Conv2d, n
     outputs: list[tuple[nn.Conv2d, Tensor]] = []
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     calls: Counter[nn.Module] = Counter()
+    own = {module: _tensors(module) for module in backbone.modules()}
+    lent: set[nn.Module] = set()
+
+    def called(module: nn.Module) -> None:
+        calls[module] += 1
+        if _tensors(module) != own[module]:
+            lent.add(module)
 
     def after_conv(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d)
-        calls[module] += 1
+        called(module)
         outputs.append((module, output))
 
     def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.BatchNorm2d)
-        calls[module] += 1
+        called(module)
         pairs.extend((conv, module) for conv, output in outputs if output is inputs[0])
 
     handles = []
@@ -101,7 +109,13 @@ def _pairs(backbone: nn.Module, images: Tensor) -> tuple[list[tuple[nn.Conv2d, n
         for handle in handles:
             handle.remove()
     taken = Counter(conv for conv, _ in pairs)
-    return [(c, n) for c, n in pairs if calls[c] == calls[n] == taken[c] == 1], features
+    found = [(c, n) for c, n in pairs if calls[c] == calls[n] == taken[c] == 1 and lent.isdisjoint((c, n))]
+    return found, features
+
+
+def _tensors(module: nn.Module) -> list[int]:
+    """Which tensors a module computes with at the moment, by their identity."""
+    return [id(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())]
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
