@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.comparison.drops import CorruptionError, Drop, DropDifference
@@ -11,7 +12,7 @@ from analysis.comparison.subgroups import SubgroupFindings
 from analysis.comparison.under_shift import ShiftFindings
 from analysis.stats.cautions import CLASS_CASES, VERDICT_REPLICATES
 from analysis.stats.estimate import Estimate
-from analysis.words.findings import results_paragraphs
+from analysis.words.findings import MOST_IN_FULL, results_paragraphs
 from harness.pages.contents import number
 
 
@@ -104,14 +105,22 @@ def _losses(found: ShiftFindings) -> Iterator[str]:
     for dataset in found.shift.evidence.datasets:
         own = [one for one in found.drops if one.dataset == dataset]
         if own:
-            yield f"{f'On {dataset}, it' if several else 'It'} was {listed([_drop(one, level) for one in own])}."
+            yield f"{f'On {dataset}, it' if several else 'It'} was {_drops(own, level)}."
     decided = [one for one in found.drop_differences if one.shown(plan.alpha)]
     if decided:
-        yield f"{listed([_less(one, plan, several) for one in decided])}."
+        yield f"As tuned here, {listed([_less(one, plan, several) for one in decided])}."
     open_ones = len(found.drop_differences) - len(decided)
     if open_ones:
         were = "was" if open_ones == 1 else "were"
         yield f"{counted(open_ones, 'comparison')} of drops {were} inconclusive."
+
+
+def _drops(own: Sequence[Drop], level: str) -> str:
+    """Each drop, or of many the smallest and the largest."""
+    if len(own) <= MOST_IN_FULL:
+        return listed([_drop(one, level) for one in own])
+    ordered = sorted(own, key=lambda one: one.estimate.estimate)
+    return f"from {_drop(ordered[0], level)} to {_drop(ordered[-1], level)}"
 
 
 def _drop(one: Drop, level: str) -> str:
@@ -175,16 +184,8 @@ def _gaps(found: SubgroupFindings, plan: DeclaredPlan) -> list[str]:
     if not found.scores:
         return []
     level = f"{100 * plan.confidence:g} % interval"
-    names = [one.name for one in found.groups]
-    told = [
-        f"{one.method} scored worst in {names[one.extremes.worst]} "
-        f"({number(one.extremes.lowest.estimate, 3)}, {_interval(one.extremes.lowest, level, 3)}), "
-        f"{number(one.extremes.gap.estimate, 3)} below its best, {names[one.extremes.best]} "
-        f"({_interval(one.extremes.gap, level, 3)})"
-        for one in found.scores
-    ]
     said = [
-        f"By {plan.phrase(found.metric)}, {listed(told)}.",
+        f"By {plan.phrase(found.metric)}, {_worst(found, level)}.",
         "These intervals allow for the choice of the worst and the best; an observed gap is larger than the true one "
         "on average.",
     ]
@@ -198,6 +199,28 @@ def _gaps(found: SubgroupFindings, plan: DeclaredPlan) -> list[str]:
             f"(difference {number(one.estimate.estimate, 3)}, {_interval(one.estimate, level, 3)}, exploratory)."
         )
     return said
+
+
+def _worst(found: SubgroupFindings, level: str) -> str:
+    """The worst subgroup and the gap of each method, or of many methods how often each is the worst."""
+    names = [one.name for one in found.groups]
+    if len(found.scores) <= MOST_IN_FULL:
+        return listed(
+            [
+                f"{one.method} scored worst in {names[one.extremes.worst]} "
+                f"({number(one.extremes.lowest.estimate, 3)}, {_interval(one.extremes.lowest, level, 3)}), "
+                f"{number(one.extremes.gap.estimate, 3)} below its best, {names[one.extremes.best]} "
+                f"({_interval(one.extremes.gap, level, 3)})"
+                for one in found.scores
+            ]
+        )
+    worst = Counter(names[one.extremes.worst] for one in found.scores)
+    gaps = sorted(one.extremes.gap.estimate for one in found.scores)
+    told = listed([f"{name} ({count} of {len(found.scores)} methods)" for name, count in worst.most_common()])
+    return (
+        f"the worst subgroup was {told}, {number(gaps[0], 3)} to {number(gaps[-1], 3)} below the best one of the same "
+        "method"
+    )
 
 
 def _interval(estimate: Estimate, level: str, digits: int | None = None) -> str:

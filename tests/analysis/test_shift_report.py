@@ -79,6 +79,18 @@ def test_subgroups_name_the_smallest_and_what_is_in_none(written: ReportPaths) -
     assert "These intervals allow for the choice of the worst" in text
 
 
+def test_many_methods_are_told_by_their_range(builder: Callable[..., Any], no_figures: None, tmp_path: Path) -> None:
+    levels = {"control": 1.2, **{f"m{place}": 1.2 + 0.1 * place for place in range(1, 7)}}
+    run = write_shifted(builder, levels=levels, evaluations=("elsewhere",), seeds=SEEDS[:3], cases=120)
+    halves = {"half": lambda case: "first" if case < 60 else "second"}
+    paths = write_report(with_subgroups(run, halves), tmp_path / "report")
+    assert re.search(r"It was from \S+ for \w+ \(95 % .*\) to \S+ for \w+ ", section(paths, "Under shift: elsewhere"))
+    text = section(paths, "Subgroups of the test cases")
+    assert (
+        re.search(r"the worst subgroup was (first|second) \(\d of 7 methods\)", text) and "scored worst in" not in text
+    )
+
+
 def test_the_numbers_are_in_results_json_by_its_schema(written: ReportPaths) -> None:
     whole = json.loads(written.results.read_text(encoding="utf-8"))["comparison"]
     read = WholeDocument.model_validate(whole).model_dump(mode="json")
