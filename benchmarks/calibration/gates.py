@@ -208,9 +208,16 @@ def _width(rows: Sequence[Row]) -> Iterator[Case]:
 def _under_shift(rows: Sequence[Row]) -> Iterator[Case]:
     for row in _of(rows, "shifts", VERDICT_REPLICATES):
         for name, coverage in row["coverage"].items():
-            if name != "without cases":
+            if name not in ("without cases", "new domains", "independent"):
                 label = f"{row['name']}, {name}, {row['seeds']} replicates"
                 yield Case.of_mean(label, coverage, row["coverage_error"][name], row["repetitions"])
+
+
+def _new_domains(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "shifts"):
+        if "new domains" in row["coverage"]:
+            label = f"{row['name']}, {row['seeds']} domains"
+            yield Case.of_share(label, row["coverage"]["new domains"], row["repetitions"])
 
 
 def _shift_family(rows: Sequence[Row]) -> Iterator[Case]:
@@ -327,6 +334,12 @@ GATES = (
         _under_shift,
         lowest=COVERAGE[0],
         careful_above=COVERAGE[1],
+    ),
+    Gate(
+        "coverage of a claim about new domains, each of six or more held out",
+        "at least .935",
+        _new_domains,
+        lowest=COVERAGE[0],
     ),
     Gate(
         "false claims of one question about a shift, no difference anywhere",

@@ -11,6 +11,7 @@ from scipy.special import ndtr
 
 from analysis.stats.across_datasets import fixed_dataset_mean
 from analysis.stats.case_sets import mean_over_sets, sum_of_sets
+from analysis.stats.cautions import POPULATION_DATASETS
 from analysis.stats.corruption_error import corruption_error_values
 from analysis.stats.estimate import Estimate, FloatArray
 from analysis.stats.ranges import within_range
@@ -133,6 +134,21 @@ def one_set_for_all_splits(share: float, repetitions: int, base_seed: int, seeds
     return _row(f"one set for all splits, {share:g} times their variance", seeds, repetitions, covered)
 
 
+def held_out_domains(share: float, repetitions: int, base_seed: int, seeds: int) -> Row:
+    """A difference over ``seeds`` domains that were held out in turn, as a claim about new domains.
+
+    ``share`` is the standard deviation of what a domain does by being trained on, as a multiple of what it does by
+    being tested on. ``independent`` is what would be said if the trainings shared nothing.
+    """
+    covered: dict[str, list[float]] = {"new domains": [], "independent": []}
+    for rng in streams(base_seed, f"domains {share}", seeds, repetitions):
+        tested, trained = rng.standard_normal(seeds), share * rng.standard_normal(seeds)
+        values = tested + (trained.sum() - trained) / (seeds - 1) + 0.3 * rng.standard_normal(seeds)
+        for name, overlap in (("new domains", 1 / (seeds - 1)), ("independent", 0.0)):
+            covered[name].append(float(covers(mean_over_splits(values, range(seeds), overlap))))
+    return _row(f"domains held out, {share:g} times the effect in training", seeds, repetitions, covered)
+
+
 def _row(name: str, seeds: int, repetitions: int, covered: dict[str, list[float]], claims: float | None = None) -> Row:
     """Shares, and the standard error of each: sweeps are independent, what is counted in one of them is not."""
     by_sweep = {what: np.array(own).reshape(repetitions, -1).mean(axis=1) for what, own in covered.items()}
@@ -174,3 +190,6 @@ def settings(repetitions: int, base_seed: int) -> Iterator[Setting]:
     ]
     for name, count in kinds:
         yield Setting(f"shifts, {name}", count, repetitions, fewest=3)
+    for share in (0.0, 0.5, 1.0):
+        count = partial(held_out_domains, share, repetitions, base_seed)
+        yield Setting(f"shifts, domains held out, {share:g}", count, repetitions, fewest=POPULATION_DATASETS)

@@ -6,7 +6,12 @@ import pytest
 
 from benchmarks.calibration.gates import judged
 from benchmarks.calibration.model import Row
-from benchmarks.calibration.shifts import on_other_cases, one_set_for_all_splits, under_corruptions
+from benchmarks.calibration.shifts import (
+    held_out_domains,
+    on_other_cases,
+    one_set_for_all_splits,
+    under_corruptions,
+)
 from benchmarks.calibration.sizes import of_curves
 from benchmarks.calibration.subgroups import EQUAL, ONE_WORSE, of_subgroups
 
@@ -26,6 +31,13 @@ def test_a_set_that_all_splits_share_is_counted_with_its_cases() -> None:
     row = one_set_for_all_splits(3.0, 400, 0, seeds=10)
     assert set(states(row).values()) <= {"met", "too careful"}, row
     assert row["coverage"]["without cases"] < 0.85
+
+
+@pytest.mark.slow
+def test_domains_that_are_held_out_in_turn_are_not_taken_for_independent() -> None:
+    row = held_out_domains(1.0, 1000, 0, seeds=10)
+    assert set(states(row).values()) == {"met"}, row
+    assert row["coverage"]["independent"] < 0.9
 
 
 @pytest.mark.slow
