@@ -205,6 +205,7 @@ def test_a_sweep_over_chestmnist_ends_in_a_report(tmp_path: Path) -> None:
         methods=["linear_probe"],
         train={"epochs": 1, "image_size": 16, "class_weights": "balanced"},
         search={"trials": 1, "seeds": [0]},
+        evaluate=[{"corruptions": "medical", "severities": [2]}],
         launch={"kind": "local", "workers": 1, "threads": 1},
     )
     run_path = tmp_path / "run"
@@ -215,6 +216,10 @@ def test_a_sweep_over_chestmnist_ends_in_a_report(tmp_path: Path) -> None:
     assert len(trials) == 2
     for trial in trials:
         assert_scored(trial.predictions(), trial.result()["metrics"]["test"])
+        damaged, records = trial.evaluation("corruptions"), trial.result()["evaluations"]
+        assert {"gamma_up", "gaussian_noise"} < {record["set"] for record in records} and len(records) == 13
+        for record in records:
+            assert_scored(damaged.filter(pl.col("set") == record["set"]), record["scores"])
     card = found.cards()["chestmnist"]
     counts = np.array(list(card["counts"].values())).sum(axis=0)
     borne = np.concatenate([labels for name, labels in arrays.items() if "labels" in name]).sum(axis=0)
