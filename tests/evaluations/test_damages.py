@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 import scipy.ndimage
 from hypothesis import given, settings
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_image
 
-from harness.evaluation import Cases
+from harness.dataset import Dataset
+from harness.evaluation import Cases, EvaluationFacts
 from harness.evaluations import _damages as damages
 from harness.evaluations._severities import GENERAL, TABLES
-from harness.evaluations.corruptions import DAMAGES, corrupted
+from harness.evaluations.corruptions import DAMAGES, Corruptions, corrupted
+from harness.plugins import discover
 
 Floats = npt.NDArray[np.float64]
 
@@ -235,3 +238,23 @@ def test_a_disk_keeps_the_brightness_of_an_even_image() -> None:
     assert damages.disk(5, 0.5).sum() == pytest.approx(1)
     even = np.full((1, 32, 32, 3), 255, dtype=np.uint8)
     assert (damages.defocus_blur(even, (5, 0.5), [draw()]) == 255).all()
+
+
+MODALITIES = {
+    "isic2018": "dermoscopy", "brain_mri": "mri", "dermamnist": "dermoscopy", "octmnist": "oct",
+    "pathmnist": "histology",
+    "pneumoniamnist": "xray", "chestmnist": "xray", "retinamnist": "fundus", "breastmnist": "ultrasound",
+    "bloodmnist": "blood", "tissuemnist": "tissue", "organamnist": "ct", "organcmnist": "ct", "organsmnist": "ct",
+}  # fmt: skip
+"""Dataset plugin → the table that ``medical`` means for it."""
+
+
+def test_every_medical_dataset_has_the_table_of_its_modality() -> None:
+    catalogue = discover()
+    for name, table in MODALITIES.items():
+        modality = catalogue.find(Dataset, name, "test").cls.modality
+        facts = EvaluationFacts("data", modality, ("a", "b"), False, pl.DataFrame({"case_id": ["c"] * 3}), 0, {}, {})
+        medical = Corruptions()
+        medical.check(facts)
+        assert medical.words(facts) == f"{len(TABLES[table])} corruptions of {table} at 5 severities"
+        assert medical.images(facts) == 15 * len(TABLES[table])
