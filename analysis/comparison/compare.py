@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.comparison.draws import cells_on, tuning_cautions
+from analysis.comparison.draws import cells_on, search_cautions, tuning_cautions
 from analysis.comparison.evidence import Evidence, Predictions
 from analysis.comparison.names import spelling_cautions
 from analysis.comparison.one_source import CaseDifferences, Exact, exact_means
@@ -173,7 +173,9 @@ def _of_cells(evidence: Evidence, dataset: str, collapsed: Mapping[str, Sequence
     """Reservations about single methods on a dataset, and about how they were treated."""
     plan = evidence.plan
     cells = cells_on(evidence, dataset)
-    yield from (replace(tuned, sentence=f"{dataset}: {tuned.sentence}") for tuned in tuning_cautions(cells))
+    tuned = () if dataset in evidence.one_test_side else tuning_cautions(cells)
+    for caution in (*tuned, *search_cautions(cells)):
+        yield replace(caution, sentence=f"{dataset}: {caution.sentence}")
     for method, cell in cells.items():
         said = [*cell.cautions, lost_seeds(len(cell.declared), sorted(cell.failures), collapsed[method])]
         if plan.looks and cell.seeds:

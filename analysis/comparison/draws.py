@@ -208,8 +208,11 @@ def searches_of(cells: Mapping[str, Cell]) -> int:
 
 
 def tuning_cautions(cells: Mapping[str, Cell]) -> Iterator[Caution]:
-    """Where configurations were tuned on another split than they were tested on, or resample a small search; methods of
-    which the same is said are named together.
+    """Where configurations were tuned on another split than they were tested on, methods with as many together.
+
+    Args:
+        cells: of a dataset whose splits have other test images each; where all have the same ones, as where other
+            domains are tested, no tuning has seen them.
     """
     found: dict[tuple[int, int], list[str]] = {}
     for method, cell in cells.items():
@@ -219,6 +222,10 @@ def tuning_cautions(cells: Mapping[str, Cell]) -> Iterator[Caution]:
             found.setdefault((other, len(cell.seeds)), []).append(method)
     for (other, seeds), methods in found.items():
         yield tuned_elsewhere(other, seeds, () if len(methods) == len(cells) else methods)
+
+
+def search_cautions(cells: Mapping[str, Cell]) -> Iterator[Caution]:
+    """Where replicates resample a small search, methods with searches of one size together."""
     small: dict[int, list[str]] = {}
     for method, cell in cells.items():
         resampled = any(search.startswith(RESAMPLE) for search in cell.searches.values())

@@ -37,7 +37,8 @@ def _design(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
     yield from _splits(evidence, several, spec)
     searched = [name for name in evidence.datasets if _searched(analysis, name)]
     yield from _searches(evidence, searched, spec)
-    tuned = [name for name in evidence.datasets if any(tuning_cautions(cells_on(evidence, name)))]
+    changing = [name for name in evidence.datasets if name not in evidence.one_test_side]
+    tuned = [name for name in changing if any(tuning_cautions(cells_on(evidence, name)))]
     if tuned:
         yield (
             f"On {listed(tuned)} configurations were tuned on images that are among the test images of other splits, "
@@ -59,10 +60,18 @@ def _splits(evidence: Evidence, several: Sequence[str], spec: SweepRecord | None
             f"One split {_of(evidence, rest)} into training, validation and test images was used: the verdicts say "
             "nothing of methods that are trained on other images, which may rank otherwise."
         )
-    if several:
+    fixed = [name for name in several if name in evidence.one_test_side]
+    drawn = [name for name in several if name not in evidence.one_test_side]
+    if drawn:
         yield (
-            f"All splits {_of(evidence, several)} are of the same images, so nothing is said of images from elsewhere; "
+            f"All splits {_of(evidence, drawn)} are of the same images, so nothing is said of images from elsewhere; "
             "they overlap, and the correction for that is an approximation."
+        )
+    if fixed:
+        yield (
+            f"All training sets {_of(evidence, fixed)} are of the same images, and all are tested on the same ones of "
+            "other domains, so nothing is said of domains that were not tested; the training sets overlap, and the "
+            "correction for that is an approximation."
         )
 
 

@@ -12,7 +12,7 @@ from analysis.stats.twoway import TwoWay
 from analysis.words.recipe import recipe_sentences
 from analysis.words.statistics import statistics_sentences
 from harness.core.origin import GroupState
-from harness.run.sweep_records import SweepRecord, searches_in
+from harness.run.sweep_records import SweepRecord, domains_in, searches_in
 
 _SAMPLERS = {
     "tpe": "a tree-structured Parzen estimator",
@@ -30,6 +30,7 @@ _PRUNERS = {
     "patience": "a limit on rungs without a better score",
 }
 _SHARES = "into 64 % training, 16 % validation and 20 % test images"
+_HELD = "into 64 % training, 16 % validation and 20 % held-out images"
 _FOLDS = "into folds that are tested in turn, the rest into 80 % training and 20 % validation images"
 _TOGETHER: dict[GroupState, str] = {
     "known": "all images of a patient, lesion or duplicate on one side",
@@ -115,7 +116,13 @@ def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
         yield f"Predictions were analysed for {listed(known)}."
     several = [name for name in evidence.datasets if splits_of(cells_on(evidence, name))]
     by_image = {one.pair.dataset for one in analysis.of("primary") if one.pair.interval == "over_images"}
-    by_score = [name for name in several if name not in by_image]
+    by_score = [name for name in several if name not in by_image and name not in evidence.one_test_side]
+    fixed = [name for name in several if name in evidence.one_test_side]
+    if fixed and analysis.comparisons:
+        yield (
+            f"On {listed(fixed)} the test images are the same on every split, and what varies between them counts "
+            "beside what varies between splits."
+        )
     if by_score and analysis.comparisons:
         yield (
             f"On {listed(by_score)} the analysis rests on one score for each replicate, because the test images change "
@@ -133,7 +140,7 @@ def _split(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
         several = len(splits_of(cells_on(evidence, dataset)))
         folds = "folds" if spec["split"].get("folds") else "times anew"
         number = f"{several} {folds}" if several else f"split seed {spec['split']['seed']}"
-        ways.setdefault(f"{_way(evidence.about(dataset), spec)} ({number})", []).append(dataset)
+        ways.setdefault(f"{_way(dataset, evidence.about(dataset), spec)} ({number})", []).append(dataset)
     for way, datasets in ways.items():
         everywhere = "The dataset" if len(evidence.datasets) == 1 else "Each dataset"
         subject = everywhere if len(ways) == 1 else listed(datasets)
@@ -146,11 +153,15 @@ def _by_patient(about: Provenance) -> bool:
     return about.split_kind == "official" and about.official_by_patient
 
 
-def _way(about: Provenance, spec: SweepRecord) -> str:
+def _way(dataset: str, about: Provenance, spec: SweepRecord) -> str:
     # A report without the dataset's card has what the sweep file asked for.
     kind = about.split_kind or spec["split"].get("kind") or "grouped"
     if kind == "official":
         return f"as its publishers did{', by patient' if _by_patient(about) else ''}"
+    if kind == "domain":
+        by, tested = domains_in(spec, dataset)
+        together = _TOGETHER[about.groups]
+        return f"by {by}: the images of {listed(tested)} are tested, and the others were divided {_HELD}, {together}"
     shares = _FOLDS if spec["split"].get("folds") else _SHARES
     if kind == "random":
         return f"{shares} at random, without regard to patients, lesions or duplicates"

@@ -56,8 +56,8 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
             "differences were "
             f"paired by replicate, both methods on the same split: {level} intervals for {scopes['over_splits']}. As "
             "the training sets of K splits overlap, the variance between splits counts with 1/K plus the number of "
-            f"test images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), on K − 1 degrees of "
-            f"freedom{_shared(analysis)}."
+            f"held-out images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), "
+            f"on K − 1 degrees of freedom{_shared(analysis)}."
         )
     if "over_searches" in used:
         yield (
@@ -65,7 +65,7 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
             "differences were paired by replicate, both methods on the same split, and averaged by search, as each "
             f"search served several splits: {level} intervals for {scopes['over_searches']}. As splits overlap, the "
             "variance of the mean over searches is larger by that between the splits of one search times the number of "
-            f"test images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), with "
+            f"held-out images for each training image ({_overlaps(analysis)}; Nadeau and Bengio 2003), with "
             "Satterthwaite's degrees of freedom."
         )
     two_way = used.get("two_way", {})

@@ -157,14 +157,21 @@ class SweepRecord(TypedDict):
     budget: NotRequired[_Budget | None]
 
 
+def domains_in(sweep: SweepRecord, dataset: str) -> tuple[str, tuple[str, ...]]:
+    """The column that tells the domains of a dataset apart, and those that it is tested on; neither where it is split
+    otherwise, or is not of the sweep any more.
+    """
+    entry = sweep["datasets"].get(dataset)
+    if entry is None:
+        return "", ()
+    own, task, split = entry.get("domain"), entry.get("task"), sweep.get("split", {})
+    by, given = (split.get("by"), split.get("test")) if own is None else (own["by"], own["test"])
+    return (by or "", tuple((task and task.get("domain")) or given[0])) if given else ("", ())
+
+
 def tested_domains(sweep: SweepRecord, dataset: str) -> tuple[str, ...]:
-    """The domains that a dataset of the sweep is tested on; none where it is split otherwise."""
-    entry = sweep["datasets"][dataset]
-    own, task = entry.get("domain"), entry.get("task")
-    given = sweep.get("split", {}).get("test") if own is None else own["test"]
-    if not given:
-        return ()
-    return tuple((task and task.get("domain")) or given[0])
+    """The domains that a dataset is tested on; none where it is split otherwise."""
+    return domains_in(sweep, dataset)[1]
 
 
 def searches_in(sweep: SweepRecord) -> range:

@@ -157,7 +157,9 @@ class Planner:
             kept = [keep_training(one, data, *train.one_size) for one in whole]
         except RequestError as error:
             raise RequestError(f"datasets.{dataset.label}: {error}") from error
-        overlap = sum(len(one.test) for one in whole) / sum(len(one.train) for one in whole)
+        # A split by domain divides the images of the training domains alone; the test side is no part of what is drawn.
+        tested = sum(len(one.in_distribution or one.test) for one in whole)
+        overlap = tested / sum(len(one.train) for one in whole)
         first = kept[0]
         return replace(
             dataset,

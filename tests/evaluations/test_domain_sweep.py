@@ -68,6 +68,7 @@ def test_every_site_is_left_out_in_turn_beside_a_split_of_another_kind(tmp_path:
             {"elsewhere": {"dataset": "digit_sites", "domain": {"by": "site", "test": [["north"], ["south", "west"]]}}},
         ],
         split={"kind": "grouped"},
+        confirm={"seeds": 3, "vary": ["seed", "split", "search"]},
     )
     run_inline(file, tmp_path / "run", shared_cache)
     run = RunDirectory(tmp_path / "run")
@@ -76,6 +77,15 @@ def test_every_site_is_left_out_in_turn_beside_a_split_of_another_kind(tmp_path:
         {"elsewhere.north": "north", "elsewhere.south-west": "south, west"}
     ]
     assert "elsewhere was tested on north and (south, west) in turn" in (run.report / "report.md").read_text()
+    # A tuning has seen test images of other splits only where these are not always the same.
+    report = (run.report / "report.md").read_text()
+    assert "digit_sites: 2 of 3 replicates of each method have configurations tuned on another split" in report
+    assert "elsewhere.north: 2 of 3 replicates" not in report
+    assert "On digit_sites configurations were tuned on images that are among the test images" in report
+    assert "was split by site: the images of north are tested, and the others were divided into 64 %" in report
+    assert "On elsewhere.north and elsewhere.south-west the test images are the same on every split" in report
+    study, split = run.study("linear_probe@elsewhere.north").description(), run.split("elsewhere.north")
+    assert study["overlap"] == pytest.approx(len(split["in_distribution"]) / len(split["train"]), rel=0.05)
     kinds = {label: run.split(label)["kind"] for label in run.spec()["datasets"]}
     assert kinds == {"digit_sites": "grouped", "elsewhere.north": "domain", "elsewhere.south-west": "domain"}
     for label, tested in (("elsewhere.north", {"north"}), ("elsewhere.south-west", {"south", "west"})):
