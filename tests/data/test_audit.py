@@ -72,7 +72,7 @@ class WithCopies(Dataset):
             of = every[place]
             assert isinstance(of.label, int)
             other = (of.label + 1) % len(self.classes)
-            found.append(replace(of, group=of.case_id))
+            found.append(replace(of, group=of.case_id, metadata={}))
             found.append(Record(f"copy of {of.case_id}", other, Disturbed(of.image, place), group=of.case_id))
         return found
 
