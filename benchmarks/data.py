@@ -177,10 +177,10 @@ def _tiny(count: int) -> Listed:
 
 
 def _clocked(action: Callable[[], object]) -> Clocks:
-    """Wall and processor seconds of an action; the latter of all threads and child processes."""
+    """Wall and processor seconds of an action; the latter of all threads and child processes, at least a clock tick."""
     wall, cpu = time.perf_counter(), _processor_seconds()
     action()
-    return time.perf_counter() - wall, _processor_seconds() - cpu
+    return time.perf_counter() - wall, max(_processor_seconds() - cpu, 1 / os.sysconf("SC_CLK_TCK"))
 
 
 def _processor_seconds() -> float:
