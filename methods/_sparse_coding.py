@@ -14,7 +14,7 @@ _ROUNDS = 10
 _ENOUGH = 1 << 14
 """Rows that the atoms are found on, evenly spaced, where there are more."""
 _QUICK, _LAST = 5, 20
-"""Steps of an encoding: within a round, which goes on from the one before, and for the codes in the end."""
+"""Steps of an encoding: in each round, which starts from the codes of the one before, and for the final codes."""
 
 
 def sparse_codes(samples: Tensor, atoms: int) -> tuple[Tensor, Tensor]:
