@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.networks.fitting import Reading
     from harness.networks.foreign import ForeignFile
     from harness.networks.matching import Match
-    from harness.spec.sections import BackboneSpec
+    from harness.spec.entries import BackboneSpec
 
 DESCRIPTION = "List networks, say what a file of weights holds and fits, and download what a sweep needs."
 EPILOG = """

@@ -23,9 +23,10 @@ from harness.plugins import Catalogue, discover
 from harness.search import Engine, Sampler, find_sampler, is_driven
 from harness.search.sampler import find_engine, in_one_line
 from harness.space.parameters import Parameter, Space
+from harness.spec.entries import BackboneSpec, DatasetSpec
 from harness.spec.messages import Place, validated
 from harness.spec.search import SearchSpec
-from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
+from harness.spec.sections import SweepSpec
 from harness.spec.source import YamlSource
 from harness.spec.space_forms import override
 from harness.studies.evaluations import read_evaluation

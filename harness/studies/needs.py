@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.data.options import with_options
 from harness.dataset import Dataset
 from harness.plugins import Catalogue
-from harness.spec.sections import BackboneSpec, DatasetSpec, SweepSpec
+from harness.spec.entries import BackboneSpec, DatasetSpec
+from harness.spec.sections import SweepSpec
 from harness.studies.evaluations import external_datasets
 
 

@@ -31,9 +31,10 @@ from harness.run.sweep_records import TrainIdentity
 from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
 from harness.space.parameters import Parameter, defaults, to_json
+from harness.spec.entries import BackboneSpec, DatasetSpec, SourceSpec
 from harness.spec.messages import Place
 from harness.spec.replicates import PUBLISHED, Replication
-from harness.spec.sections import BackboneSpec, DatasetSpec, SourceSpec, SweepSpec
+from harness.spec.sections import SweepSpec
 from harness.spec.space_forms import method_space
 from harness.spec.train import TrainSpec
 from harness.studies.evaluations import EvaluationPlanner, external_datasets

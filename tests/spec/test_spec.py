@@ -19,7 +19,8 @@ from harness.core.errors import RequestError
 from harness.data.options import read_options
 from harness.dataset import Augmentation, Dataset
 from harness.plugins import discover
-from harness.spec.sections import BackboneSpec, ConfirmSpec, SourceSpec, SweepSpec
+from harness.spec.entries import BackboneSpec, SourceSpec
+from harness.spec.sections import ConfirmSpec, SweepSpec
 from harness.spec.source import YamlSource
 from harness.spec.train import AugmentOverrides
 from harness.studies.loading import check_against, load_mapping, load_sweep
