@@ -43,9 +43,9 @@ from harness.train.evaluate import predict
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.run import run_trial
-from harness.work.run_task import trial_log
+from harness.work.claims import ClaimedTrial
+from harness.work.running import trial_log
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Task
 from harness.work.worker_report import write_report
 
 Row = dict[str, Any]
@@ -68,23 +68,23 @@ def planned(folder: Path, document: Mapping[str, Any]) -> list[Study]:
     return studies
 
 
-def work_on(task: Task, training: Callable[[Control], Mapping[str, Any]]) -> Mapping[str, Any]:
+def work_on(taken: ClaimedTrial, training: Callable[[Control], Mapping[str, Any]]) -> Mapping[str, Any]:
     """What a worker does around a training."""
-    task.lease.note(device="cpu", slurm_job=None)
-    with trial_log(task) as log, keep_alive(task.lease):
-        log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
+    taken.lease.note(device="cpu", slurm_job=None)
+    with trial_log(taken) as log, keep_alive(taken.lease):
+        log.info("start %s, attempt %d, %s", taken.title, taken.lease.number, taken.request["hyperparameters"])
         result = training(Control(stop=threading.Event(), log=log.info))
-        task.lease.release("finished")
+        taken.lease.release("finished")
         log.info("%s", result["status"])
     return result
 
 
-def claimed(scheduler: Scheduler) -> Task:
+def claimed(scheduler: Scheduler) -> ClaimedTrial:
     """The next trial, which there must be."""
-    task = scheduler.claim_next()
-    if task is None:
+    taken = scheduler.claim_next()
+    if taken is None:
         raise RuntimeError("nothing was left to claim")
-    return task
+    return taken
 
 
 # (a) one trial, in the harness and in a bare loop
@@ -92,9 +92,9 @@ def claimed(scheduler: Scheduler) -> Task:
 
 def harness_trial(study: Study, threads: int) -> TrialFolder:
     """Claim, train and commit the first trial of a study, as a worker does."""
-    task = claimed(Scheduler([study], retries=5, threads=threads))
-    work_on(task, lambda control: run_trial(task.job, task.request, task.folder, CPU, control))
-    return task.folder
+    taken = claimed(Scheduler([study], retries=5, threads=threads))
+    work_on(taken, lambda control: run_trial(taken.job, taken.request, taken.folder, CPU, control))
+    return taken.folder
 
 
 def same_logits(job: TrialJob, folder: TrialFolder) -> tuple[bool, float]:
@@ -248,17 +248,17 @@ def coordinate(scheduler: Scheduler, rng: random.Random) -> None:
     commit(scheduler, claimed(scheduler), rng)
 
 
-def commit(scheduler: Scheduler, task: Task, rng: random.Random) -> None:
+def commit(scheduler: Scheduler, taken: ClaimedTrial, rng: random.Random) -> None:
     """All that a worker does for a claimed trial but the training."""
     said = scheduler.states[0].study.folder.path / f"worker-{os.getpid()}.json"
-    write_report(said, task.folder.name, scheduler.claimable())
+    write_report(said, taken.folder.name, scheduler.claimable())
 
     def training(control: Control) -> Mapping[str, Any]:
-        result = _synthetic_result(task.request, rng)
-        task.folder.finish(result)
+        result = _synthetic_result(taken.request, rng)
+        taken.folder.finish(result)
         return result
 
-    work_on(task, training)
+    work_on(taken, training)
 
 
 # (c) --help

@@ -140,9 +140,9 @@ if TYPE_CHECKING:
     from harness.train.schedule import schedule_factor as schedule_factor
     from harness.train.step import StepContext as StepContext
     from harness.train.step import set_learning_rates as set_learning_rates
-    from harness.work.run_task import run_task as run_task
+    from harness.work.claims import Proposal as Proposal
+    from harness.work.running import run_claimed as run_claimed
     from harness.work.scheduler import Scheduler as Scheduler
-    from harness.work.tasks import Proposal as Proposal
     from harness.work.worker import Worker as Worker
     from harness.work.worker import load_studies as load_studies
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.spec.sections import SweepSpec
     from harness.studies.study import Study
     from harness.train.job import ProgressFacts
-    from harness.work.tasks import Task
+    from harness.work.claims import ClaimedTrial
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,11 +89,11 @@ def _trial(arguments: argparse.Namespace) -> int:
         usable_device(arguments.device)
     spec, study = _study(arguments, console)
     folder = arguments.out or Path("runs") / "trials" / _name(arguments, study)
-    task = _claim(arguments, spec, study, folder.absolute(), console)
-    if task is None:
+    taken = _claim(arguments, spec, study, folder.absolute(), console)
+    if taken is None:
         return EXIT_DONE
     try:
-        result = _run(arguments, task, console)
+        result = _run(arguments, taken, console)
     except Exception:
         if not arguments.pdb:
             raise
@@ -101,13 +101,13 @@ def _trial(arguments: argparse.Namespace) -> int:
         import traceback
 
         traceback.print_exc()
-        task.lease.release("debugger")
+        taken.lease.release("debugger")
         pdb.post_mortem(sys.exc_info()[2])
         return EXIT_SOME_FAILED
     if result is None:
-        _line(console, f"interrupted; the same command resumes from {task.folder.checkpoint_path}")
+        _line(console, f"interrupted; the same command resumes from {taken.folder.checkpoint_path}")
         return EXIT_INTERRUPTED
-    return _show(task, result, console)
+    return _show(taken, result, console)
 
 
 def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, Study]:
@@ -164,13 +164,15 @@ def _name(arguments: argparse.Namespace, study: Study) -> str:
     return f"{study.name}-{identity[:10]}"
 
 
-def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: Path, console: Console) -> Task | None:
+def _claim(
+    arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: Path, console: Console
+) -> ClaimedTrial | None:
     import torch
 
     from harness.run.trial import TrialFolder
     from harness.space.parameters import defaults
     from harness.studies.jobs import job_of
-    from harness.work.tasks import Task
+    from harness.work.claims import ClaimedTrial
 
     folder = TrialFolder(path, arguments.stage)
     try:
@@ -195,17 +197,17 @@ def _claim(arguments: argparse.Namespace, spec: SweepSpec, study: Study, path: P
         raise RequestError(f"{path}: holds another trial (settings, code or data differ); choose another --out")
     if folder.finished:
         _line(console, f"already done; remove {path} to run it again")
-        _show(Task(folder, None, request, None, ""), folder.result(), console)  # type: ignore[arg-type]
+        _show(ClaimedTrial(folder, None, request, None, ""), folder.result(), console)  # type: ignore[arg-type]
         return None
     lease = folder.claim(progress=0)
     if lease is None:
         raise RequestError(f"{path}: another process runs this trial; wait for it or choose another --out")
     # One trial is no study, so nothing that a study measures is looked for or recorded.
     job = replace(job_of(study, request), save_model=arguments.save_model, study=None)
-    return Task(folder.held(lease), lease, folder.request(), job, f"{study.name} {arguments.stage}")
+    return ClaimedTrial(folder.held(lease), lease, folder.request(), job, f"{study.name} {arguments.stage}")
 
 
-def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialResult | None:
+def _run(arguments: argparse.Namespace, taken: ClaimedTrial, console: Console) -> TrialResult | None:
     import torch
 
     from harness.core.lease import LeaseLost, keep_alive
@@ -213,9 +215,9 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialRe
     from harness.train.device import usable_device
     from harness.train.job import Control, Interrupted
     from harness.train.run import run_trial
-    from harness.work.run_task import trial_log
+    from harness.work.running import trial_log
 
-    torch.set_num_threads(int(task.request["threads"]))
+    torch.set_num_threads(int(taken.request["threads"]))
     device = usable_device(arguments.device)
     stop = threading.Event()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
@@ -223,25 +225,25 @@ def _run(arguments: argparse.Namespace, task: Task, console: Console) -> TrialRe
         signal.signal(number, lambda *_: stop.set())
     try:
         with (
-            trial_log(task) as log,
-            keep_alive(task.lease),
-            _progress(console, task.title, task.job.metric) as progress,
+            trial_log(taken) as log,
+            keep_alive(taken.lease),
+            _progress(console, taken.title, taken.job.metric) as progress,
         ):
             control = Control(stop=stop, log=log.info, progress=progress)
-            result = run_trial(task.job, task.request, task.folder, device, control, keep_exception=arguments.pdb)
+            result = run_trial(taken.job, taken.request, taken.folder, device, control, keep_exception=arguments.pdb)
     except Interrupted:
-        task.lease.release("interrupted")
+        taken.lease.release("interrupted")
         return None
     except LeaseLost as error:
         raise RequestError(f"{error}: another process has taken this trial over; nothing more was written") from error
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
-            task.lease.release(STOPPED_BY_ERROR)
+            taken.lease.release(STOPPED_BY_ERROR)
         raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    task.lease.release("finished")
+    taken.lease.release("finished")
     return result
 
 
@@ -253,11 +255,11 @@ def _progress(console: Console, title: str, metric: str) -> Iterator[Any]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn(),
         console=console,
     ) as bar:  # fmt: skip
-        task = bar.add_task(title, total=None)
+        line = bar.add_task(title, total=None)
 
         def update(facts: ProgressFacts) -> None:
             if "steps" in facts:
-                bar.update(task, completed=facts["step"], total=facts["steps"])
+                bar.update(line, completed=facts["step"], total=facts["steps"])
             if "val" in facts:
                 shown = {name: score_of(facts["val"], name) for name in dict.fromkeys((metric, "auc", "nll"))}
                 values = ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in shown.items())
@@ -271,17 +273,17 @@ def _line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _show(task: Task, result: TrialResult, console: Console) -> int:
+def _show(taken: ClaimedTrial, result: TrialResult, console: Console) -> int:
     if result["status"] != "done":
         _line(console, f"failed: {result['cause']}: {result['message']}")
-        _line(console, f"log: {task.folder.log_path}")
+        _line(console, f"log: {taken.folder.log_path}")
         return EXIT_SOME_FAILED
     for side, metrics in sides_of(result):
         scalars = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         say(f"{side}: " + ", ".join(f"{n} {v:.4f}" if v is not None else f"{n} n/a" for n, v in scalars.items()))
     parameters = result["parameters"]
     say(f"trained: {parameters['trainable']:,} parameters and a head of {parameters['head']:,}")
-    say(str(task.folder.path))
+    say(str(taken.folder.path))
     return EXIT_DONE
 
 

@@ -13,7 +13,7 @@ from harness.run.directory import RunDirectory
 from harness.studies.loading import load_sweep
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
-from harness.work.tasks import Task
+from harness.work.claims import ClaimedTrial
 
 
 def planned_run(folder: Path, cache: Path, **changes: Any) -> tuple[RunDirectory, list[Study]]:
@@ -32,11 +32,11 @@ def planned_run(folder: Path, cache: Path, **changes: Any) -> tuple[RunDirectory
     return run, studies
 
 
-def finish(task: Task, score: float | None = 0.5, cause: str = "nan", message: str = "no number") -> None:
+def finish(taken: ClaimedTrial, score: float | None = 0.5, cause: str = "nan", message: str = "no number") -> None:
     """End a claimed trial with a validation score, or let it fail, and give it back."""
-    kept = {key: task.request[key] for key in ("slot", "seed", "hyperparameters", "identity")}
+    kept = {key: taken.request[key] for key in ("slot", "seed", "hyperparameters", "identity")}
     outcome: dict[str, Any] = {"status": "failed", "cause": cause, "message": message}
     if score is not None:
         outcome = {"metrics": {"val": {"balanced_accuracy": score}}}
-    assert task.folder.finish(made_up_records.result(task.request["stage"], **kept, **outcome))
-    task.lease.release("finished")
+    assert taken.folder.finish(made_up_records.result(taken.request["stage"], **kept, **outcome))
+    taken.lease.release("finished")

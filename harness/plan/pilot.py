@@ -25,9 +25,9 @@ from harness.spec.sections import SweepSpec
 from harness.studies.planner import Planner
 from harness.studies.study import Roots
 from harness.train.device import usable_device
-from harness.work.run_task import run_task
+from harness.work.claims import Proposal
+from harness.work.running import run_claimed
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Proposal
 
 
 def pilot(
@@ -54,14 +54,14 @@ def pilot(
     studies = Planner(spec, catalogue, run, roots).studies()
     scheduler = Scheduler(studies, spec.launch.retries, torch.get_num_threads())
     device, stop = usable_device(take_device(available_devices()[0])), threading.Event()
-    while scheduler.open_sources() and (task := scheduler.claim_next()) is not None:
-        run_task(task, device, stop)
+    while scheduler.open_sources() and (taken := scheduler.claim_next()) is not None:
+        run_claimed(taken, device, stop)
     scores: dict[str, dict[str, list[float | None]]] = {study.dataset.label: {} for study in studies}
     for done, (study, seed) in enumerate((study, seed) for study in studies for seed in range(seeds)):
         progress(done, len(studies) * seeds)
-        task = scheduler.claim_slot(study.name, 0, seed, Proposal(defaults(study.space)))
-        assert task is not None
-        result = run_task(task, device, stop)
+        taken = scheduler.claim_slot(study.name, 0, seed, Proposal(defaults(study.space)))
+        assert taken is not None
+        result = run_claimed(taken, device, stop)
         score = None
         if result is not None and result["status"] == "done":
             score = score_of(result["metrics"]["val"], spec.search.metric)

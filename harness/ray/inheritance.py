@@ -14,7 +14,7 @@ from harness.run.trial import TrialFolder
 from harness.run.trial_records import ScheduleLine
 from harness.space.parameters import Value
 from harness.train.checkpoint import load_checkpoint, write_checkpoint
-from harness.work.tasks import Task
+from harness.work.claims import ClaimedTrial
 
 
 def give(trial: TrialFolder, slot: int, folder: Path) -> None:
@@ -23,11 +23,11 @@ def give(trial: TrialFolder, slot: int, folder: Path) -> None:
     write_json(folder / "slot.json", {"slot": slot, "hyperparameters": trial.request()["hyperparameters"]})
 
 
-def inherit(task: Task, slot: int, hyperparameters: Mapping[str, Value], folder: Path) -> None:
+def inherit(taken: ClaimedTrial, slot: int, hyperparameters: Mapping[str, Value], folder: Path) -> None:
     """Let a claimed trial go on from what ``give`` has put into a folder.
 
     Args:
-        task: a trial of ``slot``.
+        taken: a trial of ``slot``.
         slot: the slot.
         hyperparameters: under which it goes on.
         folder: what ``give`` has filled.
@@ -50,4 +50,4 @@ def inherit(task: Task, slot: int, hyperparameters: Mapping[str, Value], folder:
         "from": {"slot": given["slot"], "epoch": epoch},
     }
     progress["schedule"] = [*(progress.get("schedule") or [first]), change]
-    write_checkpoint(task.folder.checkpoint_path, state, task.folder.fence)
+    write_checkpoint(taken.folder.checkpoint_path, state, taken.folder.fence)

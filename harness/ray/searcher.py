@@ -19,8 +19,8 @@ from harness.search.mirror import distributions, outcome
 from harness.search.slots import epoch_score
 from harness.space.conditions import with_defaults
 from harness.space.parameters import defaults, searched
+from harness.work.claims import Proposal
 from harness.work.state import StudyState
-from harness.work.tasks import Proposal
 
 SCORE = "score"
 EPOCH_NUMBER = "training_iteration"

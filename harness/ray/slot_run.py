@@ -16,8 +16,8 @@ from harness.metrics.facts import MetricFacts
 from harness.run.trial import TrialFolder
 from harness.search.rungs import RungDecision
 from harness.search.slots import slot_score
-from harness.work.run_task import run_task
-from harness.work.tasks import Task
+from harness.work.claims import ClaimedTrial
+from harness.work.running import run_claimed
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ class SeedRun:
     """The training of one seed, in a thread that waits after each epoch until it is told to go on."""
 
     folder: TrialFolder
-    task: Task | None
+    taken: ClaimedTrial | None
     """None where the trial is finished already."""
     decision: Path
     """The file in which the driver leaves what was decided at a rung."""
@@ -58,24 +58,24 @@ class SeedRun:
         Args:
             waits: whether it waits after each epoch; else the first advance trains to the end.
         """
-        if self.task is None:
+        if self.taken is None:
             return
-        task = replace(self.task, judge=self._judge) if waits else self.task
+        taken = replace(self.taken, judge=self._judge) if waits else self.taken
 
         def train() -> None:
-            with keep_alive(task.lease):
+            with keep_alive(taken.lease):
                 self._go.acquire()
             if self._stop.is_set():
-                task.lease.release("interrupted")
+                taken.lease.release("interrupted")
                 return
             try:
-                run_task(task, device, self._stop, resident, checkpoint_each_epoch)
+                run_claimed(taken, device, self._stop, resident, checkpoint_each_epoch)
             except BaseException as error:  # noqa: BLE001  (raised again by ``advance``, in the thread that waits)
                 self._events.put(error)
             else:
                 self._events.put(None)
 
-        self._thread = threading.Thread(target=train, name=task.title, daemon=True)
+        self._thread = threading.Thread(target=train, name=taken.title, daemon=True)
         self._thread.start()
 
     def advance(self, check: Callable[[], None]) -> None:
@@ -85,7 +85,7 @@ class SeedRun:
             check: called now and then meanwhile; may raise ``Left``.
 
         Raises:
-            RequestError, OSError: as ``harness.work.run_task.run_task``.
+            RequestError, OSError: as ``harness.work.running.run_claimed``.
             Left: the trial is no longer this process's.
         """
         self._go.release()

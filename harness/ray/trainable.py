@@ -20,8 +20,8 @@ from harness.run.directory import RunDirectory
 from harness.studies.study import Roots
 from harness.train.data import resident_images
 from harness.train.device import usable_device
+from harness.work.claims import ClaimedTrial, Proposal
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Proposal, Task
 from harness.work.worker import load_studies
 
 
@@ -121,8 +121,8 @@ class SlotTrainable(tune.Trainable):
             self._resident = resident_images(study.dataset.data, self._device)
         first_seed, *others = study.search.seeds
         first = self._claim(self._scheduler, first_seed)
-        if inherited is not None and first.task is not None:
-            inherit(first.task, self._slot, self._proposal.hyperparameters, inherited)
+        if inherited is not None and first.taken is not None:
+            inherit(first.taken, self._slot, self._proposal.hyperparameters, inherited)
         first.start(self._device, self._resident, waits=True, checkpoint_each_epoch=place.population)
         return SlotRun(first, [partial(self._other, seed) for seed in others], study.measure)
 
@@ -134,15 +134,15 @@ class SlotTrainable(tune.Trainable):
 
     def _claim(self, scheduler: Scheduler, seed: int) -> SeedRun:
         folder = scheduler.state(self._place.study).study.folder.search_trial(self._slot, seed)
-        task: Task | None = None
-        while not folder.finished and task is None:
+        taken: ClaimedTrial | None = None
+        while not folder.finished and taken is None:
             self._check()
-            task = scheduler.claim_slot(self._place.study, self._slot, seed, self._proposal)
-            if task is None and not folder.finished:
+            taken = scheduler.claim_slot(self._place.study, self._slot, seed, self._proposal)
+            if taken is None and not folder.finished:
                 if scheduler.exhausted() is not None:
                     raise Left
                 time.sleep(POLL_SECONDS)
-        return SeedRun(folder, task, decision_file(self._place, self._slot))
+        return SeedRun(folder, taken, decision_file(self._place, self._slot))
 
     def _check(self) -> None:
         if Path(self._place.leave).exists():

@@ -19,9 +19,9 @@ from harness.ray.population import Population
 from harness.ray.searcher import SlotSearcher
 from harness.ray.trainable import SearchPlace, SlotTrainable, configuration
 from harness.ray.unsaved import Unsaved
+from harness.work.claims import Proposal
 from harness.work.scheduler import Scheduler
 from harness.work.state import StudyState
-from harness.work.tasks import Proposal
 
 
 class SearchStopper(Unsaved, tune.Stopper):

@@ -28,8 +28,8 @@ from harness.studies.results import read_begun
 from harness.studies.study import Source, Study
 from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.work.budget import Budget
+from harness.work.claims import Candidate, ClaimedTrial, Proposal, check_request, request_of
 from harness.work.state import StudyState
-from harness.work.tasks import Candidate, Proposal, Task, check_request, request_of
 
 if TYPE_CHECKING:
     from harness.spec.sections import SweepSpec
@@ -102,7 +102,7 @@ class Scheduler:
             return True
         return all(self._blocked(state.study) or state.progress.complete() for state in self.states)
 
-    def claim_next(self, seconds_left: float = math.inf) -> Task | None:
+    def claim_next(self, seconds_left: float = math.inf) -> ClaimedTrial | None:
         """Claim a trial; None when everything left is done by others, waits for others, or nothing is left.
 
         Args:
@@ -117,17 +117,17 @@ class Scheduler:
         for source in self._open_sources():
             if not self._affords("source", ""):
                 return None
-            task = self._claim_source(source)
-            if task is not None:
-                return task
+            taken = self._claim_source(source)
+            if taken is not None:
+                return taken
         for state in self._in_turn():
             if self._ready(state.study) and state.fits(seconds_left):
                 for candidate in self._candidates(state):
                     if not self._affords(candidate.begins, state.study.name):
                         break
-                    task = self._claim(state, candidate)
-                    if task is not None:
-                        return task
+                    taken = self._claim(state, candidate)
+                    if taken is not None:
+                        return taken
                 # Where all that a new choice asks for is finished or taken, no claim records it.
                 self._record_choice(state)
         return None
@@ -143,7 +143,7 @@ class Scheduler:
             self._check_plan()
             self._budget.note(self.states)
 
-    def claim_slot(self, study: str, slot: int, seed: int, proposal: Proposal) -> Task | None:
+    def claim_slot(self, study: str, slot: int, seed: int, proposal: Proposal) -> ClaimedTrial | None:
         """Claim a search trial for the driver of an engine; None when it is finished, somebody runs it, or the budget
         does not allow it (``exhausted`` tells when that will not change).
 
@@ -317,7 +317,7 @@ class Scheduler:
             places = [place for slot in state.slots_to_claim() for _, place in state.progress.open_trials(slot)]
             yield from map(state.study.folder.trial, (*places, *state.progress.following()))
 
-    def _claim(self, state: StudyState, candidate: Candidate) -> Task | None:
+    def _claim(self, state: StudyState, candidate: Candidate) -> ClaimedTrial | None:
         study = state.study
         lease = self._lease(candidate.folder)
         if lease is None:
@@ -333,10 +333,10 @@ class Scheduler:
             check_request(study, folder, request)
         job = job_of(study, request)
         judge = None if candidate.slot is None else state.judge(candidate.slot, candidate.seed)
-        task = Task(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
-        return None if self._given_up(task) else task
+        taken = ClaimedTrial(folder, lease, request, job, f"{study.name} {candidate.stage} {folder.name}", judge)
+        return None if self._given_up(taken) else taken
 
-    def _claim_source(self, source: Source) -> Task | None:
+    def _claim_source(self, source: Source) -> ClaimedTrial | None:
         lease = self._lease(source.folder)
         if lease is None:
             return None
@@ -354,8 +354,8 @@ class Scheduler:
         }
         with given_back(lease, STOPPED_BY_ERROR):
             folder.write_request(request)
-        task = Task(folder, lease, request, source_job(source), f"source {source.dataset.dataset.name}")
-        return None if self._given_up(task) else task
+        taken = ClaimedTrial(folder, lease, request, source_job(source), f"source {source.dataset.dataset.name}")
+        return None if self._given_up(taken) else taken
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
         progress = progress_token(folder)
@@ -380,17 +380,17 @@ class Scheduler:
         if not self._follows():
             raise PlanChanged
 
-    def _given_up(self, task: Task) -> bool:
+    def _given_up(self, taken: ClaimedTrial) -> bool:
         """Record a trial that kills every worker that takes it up; deaths with progress between do not count."""
-        if task.lease.number == 1:
+        if taken.lease.number == 1:
             return False
-        with given_back(task.lease, STOPPED_BY_ERROR):
-            deaths = deaths_in_a_row(task.folder.attempts()[:-1], task.lease.content["progress"])
+        with given_back(taken.lease, STOPPED_BY_ERROR):
+            deaths = deaths_in_a_row(taken.folder.attempts()[:-1], taken.lease.content["progress"])
         verdict = give_up(deaths, self._retries)
         if verdict is None:
             return False
-        task.folder.finish(
-            {**repeated(task.request), "status": "failed", "cause": verdict.cause, "message": verdict.message}
+        taken.folder.finish(
+            {**repeated(taken.request), "status": "failed", "cause": verdict.cause, "message": verdict.message}
         )
-        task.lease.release("given up")
+        taken.lease.release("given up")
         return True

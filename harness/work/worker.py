@@ -27,9 +27,9 @@ from harness.core.visible_gpus import take_device
 from harness.run.directory import PlanToken, RunDirectory
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
-from harness.work.run_task import run_task
+from harness.work.claims import ClaimedTrial
+from harness.work.running import run_claimed
 from harness.work.scheduler import PlanChanged, Scheduler
-from harness.work.tasks import Task
 from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
 
 if TYPE_CHECKING:
@@ -121,11 +121,11 @@ class Worker:
         if scheduler is None:
             self._wait()
             return True
-        task = scheduler.claim_next(self._until - time.time())
-        if task is not None:
+        taken = scheduler.claim_next(self._until - time.time())
+        if taken is not None:
             self._looks = 0
-            self._say(str(task.folder.path.relative_to(self._run.path)))
-            run_task(task, self._device, self._stop, self._images_of(task), shares_device=self._packed)
+            self._say(str(taken.folder.path.relative_to(self._run.path)))
+            run_claimed(taken, self._device, self._stop, self._images_of(taken), shares_device=self._packed)
             self._note_memory()
         elif scheduler.complete():
             scheduler.record()
@@ -186,12 +186,12 @@ class Worker:
             self._scheduler.record()
         return self._scheduler
 
-    def _images_of(self, task: Task) -> torch.Tensor:
+    def _images_of(self, taken: ClaimedTrial) -> torch.Tensor:
         from harness.train.data import resident_images
 
-        key = task.job.data.fingerprint
+        key = taken.job.data.fingerprint
         if key not in self._resident:
-            self._resident[key] = resident_images(task.job.data, self._device)
+            self._resident[key] = resident_images(taken.job.data, self._device)
         return self._resident[key]
 
 

@@ -209,7 +209,7 @@ def test_a_trials_log_shows_escapes(tmp_path: Path) -> None:
     from types import SimpleNamespace
     from typing import Any, cast
 
-    from harness.work.run_task import trial_log
+    from harness.work.running import trial_log
 
     task = cast("Any", SimpleNamespace(title="t", folder=SimpleNamespace(log_path=tmp_path / "log.txt")))
     with trial_log(task) as log:

@@ -14,7 +14,7 @@ from jobs import job, run
 from harness.ray.inheritance import give, inherit
 from harness.run.trial import TrialFolder
 from harness.train.job import Control, Interrupted
-from harness.work.tasks import Task
+from harness.work.claims import ClaimedTrial
 
 if TYPE_CHECKING:
     from jobs import Digits
@@ -31,7 +31,7 @@ def test_a_schedule_followed_alone_gives_what_was_inherited(digits: Digits, tmp_
     child.create()
     lease = child.claim()
     assert lease is not None
-    inherit(Task(child, lease, {}, first, "child"), 7, changed, tmp_path / "given")
+    inherit(ClaimedTrial(child, lease, {}, first, "child"), 7, changed, tmp_path / "given")
 
     folder, taken_over = run(replace(first, hyperparameters={**changed, "head_lr": 0.3}), child.path)
     schedule = taken_over["schedule"]

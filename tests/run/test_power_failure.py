@@ -15,8 +15,8 @@ from harness.run.directory import RunDirectory
 from harness.studies.loading import load_sweep
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
+from harness.work.claims import ClaimedTrial
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Task
 
 
 @pytest.fixture
@@ -33,15 +33,15 @@ def study(tmp_path: Path, shared_cache: Path) -> Study:
     return study
 
 
-def claimed(scheduler: Scheduler) -> Task:
-    task = scheduler.claim_next()
-    assert task is not None
-    return task
+def claimed(scheduler: Scheduler) -> ClaimedTrial:
+    taken = scheduler.claim_next()
+    assert taken is not None
+    return taken
 
 
-def finish(task: Task, score: float) -> None:
-    task.folder.finish(made_up_records.result(**task.request, metrics={"val": {"balanced_accuracy": score}}))
-    task.lease.release("finished")
+def finish(taken: ClaimedTrial, score: float) -> None:
+    taken.folder.finish(made_up_records.result(**taken.request, metrics={"val": {"balanced_accuracy": score}}))
+    taken.lease.release("finished")
 
 
 def test_a_request_that_is_lost_while_a_later_one_is_kept_is_asked_alike(study: Study) -> None:
@@ -49,16 +49,16 @@ def test_a_request_that_is_lost_while_a_later_one_is_kept_is_asked_alike(study: 
     for score in (0.5, 0.7, 0.6):
         finish(claimed(scheduler), score)
     lost, kept = claimed(scheduler), claimed(scheduler)
-    before = [task.folder.request_path.read_bytes() for task in (lost, kept)]
+    before = [taken.folder.request_path.read_bytes() for taken in (lost, kept)]
     assert kept.request["conditioned_on"] == [0, 1, 2]
     # A request's name is flushed with the next file of its folder, a lease never; no worker has survived.
     lost.folder.request_path.unlink()
-    for task in (lost, kept):
-        task.lease.path.unlink()
+    for taken in (lost, kept):
+        taken.lease.path.unlink()
     after = Scheduler([study], retries=1)
     again = [claimed(after), claimed(after)]
-    assert [task.folder for task in again] == [lost.folder, kept.folder]
-    assert [task.folder.request_path.read_bytes() for task in again] == before
+    assert [taken.folder for taken in again] == [lost.folder, kept.folder]
+    assert [taken.folder.request_path.read_bytes() for taken in again] == before
 
 
 def test_no_name_is_there_before_its_content_and_no_result_before_its_request(
@@ -81,10 +81,10 @@ def test_no_name_is_there_before_its_content_and_no_result_before_its_request(
     finish(claimed(scheduler), 0.5)
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "link", noted_link)
-    task = claimed(scheduler)
-    finish(task, 0.7)
+    taken = claimed(scheduler)
+    finish(taken, 0.7)
     # Both names get to the disk with their folder, before anybody goes on to rest upon them.
-    folder = task.folder.path.stat().st_ino
+    folder = taken.folder.path.stat().st_ino
     assert [event for event in events if isinstance(event, str) or event == folder] == [
         "trial.json",
         "result.json",
@@ -93,13 +93,13 @@ def test_no_name_is_there_before_its_content_and_no_result_before_its_request(
 
 
 def test_a_result_that_lost_its_request_counts_and_is_reported(study: Study) -> None:
-    task = claimed(Scheduler([study], retries=1))
-    finish(task, 0.5)
-    task.folder.request_path.unlink()
+    taken = claimed(Scheduler([study], retries=1))
+    finish(taken, 0.5)
+    taken.folder.request_path.unlink()
     after = Scheduler([study], retries=1)
     assert claimed(after).folder == study.folder.search_trial(1, 0)
     known = after.state(study.name).asked(0)
-    assert known is not None and known.hyperparameters == task.request["hyperparameters"]
-    found = examine(task.folder, thorough=False)
-    (missing,) = (finding for finding in found if finding.place == task.folder.request_path)
-    assert missing.kind == "missing" and task.folder.result_path in missing.aside
+    assert known is not None and known.hyperparameters == taken.request["hyperparameters"]
+    found = examine(taken.folder, thorough=False)
+    (missing,) = (finding for finding in found if finding.place == taken.folder.request_path)
+    assert missing.kind == "missing" and taken.folder.result_path in missing.aside

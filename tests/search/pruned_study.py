@@ -14,7 +14,7 @@ from harness.run.directory import RunDirectory
 from harness.studies.loading import load_sweep
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
-from harness.work.run_task import run_task
+from harness.work.running import run_claimed
 from harness.work.scheduler import Scheduler
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def search_through(study: Study) -> Scheduler:
     scheduler = Scheduler([study], retries=1000)
     (state,) = scheduler.states
     while not state.progress.searched():
-        task = scheduler.claim_next()
-        assert task is not None
-        run_task(task, CPU, threading.Event())
+        taken = scheduler.claim_next()
+        assert taken is not None
+        run_claimed(taken, CPU, threading.Event())
     return scheduler

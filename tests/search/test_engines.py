@@ -23,9 +23,9 @@ from harness.spec.sections import LaunchSpec
 from harness.studies.loading import load_sweep
 from harness.studies.planner import Planner
 from harness.studies.study import Roots
-from harness.work.run_task import run_task
+from harness.work.claims import Proposal
+from harness.work.running import run_claimed
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Proposal
 
 
 class TestOptuna(EngineConformance):
@@ -71,12 +71,12 @@ def test_the_driver_of_an_engine_claims_slots_and_workers_leave_them(tmp_path: P
     assert scheduler.claim_next() is None and scheduler.claimable() == 0 and not scheduler.complete()
 
     wanted = {**defaults(study.space), "head_lr": 0.5}
-    task = scheduler.claim_slot(study.name, 1, 0, Proposal(wanted, [0]))
-    assert task is not None and scheduler.claim_slot(study.name, 1, 0, Proposal(wanted)) is None
-    assert run_task(task, torch.device("cpu"), threading.Event()) == task.folder.result()
-    request = task.folder.request()
+    taken = scheduler.claim_slot(study.name, 1, 0, Proposal(wanted, [0]))
+    assert taken is not None and scheduler.claim_slot(study.name, 1, 0, Proposal(wanted)) is None
+    assert run_claimed(taken, torch.device("cpu"), threading.Event()) == taken.folder.result()
+    request = taken.folder.request()
     assert request["hyperparameters"] == wanted and request["conditioned_on"] == [0]
-    assert task.folder.result()["status"] == "done" and task.folder.attempts()[-1]["released"] == "finished"
+    assert taken.folder.result()["status"] == "done" and taken.folder.attempts()[-1]["released"] == "finished"
 
     for slot, seed, hyperparameters, message in (
         (2, 0, wanted, "no search trial of slot 2"),

@@ -22,38 +22,38 @@ from harness.spec.search import SearchSpec
 from harness.studies.choice import Searched
 from harness.studies.progress import StudyDesign, StudyProgress
 from harness.studies.study import Study
+from harness.work.claims import ClaimedTrial
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Task
 
 EVERYTHING = ["seed", "split", "search"]
 
 
-def work(studies: Sequence[Study]) -> list[Task]:
+def work(studies: Sequence[Study]) -> list[ClaimedTrial]:
     """Every trial of the studies, each ended with a score of its own."""
-    scheduler, tasks = Scheduler(studies, retries=1), list[Task]()
-    while (task := scheduler.claim_next()) is not None:
-        finish(task, 0.5 + len(tasks) / 1000)
-        tasks.append(task)
-    return tasks
+    scheduler, all_taken = Scheduler(studies, retries=1), list[ClaimedTrial]()
+    while (taken := scheduler.claim_next()) is not None:
+        finish(taken, 0.5 + len(all_taken) / 1000)
+        all_taken.append(taken)
+    return all_taken
 
 
-def of_stage(tasks: Sequence[Task], stage: str) -> list[Task]:
-    return [task for task in tasks if task.request["stage"] == stage]
+def of_stage(all_taken: Sequence[ClaimedTrial], stage: str) -> list[ClaimedTrial]:
+    return [taken for taken in all_taken if taken.request["stage"] == stage]
 
 
 def test_replicates_draw_their_own_splits_and_the_search_sees_the_first_alone(
     tmp_path: Path, shared_cache: Path
 ) -> None:
     _, (study,) = planned_run(tmp_path, shared_cache, confirm={"seeds": 4, "vary": EVERYTHING}, split={"seed": 5})
-    tasks = work([study])
-    assert {task.job.split for task in of_stage(tasks, "search")} == {study.dataset.split}
-    splits = {task.request["seed"]: task.job.split for task in of_stage(tasks, "confirm")}
+    all_taken = work([study])
+    assert {taken.job.split for taken in of_stage(all_taken, "search")} == {study.dataset.split}
+    splits = {taken.request["seed"]: taken.job.split for taken in of_stage(all_taken, "confirm")}
     assert {seed: split.seed for seed, split in splits.items()} == {1000: 5, 1001: 6, 1002: 7, 1003: 8}
     assert len({split.digest for split in splits.values()}) == 4
     assert splits[1000] == study.dataset.split
     # A split is part of what a trial is: the same seed on another split is another trial.
-    assert len({task.request["identity"] for task in of_stage(tasks, "confirm")}) == 4
-    names = {confirmed(task.folder.name) for task in of_stage(tasks, "confirm")}
+    assert len({taken.request["identity"] for taken in of_stage(all_taken, "confirm")}) == 4
+    names = {confirmed(taken.folder.name) for taken in of_stage(all_taken, "confirm")}
     assert {found[1] for found in names if found} == {Replicate(1000 + turn, 5 + turn) for turn in range(4)}
 
 
@@ -64,11 +64,13 @@ def test_nested_folds_test_every_case_once_and_never_tune_on_what_they_test(tmp_
     assert [study.name for study in studies] == ["linear_probe@small", "linear_probe@small+1", "linear_probe@small+2"]
     tested: Counter[str] = Counter()
     for study in studies:
-        tasks = work([study])
-        seen = {case for task in of_stage(tasks, "search") for case in (*task.job.split.train, *task.job.split.val)}
-        for task in of_stage(tasks, "confirm"):
-            assert not seen & set(task.job.split.test)
-            tested.update(task.job.split.test)
+        all_taken = work([study])
+        seen = {
+            case for taken in of_stage(all_taken, "search") for case in (*taken.job.split.train, *taken.job.split.val)
+        }
+        for taken in of_stage(all_taken, "confirm"):
+            assert not seen & set(taken.job.split.test)
+            tested.update(taken.job.split.test)
     assert set(tested.values()) == {2}
     assert set(tested) == set(studies[0].dataset.data.case_ids)
 
@@ -80,7 +82,7 @@ def test_searches_are_independent_and_share_the_replicates(tmp_path: Path, share
         search={"trials": 3, "sampler": "random", "repeats": 3},
         confirm={"seeds": 6, "repeat": True},
     )
-    asked = [[task.request["hyperparameters"] for task in of_stage(work([study]), "search")] for study in studies]
+    asked = [[taken.request["hyperparameters"] for taken in of_stage(work([study]), "search")] for study in studies]
     assert asked[0][0] == asked[1][0] == asked[2][0], "slot 0 is the default in every search"
     assert len({str(configurations[1:]) for configurations in asked}) == 3
     assert [study.confirm_seeds for study in studies] == [(1000, 1003), (1001, 1004), (1002, 1005)]
@@ -98,7 +100,7 @@ def test_a_further_run_continues_with_searches_of_its_own(tmp_path: Path, shared
         assert [study.repeat for study in studies] == [True, False, False]
         for study in studies:
             tuned = of_stage(work([study]), "search")
-            asked[first, study.name] = [task.request["hyperparameters"] for task in tuned]
+            asked[first, study.name] = [taken.request["hyperparameters"] for taken in tuned]
     assert asked[0, "linear_probe@small+2"] == asked[2, "linear_probe@small+2"]
     drawn = {name: str(configurations[1:]) for (_, name), configurations in asked.items()}
     assert len(set(drawn.values())) == len(drawn) == 5
@@ -246,9 +248,9 @@ def test_a_split_that_is_drawn_anew_for_a_seed_leaves_the_earlier_trial_and_adds
     tmp_path: Path, shared_cache: Path
 ) -> None:
     run, (study,) = planned_run(tmp_path, shared_cache, confirm={"seeds": 2}, split={"seeds": [0, 1]})
-    before = {task.folder.path for task in of_stage(work([study]), "confirm")}
+    before = {taken.folder.path for taken in of_stage(work([study]), "confirm")}
     _, (changed,) = planned_run(tmp_path, shared_cache, confirm={"seeds": 2}, split={"seeds": [0, 9]})
-    added = {task.folder.path for task in work([changed])}
+    added = {taken.folder.path for taken in work([changed])}
     assert {path.name.partition("-s")[2] for path in added} == {"1001-k9"}
     assert {path.name.partition("-s")[2] for path in before} == {"1000-k0", "1001-k1"}
     assert isinstance(changed.dataset.split_of(9), Split)

@@ -12,33 +12,33 @@ from planned import finish, planned_run
 
 from harness.space.parameters import defaults
 from harness.studies.study import Study
+from harness.work.claims import ClaimedTrial
 from harness.work.scheduler import PlanChanged, Scheduler
-from harness.work.tasks import Task
 
 SEARCH = {"trials": 5, "seeds": [0], "startup": 2, "concurrency": 2}
 
 
-def claimed(scheduler: Scheduler) -> Task:
-    task = scheduler.claim_next()
-    assert task is not None
-    return task
+def claimed(scheduler: Scheduler) -> ClaimedTrial:
+    taken = scheduler.claim_next()
+    assert taken is not None
+    return taken
 
 
 def all_claimed(scheduler: Scheduler) -> list[str]:
     """Titles of all that can be claimed now, in this order; all of it stays claimed."""
     titles = []
-    while (task := scheduler.claim_next()) is not None:
-        titles.append(f"{task.folder.stage} {task.folder.name}")
+    while (taken := scheduler.claim_next()) is not None:
+        titles.append(f"{taken.folder.stage} {taken.folder.name}")
     return titles
 
 
-def run_to_its_end(study: Study, scheduler: Scheduler) -> list[Task]:
+def run_to_its_end(study: Study, scheduler: Scheduler) -> list[ClaimedTrial]:
     """Claim and finish one trial after the other; the later slots score higher."""
-    tasks = []
-    while (task := scheduler.claim_next()) is not None:
-        tasks.append(task)
-        finish(task, 0.5 + 0.01 * (task.request["slot"] or 0))
-    return tasks
+    all_taken = []
+    while (taken := scheduler.claim_next()) is not None:
+        all_taken.append(taken)
+        finish(taken, 0.5 + 0.01 * (taken.request["slot"] or 0))
+    return all_taken
 
 
 def test_a_slot_waits_for_those_that_it_is_conditioned_on(tmp_path: Path, shared_cache: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_slot_waits_for_those_that_it_is_conditioned_on(tmp_path: Path, shared
     scheduler = Scheduler([study], retries=1)
     assert scheduler.claimable() == 2
     first, second = claimed(scheduler), claimed(scheduler)
-    assert [task.request["slot"] for task in (first, second)] == [0, 1]
+    assert [taken.request["slot"] for taken in (first, second)] == [0, 1]
     assert first.request["hyperparameters"] == defaults(study.space) and first.request["conditioned_on"] == []
     assert scheduler.claim_next() is None and scheduler.claimable() == 0 and not scheduler.complete()
     # What the second one will say is not waited for.
@@ -67,8 +67,8 @@ def test_what_is_asked_depends_on_the_results_and_not_on_who_asks(tmp_path: Path
         _, (study,) = planned_run(tmp_path / name, shared_cache, search=SEARCH)
         schedulers = [Scheduler([study], retries=1) for _ in range(workers)]
         number = 0
-        while (task := schedulers[number % workers].claim_next()) is not None:
-            finish(task, 0.5 + 0.01 * (task.request["slot"] or 0))
+        while (taken := schedulers[number % workers].claim_next()) is not None:
+            finish(taken, 0.5 + 0.01 * (taken.request["slot"] or 0))
             number += 1
         assert all(scheduler.complete() for scheduler in schedulers)
         asked.append([trial.request()["hyperparameters"] for trial in study.folder.trials("search")])
@@ -78,14 +78,14 @@ def test_what_is_asked_depends_on_the_results_and_not_on_who_asks(tmp_path: Path
 def test_confirm_seeds_follow_the_search_with_what_it_chose(tmp_path: Path, shared_cache: Path) -> None:
     _, (study,) = planned_run(tmp_path, shared_cache, search=SEARCH, confirm={"seeds": 2, "repeat": True})
     scheduler = Scheduler([study], retries=1)
-    tasks = run_to_its_end(study, scheduler)
-    assert [task.request["slot"] for task in tasks] == [0, 1, 2, 3, 4, None, None, None]
-    confirm = tasks[5:]
-    assert [task.request["seed"] for task in confirm] == [1000, 1001, 1000]
-    assert {json.dumps(task.request["hyperparameters"]) for task in confirm} == {
-        json.dumps(tasks[4].request["hyperparameters"])
+    all_taken = run_to_its_end(study, scheduler)
+    assert [taken.request["slot"] for taken in all_taken] == [0, 1, 2, 3, 4, None, None, None]
+    confirm = all_taken[5:]
+    assert [taken.request["seed"] for taken in confirm] == [1000, 1001, 1000]
+    assert {json.dumps(taken.request["hyperparameters"]) for taken in confirm} == {
+        json.dumps(all_taken[4].request["hyperparameters"])
     }
-    assert [bool(task.request.get("repeat")) for task in confirm] == [False, False, True]
+    assert [bool(taken.request.get("repeat")) for taken in confirm] == [False, False, True]
     chosen = study.folder.chosen()
     assert chosen is not None and (chosen["slot"], chosen["value"]) == (4, pytest.approx(0.54))
     assert scheduler.complete() and scheduler.claimable() == 0
@@ -118,13 +118,13 @@ def test_a_failed_slot_is_passed_over_and_a_search_of_failures_alone_confirms_no
 ) -> None:
     _, studies = planned_run(tmp_path, shared_cache, methods=["linear_probe", "bn_affine"], confirm={"seeds": 1})
     scheduler = Scheduler(studies, retries=1)
-    tasks = []
-    while (task := scheduler.claim_next()) is not None:
-        works = task.request["stage"] == "confirm" or (task.folder.path.match("linear_probe*/*/0001*"))
-        finish(task, 0.5 if works else None)
-        tasks.append(task.title.partition("@")[0] + " " + task.request["stage"])
+    all_taken = []
+    while (taken := scheduler.claim_next()) is not None:
+        works = taken.request["stage"] == "confirm" or (taken.folder.path.match("linear_probe*/*/0001*"))
+        finish(taken, 0.5 if works else None)
+        all_taken.append(taken.title.partition("@")[0] + " " + taken.request["stage"])
     # Were the other study asked for at all, its failures would end nothing: one trial of the sweep is done.
-    assert sorted(tasks) == ["bn_affine search"] * 2 + ["linear_probe confirm"] + ["linear_probe search"] * 2
+    assert sorted(all_taken) == ["bn_affine search"] * 2 + ["linear_probe confirm"] + ["linear_probe search"] * 2
     assert scheduler.complete() and scheduler.halted() is None
     chosen = studies[0].folder.chosen()
     assert chosen is not None and chosen["slot"] == 1
@@ -135,10 +135,10 @@ def test_when_the_first_trials_of_every_method_fail_alike_nothing_more_is_begun(
 ) -> None:
     _, (study,) = planned_run(tmp_path, shared_cache, search=SEARCH)
     scheduler = Scheduler([study], retries=1)
-    tasks = [claimed(scheduler), claimed(scheduler)]
-    finish(tasks[0], None, "bug", "KeyError: 'x'")
+    all_taken = [claimed(scheduler), claimed(scheduler)]
+    finish(all_taken[0], None, "bug", "KeyError: 'x'")
     assert scheduler.halted() is None
-    finish(tasks[1], None, "bug", "KeyError: 'x'")
+    finish(all_taken[1], None, "bug", "KeyError: 'x'")
     fresh = Scheduler([study], retries=1)
     assert "KeyError" in str(fresh.halted()) and fresh.complete() and fresh.claim_next() is None
 
@@ -147,11 +147,11 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path, shared_cache
     _, (study,) = planned_run(tmp_path, shared_cache, search=SEARCH)
     folder = study.folder.search_trial(0, 0)
     for attempt in (1, 2):
-        task = claimed(Scheduler([study], retries=1))
-        assert (task.folder, task.lease.number) == (folder, attempt)
+        taken = claimed(Scheduler([study], retries=1))
+        assert (taken.folder, taken.lease.number) == (folder, attempt)
         # As a launcher notes it; the process is looked for in vain, and has been for longer than the next one waits.
-        task.lease.note(death="SIGSEGV", pid=2**22 + attempt, process_start=1.0)
-        os.utime(task.lease.path, (1, 1))
+        taken.lease.note(death="SIGSEGV", pid=2**22 + attempt, process_start=1.0)
+        os.utime(taken.lease.path, (1, 1))
     following = claimed(Scheduler([study], retries=1))
     assert following.request["slot"] == 1
     result = folder.result()

@@ -32,9 +32,9 @@ from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
 from harness.sweep.prepare import _refuse_living
 from harness.train.checkpoint import write_checkpoint
-from harness.work.run_task import run_task
+from harness.work.claims import ClaimedTrial
+from harness.work.running import run_claimed
 from harness.work.scheduler import PlanChanged, Scheduler
-from harness.work.tasks import Task
 
 PREDICTIONS = pl.DataFrame({"case_id": ["a"], "group": ["a"], "label": [0], "logit_0": [1.0], "logit_1": [0.0]})
 WRITES: dict[str, Callable[[TrialFolder], object]] = {
@@ -125,23 +125,23 @@ def test_no_two_claims_share_a_token(tmp_path: Path) -> None:
 def test_a_worker_that_slept_does_not_cut_a_finished_curve_short(tmp_path: Path, shared_cache: Path) -> None:
     """Fault F3: it wrote the curve of its own fewer epochs over that of the trial which another one has finished."""
     study = planned(tmp_path, shared_cache)
-    task = claimed(Scheduler([study], retries=5))
-    slow: list[Task] = [task]
+    taken = claimed(Scheduler([study], retries=5))
+    slow: list[ClaimedTrial] = [taken]
 
     def sleeps_after_the_first_epoch(facts: dict[str, Any]) -> None:
         if "val" in facts and slow:
             slow.clear()
-            os.utime(task.lease.path, (0, 0))
+            os.utime(taken.lease.path, (0, 0))
             other = claimed(Scheduler([study], retries=5))
-            assert other.folder == task.folder
-            assert run_task(other, torch.device("cpu"), threading.Event()) is not None
+            assert other.folder == taken.folder
+            assert run_claimed(other, torch.device("cpu"), threading.Event()) is not None
 
-    assert run_watched(task, sleeps_after_the_first_epoch) is None
-    assert len(task.folder.curve()) == 2 and task.folder.result()["status"] == "done"
-    task.folder.check_sealed("curve.jsonl", task.folder.curve_path.read_bytes())
+    assert run_watched(taken, sleeps_after_the_first_epoch) is None
+    assert len(taken.folder.curve()) == 2 and taken.folder.result()["status"] == "done"
+    taken.folder.check_sealed("curve.jsonl", taken.folder.curve_path.read_bytes())
 
 
-def run_watched(task: Task, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
+def run_watched(taken: ClaimedTrial, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
     from harness.train import job
 
     default = job.Control.__init__
@@ -151,7 +151,7 @@ def run_watched(task: Task, progress: Callable[[dict[str, Any]], None]) -> dict[
         job.Control.__init__ = default  # type: ignore[method-assign]
 
     job.Control.__init__ = watched  # type: ignore[assignment,method-assign]
-    return run_task(task, torch.device("cpu"), threading.Event())
+    return run_claimed(taken, torch.device("cpu"), threading.Event())
 
 
 def planned(folder: Path, cache: Path) -> Study:
@@ -164,10 +164,10 @@ def planned(folder: Path, cache: Path) -> Study:
     return study
 
 
-def claimed(scheduler: Scheduler) -> Task:
-    task = scheduler.claim_next()
-    assert task is not None
-    return task
+def claimed(scheduler: Scheduler) -> ClaimedTrial:
+    taken = scheduler.claim_next()
+    assert taken is not None
+    return taken
 
 
 def test_nothing_is_claimed_under_a_plan_that_was_withdrawn(tmp_path: Path, shared_cache: Path) -> None:
@@ -193,10 +193,10 @@ def test_nothing_is_claimed_under_a_plan_that_was_withdrawn(tmp_path: Path, shar
 
 def test_a_request_of_another_plan_is_not_trained(tmp_path: Path, shared_cache: Path) -> None:
     study = planned(tmp_path, shared_cache)
-    task = claimed(Scheduler([study], retries=5))
-    task.lease.release("interrupted")
-    request = json.loads(task.folder.request_path.read_text())
-    task.folder.request_path.write_text(json.dumps({**request, "identity": "0" * 64}))
+    taken = claimed(Scheduler([study], retries=5))
+    taken.lease.release("interrupted")
+    request = json.loads(taken.folder.request_path.read_text())
+    taken.folder.request_path.write_text(json.dumps({**request, "identity": "0" * 64}))
     with pytest.raises(Exception, match=r"trial\.json: it asks for other code, data or settings"):
         Scheduler([study], retries=5).claim_next()
 

@@ -15,9 +15,9 @@ from harness.core.lease import LeaseLost
 from harness.core.many_files import each
 from harness.run.trial import TrialFolder
 from harness.train.checkpoint import CheckpointWriter, load_checkpoint
-from harness.work import run_task as running
-from harness.work.run_task import run_task
-from harness.work.tasks import Task
+from harness.work import running
+from harness.work.claims import ClaimedTrial
+from harness.work.running import run_claimed
 
 
 def no_thread(*given: Any) -> None:
@@ -25,19 +25,19 @@ def no_thread(*given: Any) -> None:
 
 
 @pytest.fixture
-def task(digits: Digits, tmp_path: Path) -> Task:
+def taken(digits: Digits, tmp_path: Path) -> ClaimedTrial:
     trial = TrialFolder(tmp_path / "trial", "search")
     lease = trial.claim(progress=0)
     assert lease is not None
     request = {"hyperparameters": {}, "seed": 5, "threads": 1}
     folder = trial.held(lease)
     folder.write_request(request)
-    return Task(folder, lease, request, job(digits, "linear_probe", stage="search"), "a trial")
+    return ClaimedTrial(folder, lease, request, job(digits, "linear_probe", stage="search"), "a trial")
 
 
 @pytest.mark.parametrize("broken", ["note", "log", "thread"])
 def test_a_trial_whose_training_cannot_begin_is_given_back(
-    broken: str, task: Task, monkeypatch: pytest.MonkeyPatch
+    broken: str, taken: ClaimedTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*given: Any, **more: Any) -> None:
         raise OSError(errno.EIO, "broken")
@@ -49,10 +49,10 @@ def test_a_trial_whose_training_cannot_begin_is_given_back(
     else:
         monkeypatch.setattr(running, "own_snapshot", refuse)
     with pytest.raises(OSError) as caught:
-        run_task(task, torch.device("cpu"), threading.Event())
+        run_claimed(taken, torch.device("cpu"), threading.Event())
     assert caught.value.errno == (errno.EAGAIN if broken == "thread" else errno.EIO)
     monkeypatch.undo()
-    assert task.folder.claim(progress=0) is not None
+    assert taken.folder.claim(progress=0) is not None
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
@@ -74,10 +74,10 @@ def test_a_claim_whose_second_look_fails_is_given_back(
     assert trial.claim(progress=0) is not None
 
 
-def test_a_lost_lease_is_told_before_the_training_too(task: Task) -> None:
-    task.folder.path.joinpath("lease.0002").write_text("{}")
+def test_a_lost_lease_is_told_before_the_training_too(taken: ClaimedTrial) -> None:
+    taken.folder.path.joinpath("lease.0002").write_text("{}")
     with pytest.raises(LeaseLost):
-        task.folder.write_curve([])
+        taken.folder.write_curve([])
 
 
 def test_without_a_thread_a_checkpoint_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

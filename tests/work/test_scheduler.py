@@ -27,8 +27,8 @@ from harness.studies.progress import StudyDesign
 from harness.studies.study import Roots, Study
 from harness.sweep.prepare import plan_run
 from harness.work.budget import Budget
+from harness.work.claims import ClaimedTrial
 from harness.work.scheduler import PlanChanged, Scheduler
-from harness.work.tasks import Task
 from harness.work.worker import load_studies
 
 SECONDS = 100.0
@@ -49,18 +49,18 @@ def planned(tmp_path: Path, shared_cache: Path) -> Callable[..., tuple[RunDirect
     return plan_it
 
 
-def finish(task: Task, score: float = 0.5) -> None:
-    task.lease.note(claimed=time.time() - SECONDS)
-    facts = {key: task.request[key] for key in ("stage", "slot", "seed", "hyperparameters")}
-    task.folder.finish(made_up_records.result(**facts, metrics={"val": {"balanced_accuracy": score}}))
-    task.lease.release("finished")
+def finish(taken: ClaimedTrial, score: float = 0.5) -> None:
+    taken.lease.note(claimed=time.time() - SECONDS)
+    facts = {key: taken.request[key] for key in ("stage", "slot", "seed", "hyperparameters")}
+    taken.folder.finish(made_up_records.result(**facts, metrics={"val": {"balanced_accuracy": score}}))
+    taken.lease.release("finished")
 
 
 def work(scheduler: Scheduler, trials: int) -> None:
     for _ in range(trials):
-        task = scheduler.claim_next()
-        assert task is not None
-        finish(task)
+        taken = scheduler.claim_next()
+        assert taken is not None
+        finish(taken)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -88,10 +88,10 @@ def test_asking_records_nothing_and_a_claim_records_the_choice(
     scheduler = Scheduler([study], retries=1)
     ask(scheduler)
     assert snapshot(run.path) == before and study.folder.chosen() is None
-    task = scheduler.claim_next()
-    assert task is not None and task.request["stage"] == "confirm"
+    taken = scheduler.claim_next()
+    assert taken is not None and taken.request["stage"] == "confirm"
     chosen = study.folder.chosen()
-    assert chosen is not None and chosen["hyperparameters"] == task.request["hyperparameters"]
+    assert chosen is not None and chosen["hyperparameters"] == taken.request["hyperparameters"]
     assert chosen["of"] == 2 and {"best", "top_k"} & chosen["rules"].keys()
     # Asked or recorded again, it stays as it is.
     written = snapshot(run.path)
@@ -110,9 +110,9 @@ def test_the_choice_of_a_grown_search_is_recorded_though_nothing_is_left_to_clai
     work(scheduler, 3)
     grown = replace(study, slots=3)
     scheduler = Scheduler([grown], retries=1)
-    task = scheduler.claim_next()
-    assert task is not None and task.request["slot"] == 2
-    finish(task, score=0.4)
+    taken = scheduler.claim_next()
+    assert taken is not None and taken.request["slot"] == 2
+    finish(taken, score=0.4)
     assert scheduler.claim_next() is None and scheduler.complete()
     chosen = grown.folder.chosen()
     assert chosen is not None and (chosen["of"], chosen["slot"]) == (3, 0)

@@ -21,8 +21,8 @@ from harness.core.lease import LeaseLost
 from harness.run.directory import RunDirectory
 from harness.studies.study import Roots, Study
 from harness.work import worker as working
+from harness.work.claims import ClaimedTrial
 from harness.work.scheduler import Scheduler
-from harness.work.tasks import Task
 from harness.work.worker import LONGEST_PAUSE, SHORTEST_PAUSE, Worker, interrupted_by_signals, pause, stop_on_signals
 from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED
 
@@ -53,11 +53,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Trials end at once with a score; their names, in this order."""
     names: list[str] = []
 
-    def run_task(task: Task, *rest: Any, **more: Any) -> None:
-        names.append(task.folder.name)
-        finish(task)
+    def run_claimed(taken: ClaimedTrial, *rest: Any, **more: Any) -> None:
+        names.append(taken.folder.name)
+        finish(taken)
 
-    monkeypatch.setattr(working, "run_task", run_task)
+    monkeypatch.setattr(working, "run_claimed", run_claimed)
     monkeypatch.setattr("harness.work.reporting.refresh_report", lambda run: names.append("report"))
     return names
 
@@ -147,14 +147,14 @@ def test_a_planner_that_died_is_not_waited_for(make: Callable[..., Worker], plan
 def test_a_file_system_that_fails_is_waited_for_and_a_bug_is_not(
     make: Callable[..., Worker], trained: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finishes = working.run_task
+    finishes = working.run_claimed
     errors: list[Exception] = [OSError(errno.EIO, "Input/output error"), OSError(errno.ESTALE, "Stale"), LeaseLost("x")]
 
-    def fails(task: Task, *rest: Any, **more: Any) -> None:
-        task.lease.release("failed")
+    def fails(taken: ClaimedTrial, *rest: Any, **more: Any) -> None:
+        taken.lease.release("failed")
         raise errors.pop(0)
 
-    monkeypatch.setattr(working, "run_task", fails)
+    monkeypatch.setattr(working, "run_claimed", fails)
     stop = Pauses()
     worker = make(stop)
     assert worker.turn() and worker.turn()
@@ -165,7 +165,7 @@ def test_a_file_system_that_fails_is_waited_for_and_a_bug_is_not(
     errors.append(ValueError("a bug"))
     with pytest.raises(ValueError, match="a bug"):
         worker.turn()
-    monkeypatch.setattr(working, "run_task", finishes)
+    monkeypatch.setattr(working, "run_claimed", finishes)
     assert worker.turn() and len(trained) == 1
 
 
@@ -187,12 +187,12 @@ def test_where_memory_is_shared_and_runs_out_it_leaves(
 ) -> None:
     from harness.train.job import OutOfRoom
 
-    def full(task: Task, *rest: Any, shares_device: bool) -> None:
+    def full(taken: ClaimedTrial, *rest: Any, shares_device: bool) -> None:
         assert shares_device
-        task.lease.release("no room")
+        taken.lease.release("no room")
         raise OutOfRoom
 
-    monkeypatch.setattr(working, "run_task", full)
+    monkeypatch.setattr(working, "run_claimed", full)
     assert make(Pauses(), packed=True).work() == EXIT_CROWDED
 
 

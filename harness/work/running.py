@@ -15,14 +15,14 @@ from harness.run.spent import STOPPED_BY_ERROR
 from harness.run.trial_records import TrialResult
 from harness.train.job import Control, Interrupted, OutOfRoom
 from harness.train.run import run_trial
-from harness.work.tasks import Task
+from harness.work.claims import ClaimedTrial
 
 if TYPE_CHECKING:
     import torch
 
 
-def run_task(
-    task: Task,
+def run_claimed(
+    taken: ClaimedTrial,
     device: torch.device,
     stop: threading.Event,
     resident: torch.Tensor | None = None,
@@ -34,7 +34,7 @@ def run_task(
     Args:
         stop: asks for a checkpoint and an orderly end.
         resident: the dataset's images already on the device, if they are.
-        checkpoint_each_epoch: whether the checkpoint is on the disk before the task's judge is asked.
+        checkpoint_each_epoch: whether the checkpoint is on the disk before the trial's judge is asked.
         shares_device: whether a lack of memory may be others' fault.
 
     Returns:
@@ -46,30 +46,30 @@ def run_task(
     """
     import torch
 
-    with given_back(task.lease, STOPPED_BY_ERROR):
-        task.lease.note(device=str(device), code=own_snapshot())
+    with given_back(taken.lease, STOPPED_BY_ERROR):
+        taken.lease.note(device=str(device), code=own_snapshot())
     # A trial keeps the number of threads that it began with: sums on a CPU depend on it in the last bit.
-    torch.set_num_threads(int(task.request["threads"]))
+    torch.set_num_threads(int(taken.request["threads"]))
     with contextlib.ExitStack() as stack:
-        with given_back(task.lease, STOPPED_BY_ERROR):
-            log = stack.enter_context(trial_log(task))
-            stack.enter_context(keep_alive(task.lease))
-        log.info("start %s, attempt %d, %s", task.title, task.lease.number, task.request["hyperparameters"])
+        with given_back(taken.lease, STOPPED_BY_ERROR):
+            log = stack.enter_context(trial_log(taken))
+            stack.enter_context(keep_alive(taken.lease))
+        log.info("start %s, attempt %d, %s", taken.title, taken.lease.number, taken.request["hyperparameters"])
         control = Control(
             stop=stop,
             log=log.info,
-            judge=task.judge,
+            judge=taken.judge,
             shares_device=shares_device,
             checkpoint_each_epoch=checkpoint_each_epoch,
         )
         try:
-            result = run_trial(task.job, task.request, task.folder, device, control, resident)
+            result = run_trial(taken.job, taken.request, taken.folder, device, control, resident)
         except Interrupted:
-            task.lease.release("interrupted")
+            taken.lease.release("interrupted")
             log.info("interrupted; checkpoint written")
             return None
         except OutOfRoom as error:
-            task.lease.release("out of memory beside others")
+            taken.lease.release("out of memory beside others")
             log.info("%s; given back, because the device is shared", error)
             raise
         except LeaseLost:
@@ -77,9 +77,9 @@ def run_task(
             return None
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
-                task.lease.release(STOPPED_BY_ERROR)
+                taken.lease.release(STOPPED_BY_ERROR)
             raise
-        task.lease.release("finished")
+        taken.lease.release("finished")
         log.info("%s %s", result["status"], result["message"] or "")
         return result
 
@@ -92,10 +92,10 @@ class _Shown(logging.Formatter):
 
 
 @contextlib.contextmanager
-def trial_log(task: Task) -> Iterator[logging.Logger]:
+def trial_log(taken: ClaimedTrial) -> Iterator[logging.Logger]:
     """A logger that writes into the trial's ``log.txt``."""
-    logger = logging.Logger(task.title)
-    handler = logging.FileHandler(task.folder.log_path, encoding="utf-8")
+    logger = logging.Logger(taken.title)
+    handler = logging.FileHandler(taken.folder.log_path, encoding="utf-8")
     handler.setFormatter(_Shown("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     try:

@@ -18,7 +18,7 @@ from harness.work.state import StudyState
 
 
 @dataclass(frozen=True)
-class Task:
+class ClaimedTrial:
     """A claimed trial."""
 
     folder: TrialFolder
