@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=int,
         default=2000,
         help="simulated sweeps a setting (default: 2000); a quarter of them where nothing is promised "
-        "and for the metrics right to first order, a fifth for twins, a tenth for single scores",
+        "and for subgroups and the metrics right to first order, half for learning curves, a fifth for twins, a tenth "
+        "for single scores",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5, 10, 20], help="seeds a method (2 3 5 10 20)")
     parser.add_argument("--base-seed", type=int, default=0)

@@ -84,9 +84,10 @@ def line(row: Row) -> str:
 
 def settings(repetitions: int, base_seed: int) -> Iterator[Setting]:
     """One for each number of subgroups and shape."""
+    own = max(2, repetitions // 4)
     for groups in SIZES:
         for shape in SHAPES:
             if shape == LADDER and groups == 2:
                 continue
-            count = partial(of_subgroups, shape, groups, repetitions, base_seed)
-            yield Setting(f"subgroups, {groups}, {shape}", count, repetitions, fewest=3)
+            count = partial(of_subgroups, shape, groups, own, base_seed)
+            yield Setting(f"subgroups, {groups}, {shape}", count, own, fewest=3)
