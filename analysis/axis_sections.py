@@ -12,11 +12,11 @@ from analysis.figures.sizes import size_curves
 from analysis.tables import axes as tables
 from analysis.words.axes import curve_sentences, held_out_sentences, network_sentences
 from harness.core.parallel import HERE, Pool
-from harness.pages.contents import Drawings, PageSection
+from harness.pages.contents import Drawings, PageSection, folded
 
 
 def axis_sections(found: AxisFindings, analysis: Analysis, pool: Pool = HERE) -> list[PageSection]:
-    """One section an axis; none where tasks go along none.
+    """Of each axis what was found, and its tables for the appendix; none where tasks go along none.
 
     Args:
         found: along each axis.
@@ -33,31 +33,23 @@ def _sections(found: AxisFindings, analysis: Analysis, pool: Pool) -> Iterator[P
         yield PageSection(
             "Training sizes",
             tuple(sentence for one in found.curves for sentence in curve_sentences(one, plan)),
-            present(
-                *(
-                    part
-                    for one in found.curves
-                    for part in (
-                        Drawings((pool.submit(size_curves, one, plan, names[one.dataset]),)),
-                        tables.areas(one, plan, names[one.dataset]),
-                        tables.images_saved(one, plan, names[one.dataset]),
-                    )
-                )
-            ),
+            (Drawings(tuple(pool.submit(size_curves, one, plan, names[one.dataset]) for one in found.curves)),),
         )
+        made = (
+            table(one, plan, names[one.dataset])
+            for one in found.curves
+            for table in (tables.areas, tables.images_saved)
+        )
+        yield from folded(PageSection("Training sizes: tables", (), present(*made)))
     if found.networks:
-        yield PageSection(
-            "Networks", network_sentences(found.networks, plan), present(tables.networks(found.networks, plan))
-        )
+        yield PageSection("Networks", network_sentences(found.networks, plan), ())
+        yield from folded(PageSection("Networks: tables", (), present(tables.networks(found.networks, plan))))
     if found.held_out:
         names = stems("domains", [one.dataset for one in found.held_out])
         yield PageSection(
             "Domains held out in turn",
             tuple(sentence for one in found.held_out for sentence in held_out_sentences(one, plan)),
-            present(
-                *(
-                    tables.held_out_domains(analysis, one.domains, one.pairs, names[one.dataset])
-                    for one in found.held_out
-                )
-            ),
+            (),
         )
+        held = (tables.held_out_domains(analysis, one.domains, one.pairs, names[one.dataset]) for one in found.held_out)
+        yield from folded(PageSection("Domains held out in turn: tables", (), present(*held)))

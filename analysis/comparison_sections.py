@@ -18,8 +18,8 @@ from analysis.tables.checks import nondeterminism, power, robustness, robustness
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
-from analysis.words.findings import results_paragraphs
-from analysis.words.limitations import limitations_paragraph
+from analysis.words.findings import question, results_paragraphs
+from analysis.words.limitations import limitations
 from analysis.words.methods import methods_paragraph
 from harness.core.parallel import HERE, Pool
 from harness.pages.contents import NOT_AVAILABLE, Drawings, Item, PageFigure, PageSection, PageTable
@@ -29,41 +29,42 @@ if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis
 
 
-def findings(
-    analysis: Analysis,
-    spec: SweepRecord | None,
-    parameters: Mapping[str, str] | None,
-    heads: Collection[str],
-    pool: Pool = HERE,
-) -> list[PageSection]:
-    """What was found, claim by claim, and how; ``pool`` draws the figures, here as below.
+def findings(analysis: Analysis, parameters: Mapping[str, str] | None = None, pool: Pool = HERE) -> PageSection:
+    """What was asked and what was found, claim by claim; ``pool`` draws the figures, here as below.
 
     Args:
         parameters: how many were trained by each method, in words.
-        heads: methods that trained the head alone, on features that were computed once.
     """
     drawn = Drawings((pool.submit(forest, analysis.primary, "forest"),))
+    words = (*question(analysis), *results_paragraphs(analysis))
+    return PageSection("Findings", words, present(main(analysis, parameters), drawn))
+
+
+def limits(analysis: Analysis, spec: SweepRecord | None = None) -> PageSection:
+    """What the design did not vary, and what may therefore not be concluded."""
+    return PageSection("What may not be concluded", limitations(analysis, spec), ())
+
+
+def how_compared(analysis: Analysis, spec: SweepRecord | None = None, heads: Collection[str] = ()) -> PageSection:
+    """The paragraph on methods.
+
+    Args:
+        heads: methods that trained the head alone, on features that were computed once.
+    """
+    return PageSection("How the methods were compared", (methods_paragraph(analysis, spec, heads),), ())
+
+
+def comparisons(analysis: Analysis, pool: Pool = HERE) -> PageSection:
+    """Every declared comparison with its numbers, the claims, and the checks of both."""
     ranks = Drawings((pool.submit(_ranks, analysis.primary),))
-    return [
-        PageSection(
-            "Findings",
-            results_paragraphs(analysis),
-            present(main(analysis, parameters), drawn, claims_table(analysis)),
+    return PageSection(
+        "Comparisons",
+        tuple(filter(None, [scope_note(analysis)])),
+        present(
+            claims_table(analysis), pairwise(analysis), averages(analysis), new_datasets(analysis), ranks,
+            not_compared(analysis), robustness(analysis), robustness_of_averages(analysis),
         ),
-        PageSection(
-            "How the methods were compared",
-            tuple(filter(None, [methods_paragraph(analysis, spec, heads), limitations_paragraph(analysis, spec)])),
-            (),
-        ),
-        PageSection(
-            "Comparisons",
-            tuple(filter(None, [scope_note(analysis)])),
-            present(
-                pairwise(analysis), averages(analysis), new_datasets(analysis), ranks, not_compared(analysis),
-                robustness(analysis), robustness_of_averages(analysis),
-            ),
-        ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def seed_section(analysis: Analysis, pool: Pool = HERE) -> PageSection:
@@ -105,7 +106,7 @@ def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int], poo
 def supplement(analysis: Analysis) -> PageSection:
     """What was compared beside the declared family, and every p value."""
     return PageSection(
-        "Appendix: all comparisons",
+        "All comparisons",
         tuple(filter(None, [scope_note(analysis)])),
         present(secondary(analysis), exploratory(analysis), all_p_values(analysis)),
     )

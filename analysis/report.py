@@ -111,22 +111,31 @@ def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = 
         OSError: ``out`` cannot be written.
     """
     from analysis.comparison_results import comparison_records
-    from analysis.comparison_sections import findings, prediction_section, seed_section, supplement
+    from analysis.comparison_sections import (
+        comparisons,
+        findings,
+        how_compared,
+        limits,
+        prediction_section,
+        seed_section,
+        supplement,
+    )
     from analysis.results import VERSION
     from analysis.words.appendix import appendix
-    from harness.pages.contents import settled
+    from harness.pages.contents import folded, settled
 
     analysis, reduced = _analysed(evidence, HERE)()
-    shown = [*findings(analysis, None, None, ()), seed_section(analysis), prediction_section(reduced)]
-    rest = [supplement(analysis), *appendix(evidence, None, None, {})]
-    sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis), plugins)
+    first, ours = [findings(analysis), limits(analysis)], how_compared(analysis)
+    rest = [ours, comparisons(analysis), seed_section(analysis), prediction_section(reduced), supplement(analysis)]
+    rest += appendix(evidence, None, None, {})
+    sections = _with_plugins([*first, *folded(*rest)], len(first), ReportData(analysis), plugins)
     methods, datasets = _counted(len(evidence.methods), "method"), _counted(len(evidence.datasets), "dataset")
     report = Report(
         title=evidence.name,
         lead=f"{methods} on {datasets}, from {evidence.source}.",
         flags=[caution.sentence for caution in analysis.cautions],
         sections=settled(sections),
-        paragraphs=[text for section in sections[:2] for text in section.sentences],
+        paragraphs=_paragraphs(first[0], ours, first[1]),
         results={"version": VERSION, "name": evidence.name, "comparison": comparison_records(analysis)},
     )
     return _write(report, out)
@@ -162,9 +171,18 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.comparison.axes import along
     from analysis.comparison.under_shift import findings_under
     from analysis.comparison_results import comparison_records
-    from analysis.comparison_sections import cost_figures, findings, prediction_section, seed_section, supplement
+    from analysis.comparison_sections import (
+        comparisons,
+        cost_figures,
+        findings,
+        how_compared,
+        limits,
+        prediction_section,
+        seed_section,
+        supplement,
+    )
     from analysis.results import VERSION, results
-    from analysis.run_sections import RunFacts, early, late
+    from analysis.run_sections import RunFacts, cost, early, late
     from analysis.runs import trials_of
     from analysis.runs.axes import axes_of
     from analysis.runs.evidence import evidence_of, shifts_in
@@ -173,7 +191,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.shift_results import shift_records
     from analysis.shift_sections import shift_sections
     from analysis.words.flags import flags
-    from harness.pages.contents import count, settled
+    from harness.pages.contents import count, folded, settled
     from harness.run import frames
 
     records = [frames.read(run, pool) for run in runs]
@@ -190,22 +208,19 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     studies = [study for facts in known for study in facts.summary.studies]
     parameters = {study.method: " / ".join(map(count, study.trainable)) for study in studies if study.trainable}
     trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
-    cost = cost_figures(analysis, trained, pool)
+    pareto = cost_figures(analysis, trained, pool)
     heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
     shifts, groups = findings_under(shifts_in(runs, records, evidence)), subgroups_in(runs, evidence)
     axes = axes_of(runs, evidence.datasets)
     found = along(analysis, axes.sizes, axes.networks, axes.domains)
+    spec = known[0].summary.spec
+    first, ours = [findings(analysis, parameters, pool), limits(analysis, spec)], how_compared(analysis, spec, heads)
     further = [*axis_sections(found, analysis, pool), *shift_sections(shifts, groups, analysis, pool)]
-    first = [*findings(analysis, known[0].summary.spec, parameters, heads, pool), *further]
-    shown = [*first, seed_section(analysis, pool), *searches, predicted]
-    rest = [
-        *(
-            section
-            for place, facts in enumerate(known)
-            for section in late(facts, evidence, (cost,) if place == 0 else ())
-        ),
-        supplement(analysis),
-    ]
+    costs = [cost(facts, (pareto,) if facts is known[0] else ()) for facts in known]
+    details = [section for facts in known for section in late(facts, evidence)]
+    own = [ours, comparisons(analysis, pool), *(section for section in further if section.folded)]
+    rest = folded(*own, seed_section(analysis, pool), *searches, predicted, *details, supplement(analysis))
+    shown = [*first, *(section for section in further if not section.folded), *costs]
     sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis, known), plugins)
     said = [sentence for facts in known for sentence in flags(facts.summary)]
     documents = [results(facts.summary, flags(facts.summary)) for facts in known]
@@ -217,7 +232,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
         lead=_lead(known, evidence),
         flags=list(dict.fromkeys((*said, *(caution.sentence for caution in analysis.cautions)))),
         sections=settled(sections),
-        paragraphs=[text for section in first for text in section.sentences],
+        paragraphs=_paragraphs(first[0], ours, first[1], *further),
         results={**documents[0], "comparison": comparison} if len(known) == 1 else joint,
         trials=panels,
     )
@@ -261,6 +276,13 @@ def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:
         f"{_counted(len(evidence.datasets), 'dataset')}. "
         f"This report is {'complete' if complete else 'preliminary: the run is not finished'}."
     )
+
+
+def _paragraphs(found: PageSection, compared: PageSection, limited: PageSection, *further: PageSection) -> list[str]:
+    """What ``paper.tex`` says, a paragraph each."""
+    limitations = [" ".join(("Limitations.", *limited.sentences))] if limited.sentences else []
+    rest = [text for section in further for text in section.sentences]
+    return [*found.sentences, *compared.sentences, *limitations, *rest]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -96,18 +96,21 @@ def _curves(
     return () if figure is None else (figure,)
 
 
-def late(facts: RunFacts, evidence: Evidence, cost: Sequence[Item] = ()) -> list[PageSection]:
-    """Cost, progress, failures, methods, data and settings."""
+def cost(facts: RunFacts, drawn: Sequence[Item] = ()) -> PageSection:
+    """What each method cost; ``drawn`` comes first."""
+    return facts.section("Cost", (), *drawn, cost_table(facts.summary))
+
+
+def late(facts: RunFacts, evidence: Evidence) -> list[PageSection]:
+    """Networks, budgets, progress, failures, methods, data and settings."""
     summary = facts.summary
     studies = [(study.description(), study.chosen()) for study in facts.run.studies()]
     settings = appendix(evidence, summary.spec, summary.environment, summary.cards, studies)
     return [
         facts.section(
-            "Cost",
+            "Networks and budget",
             (*step_sentences(facts.run), *kernel_sentences(facts.run)),
-            *cost,
             tables.networks(summary),
-            cost_table(summary),
             ledger(summary),
         ),
         facts.section("Scores", (), tables.scores(summary), tables.other_metrics(summary)),

@@ -18,13 +18,13 @@ from analysis.tables.comparisons import averages, pairwise
 from analysis.tables.main_table import main
 from analysis.words.shifts import reservations, shift_paragraphs, subgroup_sentences
 from harness.core.parallel import HERE, Pool
-from harness.pages.contents import Drawings, PageSection, PageTable
+from harness.pages.contents import Drawings, PageSection, PageTable, folded
 
 
 def shift_sections(
     found: Sequence[ShiftFindings], groups: Sequence[SubgroupFindings], whole: Analysis, pool: Pool = HERE
 ) -> list[PageSection]:
-    """One section a shift, and one of all subgroups; empty where a run has neither.
+    """Of each shift, and of all subgroups, what was found, and the tables for the appendix; empty where a run has none.
 
     Args:
         found: of each shift.
@@ -34,30 +34,33 @@ def shift_sections(
     """
     names = stems("", [one.shift.name for one in found])
     said = [caution.sentence for caution in whole.cautions]
-    sections = [_section(one, names[one.shift.name].strip("_"), said, pool) for one in found]
+    sections = [part for one in found for part in _sections(one, names[one.shift.name].strip("_"), said, pool)]
     return [*sections, *_subgroups(groups, whole.evidence)]
 
 
-def _section(found: ShiftFindings, stem: str, said: Sequence[str], pool: Pool) -> PageSection:
-    analysis = found.analysis
-    return PageSection(
-        f"Under shift: {found.shift.name}",
-        (*shift_paragraphs(found), *reservations(found, said)),
-        present(
-            *(() if analysis is None else _compared(analysis, found.shift.name, stem, pool)),
-            tables.drops(found, stem),
-            tables.corruption_errors(found, stem),
-            _curves(found, stem, pool),
-            tables.by_set(found, stem),
-            tables.beyond_line(found, stem),
-        ),
+def _sections(found: ShiftFindings, stem: str, said: Sequence[str], pool: Pool) -> Iterator[PageSection]:
+    analysis, title = found.analysis, f"Under shift: {found.shift.name}"
+    compared = () if analysis is None else (Drawings((pool.submit(forest, analysis.primary, f"forest_{stem}"),)),)
+    yield PageSection(title, (*shift_paragraphs(found), *reservations(found, said)), compared)
+    yield from folded(
+        PageSection(
+            f"{title}: tables",
+            (),
+            present(
+                *(() if analysis is None else _compared(analysis, found.shift.name, stem)),
+                tables.drops(found, stem),
+                tables.corruption_errors(found, stem),
+                _curves(found, stem, pool),
+                tables.by_set(found, stem),
+                tables.beyond_line(found, stem),
+            ),
+        )
     )
 
 
-def _compared(analysis: Analysis, name: str, stem: str, pool: Pool) -> Iterator[PageTable | Drawings]:
-    """The tables and the figure that compare methods on the test split, by the scores under the shift."""
+def _compared(analysis: Analysis, name: str, stem: str) -> Iterator[PageTable]:
+    """The tables that compare methods on the test split, by the scores under the shift."""
     yield replace(main(analysis, None), name=f"{tables.SHIFT_STEM}main_{stem}")
-    yield Drawings((pool.submit(forest, analysis.primary, f"forest_{stem}"),))
     kinds = ((claims_table, f"{tables.SHIFT_STEM}claims_"), (pairwise, "pairwise_"), (averages, "averages_"))
     for made, prefix in kinds:
         table = made(analysis)
@@ -90,5 +93,7 @@ def _subgroups(groups: Sequence[SubgroupFindings], evidence: Evidence) -> Iterat
     yield PageSection(
         "Subgroups of the test cases",
         tuple(sentence for one in groups for sentence in subgroup_sentences(one, evidence)),
-        present(*(tables.subgroups(one, evidence.plan, stem) for one, stem in shown)),
+        (),
     )
+    made = present(*(tables.subgroups(one, evidence.plan, stem) for one, stem in shown))
+    yield from folded(PageSection("Subgroups of the test cases: tables", (), made))

@@ -47,7 +47,7 @@ def ledger(
     slots: Mapping[tuple[str, str], int],
     known_before: Mapping[tuple[str | None, str | None], int],
 ) -> list[StudyCosts]:
-    """One entry a study in order of (dataset, method), then one for backbones trained first, if any.
+    """One entry a study in the order of ``slots``, then one for backbones trained first, if any.
 
     Args:
         trials: ``frames.trials``, confirm trials outside the comparison moved to the stage ``other``.
@@ -57,7 +57,7 @@ def ledger(
     """
     staged = attempts.drop("stage").join(trials.select("trial", "stage"), on="trial", how="left")
     own, tried = (frame.partition_by("dataset", "method", as_dict=True) for frame in (trials, staged))
-    declared: dict[tuple[str | None, str | None], int] = {key: slots[key] for key in sorted(slots)}
+    declared: dict[tuple[str | None, str | None], int] = {key: slots[key] for key in slots}
     if (None, None) in own:
         declared[None, None] = 0
     return [

@@ -57,7 +57,7 @@ class Summary:
         return self.metrics[self.metric]
 
     def of(self, dataset: str) -> list[StudySummary]:
-        """The studies of a dataset, by method."""
+        """The studies of a dataset, in the order of the methods."""
         return [study for study in self.studies if study.dataset == dataset]
 
     def relative_step(self, study: StudySummary) -> float | None:
@@ -76,8 +76,13 @@ class Summary:
 
     @property
     def datasets(self) -> list[str]:
-        """Every dataset of the sweep, by label."""
-        return sorted(self.spec["datasets"])
+        """Every dataset of the sweep by label, in the order of its file, which all tables keep."""
+        return list(self.spec["datasets"])
+
+    @property
+    def methods(self) -> list[str]:
+        """Likewise every method."""
+        return list(self.spec["methods"])
 
     @property
     def complete(self) -> bool:
@@ -105,8 +110,10 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     described = [description for searches in folders.values() for _, description in searches]
     trials = _mark_outside(described, known.trials)
     attempts = known.attempts
-    wanted = {(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]}
-    slots = {key: sum(int(one["search_slots"]) for _, one in searches) for key, searches in folders.items()}
+    wanted = [(dataset, method) for dataset in spec["datasets"] for method in spec["methods"]]
+    removed = sorted(set(folders) - set(wanted))
+    in_order = [*(key for key in wanted if key in folders), *removed]
+    slots = {key: sum(int(one["search_slots"]) for _, one in folders[key]) for key in in_order}
     before: dict[tuple[str | None, str | None], int] = {
         key: sum(one["prior"]["observations"] for _, one in searches if "prior" in one)
         for key, searches in folders.items()
@@ -114,7 +121,8 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
     of_study = trials.partition_by("dataset", "method", as_dict=True)
     studies = [
         study_summary(folders[key], of_study.get(key, trials.clear()), metric, metrics)
-        for key in sorted(wanted & set(folders))
+        for key in wanted
+        if key in folders
     ]
     counts = attempts.group_by("trial").len("attempts")
     failed = trials.filter(pl.col("status") == "failed").join(counts, on="trial", how="left").sort("trial")
@@ -125,8 +133,8 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
         metric=metric,
         metrics=metrics,
         studies=tuple(studies),
-        absent=tuple(sorted(wanted - set(folders))),
-        removed=tuple(sorted(set(folders) - wanted)),
+        absent=tuple(key for key in wanted if key not in folders),
+        removed=tuple(removed),
         ledger=tuple(ledger(trials, attempts, slots, before)),
         set_aside=_set_aside(run),
         failures=tuple(failed.select("trial", "dataset", "method", "stage", "cause", "message", "attempts").to_dicts()),

@@ -21,7 +21,7 @@ def cost(summary: Summary) -> PageTable:
     ]
     datasets = {spent.dataset for spent in summary.ledger if spent.dataset is not None}
     if len(datasets) > 1:
-        methods = sorted({spent.method for spent in summary.ledger if spent.method is not None})
+        methods = dict.fromkeys(spent.method for spent in summary.ledger if spent.method is not None)
         groups.append(("All datasets", tuple(_cost_row(_total(summary.ledger, method), None) for method in methods)))
     return PageTable(
         name="cost",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.runs.study_summary import SeedScore, StudySummary, optimism, shown_hyperparameters
@@ -46,7 +46,7 @@ def scores(summary: Summary) -> PageTable:
         caption=f"{summary.measure.label} on the test split, over the confirm seeds.",
         head=("Method", "Mean", "SD", "95 % t interval", "Seeds", "Trained parameters", "Head"),
         align="lrrrrrr",
-        groups=_by_dataset(summary, row, 7),
+        groups=_by_dataset(summary, row, [NOT_AVAILABLE] * 6),
         note=f"{said} SD: sample standard deviation over seeds. Trained parameters do not count the head, "
         "which every method trains. Rows are in alphabetical order.",
     )
@@ -66,7 +66,7 @@ def other_metrics(summary: Summary) -> PageTable:
         caption="All metrics on the test split: mean (SD) over the confirm seeds.",
         head=("Method", *(facts.label for facts in summary.metrics.values())),
         align="l" + "r" * len(summary.metrics),
-        groups=_by_dataset(summary, row, 1 + len(summary.metrics)),
+        groups=_by_dataset(summary, row, [NOT_AVAILABLE] * len(summary.metrics)),
         note=f"Scope: seeds only. {said}: lower is better. {NOT_AVAILABLE}: not confirmed yet, or undefined in at "
         "least one seed.",
     )
@@ -102,7 +102,7 @@ def search(summary: Summary) -> PageTable:
             "Optimism",
         ),
         align="lrrrrrrr",
-        groups=_by_dataset(summary, row, 8),
+        groups=_by_dataset(summary, row, [NOT_AVAILABLE] * 7),
         note="The default configuration is slot 0. Expected: by a model of all scores, or as the mean "
         "with a further tuning seed, where that has chosen. "
         "Optimism: the chosen configuration's validation score in the search, or what was expected of it, "
@@ -128,7 +128,7 @@ def hyperparameters(summary: Summary) -> PageTable:
                 if key[0] == method
             ),
         )
-        for method in sorted({key[0] for key in rows})
+        for method in dict.fromkeys(key[0] for key in rows)
     )
     return PageTable(
         name="hyperparameters",
@@ -178,7 +178,7 @@ def networks(summary: Summary) -> PageTable:
             "× full fine-tuning",
         ),
         align="l" + "r" * 11,
-        groups=_by_dataset(summary, row, 12),
+        groups=_by_dataset(summary, row, [NOT_AVAILABLE] * 11),
         note="Trained parameters: own (added, or pretrained weights that train), scales and shifts of norms, head; "
         "the percentage is of own and norms. Storage: what a task needs beside the pretrained file, head included. "
         "Optimiser: its state. GMACs: 10⁹ multiply-adds of one image through the convolutions "
@@ -204,17 +204,8 @@ def progress(summary: Summary) -> PageTable:
             "; ".join(study.missing) or "nothing",
         )
 
-    absent = {
-        dataset: [
-            (method, "not begun", NOT_AVAILABLE, "", NOT_AVAILABLE, "", "everything")
-            for name, method in summary.absent
-            if name == dataset
-        ]
-        for dataset in summary.datasets
-    }
-    groups = tuple(
-        (dataset, tuple(sorted([*map(row, summary.of(dataset)), *absent[dataset]]))) for dataset in summary.datasets
-    )
+    absent = ("not begun", NOT_AVAILABLE, "", NOT_AVAILABLE, "", "everything")
+    groups = _by_dataset(summary, row, absent)
     return PageTable(
         name="progress",
         caption="Progress of each study; failures by cause.",
@@ -244,14 +235,14 @@ def failures(summary: Summary) -> PageTable:
 
 
 def _by_dataset(
-    summary: Summary, row: Callable[[StudySummary], tuple[str, ...]], columns: int
+    summary: Summary, row: Callable[[StudySummary], tuple[str, ...]], absent: Sequence[str]
 ) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
+    """A row for every method on every dataset, in the order of the sweep; ``absent`` follows the name of a method that
+    has not begun."""
     groups = []
     for dataset in summary.datasets:
         rows = {study.method: row(study) for study in summary.of(dataset)}
-        absent = [method for name, method in summary.absent if name == dataset]
-        rows |= {method: (method, *[NOT_AVAILABLE] * (columns - 1)) for method in absent}
-        groups.append((dataset, tuple(rows[method] for method in sorted(rows))))
+        groups.append((dataset, tuple(rows.get(method) or (method, *absent) for method in summary.methods)))
     return tuple(groups)
 
 

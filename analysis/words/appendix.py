@@ -48,7 +48,7 @@ def appendix(
         "Settings": settings_facts(spec),
         "Identities": identity_facts(studies),
     }
-    return [PageSection(f"Appendix: {title}", (), (facts,)) for title, facts in parts.items() if facts.pairs]
+    return [PageSection(title, (), (facts,)) for title, facts in parts.items() if facts.pairs]
 
 
 def environment_facts(environment: EnvironmentRecord | None, evidence: Evidence) -> Facts:

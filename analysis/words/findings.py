@@ -1,8 +1,8 @@
-"""The paragraph on results: one or two sentences for each dataset, then the averages."""
+"""The question, and the paragraphs on results: one or two sentences for each dataset, then the averages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from analysis.comparison.compare import Analysis
@@ -24,10 +24,54 @@ from analysis.comparison.phrases import (
     scope_phrase,
 )
 from analysis.comparison.verdicts import Comparison
+from analysis.stats.decisions import Verdict
 from harness.pages.contents import number
 
 MOST_IN_FULL = 6
 """Comparisons of one outcome on one dataset that are told one by one; of more, a range is given."""
+
+
+def question(analysis: Analysis) -> tuple[str, ...]:
+    """What the declared comparisons ask, and in one sentence what they answer; nothing where nothing was declared."""
+    evidence, plan, asked = analysis.evidence, analysis.evidence.plan, analysis.of("primary")
+    if not asked:
+        return ()
+    others = [name for name in evidence.methods if name != plan.control or plan.family != "vs_control"]
+    named = f"{', '.join(others[:-1])} or {others[-1]}" if len(others) <= MOST_IN_FULL else f"{len(others)} methods"
+    first = others[0] if len(others) == 1 else f"any of {named}"
+    than = plan.control if plan.family == "vs_control" else "another"
+    more = f"a {'higher' if plan.higher_is_better(plan.metric) else 'lower'} {plan.facts(plan.metric).in_text}"
+    return (
+        f"Question: does {first}, as tuned here, score {more} than {than} on {listed(evidence.datasets)}?",
+        f"Answer: {_answer(asked, plan)}.",
+    )
+
+
+_ANSWERS: Mapping[Verdict, str] = {
+    "better": "shown to be better",
+    "worse": "shown to be worse",
+    "equivalent": "shown to be equivalent within the margin",
+    "inconclusive": "inconclusive",
+}
+
+
+def _answer(asked: Sequence[Comparison], plan: DeclaredPlan) -> str:
+    """How many declared comparisons came to which verdict, and which those are that were decided."""
+    declared = [one for one in asked if one.declared]
+    parts = []
+    for verdict, words in _ANSWERS.items():
+        own = [one.pair for one in declared if one.outcome == verdict]
+        if verdict == "better" and not own:
+            parts.append(f"none was {words}")
+        elif verdict == "inconclusive" or len(own) > MOST_IN_FULL:
+            parts.append(f"{words}: {len(own)} of {counted(len(declared), 'comparison')}")
+        elif own:
+            than = [f" than {pair.second}" if plan.family != "vs_control" else "" for pair in own]
+            names = [f"{pair.first}{beside} {place_phrase(pair)}" for pair, beside in zip(own, than, strict=True)]
+            parts.append(f"{words}: {listed(names)}")
+    if len(declared) < len(asked):
+        parts.append(f"exploratory, and no part of this answer: {counted(len(asked) - len(declared), 'comparison')}")
+    return "; ".join(parts)
 
 
 def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:

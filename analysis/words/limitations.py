@@ -1,4 +1,4 @@
-"""The paragraph on limitations: what the design did not vary, and what is therefore not claimed."""
+"""The limitations: what the design did not vary, and what is therefore not claimed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ _UNITS = (
 """What may be few, its noun, and what changes from one to the next."""
 
 
-def limitations_paragraph(analysis: Analysis, spec: SweepRecord | None) -> str:
-    """A paragraph for the discussion of a paper; empty where nothing was compared.
+def limitations(analysis: Analysis, spec: SweepRecord | None) -> tuple[str, ...]:
+    """Sentences for the discussion of a paper; none where nothing was compared.
 
     Args:
         analysis: what was done.
         spec: the sweep as resolved; None where the results do not come from a sweep.
     """
-    if not analysis.of("primary"):
-        return ""
-    return " ".join(("Limitations.", *_design(analysis, spec), *_amount(analysis)))
+    return (*_design(analysis, spec), *_amount(analysis)) if analysis.of("primary") else ()
 
 
 def _design(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:

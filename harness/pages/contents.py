@@ -134,6 +134,15 @@ class PageSection:
     title: str
     sentences: tuple[str, ...]
     items: tuple[Item, ...]
+    folded: bool = False
+    """Whether it is part of the appendix: closed on the page until a reader opens it."""
+    label: str = ""
+    """Its number on the page, as ``numbered`` gives it."""
+
+
+def folded(*sections: PageSection) -> list[PageSection]:
+    """The sections as parts of the appendix."""
+    return [replace(section, folded=True) for section in sections]
 
 
 def sheet_stem(stem: str, place: int) -> str:
@@ -153,10 +162,17 @@ def settled(sections: Sequence[PageSection]) -> list[PageSection]:
 
 
 def numbered(sections: Sequence[PageSection]) -> list[PageSection]:
-    """The sections with their tables numbered from 1, and their figures and pictures together likewise."""
+    """The sections, those of the appendix last, with all their numbers.
+
+    Sections are numbered from 1, those of the appendix from A1; tables from 1, and figures and pictures together
+    likewise.
+    """
     tables = figures = 0
     result = []
-    for section in sections:
+    places = {False: 0, True: 0}
+    for section in sorted(sections, key=lambda one: one.folded):
+        places[section.folded] += 1
+        label = f"{'A' if section.folded else ''}{places[section.folded]}"
         items: list[Item] = []
         for item in section.items:
             if isinstance(item, PageTable):
@@ -167,8 +183,21 @@ def numbered(sections: Sequence[PageSection]) -> list[PageSection]:
                 items.append(replace(item, number=figures))
             else:
                 items.append(item)
-        result.append(replace(section, items=tuple(items)))
+        result.append(replace(section, items=tuple(items), label=label))
     return result
+
+
+def notes_once(sections: Sequence[PageSection]) -> list[PageSection]:
+    """The numbered sections with each note of a table in full at the first one that has it, and named at the others."""
+    first: dict[str, int] = {}
+
+    def short(item: Item) -> Item:
+        if not isinstance(item, PageTable) or not item.note:
+            return item
+        place = first.setdefault(item.note, item.number)
+        return item if place == item.number else replace(item, note=f"The note below Table {place} holds here too.")
+
+    return [replace(section, items=tuple(map(short, section.items))) for section in sections]
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.core.errors import one_line
-from harness.pages.contents import Marked, PageFigure, PageSection, Panel, Picture
+from harness.pages.contents import Marked, PageFigure, PageSection, Panel, Picture, notes_once
 from harness.pages.palette import FAINT, INK, LINES, MEAN, PAPER, SEED, TINT
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -47,7 +47,7 @@ def html(
         title: of the page.
         lead: the sentence below it.
         flags: reservations that are to be read first.
-        sections: the report, with its tables and figures numbered.
+        sections: the report, numbered.
         trials: what a click on a ``Marked`` cell shows, by ``Marked.cell``; a cell that is not in it
             leads nowhere.
     """
@@ -61,7 +61,7 @@ def html(
         title=title,
         lead=lead,
         flags=flags,
-        sections=sections,
+        sections=notes_once(sections),
         contents_from=_CONTENTS_FROM,
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
         script=Markup(script),  # noqa: S704  (our own file)
@@ -78,7 +78,7 @@ def markdown(title: str, lead: str, flags: Sequence[str], sections: Sequence[Pag
     environment = _environment(autoescape=False)
     environment.finalize = _escape_markdown
     template = environment.get_template("page.md.j2")
-    return template.render(title=title, lead=lead, flags=flags, sections=sections)
+    return template.render(title=title, lead=lead, flags=flags, sections=notes_once(sections))
 
 
 def _environment(autoescape: bool) -> Environment:

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Evidence
-from analysis.words.limitations import limitations_paragraph
+from analysis.words.limitations import limitations
 from analysis.words.methods import methods_paragraph
 from harness.spec.train import TrainSpec
 from tests.analysis.made_up import FORBIDDEN, against_control, made_up
@@ -125,7 +125,7 @@ def test_how_methods_were_trained_is_told(changes: dict[str, Any], said: str) ->
 
 def test_limitations_follow_from_what_the_design_did_not_vary() -> None:
     whole = analyse(against_control(levels=TWO, seeds=range(1000, 1003)))
-    text = limitations_paragraph(whole, SPEC)
+    text = " ".join(limitations(whole, SPEC))
     for part in (
         "One split of each dataset into training, validation and test images was used",
         "Each method was tuned by one search on each dataset",
@@ -134,10 +134,10 @@ def test_limitations_follow_from_what_the_design_did_not_vary() -> None:
         "With 3 seeds little is known of how much a result changes",
     ):
         assert part in text
-    assert "whether these were drawn anew is not known here" in limitations_paragraph(whole, None)
+    assert "whether these were drawn anew is not known here" in " ".join(limitations(whole, None))
     narrow = analyse(against_control(levels=TWO, with_predictions=False))
-    assert "On alpha and beta nothing is said of new test cases." in limitations_paragraph(narrow, SPEC)
-    assert limitations_paragraph(replace(whole, comparisons=()), SPEC) == ""
+    assert "On alpha and beta nothing is said of new test cases." in " ".join(limitations(narrow, SPEC))
+    assert limitations(replace(whole, comparisons=()), SPEC) == ()
 
 
 def test_who_trained_without_augmentation_is_told() -> None:

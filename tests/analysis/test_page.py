@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.pages import page
-from harness.pages.contents import Marked, PageSection, PageTable, Row
+from harness.pages.contents import Marked, PageSection, PageTable, Row, folded, numbered
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><!--<script>alert(1)</script> & \u2028 \" '"
@@ -34,7 +35,8 @@ def table(rows: Sequence[Sequence[str | Marked]], other: Sequence[Row] = (), num
 
 
 def sections(*tables: PageTable, count: int = 1) -> list[PageSection]:
-    return [PageSection(f"Part {place}", ("A sentence.",), tables if place == 0 else ()) for place in range(count)]
+    parts = [PageSection(f"Part {place}", ("A sentence.",), tables if place == 0 else ()) for place in range(count)]
+    return numbered(parts)
 
 
 def panel(text: str) -> dict[str, Any]:
@@ -116,6 +118,48 @@ def test_a_long_report_lists_its_sections_and_a_short_one_does_not() -> None:
     long, short = (page.html("t", "l", (), sections(table([("a", "1")]), count=count)) for count in (6, 5))
     assert [f'href="#section-{k}"' in long and f'id="section-{k}"' in long for k in range(1, 7)] == [True] * 6
     assert "<nav" not in short
+
+
+def with_appendix() -> str:
+    """A page whose appendix was given first, with one note below three tables."""
+    tables = [replace(table([(name, "1")]), note="Alike.") for name in "abc"]
+    appendix = folded(*(PageSection(f"Detail {place}", (), (tables[place],)) for place in (0, 1)))
+    open_ones = [PageSection(f"Part {place}", ("A sentence.",), tables[2:] if place == 0 else ()) for place in range(4)]
+    return page.html("t", "l", (), numbered([*appendix, *open_ones]))
+
+
+def test_the_appendix_comes_last_closed_and_is_one_entry_of_the_contents() -> None:
+    text = with_appendix()
+    assert re.findall(r"<h2>(\S+\. [^<]*)</h2>", text) == [
+        "1. Part 0", "2. Part 1", "3. Part 2", "4. Part 3", "A1. Detail 0", "A2. Detail 1"
+    ]  # fmt: skip
+    assert text.count("<details>") == 2 and "<details open" not in text
+    assert re.findall(r'<a href="#section-(\S+)">', text) == ["1", "2", "3", "4", "A1"]
+    assert "Appendix, in 2 parts" in text
+
+
+def test_a_note_is_read_once() -> None:
+    text = with_appendix()
+    assert text.count("Alike.") == 1 and text.index("Alike.") < text.index("Detail 0")
+    assert text.count("The note below Table 1 holds here too.") == 2
+
+
+@pytest.mark.slow
+def test_the_appendix_opens_by_a_link_a_button_and_for_print(tmp_path: Path) -> None:
+    steps = """
+    const w = d.defaultView, open = () => [...d.querySelectorAll("details")].map(fold => fold.open);
+    const button = d.querySelector("button.unfold");
+    const seen = [open()];
+    w.location.hash = "#section-A2";
+    w.dispatchEvent(new Event("hashchange")); seen.push(open());
+    button.click(); seen.push(open());
+    button.click(); seen.push(open());
+    w.dispatchEvent(new Event("beforeprint")); seen.push(open());
+    say(seen);
+    """
+    assert in_browser(with_appendix(), tmp_path, steps) == [
+        [False, False], [False, True], [True, True], [False, False], [True, True]
+    ]  # fmt: skip
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
 from analysis.stats.twoway import two_way
-from analysis.words.limitations import limitations_paragraph
+from analysis.words.limitations import limitations
 
 
 def codes(found: Comparison) -> set[str]:
@@ -180,7 +180,7 @@ def test_searches_that_serve_several_splits_are_what_is_averaged() -> None:
     assert {"few_searches"} <= codes(found) and not {"few_splits", "few_replicates"} & codes(found)
     whole = texts(analysis)
     assert HELD.findall(whole) == [] and "averaged by search, as each search served several splits" in whole
-    limits = limitations_paragraph(analysis, SPEC)  # type: ignore[arg-type]
+    limits = " ".join(limitations(analysis, SPEC))  # type: ignore[arg-type]
     assert "With 3 searches little is known of how much a result changes from search to search" in limits
     two = analyse(replicated(base(8, margin=0.9), {"alpha": 8}, lambda place, split: f"search {place % 2}"))
     assert only(two).outcome == "inconclusive" and only(analysis).outcome == "equivalent"

@@ -24,7 +24,7 @@ from analysis.tables.cells import Scopes
 from analysis.tables.checks import power
 from analysis.words.appendix import seed_facts
 from analysis.words.findings import results_paragraphs
-from analysis.words.limitations import limitations_paragraph
+from analysis.words.limitations import limitations
 from analysis.words.methods import methods_paragraph
 
 
@@ -40,7 +40,7 @@ def test_where_split_and_search_are_drawn_anew_nothing_is_called_fixed() -> None
     assert "One search served all replicates: each was trained with the configuration that a resample" in whole
     several = {**SPEC, "search": {**SPEC["search"], "repeats": 10}}
     assert "divided among 10 independent searches whose choices" in methods_paragraph(analysis, several)
-    limits = limitations_paragraph(analysis, SPEC)  # type: ignore[arg-type]
+    limits = " ".join(limitations(analysis, SPEC))  # type: ignore[arg-type]
     assert "All splits of each dataset are of the same images" in limits
     assert "One split" not in limits and "tuned by one search" not in limits
     assert all(one.pair.drawn == DrawnAnew(sets=True, cases=True, search=True) for one in analysis.averages)
@@ -52,12 +52,12 @@ def test_what_was_held_fixed_is_named_and_nothing_else() -> None:
     splits = analyse(replicated(base(), {"alpha": 5}))
     assert set(HELD.findall(texts(splits))) == {"configurations that were chosen"}
     assert "New searches and datasets were not drawn." in scope_note(splits)
-    assert "tuned by one search" in limitations_paragraph(splits, SPEC)  # type: ignore[arg-type]
+    assert "tuned by one search" in " ".join(limitations(splits, SPEC))  # type: ignore[arg-type]
     searches = analyse(replicated(base(), {}, own_search))
     assert "configurations that were chosen" not in texts(searches)
     assert "given this training set and this split" in texts(searches)
     assert "New training sets, splits and datasets were not drawn." in scope_note(searches)
-    limits = limitations_paragraph(searches, SPEC)  # type: ignore[arg-type]
+    limits = " ".join(limitations(searches, SPEC))  # type: ignore[arg-type]
     assert "One split of the dataset" in limits and "tuned by one search" not in limits
 
 

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ALLOWED_TAGS = {
     *(
+        "details",
+        "summary",
         "html",
         "head",
         "meta",
@@ -285,6 +287,7 @@ def test_the_page_never_scrolls_sideways(report: ReportPaths, tmp_path: Path, wi
         f'<iframe id="f" style="border:0" width="{width}" height="800" srcdoc="{escape(text)}"></iframe>'
         '<p id="out"></p><script>document.getElementById("f").onload = e => {'
         "const d = e.target.contentDocument, boxes = [...d.querySelectorAll('.scroll')];"
+        "d.querySelectorAll('details').forEach(fold => fold.open = true);"
         "document.getElementById('out').textContent = `page=${d.documentElement.scrollWidth} "
         "tables=${boxes.filter(b => b.scrollWidth > b.clientWidth).length}`}</script>"
     )

@@ -134,7 +134,7 @@
     if (!data) return;
     const panels = JSON.parse(data.textContent);
     const open = makePanel();
-    const explained = new Set();
+    let first = null;
     for (const place of document.querySelectorAll("[data-cell]")) {
       const cell = place.dataset.cell;
       if (!Object.hasOwn(panels, cell)) continue;
@@ -142,14 +142,39 @@
       button.append(...place.childNodes);
       place.append(button);
       button.addEventListener("click", () => open(cell, panels[cell]));
-      explained.add(place.closest(".scroll"));
+      first ??= place.closest(".scroll");
     }
-    for (const scroll of explained) {
-      scroll.after(make("p", { className: "note hint", textContent: "A click on a shaded value shows its trials." }));
-    }
+    const hint = make("p", { className: "note hint", textContent: "A click on a shaded value shows its trials." });
+    if (first) first.after(hint);
+  };
+
+  // The appendix: closed until it is asked for, by a click, by a link into it, or by printing.
+  const folds = [...document.querySelectorAll("details")];
+
+  const openLinked = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const fold = target && target.querySelector("details");
+    if (!fold || fold.open) return;
+    fold.open = true;
+    target.scrollIntoView();
+  };
+
+  const makeFolds = () => {
+    if (folds.length === 0) return;
+    const button = make("button", { type: "button", className: "unfold", textContent: "Open the whole appendix" });
+    button.addEventListener("click", () => {
+      const open = folds.some((fold) => !fold.open);
+      for (const fold of folds) fold.open = open;
+      button.textContent = open ? "Close the appendix" : "Open the whole appendix";
+    });
+    folds[0].before(button);
+    window.addEventListener("hashchange", openLinked);
+    window.addEventListener("beforeprint", () => folds.forEach((fold) => (fold.open = true)));
+    openLinked();
   };
 
   linkCells();
+  makeFolds();
   for (const scroll of document.querySelectorAll("figure > .scroll")) {
     const table = scroll.querySelector("table");
     if (!table) continue;
