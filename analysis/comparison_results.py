@@ -46,6 +46,7 @@ from analysis.stats.cautions import Caution, Refused
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ExactTest
 from analysis.stats.twoway import TwoWay
+from analysis.words.findings import question
 from harness.core.arguments import parse
 from harness.core.errors import EXIT_DONE, run_command
 
@@ -56,6 +57,7 @@ def comparison_records(analysis: Analysis) -> dict[str, object]:
     evidence = analysis.evidence
     plan = evidence.plan
     document = ComparisonDocument(
+        question=list(question(analysis)),
         plan=PlanRecord(
             metric=plan.metric,
             metrics=list(plan.metrics),

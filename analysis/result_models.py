@@ -316,6 +316,9 @@ class RanksRecord(ResultModel):
 class ComparisonDocument(ResultModel):
     """The member ``comparison`` of results.json; an absent number is null."""
 
+    question: list[str] = Field(
+        description="What the declared comparisons ask, then what they answer, in words; empty where there are none."
+    )
     plan: PlanRecord
     datasets: list[DatasetRecord]
     methods: list[str]

@@ -8,6 +8,7 @@ import sys
 from harness.core.errors import EXIT_DONE, RequestError, run_command, shortened, suggestion
 
 COMMANDS = {
+    "new": ("harness.new.__main__", "begin a method, a dataset or a sweep from a skeleton"),
     "sweep": ("harness.sweep.__main__", "run a sweep, or resume it"),
     "trial": ("harness.trial", "run one trial in this process, for debugging"),
     "plan": ("harness.plan.__main__", "what a sweep costs and what it can show, before it runs"),

@@ -363,6 +363,11 @@ class RunDirectory:
         return self.report / "report.html"
 
     @property
+    def report_results(self) -> Path:
+        """The numbers of the report, for programs."""
+        return self.report / "results.json"
+
+    @property
     def report_state(self) -> Path:
         """The file that says which results the report shows; written when all else of it is."""
         return self.report / "state"

@@ -180,6 +180,7 @@ def _run(
     from harness.data.cache import default_cache_root, default_data_root
     from harness.evaluate.missing import lacking, words
     from harness.launcher import Launch
+    from harness.run.answer import answer
     from harness.run.directory import RunDirectory
     from harness.run.index import ResultIndex
     from harness.run.links import refuse_links
@@ -221,6 +222,9 @@ def _run(
     for line in words(list(lacking(studies)), run.path):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     page = refresh_report(run)
+    for line in answer(run):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print("The report, for any browser:", highlight=False)
     say(str(page))
     return _verdict(studies, scheduler, console)
 

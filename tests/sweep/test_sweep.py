@@ -79,6 +79,7 @@ def test_a_sweep_runs_to_its_report_and_again_changes_nothing(finished: tuple[Pa
     before = snapshot(path, "lock")
     done = run_sweep(file, path, cache)
     assert done.stdout.strip() == str(path / "report" / "report.html")
+    assert "Question: does" in done.stderr and "\nAnswer: " in done.stderr
     assert snapshot(path, "lock") == before
 
 

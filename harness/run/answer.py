@@ -1,0 +1,39 @@
+"""What a run's report answers, in a few lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.core.files import read_json
+from harness.run.directory import RunDirectory
+
+_MOST = 12
+"""Comparisons that are told one by one."""
+
+
+def answer(run: RunDirectory) -> list[str]:
+    """The question, its answer, and each declared comparison with its interval; nothing where none was declared.
+
+    Args:
+        run: with a report.
+
+    Raises:
+        TornFileError: the report's results are not whole.
+    """
+    comparison = read_json(run.report_results)["comparison"]
+    lines = [*comparison["question"]]
+    asked = [one for one in comparison["comparisons"] if one["role"] == "primary" and one["dataset"] is not None]
+    if not lines or len(asked) > _MOST:
+        return lines
+    return [*lines, *_told(asked, comparison["plan"]["confidence"])]
+
+
+def _told(asked: list[Mapping[str, object]], confidence: float) -> Iterator[str]:
+    width = max(len(f"{one['a']} - {one['b']}, {one['dataset']}") for one in asked)
+    for one in asked:
+        name = f"{one['a']} - {one['b']}, {one['dataset']}".ljust(width)
+        if one["difference"] is None:
+            yield f"  {name}  not compared"
+        else:
+            interval = f"[{one['low']:+.3f}, {one['high']:+.3f}]"
+            yield f"  {name}  {one['difference']:+.3f}  {100 * confidence:g} % {interval}  {one['outcome']}"
