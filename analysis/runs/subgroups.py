@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from analysis.comparison.evidence import Evidence
 from analysis.comparison.subgroups import SubgroupFindings, subgroup_findings
 from harness.run.directory import RunDirectory
-
-KIND = "subgroups"
+from harness.run.sweep_records import SUBGROUPS, evaluations_of
 
 
 def subgroups_in(runs: Sequence[RunDirectory], evidence: Evidence) -> tuple[SubgroupFindings, ...]:
@@ -29,12 +28,11 @@ def subgroups_in(runs: Sequence[RunDirectory], evidence: Evidence) -> tuple[Subg
 
 def _declared(run: RunDirectory, evidence: Evidence) -> Iterator[tuple[str, str]]:
     spec = run.spec()
-    in_file = {label: (entry.get("task") or {"dataset": label})["dataset"] for label, entry in spec["datasets"].items()}
     for entry in spec.get("evaluate", []):
-        if entry["kind"] == KIND:
-            columns, of = entry.get("options", {}).get("subgroups"), entry.get("of")
+        columns = entry.get("options", {}).get("subgroups")
+        if entry["kind"] == SUBGROUPS and isinstance(columns, list):
             for dataset in evidence.datasets:
-                if (of is None or in_file.get(dataset) in of) and isinstance(columns, list):
+                if entry in evaluations_of(spec, dataset):
                     yield from ((dataset, str(column)) for column in columns)
 
 

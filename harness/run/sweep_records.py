@@ -157,6 +157,17 @@ class SweepRecord(TypedDict):
     budget: NotRequired[_Budget | None]
 
 
+SUBGROUPS = "subgroups"
+"""The kind of evaluation that divides the test predictions by metadata, and has no images of its own."""
+
+
+def evaluations_of(sweep: SweepRecord, dataset: str) -> list[EvaluationEntryRecord]:
+    """The declared evaluations of the models of a dataset, which may be one of several tasks."""
+    task = sweep["datasets"].get(dataset, {"dataset": dataset}).get("task")
+    in_file = dataset if task is None else task["dataset"]
+    return [entry for entry in sweep.get("evaluate", []) if (of := entry.get("of")) is None or in_file in of]
+
+
 def domains_in(sweep: SweepRecord, dataset: str) -> tuple[str, tuple[str, ...]]:
     """The column that tells the domains of a dataset apart, and those that it is tested on; neither where it is split
     otherwise, or is not of the sweep any more.

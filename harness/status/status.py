@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.run.directory import RunDirectory
 from harness.status.devices import DeviceUse, device_use, gpus_here
+from harness.status.evaluations import EvaluationReader, EvaluationState
 from harness.status.workers import WorkerCounts, WorkerReader
 from harness.studies.overview import RunOverview, StudyOverview
 from harness.studies.reading import RunReader, clock
@@ -32,6 +33,7 @@ class RunStatus:
     """None before the first trial begins."""
     gpus: list[int] | None
     """How busy each GPU of this machine is, in percent; None where that cannot be told, or no trial uses them."""
+    evaluations: tuple[EvaluationState, ...] = ()
 
     @property
     def expected_end(self) -> float | None:
@@ -80,6 +82,7 @@ class RunStatus:
             "cancelled": self.workers.cancelled,
             "no_job_left": self.workers.gone,
             "command": self.workers.command,
+            "evaluations": [one.to_json() for one in self.evaluations],
             "report": {"state": self.report, "page": str(self.report_page)},
             "leftovers": list(overview.leftovers),
             "damaged": self.damaged,
@@ -95,6 +98,7 @@ class StatusReader:
 
     def __init__(self, run: RunDirectory) -> None:
         self._run, self._runs, self._workers = run, RunReader(run), WorkerReader(run)
+        self._evaluations = EvaluationReader(run)
 
     def read(self) -> RunStatus:
         """The run as it is now.
@@ -117,6 +121,7 @@ class StatusReader:
             report_page=self._run.report_page,
             devices=device_use(overview, now),
             gpus=gpus_here(overview.running),
+            evaluations=self._evaluations.read(overview),
         )
 
     def _report(self) -> ReportState:

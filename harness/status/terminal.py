@@ -32,12 +32,13 @@ def summary(found: RunStatus, cut: bool = False) -> list[RenderableType]:
 
     Args:
         found: how the run stands.
-        cut: cut lines off at the terminal's edge, but for a command that is to be given.
+        cut: cut lines off at the terminal's edge, but for those with a command that is to be given.
     """
     # Not as markup: a message may hold brackets.
-    command = found.workers.command
+    commands = [found.workers.command, *(one.command for one in found.evaluations)]
     return [
-        cut_off(line) if cut and (command is None or command not in line) else Text(line) for line in sentences(found)
+        cut_off(line) if cut and not any(one and one in line for one in commands) else Text(line)
+        for line in sentences(found)
     ]
 
 
@@ -61,6 +62,7 @@ def sentences(found: RunStatus) -> list[str]:
     lines += [f"damaged: {path}" for path in found.damaged[:MOST_LISTED]]
     if found.damaged:
         lines.append("damaged files are set aside and computed again by the sweep command with --repair")
+    lines += [one.words for one in found.evaluations]
     return [*lines, *_budget(found), *_devices(found), *_workers(found), _end(found), _report(found)]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from harness.run.spent import Spent
+from harness.run.trial import TrialFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,10 @@ class StudyOverview:
     leader: str | None = None
     """Name of the study whose choice it waits for, in the place of a search."""
     ledger: Ledger = field(default_factory=Ledger)
+    replicates: int = 0
+    """Confirm trials that it has in the end, repetitions not counted."""
+    confirmed: tuple[TrialFolder, ...] = ()
+    """Those of them that are done."""
 
     @property
     def hopeless(self) -> bool:

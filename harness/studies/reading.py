@@ -92,6 +92,12 @@ class StudyReader:
             damaged=tuple(dict.fromkeys(trials.damaged)),
             source=weights["source"] if isinstance(weights, Mapping) else None,
             leader=design.leader,
+            replicates=len(design.replicates),
+            confirmed=tuple(
+                listed[place]
+                for _, place in progress.confirm_trials()
+                if (ended := results.get(place)) is not None and ended.status == "done"
+            ),
             ledger=tally.ledger(
                 outside,
                 design.slots,
