@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from analysis.comparison.claims import Status
-from analysis.comparison.draws import Draw
 from analysis.comparison.evidence import Family
 from analysis.comparison.scores import Interval
 from analysis.comparison.verdicts import Role
 from analysis.stats.decisions import Verdict
 from analysis.stats.estimate import Scope
 from analysis.stats.multiplicity import Correction
+from analysis.stats.scopes import Draw
 from harness.core.origin import GroupState
 
 

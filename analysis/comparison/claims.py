@@ -16,11 +16,11 @@ from analysis.comparison.phrases import (
     place_phrase,
     refusal,
     reversal,
-    scope_phrase,
 )
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.cautions import Caution
+from analysis.stats.scopes import scope_phrase
 from harness.pages.contents import number
 
 Status = Literal["supported", "contradicted", "equivalent", "inconclusive"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,54 +19,6 @@ from analysis.stats.split_cautions import (
     tuned_elsewhere,
 )
 from analysis.stats.twoway import by_group
-
-Draw = Literal["retraining", "new_cases", "new_training_and_test_sets", "new_search", "new_datasets"]
-"""Everything that an interval may draw anew."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnAnew:
-    """What an interval draws anew beside the training itself; all else is held fixed."""
-
-    sets: bool = False
-    """New training and test sets, and with them new cases."""
-    cases: bool = False
-    """New cases of the same source."""
-    search: bool = False
-    """New searches for the configurations of both methods."""
-    one_searched: bool = False
-    """The searches saw one of the splits, on which the others depend: that one is held fixed."""
-    partly: bool = False
-    """Of an average: some of its datasets draw other sets or searches anew as well."""
-    scored: str = ""
-    """Which new cases are scored, in words; empty for new cases of the training's own source."""
-
-    def __and__(self, other: DrawnAnew) -> DrawnAnew:
-        """What both draw anew."""
-        return DrawnAnew(
-            sets=self.sets and other.sets,
-            cases=self.cases and other.cases,
-            search=self.search and other.search,
-            one_searched=self.one_searched or other.one_searched,
-            partly=self.partly or other.partly or (self.sets, self.search) != (other.sets, other.search),
-            scored=self.scored if self.scored == other.scored else "new cases of each of these kinds",
-        )
-
-    @property
-    def names(self) -> tuple[Draw, ...]:
-        """The same by the closed list; new training and test sets have new cases in them."""
-        found: dict[Draw, bool] = {
-            "retraining": True,
-            "new_cases": self.cases and not self.sets,
-            "new_training_and_test_sets": self.sets,
-            "new_search": self.search,
-        }
-        return tuple(name for name, drawn in found.items() if drawn)
-
-    @property
-    def width(self) -> tuple[bool | str, ...]:
-        """For sorting: more is wider."""
-        return self.sets, self.cases, self.search, not self.one_searched, not self.partly, self.scored
 
 
 @dataclass(frozen=True, slots=True)

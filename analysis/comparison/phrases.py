@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.scores import Pair
@@ -17,18 +16,13 @@ from analysis.stats.cautions import EXACT_TEST_SEEDS, VERDICT_REPLICATES, Cautio
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
+from analysis.stats.scopes import DrawnAnew, scopes_phrase
+from analysis.stats.scopes import listed as listed
+from analysis.stats.scopes import widest_first as widest_first
 from harness.pages.contents import number
 from harness.run.record_values import NetworkRecord
 
 MOST_DECIMALS = 6
-
-
-def listed(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``; with semicolons where an entry has a comma of its own."""
-    mark = ";" if any("," in word for word in words) else ","
-    if len(words) < 3:
-        return " and ".join(words)
-    return f"{f'{mark} '.join(words[:-1])} and {words[-1]}"
 
 
 def counted(amount: int, noun: str) -> str:
@@ -41,28 +35,6 @@ def seeds_phrase(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
         return f"{seeds[0]} to {seeds[-1]}"
     return listed([str(seed) for seed in seeds])
-
-
-def scope_phrase(drawn: DrawnAnew) -> str:
-    """What was drawn anew behind an interval, and what is held fixed."""
-    retraining = "retraining with new seeds"
-    sets = f"{retraining} on new training {'sets' if drawn.scored else 'and test sets'} of the same source"
-    anew = [sets if drawn.sets else retraining]
-    if drawn.search:
-        anew.insert(0, "searching anew")
-    if drawn.cases and (drawn.scored or not drawn.sets):
-        anew.append(f"scoring {drawn.scored or 'new cases of the same source'}")
-    held = [] if drawn.sets else ["this training set", "this split" if drawn.cases else "these test cases"]
-    held += [] if drawn.search else ["the configurations that were chosen"]
-    held += ["the split that was searched"] if drawn.one_searched else []
-    if not held:
-        return listed(anew)
-    return f"{listed(anew)}, {'on some of the datasets ' if drawn.partly else ''}given {listed(held)}"
-
-
-def widest_first(kinds: Iterable[DrawnAnew]) -> tuple[DrawnAnew, ...]:
-    """Different ones, those that draw most anew first."""
-    return tuple(sorted(set(kinds), key=lambda drawn: drawn.width, reverse=True))
 
 
 def network_phrase(backbone: NetworkRecord) -> str:
@@ -246,11 +218,7 @@ def scope_note(analysis: Analysis) -> str:
             where.setdefault(one.pair.drawn, []).append(one.pair.dataset)
     if not where:
         return ""
-    kinds = widest_first(where)
-    scopes = "; or, where an analysis of single cases was not possible, for ".join(map(scope_phrase, kinds))
-    if len({(kind.sets, kind.search) for kind in kinds}) > 1:
-        scopes = "; for ".join(f"{scope_phrase(kind)} ({', '.join(dict.fromkeys(where[kind]))})" for kind in kinds)
-    return f"Intervals and verdicts hold for {scopes}. {_not_drawn(kinds)}"
+    return f"Intervals and verdicts hold for {scopes_phrase(where)}. {_not_drawn(list(where))}"
 
 
 def _not_drawn(kinds: Sequence[DrawnAnew]) -> str:

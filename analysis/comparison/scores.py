@@ -7,13 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.comparison.draws import DrawnAnew, Replicates
+from analysis.comparison.draws import Replicates
 from analysis.stats.cautions import (
     Caution,
 )
 from analysis.stats.effects import Effects
 from analysis.stats.estimate import Estimate
 from analysis.stats.paired import ExactTest
+from analysis.stats.scopes import DrawnAnew
 from analysis.stats.twoway import TwoWay
 from analysis.stats.variance import VarianceShares
 

@@ -20,7 +20,6 @@ from analysis.comparison.evidence import (
     Repeat,
     Undeclared,
 )
-from analysis.comparison.phrases import listed
 from analysis.comparison.shifts import Shift
 from analysis.runs.declared import sentence, undeclared
 from analysis.runs.opened import OpenRun, open_run
@@ -28,6 +27,7 @@ from analysis.runs.shifts import shifts_of
 from analysis.runs.stored import StoredImages, StoredPredictions, splits_in
 from analysis.runs.together import check_together, joined, overlap_of, trained_differently, united
 from analysis.stats.cautions import Caution
+from analysis.stats.scopes import domains_scored
 from harness.pages.cards import unknown_groups
 from harness.run import frames
 from harness.run.data_records import group_state_of
@@ -82,7 +82,7 @@ def evidence_of(runs: Sequence[RunDirectory], records: Sequence[frames.Records] 
         provenance=provenance,
         overlap={label: overlap_of(label, parts) for label in datasets},
         one_test_side=frozenset(domains),
-        scored={label: f"new cases of {listed(own)}" for label, own in domains.items()},
+        scored={label: domains_scored(own) for label, own in domains.items()},
         cautions=(
             *(one for label in datasets for one in _ungrouped(label, provenance)),
             *trained_differently(parts),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.phrases import exact_test_limits, listed
 from analysis.comparison.verdicts import Comparison
+from analysis.stats.scopes import DrawnAnew
 from analysis.tables.cells import CORRECTIONS, UNCORRECTED, Scopes, named, outcome, p_text, sizes, span
 from harness.pages.contents import PageTable, number
 

@@ -8,7 +8,6 @@ from functools import reduce
 from operator import and_
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import Cell, DeclaredPlan
 from analysis.comparison.one_source import mean_of_source
 from analysis.comparison.phrases import datasets_phrase, listed
@@ -16,6 +15,7 @@ from analysis.comparison.scores import MethodScore
 from analysis.comparison.verdicts import Comparison, averages, judge_averages
 from analysis.stats.across_datasets import by_source, fixed_dataset_mean, source_means
 from analysis.stats.estimate import Estimate
+from analysis.stats.scopes import DrawnAnew
 from analysis.tables.cells import CORRECTIONS, Scopes, sizes, span
 from harness.pages.contents import NOT_AVAILABLE, Marked, PageTable, Row, number
 

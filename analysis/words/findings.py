@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.evidence import DeclaredPlan
 from analysis.comparison.phrases import (
     counted,
@@ -21,10 +20,10 @@ from analysis.comparison.phrases import (
     place_phrase,
     refusal,
     reversal,
-    scope_phrase,
 )
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.decisions import Verdict
+from analysis.stats.scopes import DrawnAnew, scope_phrase
 from harness.pages.contents import number
 
 MOST_IN_FULL = 6

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.new_datasets import ranks_of
 from analysis.comparison.phrases import (
     counted,
@@ -13,11 +12,11 @@ from analysis.comparison.phrases import (
     exact_test_limits,
     friedman_phrase,
     listed,
-    scope_phrase,
     widest_first,
 )
 from analysis.comparison.scores import Interval
 from analysis.stats.cautions import POPULATION_DATASETS, VERDICT_REPLICATES
+from analysis.stats.scopes import DrawnAnew, scope_phrase
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
 

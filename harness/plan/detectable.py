@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import claims_size
@@ -133,20 +133,24 @@ class DrawnSplits:
     splits: int = 1
     overlap: float = 0.0
     """Test images for each training image of a split."""
+    one_side: bool = False
+    """Whether all splits are tested on the same cases, as on those of a domain that is left out."""
 
     def detectable(self, components: Components, seeds: int, units: int, level: float) -> float:
         """Smallest difference found with 80 % power.
 
         One split: by the two-way analysis. Several: by that of Nadeau and Bengio (Machine Learning 52, 2003), in which
-        splits differ by their test cases and, where each replicate has its own, by the luck of its training.
+        splits differ by their test cases and, where each replicate has its own, by the luck of its training. Cases that
+        all splits share add their variance to that between splits.
         """
         if self.splits < 2:
             return plan_two_way(components, seeds, units, level).detectable
-        between, within = (components.case + components.interaction) / units, components.seed
+        shared = components.case / units if self.one_side else 0.0
+        between, within = (components.case + components.interaction) / units - shared, components.seed
         if seeds <= self.splits:
             between, within = between + within, 0.0
         splits = min(seeds, self.splits)
-        error = math.sqrt((1 / splits + self.overlap) * between + within / seeds)
+        error = math.sqrt((1 / splits + self.overlap) * between + within / seeds + shared)
         return detectable_noncentrality(splits - 1, level) * error
 
 
@@ -182,7 +186,7 @@ def detectable(
         enough = seeds_needed(wanted / spread.seed_sd, level)
     elif wanted is not None and components is not None:
         # With a split for each replicate, more replicates are more splits.
-        more = DrawnSplits(MOST_SEEDS, drawn.overlap) if 1 < seeds == drawn.splits else drawn
+        more = replace(drawn, splits=MOST_SEEDS) if 1 < seeds == drawn.splits else drawn
         enough = _fewest(lambda number: more.detectable(components, number, units, level) <= wanted)
     alone = detectable_dz(seeds, level) * spread.seed_sd
     return Detectable(dataset, seeds, cases, units, alone, both, enough, spread, drawn.splits)

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from analysis.stats.cautions import few_cases, few_replicates
+from analysis.stats.scopes import domains_scored
 from harness.pages.cards import unknown_groups
 from harness.plan.detectable import Detectable, DrawnSplits, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, evaluation_seconds, study_seconds, wall_seconds
-from harness.plan.scopes import PricedScope, choices
+from harness.plan.scopes import PricedScope, ScoredSide, choices
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
 from harness.spec.sections import SweepSpec
@@ -147,7 +148,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         shape.name: evaluation_seconds(shape, means.measured[shape.name]) for shape in shapes if shape.name in seconds
     }
     datasets = {study.dataset.label: study.dataset for study in studies}
-    movable = any(dataset.split.kind != "official" for dataset in datasets.values())
+    sides = {label: _side(spec, label, dataset) for label, dataset in datasets.items()}
     seeds = len(spec.replication.seeds)
     declared = family(spec.confirm, seeds, spec.compared, len(spec.datasets))
     code = snapshot_size(spec.plugins, means.folder) if means.copies_code else (0, 0)
@@ -180,9 +181,14 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         detectable=tuple(found),
         warnings=tuple(warnings),
         datasets=datasets,
-        choices=tuple(choices(spec, shapes, seconds, movable, evaluating)),
+        choices=tuple(choices(spec, shapes, seconds, sides, evaluating)),
         evaluations=tuple(words(one for dataset in datasets.values() for one in dataset.evaluations)),
     )
+
+
+def _side(spec: SweepSpec, label: str, dataset: PreparedDataset) -> ScoredSide:
+    found = spec.domain(label)
+    return ScoredSide(dataset.split.kind, "" if found is None else domains_scored(found[1]))
 
 
 def _detectable(
@@ -194,7 +200,7 @@ def _detectable(
     for label, dataset in datasets.items():
         cases, units, _ = test_cases(dataset)
         spread = spread_for(label, means.spreads, means.assumed)
-        drawn = DrawnSplits(max(1, len(dataset.others)), dataset.overlap)
+        drawn = DrawnSplits(max(1, len(dataset.others)), dataset.overlap, dataset.split.kind == "domain")
         yield detectable(label, seeds, cases, units, declared.level, spread, means.wanted, drawn)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.stats.scopes import DrawnAnew, scopes_phrase
 from harness.core.replicates import Drawn
+from harness.metrics.table import built_in
 from harness.plan.parts import Span
 from harness.plan.shapes import StudyShape
 from harness.spec.replicates import Replication, SplitSpec
@@ -19,6 +21,16 @@ FEWEST_TRIALS = 3
 """Of each of many small searches."""
 TIMES_THE_TRIALS = 2
 """What many small searches may cost, in trainings of the plain choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSide:
+    """What a verdict on a dataset is tested on."""
+
+    kind: str
+    """Of the dataset's split."""
+    scored: str = ""
+    """As ``DrawnAnew.scored``: the domains of a split by domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ def choices(
     spec: SweepSpec,
     shapes: Sequence[StudyShape],
     seconds: Mapping[str, Span],
-    movable: bool,
+    sides: Mapping[str, ScoredSide],
     evaluating: Mapping[str, Span],
 ) -> list[PricedScope]:
     """The sweep's own choice and others, in order of what a verdict may claim; none for one method.
@@ -49,42 +61,46 @@ def choices(
         spec: of the sweep.
         shapes: of its studies, and of backbones that are trained first.
         seconds: device-seconds of these by name; those of which nothing is known are missing.
-        movable: whether any dataset's split can be drawn anew: a publisher's cannot.
+        sides: dataset → its test side.
         evaluating: of ``seconds``, what scoring confirmed models on more than their test split takes.
     """
     if spec.compared < 2:
         return []
+    movable = any(side.kind != "official" for side in sides.values())
     replication = spec.replication if movable else spec.replication.with_kind("official")
     cost = _Cost.of(shapes, seconds, replication.searches, evaluating)
-    own = _told(replication, spec)
+    own = _written(replication, spec)
     found = {}
-    for one in (*_others(spec, movable), replication):
-        written, holds = _told(one, spec)
+    for one in (*_others(spec, {side.kind for side in sides.values()}), replication):
+        written, holds = _written(one, spec), _holds(one, sides)
         trials, span = cost.at(one.searches, one.search.trials / spec.search.trials)
-        found[written] = PricedScope(written, holds, trials, span, written == own[0])
+        found[written] = PricedScope(written, holds, trials, span, written == own)
     return sorted(found.values(), key=lambda one: one.trials)
 
 
-def _others(spec: SweepSpec, movable: bool) -> Iterator[Replication]:
-    """Choices that this sweep could make."""
+def _others(spec: SweepSpec, kinds: Collection[str]) -> Iterator[Replication]:
+    """Choices that this sweep could make with datasets whose splits are of these kinds."""
     plain = spec.split.model_copy(update={"seeds": None, "folds": None, "tune": "first"})
     once = spec.search.model_copy(update={"repeats": 1})
     again = spec.search.model_copy(update={"repeats": SEARCHES})
-    nested = plain.model_copy(update={"folds": FOLDS, "tune": "each"})
+    # The test side of a split by domain is given, so that there are no folds of it.
+    few = {"seeds": list(range(plain.seed, plain.seed + FOLDS))} if "domain" in kinds else {"folds": FOLDS}
+    nested = plain.model_copy(update={**few, "tune": "each"})
     drawn: list[tuple[list[Drawn], SplitSpec, SearchSpec]]
-    drawn = [(["seed"], plain, once), (["seed", "search"], plain, again)]
-    if movable:
-        drawn += [
-            (["seed", "split"], plain, once),
-            (["seed", "split", "search"], plain, once),
-            (["seed", "split", "search"], plain, again),
-            (["seed", "split", "search"], nested, once),
-            *_many_small(spec, plain, once),
-        ]
+    drawn = [
+        (["seed"], plain, once),
+        (["seed", "search"], plain, again),
+        (["seed", "split"], plain, once),
+        (["seed", "split", "search"], plain, once),
+        (["seed", "split", "search"], plain, again),
+        (["seed", "split", "search"], nested, once),
+        *_many_small(spec, plain, once),
+    ]
     for vary, split, search in drawn:
         confirm = spec.confirm.model_copy(update={"vary": vary})
         one = Replication(split, search, confirm)
-        if next(one.faults(), None) is None:
+        # What one publisher's split forbids is refused for the whole sweep.
+        if all(next(one.with_kind(kind).faults(), None) is None for kind in kinds):
             yield one
 
 
@@ -100,8 +116,8 @@ def _many_small(
         yield ["seed", "split", "search"], each, search.model_copy(update={"trials": small})
 
 
-def _told(one: Replication, spec: SweepSpec) -> tuple[str, str]:
-    """How the sweep file says a choice, and what a verdict then holds for."""
+def _written(one: Replication, spec: SweepSpec) -> str:
+    """How the sweep file says a choice."""
     further = [
         f"split.folds: {one.split.folds}" if one.split.folds is not None else "",
         f"split.seeds: {one.split.seeds[0]} to {one.split.seeds[-1]}" if one.split.seeds else "",
@@ -109,23 +125,38 @@ def _told(one: Replication, spec: SweepSpec) -> tuple[str, str]:
         f"search.repeats: {one.search.repeats}" if one.search.repeats > 1 else "",
         f"search.trials: {one.search.trials}" if one.search.trials != spec.search.trials else "",
     ]
-    written = "; ".join((f"vary: [{', '.join(one.varied)}]", *filter(None, further)))
-    drawn = [
-        "new training and test sets" if "split" in one.varied else "retraining and new cases",
-        *(["new searches"] if "search" in one.varied else []),
-    ]
-    fixed = [
-        *([] if "split" in one.varied else ["this split"]),
-        *([] if "search" in one.varied else ["the configurations of one search"]),
-        *(
-            ["the split that is searched"]
-            if {"split", "search"} <= set(one.varied) and one.split.tune == "first"
-            else []
-        ),
-    ]
-    given = f", given {' and '.join(fixed)}" if fixed else ""
-    apart = "; no configuration has seen its test images" if one.split.tune == "each" else ""
-    return written, f"{', '.join(drawn)}{given}{apart}"
+    return "; ".join((f"vary: [{', '.join(one.varied)}]", *filter(None, further)))
+
+
+def _holds(one: Replication, sides: Mapping[str, ScoredSide]) -> str:
+    """What a verdict then holds for, in the words of the report."""
+    where: dict[DrawnAnew, list[str]] = {}
+    for dataset, side in sides.items():
+        where.setdefault(drawn_anew(one, side), []).append(dataset)
+    # Nothing is tuned on a domain that is left out, whichever split is searched.
+    apart = one.split.tune == "each" or all(side.scored for side in sides.values())
+    return scopes_phrase(where) + ("; no configuration has seen its test images" if apart else "")
+
+
+def drawn_anew(one: Replication, side: ScoredSide) -> DrawnAnew:
+    """What the intervals of a report will draw anew on a dataset.
+
+    Args:
+        one: which replicates confirm a method.
+        side: what they are tested on there.
+    """
+    own = one.with_kind(side.kind)
+    sets = len(own.splits) > 1
+    search = "search" in own.varied and (own.searches > 1 or own.resampled)
+    # Of a plugin's metric nothing is known by case.
+    cases = sets or one.search.metric in built_in()
+    return DrawnAnew(
+        sets=sets,
+        cases=cases,
+        search=search,
+        one_searched=sets and search and own.split.tune == "first",
+        scored=side.scored if cases else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from made_up_replicates import HELD, OVERLAP, SPEC, base, only, own_search, text
 
 from analysis.comparison.claims import claims
 from analysis.comparison.compare import analyse
-from analysis.comparison.draws import DrawnAnew, replicates_of
+from analysis.comparison.draws import replicates_of
 from analysis.comparison.evidence import RESAMPLE, Cell, Evidence
 from analysis.comparison.pairs import DatasetValues
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.resampled import mean_over_searches, mean_over_splits, mean_within_splits
+from analysis.stats.scopes import DrawnAnew
 from analysis.stats.twoway import two_way
 from analysis.words.limitations import limitations
 

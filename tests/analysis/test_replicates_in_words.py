@@ -13,13 +13,13 @@ from sketches import empty_figures
 
 from analysis.comparison.claims import claims
 from analysis.comparison.compare import analyse
-from analysis.comparison.draws import DrawnAnew
 from analysis.comparison.pairs import DatasetValues
-from analysis.comparison.phrases import scope_note, scope_phrase
+from analysis.comparison.phrases import scope_note
 from analysis.comparison_results import comparison_records
 from analysis.figures.comparisons import forest
 from analysis.figures.predictions import confusion, reduced, reliability, sensitivity
 from analysis.report import write_table_report
+from analysis.stats.scopes import DrawnAnew, scope_phrase
 from analysis.tables.cells import Scopes
 from analysis.tables.checks import power
 from analysis.words.appendix import seed_facts

@@ -13,13 +13,13 @@ from made_up_shifts import LEVELS, SEEDS, SETS, SEVERITIES, logits, write_shifte
 
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Evidence, SplitImages
-from analysis.comparison.phrases import scope_phrase
 from analysis.comparison.shifts import Shift
 from analysis.comparison.under_shift import ShiftFindings, findings_under
 from analysis.runs.evidence import evidence_of, shifts_in
 from analysis.runs.stored_shifts import StoredShift
 from analysis.stats.case_sets import sum_of_sets
 from analysis.stats.corruption_error import mean_corruption_error
+from analysis.stats.scopes import scope_phrase
 from analysis.stats.shared_images import OverImages
 from analysis.stats.twoway import two_way
 from analysis.words.shifts import shift_paragraphs

@@ -14,8 +14,8 @@ from analysis.comparison.case_values import case_values
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Evidence, Predictions, SplitImages
 from analysis.comparison.pairs import DatasetValues
-from analysis.comparison.phrases import scope_phrase
 from analysis.comparison.scores import Pair
+from analysis.stats.scopes import scope_phrase
 from analysis.stats.shared_images import mean_over_images
 from analysis.stats.twoway import by_group
 from harness.metrics.table import evaluate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -12,11 +13,25 @@ import pytest
 from scipy import stats
 from tiny import tiny_sweep
 
+from analysis.comparison.draws import replicates_of
+from analysis.comparison.evidence import Cell
+from analysis.comparison.scores import drawn_by, interval_over_splits
+from analysis.stats.power import detectable_noncentrality
+from analysis.stats.scopes import domains_scored
 from analysis.stats.twoway import Components
 from harness.plan.__main__ import main as plan
 from harness.plan.detectable import DrawnSplits
+from harness.plan.scopes import ScoredSide, choices, drawn_anew
+from harness.spec.sections import SweepSpec
 
 SEARCH, CONFIRM, METHODS = 3, 10, 2
+
+
+def sweep(**sections: Any) -> SweepSpec:
+    """A sweep of two methods."""
+    methods = {name: {"method": name} for name in ("linear_probe", "bn_affine")}
+    given = {"name": "made_up", "backbone": {"name": "resnet20"}, "datasets": {"digits": {"dataset": "digits"}}}
+    return SweepSpec.model_validate({**given, "methods": methods, **sections})
 
 
 def planned(
@@ -46,8 +61,12 @@ def test_each_choice_has_its_price_and_its_claim(
         "vary: [seed, split, search]; split.folds: 5; split.tune: each": five,
     }
     assert [written for written, one in choices.items() if one["chosen"]] == ["vary: [seed]"]
-    assert choices["vary: [seed]"]["holds"].endswith("given this split and the configurations of one search")
-    wide = "new training and test sets, new searches, given the split that is searched"
+    held = "given this training set, this split and the configurations that were chosen"
+    assert choices["vary: [seed]"]["holds"].endswith(held)
+    wide = (
+        "searching anew and retraining with new seeds on new training and test sets of the same source, given the "
+        "split that was searched"
+    )
     assert choices["vary: [seed, split, search]"]["holds"] == wide
     assert choices["vary: [seed]"]["device_seconds"] == pytest.approx(found["device_seconds"])
     times = [choices[name]["device_seconds"]["middle"] for name in ("vary: [seed]", "vary: [seed, split]")]
@@ -64,6 +83,85 @@ def test_many_small_searches_are_offered_for_at_most_twice_the_trainings(
     assert small["written"].endswith("split.seeds: 0 to 9; split.tune: each; search.trials: 7")
     assert small["trials"] == METHODS * (10 * 7 + 10) == 2 * plain["trials"]
     assert small["holds"].endswith("no configuration has seen its test images")
+
+
+ABROAD = domains_scored(["elsewhere"])
+DESIGNS: list[dict[str, Any]] = [
+    {"confirm": {"vary": ["seed"]}},
+    {"confirm": {"vary": ["seed", "split"]}},
+    {},
+    {"search": {"repeats": 5}},
+    {"search": {"repeats": 5}, "confirm": {"vary": ["seed", "search"]}},
+    {"split": {"folds": 5}},
+    {"split": {"folds": 5, "tune": "each"}},
+    {"split": {"seeds": [0, 1, 2], "tune": "each"}},
+    {"split": {"seeds": [4]}},
+]
+
+
+def possible() -> list[tuple[ScoredSide, dict[str, Any]]]:
+    """Designs on test sides of each kind, without those that are refused."""
+    sides = [ScoredSide("grouped"), ScoredSide("domain", "new cases of elsewhere"), ScoredSide("official")]
+    every = itertools.product(sides, DESIGNS)
+    return [(a, b) for a, b in every if next(sweep(**b).replication.with_kind(a.kind).faults(), None) is None]
+
+
+@pytest.mark.parametrize(("side", "design"), possible())
+def test_a_plan_says_of_a_design_what_the_report_says_of_it(side: ScoredSide, design: dict[str, Any]) -> None:
+    one = sweep(**design).replication
+    splits, searched, searches = dict[int, str](), dict[int, str](), dict[int, str]()
+    own = one.with_kind(side.kind)
+    for number in own.numbers:
+        for turn, replicate in enumerate(own.of_search(number)):
+            if replicate.split is not None:
+                splits[replicate.seed], searched[replicate.seed] = str(replicate.split), str(own.tuned_on(number))
+            if "search" in own.varied:
+                searches[replicate.seed] = f"{number} {turn}" if own.resampled else str(number)
+    cell = Cell(
+        dataset="data", method="method", declared=own.seeds, scores={}, splits=splits, tuned_on=searched,
+        searches=searches,
+    )  # fmt: skip
+    found = replicates_of([cell, cell], own.seeds)
+    interval = interval_over_splits(found) if found.several_splits else "two_way"
+    assert drawn_anew(one, side) == drawn_by(interval, found, side.scored)
+
+
+def test_on_other_domains_no_new_test_set_is_promised() -> None:
+    spec = sweep(split={"kind": "domain", "by": "site", "test": ["elsewhere"]})
+    found = {one.written: one for one in choices(spec, [], {}, {"a": ScoredSide("domain", ABROAD)}, {})}
+    (own,) = [one for one in found.values() if one.chosen]
+    assert own.holds == (
+        "searching anew, retraining with new seeds on new training sets of the same source and scoring new cases of "
+        "elsewhere, given the split that was searched; no configuration has seen its test images"
+    )
+    # The domain is given, so that no fold of it can be drawn.
+    assert "vary: [seed, split, search]; split.seeds: 0 to 4; split.tune: each" in found
+    assert not any("test sets" in one.holds for one in found.values())
+
+
+def test_datasets_with_other_test_sides_are_told_apart() -> None:
+    sides = {
+        "own": ScoredSide("grouped"),
+        "theirs": ScoredSide("official"),
+        "abroad": ScoredSide("domain", "new cases of x"),
+    }
+    found = choices(sweep(), [], {}, sides, {})
+    (chosen,) = [one.holds for one in found if one.chosen]
+    whole = "searching anew and retraining with new seeds on new training and test sets of the same source, given the "
+    assert f"{whole}split that was searched (own); for " in chosen
+    assert "scoring new cases of x, given the split that was searched (abroad); for " in chosen
+    assert chosen.endswith("given this training set, this split and the configurations that were chosen (theirs)")
+    # No choice is offered that the publisher's split forbids.
+    assert [one.written for one in found if "split" in one.written and not one.chosen] == []
+
+
+def test_cases_that_all_splits_share_do_not_average_out_over_splits() -> None:
+    """A domain that is left out has the same cases on every split: more splits say no more of new cases."""
+    cases, units = Components(seed=0.0, case=0.1, interaction=0.0), 200
+    found = [DrawnSplits(many, 0.3, one_side=True).detectable(cases, many, units, 0.05) for many in (10, 200)]
+    noncentral = [detectable_noncentrality(many - 1, 0.05) for many in (10, 200)]
+    assert found == pytest.approx([one * math.sqrt(0.1 / units) for one in noncentral])
+    assert DrawnSplits(10, 0.3).detectable(cases, 10, units, 0.05) < found[0]
 
 
 def test_the_price_does_not_depend_on_which_choice_is_made(
