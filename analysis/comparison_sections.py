@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import STATUS_WORDS, claims
-from analysis.comparison.phrases import datasets_phrase, scope_note
+from analysis.comparison.phrases import labels_phrase, scope_note
 from analysis.figures.comparisons import forest
 from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
@@ -117,7 +117,7 @@ def claims_table(analysis: Analysis) -> PageTable:
     groups: dict[str, list[tuple[str, ...]]] = {}
     for one in claims(analysis):
         pair = one.comparison.pair
-        place = pair.dataset or f"Average over {datasets_phrase(len(pair.datasets), pair.sources)}"
+        place = pair.dataset or f"Average over {labels_phrase(len(pair.datasets), pair.in_file, pair.sources)}"
         word = STATUS_WORDS.get(one.status, one.status)
         status = word if one.comparison.declared else f"exploratory: {word}"
         wrong = p_text(one.comparison.wrong) if one.status in ("supported", "contradicted") else NOT_AVAILABLE

@@ -189,7 +189,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.runs.subgroups import subgroups_in
     from analysis.runs.summary import summarise
     from analysis.shift_results import shift_records
-    from analysis.shift_sections import shift_sections
+    from analysis.shift_sections import shift_sections, subgroup_sections
     from analysis.words.flags import flags
     from harness.pages.contents import count, folded, settled
     from harness.run import frames
@@ -215,7 +215,8 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     found = along(analysis, axes.sizes, axes.networks, axes.domains)
     spec = known[0].summary.spec
     first, ours = [findings(analysis, parameters, pool), limits(analysis, spec)], how_compared(analysis, spec, heads)
-    further = [*axis_sections(found, analysis, pool), *shift_sections(shifts, groups, analysis, pool)]
+    divided = subgroup_sections(groups, evidence, axes.other_sizes)
+    further = [*axis_sections(found, analysis, pool), *shift_sections(shifts, analysis, pool), *divided]
     costs = [cost(facts, (pareto,) if facts is known[0] else ()) for facts in known]
     details = [section for facts in known for section in late(facts, evidence)]
     own = [ours, comparisons(analysis, pool), *(section for section in further if section.folded)]
@@ -267,13 +268,13 @@ def _on(evidence: Evidence, dataset: str) -> tuple[DatasetFindings, ReducedPredi
 
 
 def _lead(known: Sequence[RunFacts], evidence: Evidence) -> str:
-    from analysis.comparison.phrases import network_phrase
+    from analysis.comparison.phrases import network_phrase, tasks_phrase
 
     networks = dict.fromkeys(network_phrase(facts.summary.spec["backbone"]) for facts in known)
     complete = all(facts.summary.complete for facts in known)
     return (
         f"{_counted(len(evidence.methods), 'way')} to adapt {' and '.join(networks)} on "
-        f"{_counted(len(evidence.datasets), 'dataset')}. "
+        f"{tasks_phrase(len(evidence.datasets), len(set(evidence.in_file)))}. "
         f"This report is {'complete' if complete else 'preliminary: the run is not finished'}."
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from analysis.comparison.compare import Analysis
@@ -18,24 +18,46 @@ from analysis.tables.comparisons import averages, pairwise
 from analysis.tables.main_table import main
 from analysis.words.shifts import reservations, shift_paragraphs, subgroup_sentences
 from harness.core.parallel import HERE, Pool
-from harness.pages.contents import Drawings, PageSection, PageTable, folded
+from harness.pages.contents import Drawings, Item, PageSection, PageTable, folded
 
 
-def shift_sections(
-    found: Sequence[ShiftFindings], groups: Sequence[SubgroupFindings], whole: Analysis, pool: Pool = HERE
-) -> list[PageSection]:
-    """Of each shift, and of all subgroups, what was found, and the tables for the appendix; empty where a run has none.
+def shift_sections(found: Sequence[ShiftFindings], whole: Analysis, pool: Pool = HERE) -> list[PageSection]:
+    """Of each shift what was found, and its tables for the appendix; empty where a run has none.
 
     Args:
         found: of each shift.
-        groups: of each column of metadata on each dataset.
         whole: the comparison on the test split, whose reservations need no second mention.
         pool: draws the figures.
     """
     names = stems("", [one.shift.name for one in found])
     said = [caution.sentence for caution in whole.cautions]
-    sections = [part for one in found for part in _sections(one, names[one.shift.name].strip("_"), said, pool)]
-    return [*sections, *_subgroups(groups, whole.evidence)]
+    return [part for one in found for part in _sections(one, names[one.shift.name].strip("_"), said, pool)]
+
+
+def subgroup_sections(
+    groups: Sequence[SubgroupFindings], evidence: Evidence, other_sizes: Collection[str]
+) -> list[PageSection]:
+    """What was found of the subgroups of each dataset, and their tables for the appendix; empty where there are none.
+
+    Args:
+        groups: of each column of metadata on each dataset.
+        evidence: of the comparison on the test split.
+        other_sizes: datasets that are another one at a smaller training size: they have the same subgroups again,
+            which are told in the appendix.
+    """
+    labels = stems("", [f"{one.dataset}_{one.column}" for one in groups])
+    first = [one for one in groups if one.dataset not in other_sizes]
+    rest = [one for one in groups if one.dataset in other_sizes]
+    told = "Each dataset is shown with the most training images that it has; other training sizes are in the appendix."
+    said, items = _told(first, labels, evidence)
+    again, more = _told(rest, labels, evidence)
+    title, parts = "Subgroups of the test cases", list[PageSection]()
+    if first:
+        parts.append(PageSection(title, (*said, told) if rest else said, ()))
+        parts += folded(PageSection(f"{title}: tables", (), items))
+    if rest:
+        parts += folded(PageSection("Subgroups at other training sizes", again, more))
+    return parts
 
 
 def _sections(found: ShiftFindings, stem: str, said: Sequence[str], pool: Pool) -> Iterator[PageSection]:
@@ -85,15 +107,9 @@ def _curves(found: ShiftFindings, stem: str, pool: Pool) -> Drawings:
     )
 
 
-def _subgroups(groups: Sequence[SubgroupFindings], evidence: Evidence) -> Iterator[PageSection]:
-    if not groups:
-        return
-    labels = stems("", [f"{one.dataset}_{one.column}" for one in groups])
-    shown = [(one, labels[f"{one.dataset}_{one.column}"].strip("_")) for one in groups]
-    yield PageSection(
-        "Subgroups of the test cases",
-        tuple(sentence for one in groups for sentence in subgroup_sentences(one, evidence)),
-        (),
-    )
-    made = present(*(tables.subgroups(one, evidence.plan, stem) for one, stem in shown))
-    yield from folded(PageSection("Subgroups of the test cases: tables", (), made))
+def _told(
+    groups: Sequence[SubgroupFindings], labels: Mapping[str, str], evidence: Evidence
+) -> tuple[tuple[str, ...], tuple[Item, ...]]:
+    """The sentences and the tables of some subgroups."""
+    made = (tables.subgroups(one, evidence.plan, labels[f"{one.dataset}_{one.column}"].strip("_")) for one in groups)
+    return tuple(text for one in groups for text in subgroup_sentences(one, evidence)), present(*made)

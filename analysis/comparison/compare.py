@@ -127,7 +127,11 @@ def judged(evidence: Evidence, parts: Sequence[DatasetFindings]) -> Analysis:
     }
     cautions = [
         *evidence.cautions,
-        *(Caution("one_source", one_source(labels, name)) for name, labels in evidence.sources.items() if labels[1:]),
+        *(
+            Caution("one_source", one_source(labels, name, [evidence.in_file_of(label) for label in labels]))
+            for name, labels in evidence.sources.items()
+            if labels[1:]
+        ),
         *spelling_cautions(evidence),
         *(one for part in parts for one in part.cautions),
     ]

@@ -243,6 +243,8 @@ class Provenance:
     """Whether the publisher's split is by patient."""
     near_joined: bool = False
     """Whether near-duplicates were kept together, too."""
+    dataset: str | None = None
+    """The dataset of which it is one of several tasks; None where it is one by itself."""
 
     def units(self, number: int) -> str:
         """So many sets of cases that belong together, in words."""
@@ -305,6 +307,20 @@ class Evidence:
         for dataset in self.datasets:
             found.setdefault(self.about(dataset).source, []).append(dataset)
         return {source: tuple(labels) for source, labels in found.items()}
+
+    @property
+    def in_file(self) -> tuple[str, ...]:
+        """The dataset of each label in the sweep file: tasks of one dataset share it."""
+        return tuple(self.in_file_of(dataset) for dataset in self.datasets)
+
+    def in_file_of(self, label: str) -> str:
+        """The dataset of one label."""
+        return self.about(label).dataset or label
+
+    @property
+    def unit(self) -> str:
+        """What counts once: ``source`` where several datasets are of one, else ``dataset``."""
+        return "source" if len(self.sources) < len(set(self.in_file)) else "dataset"
 
     @property
     def source_of(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.evidence import DeclaredPlan
+from analysis.comparison.evidence import DeclaredPlan, Evidence
 from analysis.comparison.robustness import Robustness
 from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison
@@ -236,16 +236,37 @@ def refusal(one: Comparison) -> Caution:
     return one.cautions[0]
 
 
-def datasets_phrase(datasets: int, sources: int) -> str:
-    """``these 6 datasets``, and of how many sources they are where these are fewer."""
-    return f"these {datasets} datasets" + (f" of {counted(sources, 'source')}" if sources < datasets else "")
+def datasets_phrase(evidence: Evidence) -> str:
+    """All datasets of a comparison, as ``labels_phrase`` has them."""
+    return labels_phrase(len(evidence.datasets), len(set(evidence.in_file)), len(evidence.sources))
+
+
+def labels_phrase(labels: int, datasets: int, sources: int) -> str:
+    """``these 6 datasets`` or ``these 6 tasks of 2 datasets``, and of how many sources they are where these are fewer.
+
+    Args:
+        labels: how many the comparison has.
+        datasets: of the sweep file, of which they are tasks.
+        sources: of these.
+    """
+    of = f" of {counted(sources, 'source')}" if sources < datasets else ""
+    return f"these {tasks_phrase(labels, datasets)}{of}"
+
+
+def tasks_phrase(labels: int, datasets: int) -> str:
+    """``6 datasets``, or ``6 tasks of 2 datasets``; as ``labels_phrase``."""
+    return (
+        f"{counted(labels, 'task')} of {counted(datasets, 'dataset')}"
+        if datasets < labels
+        else counted(datasets, "dataset")
+    )
 
 
 def place_phrase(pair: Pair) -> str:
     """``on D``, or ``on average over these D datasets``."""
     if pair.dataset:
         return f"on {pair.dataset}"
-    return f"on average over {datasets_phrase(len(pair.datasets), pair.sources)}"
+    return f"on average over {labels_phrase(len(pair.datasets), pair.in_file, pair.sources)}"
 
 
 def reversal(one: Robustness, plan: DeclaredPlan) -> str | None:

@@ -41,6 +41,8 @@ class Pair:
     datasets: tuple[str, ...] = ()
     sources: int = 1
     """How many sources the datasets have, each of which has the same weight."""
+    in_file: int = 1
+    """How many datasets of the sweep file they are: several may be tasks of one."""
     interval: Interval | None = None
     drawn: DrawnAnew = field(default_factory=DrawnAnew)
     """What the interval draws anew; of an average what it does on each of the datasets."""

@@ -165,6 +165,7 @@ def _mean(own: Sequence[Pair], datasets: tuple[str, ...], evidence: Evidence, ex
         dataset=None,
         datasets=datasets,
         sources=len(sources),
+        in_file=len({evidence.in_file_of(name) for name in datasets}),
         metric=own[0].metric,
         first=first,
         second=second,

@@ -223,7 +223,7 @@ def _scopes(shown: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _whole(analysis: Analysis) -> str:
-    return datasets_phrase(len(analysis.evidence.datasets), len(analysis.evidence.sources))
+    return datasets_phrase(analysis.evidence)
 
 
 def _spoken(panel: _Panel, rows: Sequence[tuple[str, str]]) -> str:

@@ -31,7 +31,7 @@ def critical_difference(analysis: Analysis, stem: str) -> tuple[PageFigure, ...]
     """
     evidence, plan = analysis.evidence, analysis.evidence.plan
     count = len(evidence.sources)
-    noun = "datasets" if count == len(evidence.datasets) else "sources"
+    noun = f"{evidence.unit}s"
     found = ranks_of(analysis)
     if found is None:
         return ()

@@ -17,11 +17,13 @@ class Axes:
         sizes: what else the tasks are → their labels → training images; all sizes of one are different.
         networks: what else the tasks are → network → label.
         domains: what else the tasks are → label → the domains that it is tested on, in words.
+        other_sizes: labels of tasks of which there is one with more training images, or with as many that comes first.
     """
 
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    other_sizes: frozenset[str] = frozenset()
 
 
 def axes_of(runs: Sequence[RunDirectory], datasets: Sequence[str]) -> Axes:
@@ -46,7 +48,9 @@ def axes_of(runs: Sequence[RunDirectory], datasets: Sequence[str]) -> Axes:
     ordered = [label for label in datasets if label in tasks]
     sizes, networks = dict[str, dict[str, int]](), dict[str, dict[str, str]]()
     domains: dict[str, dict[str, str]] = {}
+    other_sizes: set[str] = set()
     for name, labels in _alike(ordered, tasks, ("per_class", "fraction")):
+        other_sizes |= {*labels} - {max(labels, key=lambda label: images.get(label, 0))}
         # Of two sizes that come to the same images, because a class has no more, the first stands for both.
         found = {number: label for label in reversed(labels) if (number := images.get(label)) is not None}
         sizes[name] = {label: number for number, label in sorted(found.items())}
@@ -54,7 +58,8 @@ def axes_of(runs: Sequence[RunDirectory], datasets: Sequence[str]) -> Axes:
         networks[name] = {str(tasks[label]["backbone"]): label for label in labels}
     for name, labels in _alike(ordered, tasks, ("domain",)):
         domains[name] = {label: tested[label] for label in labels}
-    return Axes({name: own for name, own in sizes.items() if len(own) > 1}, networks, domains)
+    several = {name: own for name, own in sizes.items() if len(own) > 1}
+    return Axes(several, networks, domains, frozenset(other_sizes))
 
 
 def _alike(

@@ -142,6 +142,12 @@ def _provenance(parts: Sequence[OpenRun]) -> dict[str, Provenance]:
     cards = sorted(
         ((label, card) for part in parts for label, card in part.cards.items()), key=lambda one: "source" in one[1]
     )
+    tasks = {
+        label: task["dataset"]
+        for part in parts
+        for label, entry in part.spec["datasets"].items()
+        if (task := entry.get("task")) is not None
+    }
     return {
         label: Provenance(
             source=card.get("source", label),
@@ -149,6 +155,7 @@ def _provenance(parts: Sequence[OpenRun]) -> dict[str, Provenance]:
             split_kind=card["split"].get("kind"),
             official_by_patient=card.get("official_by_patient", False),
             near_joined=card.get("near_joined", False),
+            dataset=tasks.get(label),
         )
         for label, card in cards
     }

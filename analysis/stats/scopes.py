@@ -87,8 +87,8 @@ def scopes_phrase(where: Mapping[DrawnAnew, Sequence[str]]) -> str:
         where: what is drawn anew, with the datasets of which that is so.
     """
     kinds = widest_first(where)
-    differ = {(one.sets, one.search) for one in kinds}, {one.scored for one in kinds if one.cases}
-    if max(map(len, differ)) < 2:
+    drawn, scored = {(one.sets, one.search) for one in kinds}, {one.scored for one in kinds if one.cases}
+    if len(drawn) < 2 and len(scored) < 2:
         return "; or, where an analysis of single cases was not possible, for ".join(map(scope_phrase, kinds))
     return "; for ".join(f"{scope_phrase(kind)} ({', '.join(dict.fromkeys(where[kind]))})" for kind in kinds)
 

@@ -121,13 +121,13 @@ def robustness(analysis: Analysis) -> PageTable:
 def robustness_of_averages(analysis: Analysis) -> PageTable:
     """The verdict of each average with each source left out; empty below three sources."""
     evidence = analysis.evidence
-    these = datasets_phrase(len(evidence.datasets), len(evidence.sources))
-    whole, one = ("source", "one source") if len(evidence.sources) < len(evidence.datasets) else ("dataset", "one")
+    these = datasets_phrase(evidence)
+    one = "one" if len(evidence.sources) == len(evidence.datasets) else f"one {evidence.unit}"
     own = [one for one in analysis.robustness if one.comparison.role == "average" and one.checks]
     return _checked(
         analysis.evidence.plan,
         [("", own)] if own else [],
-        f"Do the verdicts on averages hold with each {whole} left out?",
+        f"Do the verdicts on averages hold with each {evidence.unit} left out?",
         f"Scope: averaged over {these} ({listed(evidence.datasets)}), or all of them but {one}.",
         "robustness_averages",
     )

@@ -56,8 +56,8 @@ def exploratory(analysis: Analysis) -> PageTable:
 def averages(analysis: Analysis) -> PageTable:
     """The declared comparisons averaged over the datasets, of one family with those on each dataset."""
     evidence = analysis.evidence
-    names = f"{datasets_phrase(len(evidence.datasets), len(evidence.sources))} ({listed(evidence.datasets)})"
-    each = "each" if len(evidence.sources) == len(evidence.datasets) else "each source"
+    names = f"{datasets_phrase(evidence)} ({listed(evidence.datasets)})"
+    each = "each" if len(evidence.sources) == len(evidence.datasets) else f"each {evidence.unit}"
     groups = [("", list(analysis.averages))] if analysis.averages else []
     return difference_table(
         analysis,

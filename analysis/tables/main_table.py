@@ -169,8 +169,8 @@ def _note(analysis: Analysis, scopes: Scopes, several: bool) -> str:
         f"level {plan.alpha:g}, {CORRECTIONS[plan.correction]}: {family}).",
     ]
     if several:
-        these = datasets_phrase(len(evidence.datasets), len(evidence.sources))
-        once = ", each source counting once" if len(evidence.sources) < len(evidence.datasets) else ""
+        these = datasets_phrase(evidence)
+        once = f", each {evidence.unit} counting once" if len(evidence.sources) < len(evidence.datasets) else ""
         parts.append(f"Average: over {these} ({listed(evidence.datasets)}){once}, no others.")
     lost = {
         f"{cell.method} on {cell.dataset}": f"{len(cell.seeds)} of {len(cell.declared)} seeds"

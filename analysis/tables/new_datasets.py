@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.new_datasets import NewDatasets, on_new_datasets, ranks_of
-from analysis.comparison.phrases import counted, friedman_phrase
+from analysis.comparison.phrases import datasets_phrase, friedman_phrase
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import CORRECTIONS, p_text, span
 from harness.pages.contents import NOT_AVAILABLE, PageTable, Row, number
@@ -36,8 +36,7 @@ def new_datasets(analysis: Analysis) -> PageTable | None:
             p_text(one.nemenyi_p),
         )
 
-    datasets, count = len(evidence.datasets), len(evidence.sources)
-    noun, of = ("dataset", "") if count == datasets else ("source", f" of {counted(count, 'source')}")
+    noun, count = evidence.unit, len(evidence.sources)
     thin = {caution.sentence for one in found if one.difference is not None for caution in one.difference.cautions}
     friedman = ""
     if ranks is not None:
@@ -46,8 +45,8 @@ def new_datasets(analysis: Analysis) -> PageTable | None:
             f"Iman and Davenport: {friedman_phrase(ranks.test, plan.alpha)}."
         )
     return PageTable(
-        caption=f"{plan.label(plan.metric)}: the declared comparisons as claims about datasets like these "
-        f"{datasets}{of}.",
+        caption=f"{plan.label(plan.metric)}: the declared comparisons as claims about datasets like "
+        f"{datasets_phrase(evidence)}.",
         head=("Comparison", "Difference", f"{100 * plan.confidence:g} % interval", "p", "p adjusted", "Mean ranks",
               "Nemenyi p"),
         align="lrrrrrr",

@@ -81,7 +81,7 @@ def results_paragraphs(analysis: Analysis) -> tuple[str, ...]:
     evidence = analysis.evidence
     if not analysis.of("primary"):
         return ("No comparison of methods was declared." if evidence.methods else "There are no results.",)
-    average = f"On average over {datasets_phrase(len(evidence.datasets), len(evidence.sources))}"
+    average = f"On average over {datasets_phrase(evidence)}"
     parts = [
         list(_opening(analysis)),
         *(_both(f"On {dataset}", analysis.of("primary", dataset), evidence.plan) for dataset in evidence.datasets),

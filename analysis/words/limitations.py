@@ -109,8 +109,8 @@ def _searched(analysis: Analysis, dataset: str) -> bool:
 
 def _amount(analysis: Analysis) -> Iterator[str]:
     evidence = analysis.evidence
-    if len(evidence.datasets) < POPULATION_DATASETS:
-        yield f"Nothing is said of datasets other than {listed(evidence.datasets)}."
+    if len(evidence.sources) < POPULATION_DATASETS:
+        yield f"Nothing is said of datasets other than {listed(list(dict.fromkeys(evidence.in_file)))}."
     made = [one.pair for one in analysis.of("primary") if one.pair.estimate is not None]
     for unit, noun, change in _UNITS:
         fewest = min((pair.replicates for pair in made if pair.unit == unit), default=0)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import cells_on, searches_of, splits_of
 from analysis.comparison.evidence import Evidence, Provenance
-from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase
+from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase, tasks_phrase
 from analysis.stats.twoway import TwoWay
 from analysis.words.recipe import recipe_sentences
 from analysis.words.statistics import statistics_sentences
@@ -63,7 +63,7 @@ def _compared(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     plan, methods = evidence.plan, evidence.methods
     control = plan.control if plan.family == "vs_control" else None
     rivals = [method for method in methods if method != control]
-    where = f"on {counted(len(evidence.datasets), 'dataset')} ({listed(evidence.datasets)})"
+    where = f"on {tasks_phrase(len(evidence.datasets), len(set(evidence.in_file)))} ({listed(evidence.datasets)})"
     if len(methods) < 2:
         yield f"We evaluated {listed(methods)} {where}; with one method there is nothing to compare."
     elif len(methods) == 2:

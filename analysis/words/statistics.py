@@ -17,6 +17,7 @@ from analysis.comparison.phrases import (
 from analysis.comparison.scores import Interval
 from analysis.stats.cautions import POPULATION_DATASETS, VERDICT_REPLICATES
 from analysis.stats.scopes import DrawnAnew, scope_phrase
+from harness.core.origin import one_of
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
 
@@ -189,10 +190,10 @@ def _outcomes(analysis: Analysis) -> Iterator[str]:
 
 def _across(analysis: Analysis) -> Iterator[str]:
     evidence = analysis.evidence
-    datasets, sources = len(evidence.datasets), len(evidence.sources)
-    if datasets < 2:
+    sources = len(evidence.sources)
+    if len(evidence.datasets) < 2:
         return
-    noun = "dataset" if sources == datasets else "source"
+    noun = evidence.unit
     for source, labels in evidence.sources.items():
         if len(labels) > 1:
             same = any(known == source for known, _, _ in analysis.exact_means)
@@ -201,10 +202,11 @@ def _across(analysis: Analysis) -> Iterator[str]:
                 if same
                 else "with the mean of their standard errors, a bound on that of their mean whatever their cases share"
             )
-            yield f"{listed(labels)} are one source ({source}) and count once: they are averaged first, {how}."
+            are = one_of(source, [evidence.in_file_of(label) for label in labels])
+            yield f"{listed(labels)} are {are} and count once: they are averaged first, {how}."
     if analysis.averages:
         yield (
-            f"Averages over {datasets_phrase(datasets, sources)} take the {noun}s as fixed, belong to the same family "
+            f"Averages over {datasets_phrase(evidence)} take the {noun}s as fixed, belong to the same family "
             "and say nothing about other datasets."
         )
     if sources < POPULATION_DATASETS:

@@ -52,7 +52,19 @@ def group_state(said: GroupState, given: Iterable[str | None]) -> GroupState:
     return "none" if said == "none" else "unknown"
 
 
-def one_source(labels: Sequence[str], source: str) -> str:
-    """That several datasets of a sweep or report, two at least, are not independent, in a sentence."""
+def one_of(source: str, datasets: Sequence[str]) -> str:
+    """``one source (NAME)``, or ``tasks of one dataset (NAME)``: what labels of one source are; as ``one_source``."""
+    alone = len(set(datasets)) == 1
+    return f"tasks of one dataset ({datasets[0]})" if alone else f"one source ({source})"
+
+
+def one_source(labels: Sequence[str], source: str, datasets: Sequence[str]) -> str:
+    """That several labels of a sweep or report, two at least, are not independent, in a sentence.
+
+    Args:
+        labels: all of the source.
+        source: its name.
+        datasets: the dataset of each label, which is the label itself where it is no task among several.
+    """
     named = f"{', '.join(labels[:-1])} and {labels[-1]}"
-    return f"{named} are one source ({source}) and count once in averages, ranks and claims about new datasets."
+    return f"{named} are {one_of(source, datasets)} and count once in averages, ranks and claims about new datasets."

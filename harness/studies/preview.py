@@ -58,7 +58,7 @@ def dataset_lines(spec: SweepSpec, catalogue: Catalogue) -> Iterator[str]:
         sources.setdefault(dataset.source, []).append(label)
     for source, labels in sources.items():
         if len(labels) > 1:
-            yield one_source(labels, source)
+            yield one_source(labels, source, [spec.in_file(label) for label in labels])
 
 
 def _splits(replication: Replication, kind: str) -> str:

@@ -169,3 +169,15 @@ def _replicates(study: StudyFolder, seeds: Sequence[int], splits: int) -> None:
     ]
     description["overlap"] = 0.31
     study.describe(description)  # type: ignore[arg-type]
+
+
+def with_subgroups(run: RunDirectory, columns: dict[str, Callable[[int], str | None]]) -> RunDirectory:
+    """The same with metadata of its cases: column → value by case."""
+    spec = dict(run.spec())
+    entry = {"name": "subgroups", "kind": "subgroups", "options": {"subgroups": list(columns)}}
+    write_json(run.path / "spec.json", {**spec, "evaluate": [*spec.get("evaluate", []), entry]})
+    names = [f"case {case:03d}" for case in range(240)]
+    for dataset in spec["datasets"]:
+        made = {name: [value(case) for case in range(240)] for name, value in columns.items()}
+        run.write_cases(dataset, pl.DataFrame({"case_id": names, "group": names, **made}))
+    return run

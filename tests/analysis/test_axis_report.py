@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_shifts import write_shifted
+from made_up_shifts import with_subgroups, write_shifted
 
 from analysis.report import ReportPaths, write_report
 from analysis.shift_models import WholeDocument
@@ -61,6 +61,32 @@ def test_training_sizes_have_curves_areas_and_images_saved(
     assert not {"on_networks", "held_out_domains"} & whole.keys()
     paper = (paths.html.parent / "paper.tex").read_text(encoding="utf-8")
     assert "area under the learning curve" in paper
+
+
+def test_subgroups_are_told_for_the_largest_size_and_the_others_in_the_appendix(
+    builder: Callable[..., Any], no_figures: None, tmp_path: Path
+) -> None:
+    # Two sizes come to the same images, because no class has more: the first stands for both.
+    labels = ("alpha.n10", "alpha.n99", "alpha.all")
+    run = write_shifted(builder, datasets=labels, evaluations=())
+    tasks = dict(zip(labels, ({"per_class": 10}, {"per_class": 99}, {"per_class": "all"}), strict=True))
+    run = with_tasks(run, tasks, dict(zip(labels, (30, 297, 297), strict=True)))
+    columns = {"sex": lambda case: "female" if case % 5 < 2 else "male"}
+    _, text, whole = report(with_subgroups(run, columns), tmp_path / "report")
+    own, rest = (
+        section(text, "Subgroups of the test cases"),
+        section(text, "Subgroups at other training sizes"),
+    )
+    for told, there, elsewhere in (
+        (own, ("alpha.n99",), ("alpha.n10", "alpha.all")),
+        (rest, ("alpha.n10", "alpha.all"), ("alpha.n99",)),
+    ):
+        for label in there:
+            assert f"the test cases of {label} fall into" in told and f"{label}: " in told
+        assert not [label for label in elsewhere if label in told]
+    assert [one["dataset"] for one in whole["subgroups"]] == list(labels)
+    # Three tasks are no three datasets.
+    assert "these 3 tasks of 1 dataset" in text and "3 datasets" not in text and "1 source" not in text
 
 
 def test_networks_have_a_verdict_each_and_one_on_all_of_them(

@@ -23,6 +23,7 @@ from analysis.runs.evidence import evidence_of
 from analysis.stats.cautions import Refused
 from analysis.stats.twoway import two_way
 from analysis.words.findings import results_paragraphs
+from analysis.words.limitations import limitations_paragraph
 from analysis.words.methods import methods_paragraph
 from harness.core.errors import RequestError
 
@@ -157,11 +158,40 @@ def test_labels_of_one_source_are_told_and_left_out_together() -> None:
     }  # fmt: skip
 
 
+def test_tasks_are_no_datasets() -> None:
+    labels = ("skin.n10", "skin.all", "skin64")
+    whole = made_up(LEVELS, labels, range(1000, 1003), cases=30, sources=dict.fromkeys(labels, "nevi"))
+
+    def said(*tasks: str) -> tuple[str, str]:
+        about = {
+            name: replace(one, dataset="skin" if name in tasks else None) for name, one in whole.provenance.items()
+        }
+        analysis = analyse(replace(whole, provenance=about))
+        (caution,) = [one.sentence for one in analysis.cautions if one.code == "one_source"]
+        notes = [f"{table.caption} {table.note}" for table in every_table(analysis)]
+        texts = (
+            methods_paragraph(analysis, None),
+            limitations_paragraph(analysis, None),
+            *results_paragraphs(analysis),
+        )
+        return caution, " ".join((*texts, *notes))
+
+    caution, text = said(*labels)
+    assert caution.startswith("skin.n10, skin.all and skin64 are tasks of one dataset (skin) and count once")
+    assert "n average over these 3 tasks of 1 dataset" in text and "each dataset counting once" in text
+    assert "source (" not in text and "of 1 source" not in text and "3 datasets" not in text
+    assert "Nothing is said of datasets other than skin." in text
+    caution, text = said("skin.n10", "skin.all")
+    assert "are one source (nevi)" in caution and "each source counting once" in text
+    assert "n average over these 3 tasks of 2 datasets of 1 source" in text
+
+
 def test_six_labels_of_one_source_speak_for_no_new_dataset() -> None:
     one = analyse(made_up(LEVELS, SIX, range(1000, 1003), cases=30, sources=dict.fromkeys(SIX, "nevi")))
     for ask in (on_new_datasets, ranks_of, lambda given: critical_difference(given, "ranks")):
         with pytest.raises(Refused, match="1 dataset cannot speak for datasets that were not tried"):
             ask(one)
+    assert "Nothing is said of datasets other than" in limitations_paragraph(one, None)
     assert comparison_records(one)["new_datasets"] == [] and comparison_records(one)["ranks"] is None
 
     # The seventh label of six sources adds nothing to what the six say.

@@ -8,27 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from made_up import FORBIDDEN
-from made_up_shifts import SEEDS, write_shifted
+from made_up_shifts import SEEDS, with_subgroups, write_shifted
 
 from analysis.comparison_results import schema
 from analysis.report import ReportPaths, write_report
 from analysis.shift_models import WholeDocument
-from harness.core.files import write_json
-from harness.run.directory import RunDirectory
-
-
-def with_subgroups(run: RunDirectory, columns: dict[str, Callable[[int], str | None]]) -> RunDirectory:
-    spec = dict(run.spec())
-    entry = {"name": "subgroups", "kind": "subgroups", "options": {"subgroups": list(columns)}}
-    write_json(run.path / "spec.json", {**spec, "evaluate": [*spec["evaluate"], entry]})
-    names = [f"case {case:03d}" for case in range(240)]
-    for dataset in spec["datasets"]:
-        made = {name: [value(case) for case in range(240)] for name, value in columns.items()}
-        run.write_cases(dataset, pl.DataFrame({"case_id": names, "group": names, **made}))
-    return run
 
 
 @pytest.fixture(scope="module")
