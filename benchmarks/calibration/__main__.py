@@ -5,8 +5,8 @@ another, and analysed by the functions that the report uses. A claim of a differ
 misses zero misses the truth. Further parts: the power that a plan promises against the power found, equivalence at the
 margin, posterior probabilities, the other metrics, whose pseudo-values are right to first order alone (coverage, and
 width against that of the crossed bootstrap), several labels of one source of images, replicates on several splits,
-evaluations beside the test split, subgroups, learning curves, and twins of a real learner that is searched and
-confirmed. Every promise is a gate, judged by its worst count.
+evaluations beside the test split, subgroups, learning curves, several networks, and twins of a real learner that
+is searched and confirmed. Every promise is a gate, judged by its worst count.
 
 Two cores need about an hour; set ``OMP_NUM_THREADS=1``. With ``--keep`` an interrupted run continues where it stopped.
 """
@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.calibration import (
     first_order,
+    networks,
     null,
     posterior,
     power,
@@ -53,6 +54,7 @@ PARTS = {
     "shifts": shifts,
     "subgroups": subgroups,
     "sizes": sizes,
+    "networks": networks,
     "twins": twins,
 }
 """By the name that their rows have."""

@@ -250,6 +250,24 @@ def _curves(rows: Sequence[Row]) -> Iterator[Case]:
                 yield Case.of_share(f"{name}, {row['lead']}, {row['seeds']} seeds", coverage, row["repetitions"])
 
 
+def _network_changes(rows: Sequence[Row]) -> Iterator[Case]:
+    for row in _of(rows, "networks", VERDICT_REPLICATES):
+        yield Case.of_mean(_on_networks(row), row["coverage"], row["coverage_error"], row["repetitions"])
+
+
+def _false_on_networks(what: str) -> Callable[[Sequence[Row]], Iterator[Case]]:
+    def found(rows: Sequence[Row]) -> Iterator[Case]:
+        for row in _of(rows, "networks", VERDICT_REPLICATES):
+            if row[what] is not None:
+                yield Case.of_share(_on_networks(row), row[what], row["repetitions"])
+
+    return found
+
+
+def _on_networks(row: Row) -> str:
+    return f"{row['networks']} networks, {row['shape']}, {row['seeds']} seeds"
+
+
 def _posterior(rows: Sequence[Row]) -> Iterator[Case]:
     for row in _of(rows, "posterior", FEW_REPLICATES):
         for own in row["bins"]:
@@ -369,6 +387,25 @@ GATES = (
         _curves,
         lowest=COVERAGE[0],
         careful_above=COVERAGE[1],
+    ),
+    Gate(
+        "coverage of the change of a difference from network to network",
+        ".935 to .97",
+        _network_changes,
+        lowest=COVERAGE[0],
+        careful_above=COVERAGE[1],
+    ),
+    Gate(
+        "a difference said to change from network to network where it does not",
+        "at most .05",
+        _false_on_networks("false_changes"),
+        highest=ALPHA,
+    ),
+    Gate(
+        "a method called better on each network where it is not on one",
+        "at most .05",
+        _false_on_networks("false_everywhere"),
+        highest=ALPHA,
     ),
     Gate(
         "posterior probabilities: came true minus stated",
