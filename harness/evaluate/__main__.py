@@ -6,12 +6,8 @@ Nothing is trained. Models are kept where the sweep file says ``confirm.keep``.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.arguments import parse, user_path
@@ -19,17 +15,18 @@ from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, R
 from harness.core.output import say
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.evaluate.missing import Lacking
     from harness.run.directory import RunDirectory
     from harness.spec.sections import SweepSpec
-    from harness.studies.study import Roots, Study
+    from harness.studies.study import Study
+
+MOST_WORKERS = 64
 
 _EPILOG = """
 ENTRY is an entry of the sweep file's section evaluate, such as 'corruptions: medical', or a YAML file that has this
 section. It becomes part of the run; add it to the sweep file too, so that the next sweep command knows it.
-exit codes: 0 nothing is missing any more, 1 some models were not kept, 2 the request was wrong, 130 interrupted
+exit codes: 0 nothing is missing any more, 1 some models were not kept or not scored, 2 the request was wrong,
+130 interrupted
 """
 
 
@@ -52,7 +49,11 @@ def parser() -> argparse.ArgumentParser:
         help="import the plugins of this folder in place of those that the run names; may be repeated",
     )  # fmt: skip
     result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
-    result.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")
+    result.add_argument("--device", help="cpu or cuda:N (default: every GPU in turn, else the CPU)")
+    result.add_argument(
+        "--workers", type=_workers, default=1, metavar="N",
+        help="processes that share the models (default: 1); each takes as many threads as the trials had",
+    )  # fmt: skip
     return result
 
 
@@ -64,21 +65,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from harness.data.cache import default_cache_root, default_data_root
-    from harness.evaluate.missing import lacking, words
+    from harness.evaluate.missing import words
+    from harness.evaluate.processes import devices, score_in_processes
     from harness.run.directory import RunDirectory
     from harness.run.links import refuse_links
-    from harness.studies.study import Roots
     from harness.train.device import usable_device
 
     run = RunDirectory(arguments.run)
     run.require()
     refuse_links(run)
-    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
-    device = usable_device(arguments.device)
+    places = devices(arguments.device, arguments.workers)
+    # Refused before anything is recorded.
+    usable_device(places[0])
     spec = _with_added(run, arguments.add)
-    studies = _studies(run, spec, roots, arguments.code, arguments.plugins)
-    found = list(lacking(studies))
+    studies = _studies(run, spec, arguments)
+    found = _missing(studies)
     for line in words(found, run.path):
         say(line)
     if arguments.dry_run:
@@ -86,11 +87,44 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.add:
         _record(run, spec, studies)
     kept = [one for one in found if one.kept]
-    if not _score_all(kept, device):
-        say("interrupted; run the same command again")
-        return EXIT_INTERRUPTED
-    say(f"{len(kept)} models scored" if kept else "no model was scored")
-    return EXIT_DONE if len(kept) == len(found) else EXIT_SOME_FAILED
+    if len(places) > 1 and len(kept) > 1:
+        code = score_in_processes(_share, arguments, places[: len(kept)])
+    else:
+        code = _score(kept, places[0])
+    if code != EXIT_DONE:
+        if code == EXIT_INTERRUPTED:
+            say("interrupted; run the same command again")
+        return code
+    left = [one for one in _missing(studies) if one.kept]
+    say(f"{len(kept) - len(left)} models scored" if kept else "no model was scored")
+    if left:
+        say(f"{len(left)} models are not scored, another process has or had them; run the same command again")
+    return EXIT_DONE if len(kept) == len(found) and not left else EXIT_SOME_FAILED
+
+
+def _share(arguments: argparse.Namespace, device: str) -> int:
+    """What one of several processes does: score what no other one has taken; the exit code."""
+    from harness.run.directory import RunDirectory
+
+    def score() -> int:
+        run = RunDirectory(arguments.run)
+        studies = _studies(run, _with_added(run, []), arguments)
+        return _score([one for one in _missing(studies) if one.kept], device)
+
+    return run_command(score)
+
+
+def _score(kept: Sequence[Lacking], device: str) -> int:
+    from harness.evaluate.scoring import score_all
+    from harness.train.device import usable_device
+
+    return EXIT_DONE if score_all(kept, usable_device(device)) else EXIT_INTERRUPTED
+
+
+def _missing(studies: Sequence[Study]) -> list[Lacking]:
+    from harness.evaluate.missing import lacking
+
+    return list(lacking(studies))
 
 
 def _with_added(run: RunDirectory, given: Sequence[str]) -> SweepSpec:
@@ -124,14 +158,18 @@ def _entries(text: str) -> list[Any]:
     return list(entry) if isinstance(entry, list) else [entry]
 
 
-def _studies(run: RunDirectory, spec: SweepSpec, roots: Roots, trusted: bool, plugins: Sequence[Path]) -> list[Study]:
+def _studies(run: RunDirectory, spec: SweepSpec, arguments: argparse.Namespace) -> list[Study]:
     """The studies of a run, which have to be as they were planned."""
     from harness.core.identity import differences
+    from harness.data.cache import default_cache_root, default_data_root
     from harness.plugins import discover
     from harness.run.code import plugin_folders
     from harness.studies.loading import check_evaluations
     from harness.studies.planner import Planner
+    from harness.studies.study import Roots
 
+    trusted, plugins = arguments.code, arguments.plugins
+    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
     if spec.plugins and not (trusted or plugins):
         raise RequestError(
             f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
@@ -159,52 +197,10 @@ def _record(run: RunDirectory, spec: SweepSpec, studies: Sequence[Study]) -> Non
         run.write_spec(spec.model_dump(mode="json"))
 
 
-def _score_all(found: Sequence[Lacking], device: torch.device) -> bool:
-    """Score models one after the other; False where that was interrupted."""
-    from harness.core.console import Console
-    from harness.train.job import Interrupted
-
-    console, stop = Console(stderr=True), threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for place, one in enumerate(found):
-            title = f"{place + 1}/{len(found)} {one.study.name} {one.trial.name}: {', '.join(one.names)}"
-            console.print(title, soft_wrap=True, highlight=False, markup=False)
-            try:
-                _score(one, device, stop)
-            except Interrupted:
-                return False
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return True
-
-
-def _score(one: Lacking, device: torch.device, stop: threading.Event) -> None:
-    import torch
-
-    from harness.core.lease import claim, given_back, keep_alive
-    from harness.studies.jobs import job_of
-    from harness.train.job import Control
-    from harness.train.kept import score_kept
-
-    request = one.trial.request()
-    job = job_of(one.study, request)
-    job = replace(job, evaluations=[given for given in job.evaluations if given.name in one.names])
-    place = one.trial.evaluations_folder()
-    lease = claim(place)
-    if lease is None:
-        # Somebody else scores it now.
-        return
-    # Sums on a CPU depend on the number of threads in the last bit.
-    torch.set_num_threads(int(request["threads"]))
-    with given_back(lease, "stopped"), keep_alive(lease):
-        folder = one.trial.held(lease)
-        with one.trial.log_path.open("a", encoding="utf-8") as log:
-            control = Control(stop=stop, log=lambda line: print(f"evaluate: {line}", file=log, flush=True))
-            scored = score_kept(job, folder, device, control)
-        folder.add_evaluations(scored.part.get("evaluations", []), scored.part.get("test_reference", ""))
-    lease.release("finished")
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 if __name__ == "__main__":

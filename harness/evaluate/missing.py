@@ -42,6 +42,17 @@ def lacking(studies: Sequence[Study]) -> Iterator[Lacking]:
                     yield Lacking(study, trial, names, trial.trained_path.exists())
 
 
+def still_lacking(one: Lacking) -> tuple[str, ...]:
+    """Those of a trial's evaluations that it lacks now, in which another process may have been faster.
+
+    Raises:
+        TornFileError: its result is not readable.
+    """
+    wanted = {own.name: own.fingerprint for own in one.study.dataset.evaluations if own.name in one.names}
+    result = one.trial.result()
+    return _lacking(result, wanted, one.trial) if result["status"] == "done" else ()
+
+
 def _lacking(result: TrainedResult, wanted: dict[str, str], trial: TrialFolder) -> tuple[str, ...]:
     present = trial.evaluation_names()
     records = [record for record in result.get("evaluations", ()) if record["evaluation"] in present]

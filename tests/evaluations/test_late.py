@@ -13,6 +13,7 @@ from sites import sites_sweep
 from tiny import environment, run_inline
 
 from harness.core.errors import RequestError
+from harness.core.lease import claim
 from harness.evaluate.__main__ import main
 from harness.evaluations.corruptions import Corruptions
 from harness.run.directory import RunDirectory
@@ -145,6 +146,25 @@ def test_an_evaluation_added_to_a_finished_run_trains_nothing(
     assert {path: one for path, one in snapshot(kept).items() if "/confirm/" in path} == {
         path: one for path, one in state.items() if "/confirm/" in path
     }
+
+
+def test_processes_share_the_models_and_leave_to_others_what_these_have(
+    kept: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held, *rest = confirmed(kept)
+    lease = claim(held.evaluations_folder())
+    assert lease is not None
+    command = [str(kept.path), "--add", "{corruptions: [pixelate], severities: [3]}", "--code", "--device", "cpu"]
+    assert main([*command, "--workers", "2"]) == 1
+    said = capsys.readouterr().out
+    assert "3 models scored" in said and "1 models are not scored, another process has or had them" in said
+    assert "corruptions" not in held.evaluation_names()
+    for trial in rest:
+        assert trial.log_path.read_text().count("evaluate: evaluation corruptions: ") == 1
+        assert "differ from the recorded ones by at most 0\n" in trial.log_path.read_text()
+    lease.release("finished")
+    assert main([str(kept.path), "--code", "--device", "cpu"]) == 0
+    assert "corruptions" in held.evaluation_names()
 
 
 def test_a_sweep_says_what_would_be_trained_where_nothing_was_kept(kept: RunDirectory, shared_cache: Path) -> None:
