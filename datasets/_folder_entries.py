@@ -12,7 +12,6 @@ from harness.api import (
     FileImage,
     ImageSource,
     is_hidden,
-    is_image,
     left_out,
     list_members,
     unshowable,
@@ -27,11 +26,6 @@ class Entry:
     """Below the folder or archive that is listed."""
     source: ImageSource | None
     """None for a folder."""
-
-    @property
-    def is_image(self) -> bool:
-        """Whether it is a file with an image's ending."""
-        return self.source is not None and is_image(self.path)
 
 
 @dataclass(frozen=True, slots=True)

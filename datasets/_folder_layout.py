@@ -50,6 +50,12 @@ def matches(path: PurePosixPath, pattern: str) -> bool:
     return any(fnmatchcase(part, pattern) for part in path.parts)
 
 
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts the numbers in names as numbers."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts] + [(1, 0, name)]
+
+
 def check_companions(place: Path, images: Sequence[Entry], depth: int) -> None:
     """Raise DataError where images are masks or thumbnails of others, by their own name or that of a folder.
 
@@ -58,27 +64,32 @@ def check_companions(place: Path, images: Sequence[Entry], depth: int) -> None:
         images: those that would be read.
         depth: number of the folder above an image that names its class.
     """
-    stems: dict[PurePosixPath, set[str]] = defaultdict(set)
-    for entry in images:
-        stems[entry.path.parent].add(entry.path.stem.lower())
-    found = []
-    for entry in images:
-        beside = _BESIDE.fullmatch(entry.path.stem.lower())
-        inside = entry.path.parts[depth + 1 : -1]
-        folders = [part for part in inside if _ANNOTATION_FOLDER.fullmatch(part.lower())]
-        if folders:
-            found.append((entry, folders[0]))
-        elif beside is not None and beside[1] in stems[entry.path.parent]:
-            # What follows the other image's name: "_mask" of "benign (1)_mask".
-            found.append((entry, f"*{entry.path.stem[len(beside[1]) :].rstrip('0123456789').rstrip('_-. ')}*"))
+    found = companions([entry.path for entry in images], depth)
     if found:
-        entry = found[0][0]
-        patterns = list(dict.fromkeys(pattern for _, pattern in found))[:3]
+        first = next(iter(found))
+        patterns = list(dict.fromkeys(found.values()))[:3]
         count = f"{len(found):,} of {len(images):,} images are" if len(found) > 1 else "1 image is"
         raise DataError(
-            f"{place}: {count} by name a mask or thumbnail of another image, such as {str(entry.path)!r}; leave them "
+            f"{place}: {count} by name a mask or thumbnail of another image, such as {str(first)!r}; leave them "
             f"out with `exclude: {patterns}`, or write `masks: keep` if they are images like the others"
         )
+
+
+def companions(images: Sequence[PurePosixPath], depth: int) -> dict[PurePosixPath, str]:
+    """The images that are by name masks or thumbnails of others, each with a pattern that leaves it out."""
+    stems: dict[PurePosixPath, set[str]] = defaultdict(set)
+    for path in images:
+        stems[path.parent].add(path.stem.lower())
+    found = {}
+    for path in images:
+        beside = _BESIDE.fullmatch(path.stem.lower())
+        folders = [part for part in path.parts[depth + 1 : -1] if _ANNOTATION_FOLDER.fullmatch(part.lower())]
+        if folders:
+            found[path] = folders[0]
+        elif beside is not None and beside[1] in stems[path.parent]:
+            # What follows the other image's name: "_mask" of "benign (1)_mask".
+            found[path] = f"*{path.stem[len(beside[1]) :].rstrip('0123456789').rstrip('_-. ')}*"
+    return found
 
 
 def check_classes(

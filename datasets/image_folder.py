@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -14,38 +14,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from harness.api import (
     HIDDEN,
     IMAGE_SUFFIXES,
-    MOST_PIXELS,
     Augmentation,
     ColumnKind,
     DataError,
     Dataset,
     GroupState,
+    Guess,
     MetadataColumn,
-    Options,
     Record,
     count_left_out,
-    is_hidden,
-    is_source,
+    is_dicom,
     suggestion,
+    volume_fault,
 )
 
 from ._folder_entries import Entry, list_entries
-from ._folder_layout import SIDES, check_classes, check_companions, matches
+from ._folder_layout import SIDES, check_classes, check_companions, companions, natural
 from ._folder_metadata import metadata_of
-
-
-def below_the_data_root(value: str, what: str) -> str:
-    """A path below the data root as given.
-
-    Raises:
-        ValueError: it leads elsewhere.
-    """
-    path, windows = PurePosixPath(value), PureWindowsPath(value)
-    if path.is_absolute() or windows.drive or windows.root or value.startswith("~") or ".." in windows.parts:
-        raise ValueError(f"{value!r} leaves the data root; name what lies below it, and the root by --data-root")
-    if not path.parts:
-        raise ValueError(f"needs the name of {what} below the data root")
-    return str(path)
+from ._guess_folder import patient_pattern
+from ._own_dicom import header_columns, with_headers
+from ._own_options import DicomOptions, OwnImagesOptions, below_the_data_root, count_files, without_excluded
 
 
 class MetadataTable(BaseModel):
@@ -66,7 +54,7 @@ class MetadataTable(BaseModel):
         return below_the_data_root(value, "a CSV file")
 
 
-class ImageFolderOptions(Options):
+class ImageFolderOptions(OwnImagesOptions):
     """Where the images are, and what their folders mean."""
 
     path: str = Field(examples=["my_images", "my_images.zip"])
@@ -78,24 +66,16 @@ class ImageFolderOptions(Options):
     one_each: bool = False
     """Whether every image shows a patient of its own, so that there are no groups to know. Without this and without
     ``group_pattern``, reports say that the patients are unknown."""
-    source: str | None = None
-    """Where the images come from, such as ``ham10000``: two folders of one source count as one dataset in averages and
-    ranks. By default made from the path."""
     classes: tuple[str, ...] | None = None
     """The class folders in the order of the labels. By default all, in natural order (2 before 10)."""
     ignore: tuple[str, ...] = ()
     """Folders to leave out; with ``classes``, each class folder must be in one of the two."""
-    exclude: tuple[str, ...] = ()
-    """Patterns of files and folders to leave out, such as ``*_mask*``: ``*`` is any text, ``?`` a letter. One without
-    a slash is compared with each name in a path, one with a slash with the whole path below PATH."""
     masks: Literal["refuse", "keep"] = "refuse"
     """What to do with images that are by name a mask or thumbnail of another image: refuse the folder, or keep them as
     images like the others."""
     metadata: MetadataTable | None = None
     """A table of what is known of the images, such as age, sex or site: for splits by domain and results by
     subgroup."""
-    max_megapixels: float = Field(MOST_PIXELS / 1e6, gt=0, le=10_000)
-    """Largest image in 10⁶ pixels. Decoding takes 8 MB of memory for each."""
 
     @field_validator("path")
     @classmethod
@@ -118,13 +98,9 @@ class ImageFolderOptions(Options):
     def _no_groups(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("group_pattern") is not None:
             raise ValueError("is true, but group_pattern names patients; keep one of the two")
-        return value
-
-    @field_validator("source")
-    @classmethod
-    def _short_name(cls, value: str | None) -> str | None:
-        if value is not None and not is_source(value):
-            raise ValueError(f"{value!r} is no short name of lower-case letters, digits, '.', '_' and '-'")
+        dicom = info.data.get("dicom")
+        if value and isinstance(dicom, DicomOptions) and dicom.patients:
+            raise ValueError("is true, but DICOM files name their patients; write `dicom: {patients: false}`")
         return value
 
     @field_validator("classes")
@@ -135,14 +111,6 @@ class ImageFolderOptions(Options):
         if names is not None and (len(set(names)) != len(names) or len(names) < 2):
             raise ValueError(f"needs at least two different class folders, got {list(names)}")
         return names
-
-    @field_validator("exclude")
-    @classmethod
-    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            if not pattern.strip("/*"):
-                raise ValueError(f"{pattern!r} would leave everything out")
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +148,17 @@ class ImageFolder(Dataset):
     augmentation = Augmentation(flip_horizontal=False, flip_vertical=False)
     Options = ImageFolderOptions
 
+    @classmethod
+    def guess(cls, root: Path, place: Path) -> Guess | None:
+        """For a folder or archive with a folder for each class.
+
+        Raises:
+            DataError: it holds images, but is not laid out like that, or volumes alone.
+        """
+        if not place.is_dir() and place.suffix.lower() != ".zip":
+            return None
+        return _guess(root, place)
+
     @property
     def source(self) -> str:
         """As the options say, else from the path."""
@@ -188,8 +167,9 @@ class ImageFolder(Dataset):
 
     @property
     def groups(self) -> GroupState:
-        """Known by ``group_pattern``, none by ``one_each``."""
-        if self._options.group_pattern is not None:
+        """Known by ``group_pattern`` or by the headers of DICOM files, none by ``one_each``."""
+        dicom = self._options.dicom
+        if self._options.group_pattern is not None or (dicom is not None and dicom.patients):
             return "known"
         return "none" if self._options.one_each else "unknown"
 
@@ -222,21 +202,25 @@ class ImageFolder(Dataset):
 
         Raises:
             DataError: nothing is there, the folders are not laid out as described above or probably mean something
-                else, the path leaves the data root by a link, or ``group_pattern`` does not match.
+                else, the path leaves the data root by a link, ``group_pattern`` does not match, or the header of a
+                DICOM file cannot be read or names no patient.
         """
-        layout = _layout(root, self._options)
-        pattern = None if self._options.group_pattern is None else re.compile(self._options.group_pattern)
-        records = [_record(layout, entry, pattern) for entry in layout.images]
-        table = self._options.metadata
-        if table is None:
-            return records
-        known = metadata_of(root / table.path, table.image, table.columns, [record.case_id for record in records])
-        return [replace(record, metadata=known[record.case_id]) for record in records]
+        options = self._options
+        layout = _layout(root, options)
+        pattern = None if options.group_pattern is None else re.compile(options.group_pattern)
+        records = [_record(layout, entry, pattern, options) for entry in layout.images]
+        table = options.metadata
+        if table is not None:
+            known = metadata_of(root / table.path, table.image, table.columns, [record.case_id for record in records])
+            records = [replace(record, metadata=known[record.case_id]) for record in records]
+        own = () if table is None else tuple(table.columns)
+        return with_headers(layout.place, records, options, own, pattern is not None)
 
     def columns(self, root: Path) -> Sequence[MetadataColumn]:
-        """As the options list them."""
+        """As the options list them, and what the headers of DICOM files say."""
         table = self._options.metadata
-        return () if table is None else [MetadataColumn(name, kind) for name, kind in table.columns.items()]
+        own = {} if table is None else table.columns
+        return [*(MetadataColumn(name, kind) for name, kind in own.items()), *header_columns(self._options, own)]
 
     def left_out(self, root: Path) -> Mapping[str, int]:
         """By ending, and by option."""
@@ -248,7 +232,46 @@ class ImageFolder(Dataset):
         return self.options
 
 
-def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> Record:
+def _guess(root: Path, place: Path) -> Guess | None:
+    files = [entry for entry in list_entries(root, place).entries if entry.source is not None]
+    given: dict[str, object] = {"path": place.relative_to(root).as_posix()}
+    remarks = []
+    # Many a file that is none ends in a number, or in nothing.
+    if any(is_dicom(entry.path) and entry.path.suffix[1:].isalpha() for entry in files):
+        given["dicom"] = {}
+    options = ImageFolderOptions.model_validate({**given, "masks": "keep"})
+    if not any(options.reads(entry) for entry in files):
+        volume = min((entry.path for entry in files if volume_fault(entry.path)), default=None)
+        if volume is not None:
+            raise DataError(f"{place}: {volume} {volume_fault(volume)}")
+        return None
+    layout = _layout(root, options)
+    masks = companions([entry.path for entry in layout.images], layout.depth)
+    if masks:
+        given["exclude"] = sorted(set(masks.values()))
+        remarks.append(f"{len(masks):,} images are by name masks or thumbnails of others and are left out")
+        layout = _layout(root, ImageFolderOptions.model_validate({**given, "exclude": (*masks.values(),)}))
+    if "dicom" in given:
+        try:
+            ImageFolder(ImageFolderOptions.model_validate({**given, "exclude": (*masks.values(),)})).records(root)
+        except DataError as error:
+            if "PatientID" not in str(error) and "its patient is unknown" not in str(error):
+                raise
+            given["dicom"] = {"patients": False}
+            remarks.append("the DICOM files do not tell patients apart")
+        else:
+            remarks.append("patients are those of the DICOM files")
+            return Guess(given, remarks)
+    found = patient_pattern([PurePosixPath(*entry.path.parts[layout.depth + 1 :]) for entry in layout.images])
+    if found is not None:
+        given["group_pattern"] = found[0]
+        remarks.append(
+            f"names of files begin with what may be patient ids: {found[1]:,} for {len(layout.images):,} images"
+        )
+    return Guess(given, remarks)
+
+
+def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None, options: ImageFolderOptions) -> Record:
     parts = entry.path.parts
     group = None
     if pattern is not None:
@@ -260,11 +283,10 @@ def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> R
                 "fix the pattern or rename the image"
             )
         group = found[1]
-    assert entry.source is not None
     return Record(
         case_id=str(entry.path),
         label=layout.classes.index(unicodedata.normalize("NFC", parts[layout.depth])),
-        image=entry.source,
+        image=options.opened(entry),
         group=group,
         official=SIDES[parts[0].casefold()] if layout.depth else None,
     )
@@ -273,73 +295,57 @@ def _record(layout: _Layout, entry: Entry, pattern: re.Pattern[str] | None) -> R
 def _layout(root: Path, options: ImageFolderOptions) -> _Layout:
     place, given = root / options.path, options.classes or ()
     listing = list_entries(root, place)
-    entries, excluded = _without_excluded(place, listing.entries, options.exclude)
+    entries, excluded = without_excluded(place, listing.entries, options.exclude)
     if not place.is_dir():
-        entries = _without_top(entries, given)
+        entries = _without_top(entries, options)
     known = {name for entry in entries for name in entry.path.parts[:2]}
     for name in options.ignore:
         if name not in known:
             raise DataError(f"{place}: no folder {name!r}, which `ignore` lists{suggestion(name, known)}")
     listed = entries
     entries = [entry for entry in entries if entry.path.parts[0] not in options.ignore]
-    depth = _depth(place, entries, given)
+    depth = _depth(place, entries, options)
     entries = [entry for entry in entries if _class_folder(entry, depth) not in options.ignore]
-    images = sorted((entry for entry in entries if entry.is_image), key=lambda entry: str(entry.path))
+    images = sorted((entry for entry in entries if options.reads(entry)), key=lambda entry: str(entry.path))
     for entry in images:
         if _class_folder(entry, depth) is None:
             expected = "SIDE/CLASS/IMAGE" if depth else "CLASS/IMAGE"
             raise DataError(f"{place}: {entry.path}: outside the class folders; expected {expected}")
     # Those without an image are found as well: such a class must not pass unnoticed.
     folders = {_class_folder(entry, depth) for entry in entries} - {None}
-    found = sorted((str(folder) for folder in folders), key=_natural)
+    found = sorted((str(folder) for folder in folders), key=natural)
     filled = {entry.path.parts[depth] for entry in images}
+    if not filled:
+        raise DataError(_no_image(place, entries))
     classes = _classes(place, given, found, filled)
     if options.masks == "refuse":
         check_companions(place, images, depth)
     check_classes(place, images, depth, found, bool(given or options.group_pattern), options.path * place.is_dir())
     left_out = {
-        **count_left_out(entry.path for entry in entries if entry.source is not None),
+        **count_left_out(entry.path for entry in entries if entry.source is not None and not options.reads(entry)),
         "files that `exclude` names": excluded,
-        "files that `ignore` names": _files(listed) - _files(entries),
+        "files that `ignore` names": count_files(listed) - count_files(entries),
         HIDDEN: listing.hidden,
     }
     return _Layout(place, depth, images, classes, {reason: count for reason, count in left_out.items() if count})
 
 
-def _without_excluded(place: Path, entries: list[Entry], patterns: Sequence[str]) -> tuple[list[Entry], int]:
-    """The entries that no pattern means, and how many files they mean."""
-    if not patterns:
-        return entries, 0
-    meant = {pattern: [entry for entry in entries if matches(entry.path, pattern)] for pattern in patterns}
-    for pattern, found in meant.items():
-        # What is left out anyway may be listed too; a pattern that finds nothing else is probably misspelt.
-        if not found and not is_hidden(PurePosixPath(pattern)):
-            raise DataError(f"{place}: `exclude` lists {pattern!r}, which is the name of no file or folder there")
-    gone = {entry.path for found in meant.values() for entry in found}
-    kept = [entry for entry in entries if entry.path not in gone]
-    return kept, _files(entries) - _files(kept)
-
-
-def _files(entries: Sequence[Entry]) -> int:
-    return sum(entry.source is not None for entry in entries)
-
-
-def _without_top(entries: list[Entry], given: Sequence[str]) -> list[Entry]:
+def _without_top(entries: list[Entry], options: ImageFolderOptions) -> list[Entry]:
     """The entries below the one folder that holds all images of an archive, where it is neither side nor class."""
-    images = [entry.path.parts for entry in entries if entry.is_image]
+    images = [entry.path.parts for entry in entries if options.reads(entry)]
     tops = {parts[0] for parts in images}
     if len(tops) != 1 or min(map(len, images)) < 3:
         return entries
     (top,) = tops
-    if top.casefold() in SIDES or top in given:
+    if top.casefold() in SIDES or top in (options.classes or ()):
         return entries
     inside = [entry for entry in entries if entry.path.parts[0] == top and len(entry.path.parts) > 1]
     return [Entry(entry.path.relative_to(top), entry.source) for entry in inside]
 
 
-def _depth(place: Path, entries: Sequence[Entry], given: Sequence[str]) -> int:
-    tops = {entry.path.parts[0] for entry in entries if entry.is_image}
-    sides = {top for top in tops if top.casefold() in SIDES and top not in given}
+def _depth(place: Path, entries: Sequence[Entry], options: ImageFolderOptions) -> int:
+    tops = {entry.path.parts[0] for entry in entries if options.reads(entry)}
+    sides = {top for top in tops if top.casefold() in SIDES and top not in (options.classes or ())}
     if sides and sides != tops:
         raise DataError(
             f"{place}: {min(tops - sides)!r} stands beside {min(sides)!r}, which names a side of the split; "
@@ -358,11 +364,6 @@ def _class_folder(entry: Entry, depth: int) -> str | None:
 
 
 def _classes(place: Path, given: Sequence[str], found: Sequence[str], filled: set[str]) -> tuple[str, ...]:
-    if not filled:
-        raise DataError(
-            f"{place}: no image in a class folder; expected CLASS/IMAGE or SIDE/CLASS/IMAGE, "
-            f"and names that end in {', '.join(IMAGE_SUFFIXES)}"
-        )
     plain = {unicodedata.normalize("NFC", name): name for name in found}
     for name, folder in plain.items():
         if given and name not in given:
@@ -380,7 +381,15 @@ def _classes(place: Path, given: Sequence[str], found: Sequence[str], filled: se
     return tuple(given or plain)
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts the numbers in names as numbers."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts] + [(1, 0, name)]
+def _no_image(place: Path, entries: Sequence[Entry]) -> str:
+    files = [entry.path for entry in entries if entry.source is not None]
+    volume = min((path for path in files if volume_fault(path)), default=None)
+    hint = ""
+    if volume is not None:
+        hint = f"; {volume} {volume_fault(volume)}"
+    elif any(path.suffix and is_dicom(path) for path in files):
+        hint = "; DICOM files are images with the option `dicom: {}`"
+    return (
+        f"{place}: no image in a class folder; expected CLASS/IMAGE or SIDE/CLASS/IMAGE, "
+        f"and names that end in {', '.join(IMAGE_SUFFIXES)}{hint}"
+    )

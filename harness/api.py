@@ -53,11 +53,24 @@ if TYPE_CHECKING:
     from harness.core.zip_checks import DAMAGE as DAMAGE
     from harness.core.zip_checks import is_damage as is_damage
     from harness.core.zip_checks import reason as reason
+    from harness.data.dicom import DicomImage as DicomImage
+    from harness.data.dicom import Frame as Frame
+    from harness.data.dicom import check_installed as check_installed
+    from harness.data.dicom import is_dicom as is_dicom
+    from harness.data.dicom import volume_fault as volume_fault
+    from harness.data.dicom_headers import DICOM_COLUMNS as DICOM_COLUMNS
+    from harness.data.dicom_headers import read_facts as read_facts
+    from harness.data.image_files import Window as Window
+    from harness.data.image_files import WindowedImage as WindowedImage
     from harness.data.npy_stream import NpyStream as NpyStream
     from harness.data.npy_stream import RowImage as RowImage
     from harness.data.npy_stream import array_names as array_names
     from harness.data.table_cells import category as category
     from harness.data.table_cells import quantity as quantity
+    from harness.data.tables import TABLE_SUFFIXES as TABLE_SUFFIXES
+    from harness.data.tables import CellTable as CellTable
+    from harness.data.tables import column_name as column_name
+    from harness.data.tables import load_table as load_table
     from harness.data.zip_members import HIDDEN as HIDDEN
     from harness.data.zip_members import IMAGE_SUFFIXES as IMAGE_SUFFIXES
     from harness.data.zip_members import Member as Member
@@ -74,8 +87,10 @@ if TYPE_CHECKING:
     from harness.dataset import Augmentation as Augmentation
     from harness.dataset import ColumnKind as ColumnKind
     from harness.dataset import Dataset as Dataset
+    from harness.dataset import DecodingSource as DecodingSource
     from harness.dataset import Download as Download
     from harness.dataset import FileImage as FileImage
+    from harness.dataset import Guess as Guess
     from harness.dataset import ImageSource as ImageSource
     from harness.dataset import KaggleFile as KaggleFile
     from harness.dataset import MetadataColumn as MetadataColumn
@@ -83,6 +98,7 @@ if TYPE_CHECKING:
     from harness.dataset import OfficialSplit as OfficialSplit
     from harness.dataset import Record as Record
     from harness.dataset import RemoteFile as RemoteFile
+    from harness.dataset import ZipImage as ZipImage
     from harness.evaluation import Cases as Cases
     from harness.evaluation import Evaluation as Evaluation
     from harness.evaluation import EvaluationFacts as EvaluationFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -48,6 +48,29 @@ class SizedSource(Protocol):
         Raises:
             DataError: it is damaged or missing.
             OSError: the file system does not tell.
+        """
+
+
+@runtime_checkable
+class DecodingSource(Protocol):
+    """A source that turns the bytes of its file into pixels itself, because they are no plain 8-bit image."""
+
+    def decode(
+        self, encoded: bytes, name: str, max_pixels: int, take: Callable[[int], None]
+    ) -> tuple[npt.NDArray[np.uint8], str | None]:
+        """The pixels, and a note for the dataset's card where something is to be said of the image.
+
+        Args:
+            encoded: what ``load`` has given.
+            name: for messages.
+            max_pixels: one whose header announces more is refused before it is decoded.
+            take: called with the bytes of memory that decoding takes, before it takes them.
+
+        Returns:
+            uint8, shape (height, width) or (height, width, 3).
+
+        Raises:
+            DataError: it cannot be read, or only in several ways among which the user must choose.
         """
 
 
@@ -227,6 +250,16 @@ class Augmentation:
     """Largest relative change of contrast either way."""
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """How a dataset would read a folder or file of a user's own."""
+
+    options: Mapping[str, object]
+    """Its options in the sweep file."""
+    remarks: Sequence[str] = ()
+    """What was taken for what, and what may be meant otherwise; a sentence each."""
+
+
 # The class attribute of the same name hides the model inside the class.
 DatasetOptions = Options
 
@@ -260,6 +293,19 @@ class Dataset(Pluggable, ABC):
         said = {name: getattr(cls, name) for name in ("source", "groups", "official_by_patient")}
         fixed = {name: value for name, value in said.items() if not hasattr(type(value), "__get__")}
         return fault_of(**{"source": "any", "groups": "unknown", "official_by_patient": False, **fixed})
+
+    @classmethod
+    def guess(cls, root: Path, place: Path) -> Guess | None:
+        """The options with which this dataset would read what a user has; None where that is not its kind of data.
+
+        Args:
+            root: the data root, to which paths in options are relative.
+            place: a folder or file below it.
+
+        Raises:
+            DataError: it is this dataset's kind of data, but not in a form that can be read.
+        """
+        return None
 
     def __init__(self, options: DatasetOptions | None = None) -> None:
         self.options = self.Options() if options is None else options

@@ -24,7 +24,8 @@ DESCRIPTION = "Prepare a dataset, show what it is and how it splits, and write i
 EPILOG = """
 writes to --out: card.html, card.md with figures/, card.json; split.json and split.csv, to use elsewhere;
 with --audit also audit.csv
-exit codes: 0 done, 1 the split leaks, 2 the request was wrong or the data are damaged, 130 interrupted
+exit codes: 0 done, 1 the split leaks or what is guessed cannot be used yet, 2 the request was wrong or the data are
+damaged, 130 interrupted
 """
 
 
@@ -36,7 +37,15 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("dataset", metavar="DATASET", help="name of a dataset (python -m harness.plugins lists them)")
+    result.add_argument(
+        "dataset", metavar="DATASET",
+        help="name of a dataset (python -m harness.plugins lists them); with --guess a folder, zip archive or table",
+    )  # fmt: skip
+    result.add_argument(
+        "--guess", action="store_true",
+        help="print the entry for the sweep file with which images of your own could be read, and what is odd about "
+        "them; writes nothing",
+    )  # fmt: skip
     result.add_argument(
         "--audit", action="store_true",
         help="read the pixels: identical and nearly identical images, the same image under two labels",
@@ -73,7 +82,35 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = parse(parser(), argv)
-    return run_command(lambda: _inspect(arguments))
+    return run_command(lambda: _guess(arguments) if arguments.guess else _inspect(arguments))
+
+
+def _guess(arguments: argparse.Namespace) -> int:
+    from harness.core.console import Console
+    from harness.data.cache import default_data_root
+    from harness.data.guess import guess
+    from harness.plugins import discover
+
+    defaults = parser().parse_args([arguments.dataset])
+    for option in ("audit", "download", "assignments", "size", "split", "near_duplicates", "seed", "out"):
+        if getattr(arguments, option) != getattr(defaults, option):
+            name = "set" if option == "assignments" else option.replace("_", "-")
+            raise RequestError(f"--{name}: has no effect with --guess; leave it out, and use it with the entry")
+    place = user_path(arguments.dataset).resolve()
+    if not place.exists():
+        raise RequestError(f"{place}: no such folder or file; --guess takes a path, not the name of a dataset")
+    root = (arguments.data_root or default_data_root()).resolve()
+    if arguments.data_root and (place == root or not place.is_relative_to(root)):
+        raise RequestError(f"{place}: not below the data root {root}; leave --data-root out, or name a folder above")
+    if place == root or not place.is_relative_to(root):
+        root = place.parent
+    bars = Console(stderr=True)
+    with bars.status("loading plugins"):
+        catalogue = discover(arguments.plugins)
+    with _bar(bars, "looking at images") as progress:
+        found = guess(place, root, catalogue, progress)
+    say(found.to_yaml())
+    return EXIT_SOME_FAILED if found.faults else EXIT_DONE
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from harness.core.errors import DataError
 from harness.core.origin import group_fault
 from harness.data.image_files import Memory, decode_image, most_bytes, pillow_prepared, too_large
-from harness.dataset import MOST_PIXELS, Dataset, Record, SizedSource
+from harness.dataset import MOST_PIXELS, Dataset, DecodingSource, Record, SizedSource
 
 DECODING_BYTES = 512 << 20
 """Memory that all images which are decoded at once may take; one that needs more is decoded alone."""
@@ -167,7 +167,8 @@ def decode_into(
             with reading.claim() as take, decoding.claim() as take_decoded:
                 loaded, note = _load(record, max_pixels, take), None
                 if isinstance(loaded, bytes):
-                    loaded, note = decode_image(loaded, record.case_id, max_pixels, take_decoded)
+                    decode = record.image.decode if isinstance(record.image, DecodingSource) else decode_image
+                    loaded, note = decode(loaded, record.case_id, max_pixels, take_decoded)
                 original = to_rgb(loaded, record.case_id)
                 resized = resize(original, size)
                 images[row] = resized

@@ -9,16 +9,20 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import DataError, one_line
-from harness.dataset import MOST_PIXELS
+from harness.dataset import MOST_PIXELS, FileImage, ZipImage
 
 if TYPE_CHECKING:
     from PIL import Image
+
+Window: TypeAlias = tuple[float, float]
+"""The values that become black and white, the lower one first."""
 
 _ORIENTATION = 0x0112
 
@@ -38,6 +42,9 @@ BYTES_A_PIXEL = 8
 
 MOST_SIDE = 65_535
 """Longest side; resizing one of millions of pixels takes more memory than the image."""
+
+BYTES_A_WINDOWED_PIXEL = 24
+"""The same where a window is applied: the file's own, a float64 and its copy, and the result."""
 
 _STRIP = 1 << 20
 """Pixels that are converted at once, so that no second copy of a large image is made."""
@@ -83,9 +90,32 @@ def too_large(what: str, max_pixels: int) -> str:
     )
 
 
+def windowed(values: npt.NDArray[Any], window: Window) -> npt.NDArray[np.uint8]:
+    """Values as 8 bits: the window's lower end and all below it is 0, its upper end and all above it 255.
+
+    Between them linear, rounded to the nearest. DICOM calls that LINEAR_EXACT (PS3.3 C.11.2.1.3.2), with the centre
+    (low + high) / 2 and the width high - low.
+
+    Args:
+        values: numbers of any type and shape.
+        window: lower and upper end, in units of the values.
+
+    Raises:
+        ValueError: a value is not a finite number.
+    """
+    low, high = window
+    scaled = values.astype(np.float64)
+    if values.dtype.kind == "f" and not np.isfinite(scaled).all():
+        raise ValueError("some values are no finite numbers")
+    scaled -= low
+    scaled *= 255
+    scaled /= high - low
+    return np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8)
+
+
 @contextmanager
 def pillow_prepared(max_pixels: int) -> Iterator[None]:
-    """While it lasts, Pillow opens images up to the limit and keeps its remarks on odd tags to itself.
+    """While it lasts, Pillow opens images up to the limit, and it and pydicom make no remarks on odd tags.
 
     For the whole process: to be entered once around the threads that decode.
     """
@@ -93,7 +123,7 @@ def pillow_prepared(max_pixels: int) -> Iterator[None]:
 
     earlier = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
         Image.MAX_IMAGE_PIXELS = None if earlier is None else max(earlier, max_pixels)
         try:
             yield
@@ -102,7 +132,11 @@ def pillow_prepared(max_pixels: int) -> Iterator[None]:
 
 
 def decode_image(
-    encoded: bytes, name: str, max_pixels: int = MOST_PIXELS, take: Callable[[int], None] = lambda amount: None
+    encoded: bytes,
+    name: str,
+    max_pixels: int = MOST_PIXELS,
+    take: Callable[[int], None] = lambda amount: None,
+    window: Window | None = None,
 ) -> tuple[npt.NDArray[np.uint8], str | None]:
     """Decode an image file (BMP, GIF, JPEG, PNG, TIFF or WebP) to RGB, turned as its EXIF tag says.
 
@@ -115,9 +149,11 @@ def decode_image(
         name: for messages.
         max_pixels: one whose header announces more is refused before it is decoded.
         take: called with the bytes of memory that decoding takes, before it takes them.
+        window: how an image of one channel with more than 8 bits becomes 8-bit grey (``windowed``); without it such
+            an image is refused, and one of 8 bits stays as it is.
 
     Returns:
-        uint8, shape (height, width, 3), and a note where the image was turned.
+        uint8, shape (height, width, 3), or (height, width) after a window, and a note where the image was turned.
 
     Raises:
         DataError: not an image, torn, too large, or of a refused kind.
@@ -129,16 +165,17 @@ def decode_image(
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
             refused = _too_large(image.size, max_pixels)
             if refused is None:
-                take(BYTES_A_PIXEL * image.width * image.height)
+                take((BYTES_A_WINDOWED_PIXEL if window else BYTES_A_PIXEL) * image.width * image.height)
                 stored = _raw_modes(image)
                 # Before anything else decodes the image: TIFF is turned then, and its tag is gone.
                 turned = image.getexif().get(_ORIENTATION)
-                refused = _refused(image, stored)
+                deep = _is_deep(image, stored)
+                refused = _refused(image, deep, window)
             if refused is None:
                 # Nothing is transparent by now; Pillow would warn all the same.
                 image.info.pop("transparency", None)
                 ImageOps.exif_transpose(image, in_place=True)
-                pixels = _rgb(image)
+                pixels = windowed(np.asarray(image), window) if deep and window else _rgb(image)
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: not an image in any of the formats {', '.join(_FORMATS)}; get it again") from error
     except Image.DecompressionBombError as error:
@@ -185,14 +222,23 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def _refused(image: Image.Image, stored: Sequence[str]) -> str | None:
-    """Why an image cannot be taken; None where it can. ``stored`` are its raw modes."""
+def _is_deep(image: Image.Image, stored: Sequence[str]) -> bool:
+    """Whether an image has more than 8 bits a channel; ``stored`` are its raw modes."""
+    return image.mode.startswith(("I", "F")) or any("16" in mode for mode in stored)
+
+
+def _refused(image: Image.Image, deep: bool, window: Window | None) -> str | None:
+    """Why an image cannot be taken; None where it can."""
     remedy = "convert it to one 8-bit RGB or grey image first"
-    if image.mode.startswith(("I", "F")) or any("16" in mode for mode in stored):
-        return f"has more than 8 bits a channel; {remedy}"
+    if deep and window is None:
+        return f"has more than 8 bits a channel; {remedy}, or state a `window` (image_folder, image_table)"
+    if deep and not image.mode.startswith(("I", "F")):
+        return f"has more than 8 bits a channel in colour, which no window reads; {remedy}"
     # Not their number: counting those of a GIF decodes them all.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         return f"holds several images; {remedy}"
+    if deep:
+        return f"has transparent pixels; {remedy}" if "transparency" in image.info else None
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         opaque = all(strip.convert("RGBA").getchannel("A").getextrema()[0] == 255 for _, strip in _strips(image))
         return None if opaque else f"has transparent pixels; {remedy}"
@@ -209,3 +255,25 @@ def _raw_modes(image: Image.Image) -> list[str]:
         return []
     arguments = [tile[3] for tile in getattr(image, "tile", ())]
     return [str(given[0] if isinstance(given, tuple) else given) for given in arguments]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowedImage:
+    """An image file of which a stated window makes 8 bits where it has more."""
+
+    source: FileImage | ZipImage
+    window: Window
+
+    def encoded_bytes(self) -> int:
+        """Size of the file."""
+        return self.source.encoded_bytes()
+
+    def load(self) -> bytes:
+        """The file's bytes."""
+        return self.source.load()
+
+    def decode(
+        self, encoded: bytes, name: str, max_pixels: int, take: Callable[[int], None]
+    ) -> tuple[npt.NDArray[np.uint8], str | None]:
+        """As ``decode_image``, with the window."""
+        return decode_image(encoded, name, max_pixels, take, self.window)

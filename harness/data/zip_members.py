@@ -172,26 +172,44 @@ def read_table(path: Path, columns: Sequence[str], source: str | None) -> list[d
         DataError: missing or damaged, not UTF-8, no or several CSV files in the archive, a column is missing or
             occurs twice, or a row has more or fewer cells than the header. The line that is named counts from 1.
     """
-    place, content = _read(path, source)
+    place, content = table_bytes(path, source)
+    header, numbered = csv_rows(place, content, source)
+    for column in columns:
+        if column not in header:
+            has = f"it has {', '.join(header)}" if header else "it is empty"
+            raise DataError(f"{place}: no column {column!r}; {has}{meant(column, header)}; {_again(source)}")
+        if header.count(column) > 1:
+            raise DataError(f"{place}: column {column!r} occurs twice; {_again(source)}")
+    index = {column: header.index(column) for column in columns}
+    return [{column: row[at] for column, at in index.items()} for _, row in numbered]
+
+
+def csv_rows(
+    place: str, content: bytes, source: str | None, delimiter: str = ","
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header of a table in text form, and each further row that is not empty, with the number of its line.
+
+    Args:
+        place: of the table, for messages.
+        content: the table.
+        source: as in ``list_members``.
+        delimiter: what separates cells.
+
+    Raises:
+        DataError: it is not UTF-8 or no such table, or a row has more or fewer cells than the header.
+    """
     try:
-        rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter, strict=True)
         numbered = [(rows.line_num, row) for row in rows if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{place}: not a CSV file in UTF-8 ({error}); {_again(source)}") from error
     header = numbered[0][1] if numbered else []
-    for column in columns:
-        if column not in header:
-            has = f"it has {', '.join(header)}" if header else "it is empty"
-            raise DataError(f"{place}: no column {column!r}; {has}{_meant(column, header)}; {_again(source)}")
-        if header.count(column) > 1:
-            raise DataError(f"{place}: column {column!r} occurs twice; {_again(source)}")
     for line, row in numbered:
         if len(row) != len(header):
             raise DataError(
                 f"{place}: line {line}: {len(row)} cells where {len(header)} are expected; {_again(source)}"
             )
-    index = {column: header.index(column) for column in columns}
-    return [{column: row[at] for column, at in index.items()} for _, row in numbered[1:]]
+    return header, numbered[1:]
 
 
 def _checked(archive: Path, entry: ZipInfo, source: str | None) -> Member:
@@ -212,8 +230,13 @@ def _checked(archive: Path, entry: ZipInfo, source: str | None) -> Member:
     return Member(archive, entry.filename, path, entry.filename.endswith("/"))
 
 
-def _read(path: Path, source: str | None) -> tuple[str, bytes]:
-    """The content of a CSV file, and what to call it."""
+def table_bytes(path: Path, source: str | None) -> tuple[str, bytes]:
+    """What to call a table, and its content: a file's, or that of the only CSV file in a zip archive.
+
+    Raises:
+        DataError: as ``read_table``, or it has more than ``MOST_TABLE`` bytes.
+        OSError: the file system does not give it.
+    """
     if path.suffix.lower() != ".zip":
         try:
             with path.open("rb") as stream:
@@ -249,7 +272,7 @@ def _again(source: str | None) -> str:
     return f"get it again from {source}" if source else "write it again"
 
 
-def _meant(column: str, header: Sequence[str]) -> str:
+def meant(column: str, header: Sequence[str]) -> str:
     """A guess, where there is one; ``suggestion`` alone would list the header again."""
     guess = suggestion(column, header)
     return guess if "did you mean" in guess else ""
