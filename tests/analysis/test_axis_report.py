@@ -38,7 +38,7 @@ def report(run: RunDirectory, out: Path) -> tuple[ReportPaths, str, dict[str, An
 
 
 def section(text: str, title: str) -> str:
-    found = re.search(rf"^## \d+\. {re.escape(title)}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^## A?\d+\. {re.escape(title)}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
     assert found, title
     return found.group(1)
 
