@@ -55,7 +55,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowsRead:
     """What a table and its images give."""
 
     records: list[Record]
@@ -113,7 +113,7 @@ def _composed(name: str) -> PurePosixPath:
     return PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/")))
 
 
-def read_rows(root: Path, options: OwnImagesOptions, columns: Columns) -> Rows:
+def read_rows(root: Path, options: OwnImagesOptions, columns: Columns) -> RowsRead:
     """Read a table and list its images.
 
     Raises:
@@ -148,7 +148,7 @@ def read_rows(root: Path, options: OwnImagesOptions, columns: Columns) -> Rows:
         "files that `exclude` names": excluded,
         "images whose label `map` leaves out": len(found) - len(rows),
     }
-    return Rows(records, classes, {reason: count for reason, count in left_out.items() if count})
+    return RowsRead(records, classes, {reason: count for reason, count in left_out.items() if count})
 
 
 def _files(
