@@ -39,6 +39,7 @@ _FORMAT = 4
 _READING_CODE = (
     *("harness.data.decode", "harness.data.image_files", "harness.data.zip_members", "harness.core.zip_checks"),
     *("harness.data.npy_stream", "harness.data.metadata", "harness.data.table_cells", "harness.dataset"),
+    *("harness.data.dicom", "harness.data.dicom_headers", "harness.data.tables"),
 )
 """Modules that make pixels, labels and tables of raw files: another version of one may make others."""
 

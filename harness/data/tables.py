@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from harness.core.errors import DataError, one_line, shortened
-from harness.core.frame_files import parse_parquet
 from harness.data.zip_members import csv_rows, meant, table_bytes
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -84,6 +81,11 @@ def _delimiter(content: bytes) -> str:
 
 
 def _parquet(place: str, content: bytes) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    import polars as pl
+
+    # Late, because polars takes long and only such tables need it.
+    from harness.core.frame_files import parse_parquet
+
     try:
         frame = parse_parquet(content)
     except pl.exceptions.PolarsError as error:
