@@ -136,6 +136,7 @@ if TYPE_CHECKING:
     from harness.networks.sites import conv_sites as conv_sites
     from harness.networks.sites import norm_sites as norm_sites
     from harness.networks.stages import stages as stages
+    from harness.predict.models import load_model as load_model
     from harness.search.draws import random_configuration as random_configuration
     from harness.search.sampler import Asked as Asked
     from harness.search.sampler import Engine as Engine

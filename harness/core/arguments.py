@@ -60,3 +60,14 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-root", type=user_path, metavar="DIR",
         help="folder of the raw archives (default: $GPAF_BENCH_DATA, else the user's cache folder)",
     )  # fmt: skip
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a command needs that runs kept models: ``code``, ``plugins``, ``data_root`` and ``device``."""
+    parser.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
+    parser.add_argument(
+        "--plugins", action="append", default=[], type=user_path, metavar="DIR",
+        help="import the plugins of this folder in place of those that the run names; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
+    parser.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")

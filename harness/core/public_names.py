@@ -155,6 +155,8 @@ PLACES = {
     "random_configuration": "harness.search.draws",
     "broken": "harness.space.conditions",
     "with_defaults": "harness.space.conditions",
+    # Models that a run kept.
+    "load_model": "harness.predict.models",
     # Errors.
     "DataError": "harness.core.errors",
     "RequestError": "harness.core.errors",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.core.arguments import parse, user_path
+from harness.core.arguments import add_model_arguments, parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.output import say
 
@@ -43,16 +43,11 @@ def parser() -> argparse.ArgumentParser:
         "--add", action="append", default=[], metavar="ENTRY", help="a further evaluation; may be repeated"
     )
     result.add_argument("--dry-run", action="store_true", help="say what is missing and what would be scored, and stop")
-    result.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
-    result.add_argument(
-        "--plugins", action="append", default=[], type=user_path, metavar="DIR",
-        help="import the plugins of this folder in place of those that the run names; may be repeated",
-    )  # fmt: skip
-    result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
-    result.add_argument("--device", help="cpu or cuda:N (default: every GPU in turn, else the CPU)")
+    add_model_arguments(result)
     result.add_argument(
         "--workers", type=_workers, default=1, metavar="N",
-        help="processes that share the models (default: 1); each takes as many threads as the trials had",
+        help="processes that share the models (default: 1), on every GPU in turn where --device is not given; each takes "
+        "as many threads as the trials had",
     )  # fmt: skip
     return result
 
@@ -160,31 +155,12 @@ def _entries(text: str) -> list[Any]:
 
 def _studies(run: RunDirectory, spec: SweepSpec, arguments: argparse.Namespace) -> list[Study]:
     """The studies of a run, which have to be as they were planned."""
-    from harness.core.identity import differences
     from harness.data.cache import default_cache_root, default_data_root
-    from harness.plugins import discover
-    from harness.run.code import plugin_folders
-    from harness.studies.loading import check_evaluations
-    from harness.studies.planner import Planner
+    from harness.studies.reopened import reopened
     from harness.studies.study import Roots
 
-    trusted, plugins = arguments.code, arguments.plugins
     roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
-    if spec.plugins and not (trusted or plugins):
-        raise RequestError(
-            f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
-            "add --code if you trust them, or --plugins DIR to use others"
-        )
-    catalogue = discover(list(plugins) or plugin_folders(spec.plugins))
-    check_evaluations(spec, catalogue, lambda *keys: ".".join(map(str, keys)))
-    studies = Planner(spec, catalogue, run, roots).studies()
-    for study in studies:
-        changed = differences(study.folder.description()["identity"], study.identity) if study.folder.exists else []
-        if changed:
-            raise RequestError(
-                f"{study.name}: {changed[0]} since it was trained; undo the change, or use --code of its run"
-            )
-    return studies
+    return reopened(run, spec, roots, arguments.code, arguments.plugins)
 
 
 def _record(run: RunDirectory, spec: SweepSpec, studies: Sequence[Study]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -116,14 +116,18 @@ class Planner:
         self._sources: dict[str, Source] = {}
         self._starts: dict[str, NetworkRecord] = {}
 
-    def studies(self) -> list[Study]:
+    def studies(self, datasets: Collection[str] | None = None) -> list[Study]:
         """All studies, in the order of the sweep file: dataset by dataset, method by method.
+
+        Args:
+            datasets: labels of those that are opened; None for all.
 
         Raises:
             RequestError: something named in the specification is missing or does not fit.
         """
         spec = self._spec
-        prepared = {label: self._prepare(label, entry, spec.training(label)) for label, entry in spec.datasets.items()}
+        wanted = {label: entry for label, entry in spec.datasets.items() if datasets is None or label in datasets}
+        prepared = {label: self._prepare(label, entry, spec.training(label)) for label, entry in wanted.items()}
         prepared = {label: self._with_splits(dataset) for label, dataset in prepared.items()}
         for dataset in prepared.values():
             self._check_leaks(dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from harness.networks.backbones import Model
 from harness.train.data import Side, TrialData
@@ -22,7 +23,17 @@ def predict(
     chunks = []
     with torch.inference_mode():
         for positions in torch.split(data.positions[side], batch_size):
-            images = data.evaluation_batch(positions)
-            with torch.autocast(data.device.type, precision, enabled=precision is not None):
-                chunks.append(model(images).double())
+            chunks.append(batch_logits(model, data.evaluation_batch(positions), precision))
     return torch.cat(chunks).cpu().numpy()
+
+
+def batch_logits(model: Model, images: Tensor, precision: torch.dtype | None) -> Tensor:
+    """Float64 logits, shape (batch, classes), on the device.
+
+    Args:
+        model: in evaluation mode.
+        images: normalised, as ``TrialData.evaluation_batch`` gives them.
+        precision: autocast dtype, or None for full float32.
+    """
+    with torch.autocast(images.device.type, precision, enabled=precision is not None):
+        return model(images).double()

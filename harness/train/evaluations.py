@@ -21,6 +21,7 @@ from harness.networks.backbones import Model
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import EvaluatedPart, EvaluationRecord, EvaluationTime
 from harness.train.data import Side, TrialData
+from harness.train.evaluate import batch_logits
 from harness.train.job import Control, Interrupted, NotFiniteError, TrialJob
 
 
@@ -212,8 +213,7 @@ class _Scorer:
                 if images is None:
                     break
                 inputs = data.normalised(torch.from_numpy(np.ascontiguousarray(images)))
-                with torch.autocast(data.device.type, self._precision, enabled=self._precision is not None):
-                    chunks.append(self._model(inputs).double())
+                chunks.append(batch_logits(self._model, inputs, self._precision))
                 done += len(images)
         if done != len(one.case_ids):
             what = f"{self._given.name}: {one.name}"

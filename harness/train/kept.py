@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,8 @@ from harness.run.record_values import Configuration
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrainedResult
 from harness.train.checkpoint import changing_tensors, restore
-from harness.train.determinism import kernels
+from harness.train.data import TrialData
+from harness.train.determinism import Kernels, kernels
 from harness.train.evaluate import predict
 from harness.train.evaluations import Scored, score
 from harness.train.job import Control, TrialJob
@@ -64,11 +67,60 @@ def kept(folder: TrialFolder) -> dict[str, Tensor]:
         raise TornFileError(folder.trained_path) from error
 
 
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A kept model, as it was after its training."""
+
+    model: Model
+    """In evaluation mode, on the device."""
+    data: TrialData
+    """What its job may see; ``normalised`` makes its input of other images."""
+    precision: torch.dtype | None
+    """Autocast dtype of the trial, or None for full float32."""
+    deterministic: bool
+    """Whether the trial ran on deterministic kernels."""
+
+    def kernels(self) -> AbstractContextManager[Kernels]:
+        """The kernels of the trial, while it lasts."""
+        return kernels(self.data.device, self.deterministic)
+
+
+def restored(job: TrialJob, folder: TrialFolder, device: torch.device, resident: Tensor | None = None) -> Restored:
+    """The model that a finished trial kept: built, adapted and filled as in the trial.
+
+    On the same kind of device it gives the trial's logits, to the last bit.
+
+    Args:
+        job: of the trial; it trains nothing.
+        folder: of the trial.
+        device: where the model is to run.
+        resident: the dataset's images, where they are to be left; None for the device.
+
+    Raises:
+        FileNotFoundError: the trial kept no model.
+        TornFileError: a file of the trial is damaged.
+        RequestError: what was kept does not fit the network that the method builds now.
+    """
+    result, tensors = folder.result(), kept(folder)
+    if result["status"] != "done":
+        raise RequestError(f"{folder.path}: is not done; only a trained model can be used")
+    deterministic = result.get("device", {}).get("deterministic", True)
+    with kernels(device, deterministic):
+        method = job.method()
+        model, data = build_network(job, method, _hyperparameters(result), device, resident)
+        _put_back(model, tensors, folder)
+        model.eval()
+        # What a method does after its best epoch it does to a network that is not folded.
+        if folds(job, method, model) and type(method).finish is Method.finish:
+            FoldedNorms(model, data.made_up())
+    return Restored(model, data, autocast_dtype(job.train, device), deterministic)
+
+
 def score_kept(job: TrialJob, folder: TrialFolder, device: torch.device, control: Control) -> Scored:
     """Score the kept model of a finished trial on the evaluations of a job, and write its predictions.
 
-    The network is built, adapted and filled as in the trial, so that on the same kind of device the same logits come
-    out as if the evaluations had been part of it. Its test logits are compared with those that are recorded.
+    The same logits come out as if the evaluations had been part of the trial. Its test logits are compared with those
+    that are recorded.
 
     Args:
         job: of the trial, with the evaluations to score; it trains nothing.
@@ -82,17 +134,9 @@ def score_kept(job: TrialJob, folder: TrialFolder, device: torch.device, control
         RequestError: what was kept does not give the recorded predictions any more.
         Interrupted: stopped from outside; nothing is recorded.
     """
-    result, tensors = folder.result(), kept(folder)
-    if result["status"] != "done":
-        raise RequestError(f"{folder.path}: is not done; only a trained model can be scored")
-    with kernels(device, result.get("device", {}).get("deterministic", True)):
-        method = job.method()
-        model, data = build_network(job, method, _hyperparameters(result), device)
-        _put_back(model, tensors, folder)
-        # What a method does after its best epoch it does to a network that is not folded.
-        if folds(job, method, model) and type(method).finish is Method.finish:
-            FoldedNorms(model.eval(), data.made_up())
-        precision = autocast_dtype(job.train, device)
+    found = restored(job, folder, device)
+    model, data, precision = found.model, found.data, found.precision
+    with found.kernels():
         control.log(f"test split opened: {data.count('test')} cases, to compare the kept model")
         _compare(predict(model, data, "test", job.train.eval_batch_size, precision), folder, control)
         return score(job, job.evaluations, model, data, precision, folder, control)

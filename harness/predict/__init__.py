@@ -1,0 +1,1 @@
+"""Predicting new images with the models that a run kept."""
