@@ -28,6 +28,7 @@ COMMANDS = {
     "methods-pages": ("harness.methods_pages", "write a page for each method"),
     "report": ("analysis.report", "write the report of a run directory, or of tables of results"),
     "results-schema": ("analysis.comparison_results", "the JSON Schema of results.json"),
+    "model-card": ("analysis.model_card", "a card of the models of one method on one dataset"),
     "trace": ("analysis.trace", "the trials behind a number"),
     "reproduce": ("analysis.reproduce", "run the trials behind a number again and compare"),
 }

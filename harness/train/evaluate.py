@@ -36,4 +36,5 @@ def batch_logits(model: Model, images: Tensor, precision: torch.dtype | None) ->
         precision: autocast dtype, or None for full float32.
     """
     with torch.autocast(images.device.type, precision, enabled=precision is not None):
-        return model(images).double()
+        logits: Tensor = model(images)
+    return logits.double()
