@@ -35,6 +35,7 @@ COMMANDS = (
     ("harness.export.__main__", "run", "--to", "optuna", "t.log"),
     ("harness.archive", "run", "--out", "run.zip"),
     ("analysis.trace", "run", STUDY, "--json"),
+    ("analysis.model_card", "run", STUDY, "--out", "card.md"),
     ("analysis.report", "run", "--out", "out"),
 )
 VALUES: tuple[Any, ...] = (

@@ -41,6 +41,7 @@ RUN = {
     "docs/writing-an-evaluation.md": "tests/evaluations/test_own_evaluation.py",
     "docs/writing-a-sampler.md": "tests/search/test_samplers.py",
     "docs/writing-an-engine.md": "tests/search/test_own_engine.py",
+    "docs/using-a-model.md": "tests/predict/test_predict.py",
     "docs/tutorials/first-sweep.md": "tests/test_tutorials.py",
     "docs/tutorials/own-method.md": "tests/test_tutorials.py",
     "docs/tutorials/own-dataset.md": "tests/test_tutorials.py",
