@@ -125,17 +125,7 @@ def _write(
     facts: dict[str, Any] = {"stage": stage, "slot": slot, "seed": seed, "hyperparameters": asked}
     facts["identity"] = study.trial_identity(stage, asked, seed)
     request = {"study": study.name, "conditioned_on": [], "threads": 1, **facts}
-    scores: dict[str, Any] = dict.fromkeys(general(), score)
-    scores |= {"sensitivity": [score] * 4, "specificity": [score] * 4, "confusion": [[9] * 4] * 4, "support": [9] * 4}
-    result = {
-        **facts, "status": "done", "cause": None, "message": None,
-        "metrics": {"val": scores, **({"test": scores} if stage == "confirm" else {})},
-        "best_epoch": 0, "epochs": 1, "steps": 3,
-        "parameters": {"trainable": 0, "head": 130, "total": 271954},
-        "time": {"started": 1.0, "ended": 2.0, "attempt_seconds": 1.0, "train_seconds": 1.0},
-        "memory": {"peak_bytes": 1}, "device": {"name": "cpu", "threads": 1},
-        "spent": {"attempts": 1, "seconds": 1.0, "interrupted": 0, "died": 0, "lost_seconds": 0.0},
-    }  # fmt: skip
+    result = finished_result(facts, score)
     line = {"epoch": 0, "step": 3, "train_loss": 0.5, "val": dict.fromkeys(general(), score)}
     lease = {"host": "h", "hostname": "h", "pid": 1, "process_started": 1.0, "claimed": 1.0, "released": "finished"}
     plain_write(trial.request_path, encode_json(request))
@@ -145,6 +135,21 @@ def _write(
     if stage == "confirm":
         plain_write(trial.predictions_path, b"PAR1" + bytes(100) + b"PAR1")
     plain_write(trial.result_path, encode_json(result))
+
+
+def finished_result(facts: dict[str, Any], score: float) -> dict[str, Any]:
+    """A result of real size, given what was asked: stage, slot, seed, hyperparameters, identity."""
+    scores: dict[str, Any] = dict.fromkeys(general(), score)
+    scores |= {"sensitivity": [score] * 4, "specificity": [score] * 4, "confusion": [[9] * 4] * 4, "support": [9] * 4}
+    return {
+        **facts, "status": "done", "cause": None, "message": None,
+        "metrics": {"val": scores, **({"test": scores} if facts["stage"] == "confirm" else {})},
+        "best_epoch": 0, "epochs": 1, "steps": 3,
+        "parameters": {"trainable": 0, "head": 130, "total": 271954},
+        "time": {"started": 1.0, "ended": 2.0, "attempt_seconds": 1.0, "train_seconds": 1.0},
+        "memory": {"peak_bytes": 1}, "device": {"name": "cpu", "threads": 1},
+        "spent": {"attempts": 1, "seconds": 1.0, "interrupted": 0, "died": 0, "lost_seconds": 0.0},
+    }  # fmt: skip
 
 
 def measure(run: RunDirectory, roots: Roots, steps: Sequence[str]) -> dict[str, float]:

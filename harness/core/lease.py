@@ -22,7 +22,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,8 +188,14 @@ def claim(folder: Path, **facts: Unpack[LeaseRecord]) -> Lease | None:
     return lease if persistently(lease._make) else None
 
 
-def view(folder: Path) -> LeaseView | None:
-    """The current lease of a folder; None when it was never claimed."""
+def view(folder: Path, clock: Callable[[Path], float] = server_now) -> LeaseView | None:
+    """The current lease of a folder; None when it was never claimed.
+
+    Args:
+        folder: perhaps claimed.
+        clock: tells the file server's time, given the folder. A time that was told a little earlier lets a lease look
+            younger than it is, never older.
+    """
     number = latest_number(folder)
     if number == 0:
         return None
@@ -203,7 +209,7 @@ def view(folder: Path) -> LeaseView | None:
         return LeaseView(number, content, math.inf)
     renewed = path.stat().st_mtime
     try:
-        now = server_now(folder)
+        now = clock(folder)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise

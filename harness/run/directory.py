@@ -6,6 +6,7 @@
     RUN/declaration.json                           what was declared at the first launch; written once
     RUN/amendments/0001.json                       what a later launch declared instead, and when
     RUN/results.index                              results of finished trials once more, in one file; only saves time
+    RUN/news.log                                   what workers tell one another (``harness.run.news``); only saves time
     RUN/exhausted.json                             that the budget was used up, and which
     RUN/environment.patch                          what differs from the commit, in files that git tracks
     RUN/splits/DATASET.json                        case ids of each side
@@ -198,6 +199,11 @@ class RunDirectory:
     def index_path(self) -> Path:
         """Where results of finished trials are kept together (``harness.run.index``)."""
         return self.path / "results.index"
+
+    @property
+    def news_path(self) -> Path:
+        """Where workers tell one another what they do (``harness.run.news``)."""
+        return self.path / "news.log"
 
     def write_exhausted(self, facts: records.ExhaustedRecord) -> None:
         """Record that the budget is used up (``cap``, ``used``: device-seconds)."""

@@ -19,7 +19,7 @@ from harness.core.files import NoPlainFileError, TornFileError, parse_json, read
 from harness.core.many_files import SLOW_SECONDS, each, waits_for
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder
-from harness.run.trial import TrialFolder, digest
+from harness.run.trial import TrialFolder, digest, on_one_line
 from harness.run.trial_records import TrialResult
 
 FORMAT = 2
@@ -157,9 +157,7 @@ class ResultIndex:
             entry = self._entries.pop(name, None)
             with suppress(TornFileError):
                 if entry is not None and trial.result_in(entry.content):
-                    # A JSON string holds no line break, so what surrounds one is blank.
-                    content = b"".join(map(bytes.strip, entry.content.splitlines()))
-                    self._entries[name] = entry._replace(content=content)
+                    self._entries[name] = entry._replace(content=on_one_line(entry.content))
 
     def _name(self, trial: TrialFolder) -> str:
         return str(trial.path).removeprefix(self._root)

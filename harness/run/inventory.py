@@ -120,7 +120,8 @@ def artefact(run: RunDirectory) -> dict[str, Path]:
             for name in folders if folder != "code" else ():
                 refuse_link(Path(place, name))
     packed = {path.relative_to(run.path): path for path in found if path.suffix not in (".pt", ".safetensors")}
-    packed.pop(run.index_path.relative_to(run.path), None)
+    for path in (run.index_path, run.news_path):
+        packed.pop(path.relative_to(run.path), None)
     hidden = [name for name in packed if any(part.startswith(".") or part == "__pycache__" for part in name.parts)]
     kept = {name.as_posix(): packed[name] for name in sorted(packed.keys() - set(hidden))}
     for name, path in kept.items():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from harness.core.files import inside, update_json
 from harness.core.replicates import Replicate
@@ -39,6 +39,12 @@ class Place(NamedTuple):
     def search(cls, slot: int, seed: int) -> Place:
         """A search trial."""
         return cls("search", f"{slot:04d}-s{seed}")
+
+    @property
+    def slot(self) -> int | None:
+        """The slot of a search trial; None of any other."""
+        number, mark, _ = self.name.partition("-s")
+        return int(number) if self.part == "search" and mark and number.isdecimal() else None
 
     @classmethod
     def again(cls, slot: int, seed: int) -> Place:
@@ -151,6 +157,11 @@ class StudyFolder:
     def trial(self, place: Place) -> TrialFolder:
         """The folder of a trial, whether it exists or not."""
         return TrialFolder(inside(self.path / place.part, place.name), _STAGES[place.part])
+
+    def place_of(self, path: Path) -> Place | None:
+        """Which trial of this study a folder is of; None where it is of none."""
+        part = next((part for part in get_args(Part) if part == path.parent.name), None)
+        return None if part is None or path.parent.parent != self.path else Place(part, path.name)
 
     def search_trial(self, slot: int, seed: int) -> TrialFolder:
         """The folder of a search trial, whether it exists or not."""

@@ -16,12 +16,13 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, Unpack, cast
 
 from harness.core import lease as leases
+from harness.core.clock import server_now
 from harness.core.files import (
     Fence,
     NoPlainFileError,
@@ -111,9 +112,13 @@ class TrialFolder:
         """Whether any process ever claimed it."""
         return self.path.is_dir() and leases.latest_number(self.path) > 0
 
-    def lease(self) -> leases.LeaseView | None:
-        """Its current lease; None when nobody claimed it."""
-        return leases.view(self.path) if self.path.is_dir() else None
+    def lease(self, clock: Callable[[Path], float] = server_now) -> leases.LeaseView | None:
+        """Its current lease; None when nobody claimed it.
+
+        Args:
+            clock: as for ``harness.core.lease.view``.
+        """
+        return leases.view(self.path, clock) if self.path.is_dir() else None
 
     def attempts(self) -> list[leases.AttemptRecord]:
         """Every attempt, oldest first."""
@@ -411,6 +416,11 @@ class TrialFolder:
         """
         return read_with_status(f"{self.path}/{RESULT}")
 
+    def result_line(self) -> bytes | None:
+        """What the file of the result holds, as JSON on one line; None where there is none."""
+        content = self.content(RESULT)
+        return None if content is None else on_one_line(content)
+
     def names(self) -> frozenset[str]:
         """Names of the files in the folder; empty where there is none."""
         try:
@@ -489,6 +499,12 @@ def determinism_path(study: Path, device: str) -> Path:
 def determinism_paths(study: Path) -> list[Path]:
     """What a study has of these, by kind of device."""
     return sorted((study / "kernels").glob("*/choice.json"))
+
+
+def on_one_line(content: bytes) -> bytes:
+    """The same JSON without line breaks."""
+    # A JSON string holds none, so what surrounds one is blank.
+    return b"".join(map(bytes.strip, content.splitlines()))
 
 
 def _lines(entries: Sequence[Mapping[str, object]]) -> bytes:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
 
+from harness.core.files import TornFileError
 from harness.core.many_files import each
 from harness.run.index import ResultIndex
 from harness.run.outcome import Outcome, outcome_of
 from harness.run.study_folder import Place, StudyFolder
+from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialResult
+
+
+class Watch(Protocol):
+    """Says which trials need no look."""
+
+    def worth_a_look(self, trial: TrialFolder) -> bool:
+        """Whether a trial that had no result may have one now."""
+
+    def missed(self, trial: TrialFolder) -> None:
+        """Note that a trial has no result yet."""
 
 
 class TrialResults:
@@ -23,6 +37,8 @@ class TrialResults:
         self.folder, self._metric = folder, metric
         self.read: dict[Place, TrialResult] = {}
         self._outcomes: dict[Place, Outcome] = {}
+        self.watch: Watch | None = None
+        """Says where no result need be looked for; None where it always is."""
 
     def get(self, place: Place, /) -> Outcome | None:
         """How a trial ended; None while it has not.
@@ -43,11 +59,22 @@ class TrialResults:
         """
         found = self.read.get(place)
         if found is None:
+            trial = self.folder.trial(place)
+            if self.watch is not None and not self.watch.worth_a_look(trial):
+                return None
             try:
-                found = self.read[place] = self.folder.trial(place).result()
+                found = self.read[place] = trial.result()
             except FileNotFoundError:
+                if self.watch is not None:
+                    self.watch.missed(trial)
                 return None
         return found
+
+    def take(self, place: Place, content: bytes) -> None:
+        """Take a result from what its file holds; nothing happens where that is none, or it is known."""
+        if place not in self.read:
+            with suppress(TornFileError):
+                self.read[place] = self.folder.trial(place).result_in(content)
 
     def whole(self, place: Place) -> TrialResult:
         """The whole result of a trial that is finished."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.clock import server_now
-from harness.core.lease import LeaseRecord
+from harness.core.lease import LeaseRecord, LeaseView
 from harness.run.trial import TrialFolder
 from harness.work.deaths import OUT_OF_MEMORY
 
@@ -61,12 +61,16 @@ def give_up(deaths: Sequence[str], retries: int) -> GivenUp | None:
     )
 
 
-def must_wait(folder: TrialFolder, progress: int) -> bool:
+def must_wait(folder: TrialFolder, progress: int, current: LeaseView | None) -> bool:
     """Whether another attempt has to wait.
 
     It does while the last one lives, and after a death for a while: longer after each, longest where memory ran out.
+
+    Args:
+        folder: of the trial.
+        progress: where it stands now.
+        current: its lease, as it is now.
     """
-    current = folder.lease()
     if current is None or current.content.get("released"):
         return False
     if not current.dead:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.core.errors import RequestError
+from harness.core.files import parse_json
 from harness.core.lease import Lease, given_back
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
+from harness.run.news import Item
 from harness.run.spent import STOPPED_BY_ERROR
+from harness.run.study_folder import Place
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialRequest, repeated
 from harness.space.conditions import check_configuration
@@ -29,6 +33,7 @@ from harness.studies.study import Source, Study
 from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.work.budget import Budget
 from harness.work.claims import Candidate, ClaimedTrial, Proposal, check_request, request_of
+from harness.work.others import Others
 from harness.work.state import StudyState
 
 if TYPE_CHECKING:
@@ -52,6 +57,7 @@ class Scheduler:
         budget: the cap of the run, if it has one.
         index: of the run's results, which says what was read before; not kept.
         follows: whether the plan that the studies are of is the run's still.
+        others: what is known of trials that others have; None where each question looks at all of them.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Scheduler:
         budget: Budget | None = None,
         index: ResultIndex | None = None,
         follows: Callable[[], bool] = lambda: True,
+        others: Others | None = None,
     ) -> None:
         searched = {study.name: StudyState(study) for study in studies if study.leader is None}
         self.states = [
@@ -69,7 +76,10 @@ class Scheduler:
             for study in studies
         ]
         self._retries, self._threads, self._budget, self._follows = retries, threads, budget, follows
+        self._others = others
         self._sources: dict[Path, str] = {}
+        for state in self.states:
+            state.results.watch = others
         read_begun([state.results for state in self.states], index)
 
     @classmethod
@@ -81,6 +91,7 @@ class Scheduler:
         threads: int = 1,
         index: ResultIndex | None = None,
         plan: PlanToken | None = None,
+        others: Others | None = None,
     ) -> Scheduler:
         """The scheduler of a run, as its specification has it; reads the index of its results if none is given.
 
@@ -92,9 +103,43 @@ class Scheduler:
             index: of the run's results.
             plan: what ``run.plan`` gave before ``spec`` and ``studies`` were read; nothing is claimed, and nothing
                 recorded, under another.
+            others: as for the class; of that plan.
         """
-        budget = Budget.of(run, spec)
-        return cls(studies, spec.launch.retries, threads, budget, index or ResultIndex(run), lambda: run.plan() == plan)
+        budget, known = Budget.of(run, spec), index or ResultIndex(run)
+        return cls(studies, spec.launch.retries, threads, budget, known, lambda: run.plan() == plan, others)
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """One look of a worker at the run: what it knows of others' trials answers where it can.
+
+        Raises:
+            OSError: the file of the news cannot be read.
+        """
+        if self._others is None:
+            yield
+            return
+        states = {state.study.folder.path: state for state in self.states}
+        with self._others.look() as items:
+            for trial, item in items:
+                state = states.get(trial.parent.parent)
+                place = None if state is None else state.study.folder.place_of(trial)
+                if state is not None and place is not None:
+                    _learn(state, place, item)
+            yield
+
+    def tell_claimed(self, taken: ClaimedTrial) -> None:
+        """Tell other workers of a trial that this process runs now."""
+        if self._others is not None:
+            self._others.claimed(taken.folder, taken.request["hyperparameters"])
+
+    def tell_ended(self, taken: ClaimedTrial) -> None:
+        """Tell other workers of a trial that this process has finished or given back."""
+        if self._others is not None:
+            self._others.ended(taken.folder)
+
+    def doubtful_in(self) -> float:
+        """Seconds until a trial may be free whose worker is probably gone; infinite where none is known."""
+        return math.inf if self._others is None else self._others.doubtful_in()
 
     def complete(self) -> bool:
         """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
@@ -192,15 +237,15 @@ class Scheduler:
         return own and self._ready(state.study) and not state.progress.searched()
 
     def claimable(self, most: int = 64) -> int:
-        """How many trials could be claimed now; counted up to ``most``."""
+        """How many trials could be claimed now, within a look as far as is known; counted up to ``most``."""
         if self._budget is not None and not self._anything_affordable():
             return 0
-        free = (
-            folder
-            for folder in self._free()
-            if not folder.finished and ((lease := folder.lease()) is None or lease.dead)
-        )
-        return sum(1 for _ in islice(free, most))
+        others = self._others
+        if others is None or not others.looking:
+            free = (folder for folder in self._free() if (lease := folder.lease()) is None or lease.dead)
+            return sum(1 for _ in islice(free, most))
+        with others.only_known():
+            return sum(1 for _ in islice((one for one in self._free() if not others.probably_has(one)), most))
 
     def halted(self) -> str | None:
         """Why it makes no sense to go on: the first trials of every method have failed alike; else None."""
@@ -314,8 +359,11 @@ class Scheduler:
         for state in self.states:
             if not self._ready(state.study):
                 continue
-            places = [place for slot in state.slots_to_claim() for _, place in state.progress.open_trials(slot)]
-            yield from map(state.study.folder.trial, (*places, *state.progress.following()))
+            progress = state.progress
+            for slot in state.slots_to_claim():
+                yield from (state.study.folder.trial(place) for _, place in progress.open_trials(slot))
+            following = (place for place in progress.following() if not progress.is_finished(place))
+            yield from map(state.study.folder.trial, following)
 
     def _claim(self, state: StudyState, candidate: Candidate) -> ClaimedTrial | None:
         study = state.study
@@ -358,8 +406,11 @@ class Scheduler:
         return None if self._given_up(taken) else taken
 
     def _lease(self, folder: TrialFolder) -> Lease | None:
+        if self._others is not None and self._others.has(folder):
+            return None
         progress = progress_token(folder)
-        lease = None if must_wait(folder, progress) else folder.claim(progress=progress)
+        current = folder.lease() if self._others is None else self._others.view(folder)
+        lease = None if must_wait(folder, progress, current) else folder.claim(progress=progress)
         # After the claim: ``RunDirectory.withdraw_plan`` says why.
         if lease is None:
             return None
@@ -394,3 +445,13 @@ class Scheduler:
         )
         taken.lease.release("given up")
         return True
+
+
+def _learn(state: StudyState, place: Place, item: Item) -> None:
+    """Take what a worker has told of a trial of a study."""
+    if item.kind == "ended" and item.content:
+        state.results.take(place, item.content)
+    elif item.kind == "claimed" and place.slot is not None:
+        asked = parse_json(item.content)
+        if asked is not None:
+            state.learn_asked(place.slot, asked)

@@ -75,6 +75,11 @@ class StudyState:
             self._running[slot] = Asked(slot, trial.request()["hyperparameters"])
         return self._running[slot]
 
+    def learn_asked(self, slot: int, hyperparameters: dict[str, Value]) -> None:
+        """Take notice that somebody has asked a slot."""
+        if slot not in self._known:
+            self._running.setdefault(slot, Asked(slot, hyperparameters))
+
     def judge(self, slot: int, seed: int) -> Judge | None:
         """What decides at the rungs of a search trial whose prerequisites are finished; None where nothing does."""
         if not self.study.design.first_alone or seed != self.study.search.seeds[0] or self.engine.driven:

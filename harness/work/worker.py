@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import math
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -25,9 +26,12 @@ from harness.core.infrastructure import Patience, is_infrastructure, patiently
 from harness.core.lease import LeaseLost, view
 from harness.core.visible_gpus import take_device
 from harness.run.directory import PlanToken, RunDirectory
+from harness.run.news import News
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
+from harness.work.bell import Bell
 from harness.work.claims import ClaimedTrial
+from harness.work.others import Others
 from harness.work.running import run_claimed
 from harness.work.scheduler import PlanChanged, Scheduler
 from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
@@ -35,10 +39,15 @@ from harness.work.worker_report import EXIT_CROWDED, EXIT_STOPPED, write_report
 if TYPE_CHECKING:
     import torch
 
-LONGEST_PAUSE = 0.5
+LONGEST_PAUSE = 20.0
 SHORTEST_PAUSE = 0.001
 """Seconds between two looks of a worker that has nothing to do. Often another one is about to ask for its slot, after
-which the next can be claimed, so the first looks follow each other quickly."""
+which the next can be claimed, so the first looks follow each other quickly; on the same host a bell announces it."""
+PAUSE_AT_ONCE = 1.0
+"""From this pause on workers of many hosts spread their looks: by up to a half less, or more."""
+CROWD_SECONDS = 3.0
+"""Within so long all idle workers look whether a worker that is probably gone has left its trial."""
+_SPREAD = secrets.SystemRandom()
 
 
 class Worker:
@@ -71,6 +80,7 @@ class Worker:
         self._scheduler: Scheduler | None = None
         self._patience = Patience()
         self._resident: dict[str, torch.Tensor] = {}
+        self._bell = Bell(run.path)
 
     def work(self) -> int:
         """Run trials until nothing is left; returns the exit code.
@@ -86,6 +96,8 @@ class Worker:
                     return patiently(self._write_report, self._say_waiting)
         except OutOfRoom:
             return EXIT_CROWDED
+        finally:
+            self._bell.remove()
         return EXIT_STOPPED
 
     def turn(self) -> bool:
@@ -121,18 +133,27 @@ class Worker:
         if scheduler is None:
             self._wait()
             return True
-        taken = scheduler.claim_next(self._until - time.time())
+        with scheduler.look():
+            taken = scheduler.claim_next(self._until - time.time())
+            complete = taken is None and scheduler.complete()
+            if taken is not None:
+                scheduler.tell_claimed(taken)
+                self._say(str(taken.folder.path.relative_to(self._run.path)))
+            elif not complete and self._looks == 0:
+                self._say(None)
         if taken is not None:
             self._looks = 0
-            self._say(str(taken.folder.path.relative_to(self._run.path)))
-            run_claimed(taken, self._device, self._stop, self._images_of(taken), shares_device=self._packed)
+            self._bell.ring()
+            try:
+                run_claimed(taken, self._device, self._stop, self._images_of(taken), shares_device=self._packed)
+            finally:
+                scheduler.tell_ended(taken)
+                self._bell.ring()
             self._note_memory()
-        elif scheduler.complete():
+        elif complete:
             scheduler.record()
             return False
         else:
-            if self._looks == 0:
-                self._say(None)
             self._wait()
         return True
 
@@ -141,7 +162,12 @@ class Worker:
         self._stop.wait(pause)
 
     def _wait(self) -> None:
-        self._stop.wait(pause(self._looks))
+        seconds = pause(self._looks)
+        if seconds >= PAUSE_AT_ONCE:
+            seconds *= _SPREAD.uniform(0.5, 1.5)
+        if self._scheduler is not None:
+            seconds = min(seconds, self._scheduler.doubtful_in() + _SPREAD.uniform(0.0, CROWD_SECONDS))
+        self._bell.wait(self._stop, seconds)
         self._looks += 1
 
     def _write_report(self) -> int:
@@ -182,7 +208,9 @@ class Worker:
                     raise PlanChanged from None
                 raise
             self._plan = plan
-            self._scheduler = Scheduler.of(self._run, spec, studies, self._threads, plan=plan)
+            # Before the results are read: what is finished meanwhile is told.
+            others = None if plan is None else Others(News(self._run, plan.token))
+            self._scheduler = Scheduler.of(self._run, spec, studies, self._threads, plan=plan, others=others)
             self._scheduler.record()
         return self._scheduler
 
@@ -197,7 +225,7 @@ class Worker:
 
 def pause(looks: int) -> float:
     """Seconds to wait after so many earlier looks in a row that found nothing: half as long again each time."""
-    return min(LONGEST_PAUSE, SHORTEST_PAUSE * 1.5 ** min(looks, 16))
+    return min(LONGEST_PAUSE, SHORTEST_PAUSE * 1.5 ** min(looks, 32))
 
 
 def _device_bytes(device: torch.device) -> int:

@@ -1,0 +1,429 @@
+"""What workers cost a shared file server: ``python -m benchmarks.workers``.
+
+Two parts, both on this machine:
+
+- **Counted.** Runs of ten studies are made by a script. Some trials are held by workers of another host, some are
+  finished. A fresh process then looks, as an idle worker does, and claims, and ``strace`` counts the system calls that
+  name a file below the run directory or use one that is open there.
+- **Simulated.** A thousand workers run a hundred thousand trials in virtual time. Nothing is trained and no file is
+  touched: each event costs what the first part has counted of the real code, and what a training writes costs what is
+  assumed in ``ASSUMED``. How often a worker looks is the real rule (``harness.work.worker.pause``), and so is when a
+  lease is looked at again (``harness.work.others``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import heapq
+import itertools
+import json
+import math
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks.report_speed import plain_write
+from benchmarks.scale import finished_result, studies_of
+from harness.core.files import encode_json
+from harness.core.lease import RENEW_SECONDS
+from harness.core.owner import this_process
+from harness.data.cache import default_data_root
+from harness.run.directory import RunDirectory
+from harness.space.parameters import defaults
+from harness.studies.study import Roots, Study
+
+STUDIES = 10
+RUNNING = (40, 400)
+FINISHED = (0, 99_900)
+LOOKS = 4
+"""The first look of a worker learns what there is; the last of these is an idle one."""
+MARK = "/marker/"
+LIMITS = {"look": 50, "claim": 80, "second": 2000}
+ASSUMED = {"seconds of a training": 600, "operations of a training": 200, "workers of a host": 8}
+Counts: TypeAlias = dict[str, dict[str, dict[str, int]]]
+"""Idle or claim, number of trials, what for: operations."""
+
+ELSEWHERE = {**this_process(), "host": "elsewhere", "hostname": "node7", "pid": 1}
+
+
+def specification(slots: int) -> dict[str, Any]:
+    """A sweep of ten studies whose slots may all begin at once."""
+    return {
+        "name": "workers",
+        "backbone": {"name": "resnet20", "weights": None},
+        "datasets": {"d": {"dataset": "digits", "options": {"classes": [0, 1]}}},
+        "methods": {f"m{k}": {"method": "linear_probe"} for k in range(STUDIES)},
+        "train": {"epochs": 1, "image_size": 8, "precision": "fp32"},
+        "search": {"sampler": "random", "trials": slots, "seeds": [0]},
+        "confirm": {"seeds": 2, "repeat": False, "vary": ["seed"]},
+        "launch": {"kind": "local", "workers": 1},
+    }
+
+
+def make(folder: Path, roots: Roots, slots: int, finished: int = 0, held: int = 0) -> RunDirectory:
+    """Write a run: so many slots in all, of which the first are finished and the next held by another host."""
+    from harness.spec.sections import SweepSpec
+
+    run = RunDirectory(folder)
+    run.create()
+    spec = SweepSpec.model_validate(specification(slots // STUDIES))
+    run.write_spec(spec.model_dump(mode="json"))
+    _, studies = studies_of(run, roots)
+    for study in studies:
+        study.folder.describe(study.description())
+        identity = study.trial_identity("search", defaults(study.space), 0)
+        for slot in range((finished + held) // STUDIES):
+            _write(study, slot, identity, slot < finished // STUDIES)
+    run.publish_plan()
+    return run
+
+
+def _write(study: Study, slot: int, identity: str, finished: bool) -> None:
+    trial = study.folder.search_trial(slot, 0)
+    trial.create()
+    asked = defaults(study.space)
+    kept: dict[str, Any] = {"slot": slot, "seed": 0, "hyperparameters": asked, "identity": identity}
+    if finished:
+        plain_write(trial.result_path, encode_json(finished_result({"stage": "search", **kept}, 0.5)))
+        return
+    request = {"stage": "search", "study": study.name, "conditioned_on": [], "threads": 1, **kept}
+    plain_write(trial.request_path, encode_json(request))
+    lease = trial.path / "lease.0001"
+    plain_write(lease, encode_json({**ELSEWHERE, "token": str(slot), "claimed": time.time()}))
+    # Nobody renews it, and counting may take long on a busy machine.
+    os.utime(lease, (time.time() + 3600, time.time() + 3600))
+
+
+class _Unhurried(threading.Event):
+    """Nobody waits, and nobody stops."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return False
+
+
+def measure(folder: Path, cache: Path) -> None:
+    """What ``strace`` watches: looks of an idle worker, or a claim where something is left."""
+    import torch
+
+    from harness.work import worker as working
+
+    def run_claimed(taken: Any, *rest: Any, **more: Any) -> None:
+        kept = {key: taken.request[key] for key in ("stage", "slot", "seed", "hyperparameters", "identity")}
+        with _marked("finish"):
+            taken.folder.finish(finished_result(kept, 0.5))
+        with _marked("check"):
+            taken.lease.check()
+        with _marked("renew"):
+            taken.lease.renew()
+        with _marked("release"):
+            taken.lease.release("finished")
+
+    setattr(working, "run_claimed", run_claimed)  # noqa: B010  (in the place of a training)
+    roots = Roots(default_data_root(), cache)
+    said = folder / "workers" / "said.json"
+    said.parent.mkdir(exist_ok=True)
+    worker = working.Worker(RunDirectory(folder), roots, torch.device("cpu"), 1, _Unhurried(), said)
+    for number in range(LOOKS):
+        with _marked(f"turn{number}"):
+            worker.turn()
+    scheduler = worker._scheduler
+    assert scheduler is not None
+    look = getattr(scheduler, "look", None)
+    with _marked("claimable"):
+        if look is None:  # before there were looks
+            scheduler.claimable()
+        else:
+            with look():
+                scheduler.claimable()
+
+
+class _marked:
+    """The system calls in between are of one thing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        Path(MARK, self._name).exists()
+
+    def __exit__(self, *_: object) -> None:
+        Path(MARK, "end").exists()
+
+
+def counted(run: RunDirectory, cache: Path) -> dict[str, int]:
+    """Operations by what they were for; those inside of another thing are of that alone."""
+    with tempfile.TemporaryDirectory(prefix="gpaf-workers-") as scratch:
+        log = Path(scratch) / "strace"
+        command = [
+            "strace",
+            "-f",
+            "--seccomp-bpf",
+            "-e",
+            "trace=%file,%desc",
+            "-y",
+            "-s",
+            "4096",
+            "-o",
+            str(log),
+            sys.executable,
+            "-m",
+            "benchmarks.workers",
+        ]
+        watched = subprocess.run([*command, "--measure", str(run.path), str(cache)], capture_output=True, text=True)
+        if watched.returncode != 0:
+            raise SystemExit(watched.stderr)
+        counts: dict[str, int] = {}
+        within: list[str] = []
+        with log.open(errors="replace") as lines:
+            for line in lines:
+                found = re.search(rf'"{MARK}(\w+)"', line)
+                if found and found[1] == "end":
+                    within.pop()
+                elif found:
+                    within.append(found[1])
+                    counts.setdefault(found[1], 0)
+                elif within and str(run.path) in line:
+                    counts[within[-1]] += 1
+        return counts
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Operations of what happens to a file server, as counted of the real code."""
+
+    look: int
+    """Of an idle worker."""
+    claim: int
+    """From a look that finds a trial to the beginning of its training, and telling of its end."""
+    lease: int
+    """A look at the lease of another host, beside the look that it is a part of."""
+    finish: int
+    """The result, and giving the trial back."""
+    renew: int
+    training: int = ASSUMED["operations of a training"]
+    """What a training writes between: curve, checkpoints, log."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is simulated."""
+
+    workers: int
+    trials: int
+    at_once: int
+    """Trials that may run at the same time: where searches wait for results, fewer than there are workers."""
+    seconds: float = ASSUMED["seconds of a training"]
+    on_a_host: int = ASSUMED["workers of a host"]
+
+
+LOADS = (
+    Load(125, 12_500, 125), Load(250, 25_000, 250), Load(500, 50_000, 500), Load(1000, 100_000, 1000),
+    Load(250, 6250, 66), Load(1000, 25_000, 264),
+)  # fmt: skip
+"""First all workers have a trial, then a good quarter, and the others wait; these take longer to simulate."""
+
+
+class Simulation:
+    """Workers of a run in virtual time; a look and a claim take none.
+
+    Args:
+        load: how many workers, and what they do.
+        costs: of each thing.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, load: Load, costs: Costs, seed: int = 0) -> None:
+        # Here, so that earlier versions can be counted too.
+        from harness.work.bell import LISTEN_SECONDS
+        from harness.work.others import AGAIN_SECONDS
+        from harness.work.worker import PAUSE_AT_ONCE, pause
+
+        self._listen, self._again, self._spread_from, self._pause = LISTEN_SECONDS, AGAIN_SECONDS, PAUSE_AT_ONCE, pause
+        self.load, self.costs, self._random = load, costs, random.Random(seed)
+        self.now, self.operations = 0.0, collections.Counter[str]()
+        self._minutes = collections.Counter[int]()
+        self._left, self._running, self._finished = load.trials, 0, 0
+        self._events: list[tuple[float, int, int, bool]] = []
+        self._looks = [0] * load.workers
+        self._due = [0] * load.workers
+        """Number of the event that is each worker's next; an earlier one counts no more."""
+        self._leases: list[tuple[float, int]] = []
+        self._runs = [0] * load.workers
+        """Number of the trial that each worker runs; 0 where it is idle."""
+        self._begun = 0
+
+    def run(self) -> dict[str, Any]:
+        """Let all trials be done; what that took."""
+        for worker in range(self.load.workers):
+            self._schedule(worker, self._random.uniform(0.0, 60.0), ends=False)
+        while self._finished < self.load.trials:
+            self.now, number, worker, ends = heapq.heappop(self._events)
+            if number != self._due[worker]:
+                continue
+            if ends:
+                self._end(worker)
+            self._look(worker)
+        seconds, total = self.now, sum(self.operations.values())
+        # Everybody starts within the first minute, and the last one has no full minute.
+        later = [self._minutes[minute] / 60 for minute in range(1, int(seconds // 60))]
+        return {
+            "workers": self.load.workers, "trials": self.load.trials, "at_once": self.load.at_once,
+            "hours": seconds / 3600, "operations": total, "per_second": total / seconds,
+            "first_minute": self._minutes[0] / 60, "worst_minute": max(later, default=0.0),
+            "per_trial": total / self.load.trials, "of": dict(self.operations),
+        }  # fmt: skip
+
+    def _look(self, worker: int) -> None:
+        self._pay("looks", self.costs.look)
+        if self._left > 0 and self._running < self.load.at_once:
+            self._claim(worker)
+            return
+        self._look_at_leases()
+        seconds = self._pause(self._looks[worker])
+        if seconds >= self._spread_from:
+            seconds *= self._random.uniform(0.5, 1.5)
+        self._looks[worker] += 1
+        self._schedule(worker, seconds, ends=False)
+
+    def _look_at_leases(self) -> None:
+        """One worker looks for all at leases that nobody has looked at for long, and tells the others."""
+        while self._leases and self._leases[0][0] <= self.now:
+            _, place = heapq.heappop(self._leases)
+            worker, trial = divmod(place, self.load.trials + 1)
+            if self._runs[worker] == trial:
+                self._pay("leases", self.costs.lease)
+                heapq.heappush(self._leases, (self.now + self._again, place))
+
+    def _claim(self, worker: int) -> None:
+        # The look that found it is a part of what was counted.
+        self._pay("claims", self.costs.claim - self.costs.look)
+        self._begun += 1
+        self._left, self._running, self._looks[worker] = self._left - 1, self._running + 1, 0
+        self._runs[worker] = self._begun
+        heapq.heappush(self._leases, (self.now + self._again, worker * (self.load.trials + 1) + self._begun))
+        seconds = self.load.seconds * self._random.uniform(0.5, 1.5)
+        every = min(60.0, seconds)
+        for minute in range(int(seconds // every)):
+            self._pay("renewals", round(every / RENEW_SECONDS) * self.costs.renew, self.now + (minute + 0.5) * every)
+        self._pay("trainings", self.costs.training, self.now + seconds / 2)
+        self._schedule(worker, seconds, ends=True)
+        self._ring(worker)
+
+    def _end(self, worker: int) -> None:
+        self._pay("ends", self.costs.finish)
+        self._running, self._finished, self._runs[worker] = self._running - 1, self._finished + 1, 0
+        self._ring(worker)
+
+    def _ring(self, worker: int) -> None:
+        """Idle workers of the same host look within a few hundredths of a second."""
+        first = worker - worker % self.load.on_a_host
+        for other in range(first, min(first + self.load.on_a_host, self.load.workers)):
+            if other != worker and not self._runs[other]:
+                self._schedule(other, self._listen, ends=False)
+
+    def _schedule(self, worker: int, seconds: float, ends: bool) -> None:
+        self._due[worker] += 1
+        heapq.heappush(self._events, (self.now + seconds, self._due[worker], worker, ends))
+
+    def _pay(self, what: str, operations: int, when: float | None = None) -> None:
+        self.operations[what] += operations
+        self._minutes[int((self.now if when is None else when) // 60)] += operations
+
+
+def count(scratch: Path, running: Sequence[int], finished: Sequence[int], report: Callable[[str], None]) -> Counts:
+    """What is counted of the real code, for each number of running and of finished trials."""
+    roots = Roots(default_data_root(), scratch / "cache")
+    found: Counts = {"idle": {}, "claim": {}}
+    for held in running:
+        run = make(scratch / f"held{held}", roots, held, held=held)
+        found["idle"][str(held)] = counted(run, roots.cache)
+        report(f"{held} trials run elsewhere: {found['idle'][str(held)]}")
+    for number in finished:
+        run = make(scratch / f"finished{number}", roots, number + 10 * STUDIES, finished=number)
+        found["claim"][str(number)] = counted(run, roots.cache)
+        report(f"{number} trials are finished: {found['claim'][str(number)]}")
+    return found
+
+
+def costs_of(found: Counts) -> Costs:
+    """What the simulation is to assume, from what was counted."""
+    few, many = (found["idle"][key] for key in sorted(found["idle"], key=int)[-2:])
+    less, more = sorted(map(int, found["idle"]))[-2:]
+    claim = found["claim"][max(found["claim"], key=int)]
+    each = LOOKS
+    return Costs(
+        look=many[f"turn{LOOKS - 1}"],
+        claim=max(claim[f"turn{n}"] for n in range(1, LOOKS)),
+        lease=math.ceil((many["turn0"] - few["turn0"]) / (more - less)),
+        finish=(claim["finish"] + claim["release"]) // each,
+        renew=claim["renew"] // each,
+    )
+
+
+def problems(found: Counts, simulated: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Limits that are passed."""
+    look = max(counts[f"turn{LOOKS - 1}"] for counts in found["idle"].values())
+    if look > LIMITS["look"]:
+        yield f"an idle look takes {look} operations, allowed {LIMITS['look']}"
+    claim = max(counts[f"turn{n}"] for counts in found["claim"].values() for n in range(1, LOOKS))
+    if claim > LIMITS["claim"]:
+        yield f"a claim takes {claim} operations, allowed {LIMITS['claim']}"
+    for row in simulated:
+        if row["per_second"] > LIMITS["second"]:
+            yield f"{row['workers']} workers: {row['per_second']:.0f} operations a second, allowed {LIMITS['second']}"
+    for few, many in itertools.pairwise(simulated):
+        if many["workers"] > few["workers"] and many["per_trial"] > 1.1 * few["per_trial"]:
+            yield f"{many['workers']} workers: operations grow faster than the work done"
+
+
+def main() -> int:
+    """Count, simulate, print, and write ``results/workers.json``; 1 where a limit is passed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--count-only", type=Path, help="count, write that to this file, and simulate nothing")
+    parser.add_argument("--before", type=Path, help="what --count-only wrote with another version, for the record")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "workers.json")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(*arguments.measure)
+        return 0
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="gpaf-workers-") as scratch:
+        found = count(Path(scratch), RUNNING, FINISHED, report)
+    if arguments.count_only:
+        arguments.count_only.write_text(json.dumps(found, indent=1) + "\n")
+        return 0
+    costs = costs_of(found)
+    simulated = []
+    for load in LOADS:
+        simulated.append(Simulation(load, costs).run())
+        row = simulated[-1]
+        report(
+            f"{row['workers']} workers, {row['trials']} trials, {row['at_once']} at once: {row['hours']:.1f} h, "
+            f"{row['per_second']:.0f} operations a second (worst minute {row['worst_minute']:.0f}), "
+            f"{row['per_trial']:.0f} a trial"
+        )
+    wrong = list(problems(found, simulated))
+    before = json.loads(arguments.before.read_text()) if arguments.before else None
+    whole = {"counted": found, "before": before, "costs": asdict(costs), "assumed": ASSUMED, "simulated": simulated}
+    arguments.out.write_text(json.dumps({**whole, "limits": LIMITS, "problems": wrong}, indent=1) + "\n")
+    for line in wrong:
+        report(line)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
