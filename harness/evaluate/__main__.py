@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
     add_model_arguments(result)
     result.add_argument(
         "--workers", type=_workers, default=1, metavar="N",
-        help="processes that share the models (default: 1), on every GPU in turn where --device is not given; each takes "
-        "as many threads as the trials had",
+        help="processes that share the models (default: 1), on every GPU in turn where --device is not given; each "
+        "takes as many threads as the trials had",
     )  # fmt: skip
     return result
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from harness.core.infrastructure import persistently
@@ -60,9 +60,10 @@ class News:
     def __init__(self, run: RunDirectory, plan: str) -> None:
         self.run, self._plan, self._path = run, plan.encode(), run.news_path
         try:
-            self._read = max(0, self._path.stat().st_size - TAIL_BYTES)
+            self._begun = self._path.stat().st_size
         except FileNotFoundError:
-            self._read = 0
+            self._begun = 0
+        self._read = max(0, self._begun - TAIL_BYTES)
 
     def tell(self, items: Iterable[Item]) -> None:
         """Append what is new; that it cannot be written is no error, because others then look for themselves."""
@@ -82,16 +83,20 @@ class News:
     def new(self) -> Iterator[Item]:
         """What was told since the last time, oldest first.
 
+        What was told before this was made has no ``content``: whoever reads the news reads the files themselves first,
+        and what was set aside since is no result any more.
+
         Raises:
             OSError: the file cannot be read.
         """
         content = persistently(self._rest)
         end = content.rfind(b"\n") + 1
-        self._read += end
-        for line in content[:end].splitlines():
-            item = _item(self._plan, line)
+        place, self._read = self._read, self._read + end
+        for line in content[:end].splitlines(keepends=True):
+            place += len(line)
+            item = _item(self._plan, line.rstrip(b"\n"))
             if item is not None:
-                yield item
+                yield item if place > self._begun else replace(item, content=b"")
 
     def _rest(self) -> bytes:
         try:

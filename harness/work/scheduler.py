@@ -451,7 +451,7 @@ def _learn(state: StudyState, place: Place, item: Item) -> None:
     """Take what a worker has told of a trial of a study."""
     if item.kind == "ended" and item.content:
         state.results.take(place, item.content)
-    elif item.kind == "claimed" and place.slot is not None:
+    elif item.kind == "claimed" and item.content and place.slot is not None:
         asked = parse_json(item.content)
         if asked is not None:
             state.learn_asked(place.slot, asked)

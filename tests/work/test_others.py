@@ -210,6 +210,19 @@ def test_a_finished_trial_is_noticed_at_the_next_look_without_opening_it(plan: P
     assert [result["status"] for result in idle.states[0].results.read.values()] == ["done", "done"]
 
 
+def test_what_was_told_before_a_worker_began_is_no_result_for_it(plan: Planned) -> None:
+    first = of(plan)
+    taken = look(first)
+    assert taken is not None
+    finish(taken)
+    first.tell_ended(taken)
+    # As the doctor does with a result that it sets aside; the plan stays the same.
+    taken.folder.result_path.unlink()
+    later = of(plan)
+    with later.look():
+        assert later.states[0].results.read == {}
+
+
 def test_a_finished_trial_of_which_nobody_told_is_noticed_when_its_lease_is_due(plan: Planned, clock: Clock) -> None:
     held = all_held(plan)
     scheduler = of(plan)
