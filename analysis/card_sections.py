@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 
 from analysis.comparison.claims import STATUS_WORDS, claims
 from analysis.comparison.compare import Analysis, analyse
-from analysis.comparison.phrases import counted, listed, network_phrase, scope_phrase, seeds_phrase
+from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase
 from analysis.comparison.scores import MethodScore
 from analysis.comparison.under_shift import ShiftFindings, findings_under
 from analysis.runs.evidence import evidence_of, shifts_in
 from analysis.runs.study_summary import StudySummary
 from analysis.runs.summary import Summary, summarise
 from analysis.runs.trials_of import TracedCell, cell_of, choice_in_words, configurations, hyperparameters_in_words
+from analysis.stats.scopes import scope_phrase
 from analysis.tables.cells import Scopes, span
 from analysis.tables.shifts import drops
 from analysis.words.flags import flags
-from analysis.words.limitations import limitations_paragraph
+from analysis.words.limitations import limitations
 from analysis.words.recipe import recipe_sentences
 from harness.core.errors import RequestError
 from harness.pages.cards import data_section
@@ -213,5 +214,4 @@ def _shifts(facts: CardFacts) -> Iterator[PageTable]:
 
 
 def _limits(facts: CardFacts) -> PageSection:
-    said = limitations_paragraph(facts.analysis, facts.summary.spec)
-    return PageSection("Limits", tuple(filter(None, (said, _USE))), ())
+    return PageSection("Limits", (*limitations(facts.analysis, facts.summary.spec), _USE), ())

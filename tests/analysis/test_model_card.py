@@ -39,7 +39,7 @@ def test_a_card_says_what_the_report_says_of_one_cell(unfinished: RunBuilder, tm
         "Chosen: slot 1 of 3, validation balanced accuracy 0.7400",
         "- Configuration c0ffee: lr 0.002, optimizer adamw, rank 8",
         "Trained parameters: 12,345, beside 1,026 of the head.",
-        "- Commit: 0123abc", "Limitations.", "Nobody has tested them for use on patients",
+        "- Commit: 0123abc", "Limits", "Nobody has tested them for use on patients",
     ):  # fmt: skip
         assert words in text, words
     # Scores and verdicts are those of results.json.
