@@ -12,14 +12,17 @@ _MOST = 12
 
 
 def answer(run: RunDirectory) -> list[str]:
-    """The question, its answer, and each declared comparison with its interval; nothing where none was declared.
+    """The question, its answer, and each declared comparison with its interval; nothing where there is no report, or
+    none was declared.
 
     Args:
-        run: with a report.
+        run: the run directory.
 
     Raises:
         TornFileError: the report's results are not whole.
     """
+    if not run.report_results.exists():
+        return []
     comparison = read_json(run.report_results)["comparison"]
     lines = [*comparison["question"]]
     asked = [one for one in comparison["comparisons"] if one["role"] == "primary" and one["dataset"] is not None]
