@@ -14,7 +14,7 @@ from analysis.runs.metrics import metrics_of
 from analysis.runs.study_summary import StudySummary, dataset_and_method, study_summary
 from harness.metrics.facts import MetricFacts
 from harness.run import frames
-from harness.run.data_records import Card
+from harness.run.data_records import Card, OverlapsRecord
 from harness.run.directory import RunDirectory
 from harness.run.records import EnvironmentRecord
 from harness.run.study_folder import StudyFolder
@@ -50,6 +50,8 @@ class Summary:
     devices: tuple[str, ...]
     exhausted: bool
     """Whether the run ended because its budget was used up."""
+    overlaps: OverlapsRecord | None
+    """Images that datasets share, or that a backbone sees; None where none were found, or nobody looked."""
 
     @property
     def measure(self) -> MetricFacts:
@@ -142,6 +144,7 @@ def summarise(run: RunDirectory, records: frames.Records | None = None) -> Summa
         outside=trials.filter((pl.col("stage") == "other") & (pl.col("status") != "unfinished")).height,
         devices=tuple(sorted(trials["device"].drop_nulls().unique())),
         exhausted=_exhausted(run, spec),
+        overlaps=run.overlaps(),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from analysis.runs.study_summary import StudySummary
 from analysis.runs.summary import Summary
 from harness.pages.cards import leak_sentences
+from harness.pages.overlaps import overlap_warnings
 
 FEW_CASES = 30
 """Test cases of a class below which intervals over cases were seen to undercover."""
@@ -32,6 +33,8 @@ def _general(summary: Summary) -> Iterator[str]:
         yield f"The run is not finished: {open_studies} of {total} studies miss something (see Progress)."
     if summary.failures:
         yield f"{_trials(len(summary.failures))} failed; every one is listed under Failures."
+    if summary.overlaps is not None:
+        yield from overlap_warnings(summary.overlaps)
     if summary.outside:
         yield (
             f"{_trials(summary.outside)} confirmed another configuration than the chosen one, or an "

@@ -43,7 +43,7 @@ def find_copies(
 
     Args:
         data: the dataset that models are trained on.
-        external: another one, decoded at the same size.
+        external: another one; two sizes below 64 px are compared at the smaller.
         cache_root: folder of the decoded datasets.
         progress: called with (done, total) steps while this process looks.
 
@@ -86,8 +86,9 @@ def _near(data: DecodedDataset, external: DecodedDataset, progress: Callable[[in
 
     first = take_fingerprints(data.images, report)
     second = take_fingerprints(external.images, lambda done: report(count + done))
+    side = min(first.thumbnails.shape[1], second.thumbnails.shape[1])
     both = Fingerprints(
-        np.concatenate([first.thumbnails, second.thumbnails]),
+        np.concatenate([_shrunk(first.thumbnails, side), _shrunk(second.thumbnails, side)]),
         np.concatenate([first.hashes, second.hashes]),
         np.concatenate([first.flat, second.flat]),
     )
@@ -97,3 +98,13 @@ def _near(data: DecodedDataset, external: DecodedDataset, progress: Callable[[in
     across = (found.first < count) & (found.second >= count)
     pairs = np.stack([found.first[across], found.second[across] - count], axis=1)
     return np.unique(pairs, axis=0)
+
+
+def _shrunk(thumbnails: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Thumbnails with a side of that many pixels, at most their own."""
+    from PIL import Image
+
+    if thumbnails.shape[1] == side:
+        return thumbnails
+    small = [Image.fromarray(one).resize((side, side), Image.Resampling.BILINEAR) for one in thumbnails]
+    return np.stack([np.asarray(one) for one in small])

@@ -142,6 +142,7 @@ def planned(
     from harness.plan.earlier import earlier_spreads, earlier_times, given_times
     from harness.plan.shapes import study_shapes
     from harness.run.directory import RunDirectory
+    from harness.studies.overlaps import find_overlaps
     from harness.studies.planner import Planner
     from harness.studies.study import Roots
 
@@ -150,6 +151,7 @@ def planned(
     folder = next(path for path in (run.path, *run.path.parents) if path.is_dir())
     with DecodingBar(console) as bar:
         studies = Planner(spec, catalogue, run, roots, bar.update).studies()
+        overlaps = find_overlaps(spec, studies, roots.cache, bar.update)
     shapes = study_shapes(studies)
     measured = given_times(_given(arguments.seconds_per_step), shapes)
     spreads = {}
@@ -193,6 +195,7 @@ def planned(
             workers=arguments.at_once or launcher.trials_at_once(),
             folder=folder,
             copies_code=launcher.copies_code,
+            overlaps=overlaps,
         ),
     )
 

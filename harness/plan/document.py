@@ -10,12 +10,14 @@ from pathlib import Path
 from analysis.stats.cautions import few_cases, few_replicates
 from analysis.stats.scopes import domains_scored
 from harness.pages.cards import unknown_groups
+from harness.pages.overlaps import overlap_warnings
 from harness.plan.detectable import Detectable, DrawnSplits, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, evaluation_seconds, study_seconds, wall_seconds
 from harness.plan.scopes import PricedScope, ScoredSide, choices
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
+from harness.run.data_records import OverlapsRecord
 from harness.spec.sections import SweepSpec
 from harness.studies.evaluations import words
 from harness.studies.study import PreparedDataset, Study
@@ -42,6 +44,8 @@ class Means:
     """An existing folder on the file system of the run directory."""
     copies_code: bool = True
     """Whether the run directory gets a copy of the code."""
+    overlaps: OverlapsRecord
+    """Images that two datasets share, or that a backbone sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,8 @@ class Plan:
     """What replicates may draw anew, with what each choice costs."""
     evaluations: tuple[str, ...] = ()
     """What a user should know of the evaluations, a line each."""
+    overlaps: OverlapsRecord
+    """Images that two datasets share, or that a backbone sees."""
 
     def to_json(self) -> dict[str, object]:
         """As plain data; keys are added in later versions, never renamed."""
@@ -115,6 +121,7 @@ class Plan:
                 for one in self.choices
             ],
             "evaluations": list(self.evaluations),
+            "overlaps": self.overlaps,
             "warnings": list(self.warnings),
             "measured": {name: one.to_json() for name, one in self.measured.items()},
         }  # fmt: skip
@@ -159,6 +166,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         *_of_machine(means.measured),
         *_of_comparison(spec, seeds, declared, found, means.wanted),
         *_of_data(studies),
+        *overlap_warnings(means.overlaps),
         *_of_splits(studies),
         *_of_means(spec, total, room, means.folder),
     ]
@@ -183,6 +191,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         datasets=datasets,
         choices=tuple(choices(spec, shapes, seconds, sides, evaluating)),
         evaluations=tuple(words(one for dataset in datasets.values() for one in dataset.evaluations)),
+        overlaps=means.overlaps,
     )
 
 

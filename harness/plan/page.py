@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.launch.display import duration
+from harness.pages.overlaps import overlap_notes
 from harness.plan.document import Plan
 from harness.plan.parts import Span
 
@@ -22,6 +23,7 @@ def page(plan: Plan) -> RenderableType:
     for title, body in (
         ("Work", [_studies(plan), *_totals(plan)]),
         ("Evaluations", [*_evaluations(plan)]),
+        ("Images in two datasets", [Text(line) for line in overlap_notes(plan.overlaps)]),
         ("Room", _room(plan)),
         ("What it can show", [*_shown(plan)]),
         ("What a verdict may claim", [*_claimed(plan)]),

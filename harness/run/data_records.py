@@ -1,4 +1,4 @@
-"""What the files of a run say of its datasets: splits and cards."""
+"""What the files of a run say of its datasets: splits, cards, and images that two of them share."""
 
 from __future__ import annotations
 
@@ -160,6 +160,50 @@ class Card(TypedDict):
     audit: NotRequired[AuditFacts | None]
 
 
+_Pair = Length(2, 2)
+
+
+class DatasetOverlap(TypedDict):
+    """Images that two datasets of a sweep share."""
+
+    datasets: Annotated[list[str], _Pair]
+    """Labels of the sweep file."""
+    sources: Annotated[list[str], _Pair]
+    """What each says of where its images come from."""
+    identical: Annotated[list[Count], _Pair]
+    """Images of each that the other has, pixel by pixel before the resize."""
+    near: Annotated[list[Count], _Pair] | None
+    """Further images of each that the other has nearly; null where nobody looked for them."""
+    named: list[Annotated[list[str], _Pair]]
+    """Case ids of the first few pairs."""
+
+
+class BackboneOverlap(TypedDict):
+    """Tested images of a dataset that are training or validation images of a backbone that is trained first."""
+
+    backbone: str
+    """Name of the dataset that it is trained on."""
+    dataset: str
+    """Label of the dataset that is tested."""
+    test: Count
+    """Its tested images, of all splits."""
+    identical: Count
+    """Those of them that the backbone sees."""
+    near: Count | None
+    """Further ones of which it sees nearly the same; null where nobody looked for them."""
+    named: list[Annotated[list[str], _Pair]]
+    """Case ids of the first few pairs: what the backbone sees, and what is tested."""
+
+
+class OverlapsRecord(TypedDict):
+    """``overlaps.json``: images that two datasets share, or that a backbone sees before they are tested."""
+
+    datasets: list[DatasetOverlap]
+    backbones: list[BackboneOverlap]
+    allow_leakage: str | None
+    """The reason that the sweep file gives."""
+
+
 def _miscounted(card: Card) -> str | None:
     of_side = card["counts"]
     for side, counts in (("train", of_side["train"]), ("val", of_side["val"]), ("test", of_side["test"])):
@@ -177,3 +221,6 @@ SPLIT: Form[SplitRecord] = Form(SplitRecord)
 
 
 CARD: Form[Card] = Form(Annotated[Card, Law(_miscounted)])
+
+
+OVERLAPS: Form[OverlapsRecord] = Form(OverlapsRecord)

@@ -13,6 +13,7 @@
     RUN/splits/DATASET+3.json                      likewise, of the split 3 that a replicate draws
     RUN/cases/DATASET.parquet                      what is known of each case beside its label: site, age, ...
     RUN/cards/DATASET.json, DATASET.png            facts about a dataset and a picture of it, for the report
+    RUN/overlaps.json                              images that two datasets share, or a backbone sees, if any
     RUN/studies/METHOD@DATASET/study.json          what the study is, with its identity
     RUN/studies/METHOD@DATASET/prior.json          what an earlier run had found, where the search began from that
     RUN/studies/METHOD@DATASET/search/0003-s0/     a trial: slot 3, seed 0
@@ -259,6 +260,21 @@ class RunDirectory:
     def cards(self) -> dict[str, data_records.Card]:
         """Facts about each dataset, by label."""
         return {path.stem: data_records.CARD.read(path) for path in sorted((self.path / "cards").glob("*.json"))}
+
+    def write_overlaps(self, overlaps: data_records.OverlapsRecord) -> None:
+        """Record images that datasets share, or that a backbone sees; no file where there are none and never were."""
+        if overlaps["datasets"] or overlaps["backbones"] or self.overlaps_path.exists():
+            update_json(self.overlaps_path, dict(overlaps))
+
+    @property
+    def overlaps_path(self) -> Path:
+        """Path of what is known of images that are in two datasets."""
+        return self.path / "overlaps.json"
+
+    def overlaps(self) -> data_records.OverlapsRecord | None:
+        """Images that datasets share, or that a backbone sees before they are tested; None where none were found."""
+        path = self.overlaps_path
+        return data_records.OVERLAPS.read(path) if path.exists() else None
 
     def study(self, name: str) -> StudyFolder:
         """The folder of a study, whether it exists or not."""

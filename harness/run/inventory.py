@@ -42,6 +42,7 @@ def documents(run: RunDirectory) -> list[Document]:
         Document(root / "environment.json", records.ENVIRONMENT),
         Document(run.declaration_path, sweep_records.DECLARATION),
         Document(root / "exhausted.json", records.EXHAUSTED, expected=False),
+        Document(run.overlaps_path, data_records.OVERLAPS, expected=False),
         Document(run.spec_path, sweep_records.SWEEP),
         *(Document(path, sweep_records.DECLARATION) for path in run.amendment_paths()),
     ]

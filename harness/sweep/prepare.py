@@ -18,6 +18,7 @@ from harness.doctor import fixing
 from harness.doctor.examination import damage, new_damage
 from harness.doctor.finding import Finding
 from harness.networks.backbones import build_model, loaded_state
+from harness.pages.overlaps import overlap_notes, overlap_warnings
 from harness.plugins import Catalogue
 from harness.run.directory import RunDirectory
 from harness.run.index import ResultIndex
@@ -25,6 +26,7 @@ from harness.run.study_folder import StudyFolder
 from harness.run.trial import TrialFolder
 from harness.spec.sections import SweepSpec
 from harness.studies.declaration import declaration, declare
+from harness.studies.overlaps import find_overlaps
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
 from harness.train.checkpoint import DamagedCheckpointError
@@ -50,13 +52,18 @@ def plan_run(
         index: of the run's results, if it was read before.
 
     Raises:
-        RequestError: stale studies, damaged files, a budget below what already ran, data that do not fit, or workers
-            that still run a study that is to be set aside.
+        RequestError: stale studies, damaged files, a budget below what already ran, data that do not fit, a backbone
+            that sees tested images, or workers that still run a study that is to be set aside.
     """
     index = index or ResultIndex(run)
     with DecodingBar(console) as bar:
         planner = Planner(spec, catalogue, run, roots, bar.update)
         studies = planner.studies()
+        overlaps = find_overlaps(spec, studies, roots.cache, bar.update)
+    for line in overlap_notes(overlaps):
+        _print(console, f"note: {line}")
+    for line in overlap_warnings(overlaps):
+        _print(console, f"warning: {line}")
     with console.status("loading pretrained weights"):
         _load_weights(studies, console)
     with hold(run.lock_folder) as lock, _Change(run, lock) as change:
@@ -85,6 +92,7 @@ def plan_run(
             if len(prepared.data.metadata.columns):
                 run.write_cases(prepared.label, case_table(prepared.data))
             run.write_card(prepared.label, planner.card(prepared), sample_grid(prepared.data, prepared.split))
+        run.write_overlaps(overlaps)
         for study in studies:
             if study.prior is not None:
                 study.folder.write_prior(study.prior.to_json())
