@@ -18,7 +18,8 @@ def overlap_warnings(found: OverlapsRecord) -> Iterator[str]:
             )
     for leak in found["backbones"]:
         said = backbone_leak(leak)
-        yield f"{said[0].upper()}{said[1:]}. The sweep file allows leakage, with this reason: {found['allow_leakage']}"
+        reason = f" The sweep file allows leakage, with this reason: {found['allow_leakage']}"
+        yield f"{said[0].upper()}{said[1:]}.{reason if leak['identical'] else ''}"
 
 
 def overlap_notes(found: OverlapsRecord) -> Iterator[str]:
@@ -29,11 +30,11 @@ def overlap_notes(found: OverlapsRecord) -> Iterator[str]:
 
 
 def backbone_leak(leak: BackboneOverlap) -> str:
-    """That a backbone is trained on images that are tested; without a full stop."""
+    """That a backbone is trained on images that are tested, or nearly so; without a full stop."""
     parts = [f"{leak['identical']:,} of the {leak['test']:,} test images"] if leak["identical"] else []
     if leak["near"]:
         of = "further ones" if parts else f"of the {leak['test']:,} test images"
-        parts.append(f"near-duplicates of {leak['near']:,} {of}")
+        parts.append(f"what look like near-duplicates of {leak['near']:,} {of}")
     return (
         f"the backbone that is trained first on {leak['backbone']} sees {' and '.join(parts)} of {leak['dataset']} in "
         f"training or validation{_named(leak['named'])}"
@@ -45,7 +46,7 @@ def _shared(pair: DatasetOverlap) -> str:
     parts = [f"{_images(one)} of {first} and {other:,} of {second} are the same"] if one else []
     if pair["near"] is not None and any(pair["near"]):
         one, other = pair["near"]
-        parts.append(f"{_images(one)} of {first} and {other:,} of {second} are near-duplicates")
+        parts.append(f"{_images(one)} of {first} and {other:,} of {second} look like near-duplicates")
     return ", and ".join(parts)
 
 

@@ -88,8 +88,8 @@ class SplitSpec(Section):
     )
     allow_leakage: Reason | None = Field(
         None,
-        description="Why images or patients may be on two sides, in a sentence that the report repeats; "
-        "without one such a split is refused.",
+        description="Why images or patients may be on two sides, or a backbone be trained on test images first, in a "
+        "sentence that the report repeats; without one such a sweep is refused.",
     )
 
     @model_validator(mode="before")

@@ -146,7 +146,7 @@ def test_near_duplicates_are_looked_for_where_the_sweep_asks_and_only_once(
     (pair,) = found["datasets"]
     assert (pair["identical"], pair["near"]) == ([0, 0], [5, 5])
     assert pair["named"] == [["china/55", "flowe/0"], ["china/56", "flowe/1"], ["china/57", "flowe/2"]]
-    assert f"! 5 images of china and 5 of flower are near-duplicates {NAMED}, but they name two sources" in text
+    assert f"! 5 images of china and 5 of flower look like near-duplicates {NAMED}, but they name two sources" in text
     for module in ("copies", "near_clusters"):
         monkeypatch.setattr(f"harness.data.{module}.take_fingerprints", None)
     assert shown(CHINA, brighter, train=train, split={"near_duplicates": True})[1] == found
@@ -199,10 +199,24 @@ def test_a_backbone_of_the_same_dataset_sees_no_test_image_of_its_own_split_but_
     shown: Shown, tmp_path: Path
 ) -> None:
     own = backbone(CHINA["china"])
-    assert shown(CHINA, **own)[1]["backbones"] == []
+    for changes in ({}, {"split": {"seeds": [0]}, "confirm": {"seeds": 2}}):
+        assert shown(CHINA, **own, **changes)[1]["backbones"] == []
     several = sweep(tmp_path, CHINA, **own, split={"seeds": [0, 1]})
     done = run_inline(several, tmp_path / "several", tmp_path / "cache", expect=2)
     one_error(2, done.stderr, "backbone.weights.dataset: the backbone that is trained first on pieces sees")
+
+
+def test_near_duplicates_of_test_images_stop_no_backbone_and_are_warned_of(shown: Shown) -> None:
+    flower = {"flower": {"dataset": "pieces", "borrowed": 40, "brighter": 15}}
+    train = {"epochs": 1, "batch_size": 16, "image_size": 64}
+    text, found = shown(flower, train=train, split={"near_duplicates": True}, **backbone(CHINA["china"]))
+    (leak,) = found["backbones"]
+    assert leak["identical"] == 0 and 0 < leak["near"] <= leak["test"]
+    assert (
+        f"! The backbone that is trained first on pieces sees what look like near-duplicates of {leak['near']} of the "
+        f"{leak['test']} test images of flower in training or validation (such as {' = '.join(leak['named'][0])}"
+    ) in text
+    assert "reason" not in text
 
 
 def test_the_message_names_the_section_whose_backbone_it_is(tmp_path: Path) -> None:
