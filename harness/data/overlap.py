@@ -13,7 +13,7 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Identical:
+class IdenticalImages:
     """The images of two sets that have the same pixels before the resize."""
 
     first: int
@@ -24,7 +24,7 @@ class Identical:
     """Case ids of up to ``MOST_NAMED`` pairs, one for each picture, in the order of the first set."""
 
 
-def find_identical(sets: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str], Identical]:
+def find_identical(sets: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str], IdenticalImages]:
     """The images that any two of several sets share, by the digests of their pixels; no pixel is read.
 
     One join finds all pairs of sets, so the cost grows with all images together, not with the pairs of sets.
@@ -49,7 +49,7 @@ def find_identical(sets: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str], Id
     names, found = list(sets), {}
     for (one, other), shared in sorted(pairs.partition_by("set", "set_2", as_dict=True).items()):
         named = shared.sort("row").head(MOST_NAMED)
-        found[names[one], names[other]] = Identical(
+        found[names[one], names[other]] = IdenticalImages(
             int(shared["images"].sum()),
             int(shared["images_2"].sum()),
             tuple(zip(named["case_id"], named["case_id_2"], strict=True)),

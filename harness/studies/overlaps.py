@@ -13,7 +13,7 @@ import polars as pl
 from harness.core.errors import RequestError
 from harness.data.copies import find_copies
 from harness.data.decoded import DecodedDataset
-from harness.data.overlap import MOST_NAMED, Identical, find_identical
+from harness.data.overlap import MOST_NAMED, IdenticalImages, find_identical
 from harness.data.split import Split, in_distribution_rows, indices
 from harness.pages.overlaps import backbone_leak
 from harness.run.data_records import BackboneOverlap, DatasetOverlap, OverlapsRecord
@@ -29,7 +29,7 @@ def find_overlaps(
 ) -> OverlapsRecord:
     """Which images any two datasets of a sweep share, and which tested images its backbones are trained on first.
 
-    Identical images are found by the digests of their pixels, which decoding has taken. Nearly identical ones are
+    IdenticalImages images are found by the digests of their pixels, which decoding has taken. Nearly identical ones are
     looked for where ``split.near_duplicates`` asks for that; what is found of two datasets is kept in the cache by
     their content. Tasks of one dataset are no pair.
 
@@ -86,7 +86,7 @@ def _pairs(spec: SweepSpec, studies: Sequence[Study], look: _Look | None) -> Ite
     for at, first in enumerate(labels):
         for second in labels[at + 1 :]:
             one, other = datasets[first], datasets[second]
-            same = identical.get((first, second), Identical(0, 0, ()))
+            same = identical.get((first, second), IdenticalImages(0, 0, ()))
             near = None if look is None else look.near(one.data, other.data, (first, second))
             if same.first or (near is not None and len(near)):
                 yield {
@@ -109,7 +109,7 @@ def _only_near(rows: Rows, records: pl.DataFrame, others: pl.DataFrame) -> int:
     return int((~pixels.is_in(others["pixels"].implode())).sum())
 
 
-def _named(same: Identical, near: Rows | None, first: DecodedDataset, second: DecodedDataset) -> list[list[str]]:
+def _named(same: IdenticalImages, near: Rows | None, first: DecodedDataset, second: DecodedDataset) -> list[list[str]]:
     """Case ids of the first few pairs, identical ones first."""
     pairs = [] if near is None else near[:MOST_NAMED].tolist()
     return [*map(list, same.named), *([first.case_ids[a], second.case_ids[b]] for a, b in pairs)][:MOST_NAMED]
@@ -136,7 +136,7 @@ def _leak(label: str, source: Source, tasks: Sequence[PreparedDataset], look: _L
     seen = np.concatenate([train, val])
     tested = np.unique(np.concatenate([_tested(split, second) for one in tasks for split in _splits(one)]))
     sets = {"seen": first.records[seen], "tested": second.records[tested]}
-    same = find_identical(sets).get(("seen", "tested"), Identical(0, 0, ()))
+    same = find_identical(sets).get(("seen", "tested"), IdenticalImages(0, 0, ()))
     near = None
     if look is not None:
         found = look.near(first, second, (source.dataset.dataset.name, label))

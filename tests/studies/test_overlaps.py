@@ -16,7 +16,7 @@ from tiny import run_inline, tiny_sweep
 
 from harness.data.copies import find_copies
 from harness.data.decoded import COLUMNS, DecodedDataset
-from harness.data.overlap import Identical, find_identical
+from harness.data.overlap import IdenticalImages, find_identical
 from harness.doctor.__main__ import main as doctor_command
 from harness.plan.__main__ import main as plan_command
 from harness.run.directory import RunDirectory
@@ -241,9 +241,9 @@ def test_copies_within_a_set_count_on_their_side_and_all_pairs_of_sets_are_told_
         {"a": records("abcd", "ZXXY"), "b": records("efg", "XQY"), "c": records("h", "Y"), "d": records("i", "R")}
     )
     assert found == {
-        ("a", "b"): Identical(3, 2, (("b", "e"), ("d", "g"))),
-        ("a", "c"): Identical(1, 1, (("d", "h"),)),
-        ("b", "c"): Identical(1, 1, (("g", "h"),)),
+        ("a", "b"): IdenticalImages(3, 2, (("b", "e"), ("d", "g"))),
+        ("a", "c"): IdenticalImages(1, 1, (("d", "h"),)),
+        ("b", "c"): IdenticalImages(1, 1, (("g", "h"),)),
     }
     assert find_identical({}) == {}
     assert find_identical({"a": records("abcd", "ZXXY")}) == {}
