@@ -29,7 +29,7 @@ def find_overlaps(
 ) -> OverlapsRecord:
     """Which images any two datasets of a sweep share, and which tested images its backbones are trained on first.
 
-    IdenticalImages images are found by the digests of their pixels, which decoding has taken. Nearly identical ones are
+    Identical images are found by the digests of their pixels, which decoding has taken. Nearly identical ones are
     looked for where ``split.near_duplicates`` asks for that; what is found of two datasets is kept in the cache by
     their content. Tasks of one dataset are no pair.
 
