@@ -28,12 +28,21 @@ _Scored = Mapping[tuple[str, int], tuple[FloatArray, npt.NDArray[np.int64]]]
 class MergedTables:
     """Both tables, one of which may be missing.
 
+    Args:
+        results: what the table of results says.
+        source: the table of predictions.
+        metric: the primary one; a built-in one that is not computed wherever there are predictions is then computed.
+
     Raises:
         RequestError: the predictions name a method or dataset that the results do not have, or as for ``MergedDraws``.
     """
 
-    def __init__(self, results: ImportedResults | None, source: PredictionTable | None) -> None:
+    def __init__(
+        self, results: ImportedResults | None, source: PredictionTable | None, metric: str | None = None
+    ) -> None:
         self.results, self.source = results, source
+        named = {metric, *(() if results is None else results.metrics)}
+        self._further = [one for name, one in built_in().items() if one.on_request and name in named]
         self.overlap: dict[str, float] = {}
         """Dataset → test images for each training image, where it has several splits; filled by ``cells_of``."""
         self.classes: dict[str, tuple[str, ...]] = {}
@@ -116,7 +125,7 @@ class MergedTables:
         for seed in sorted({*trials, *predicted} - set(failures)):
             values = dict(trials[seed].values) if seed in trials else {}
             if (method, seed) in scored:
-                found = evaluate(*scored[method, seed])
+                found = evaluate(*scored[method, seed], further=self._further)
                 for metric in (metric for metric in built_in() if metric in found):
                     if metric in values and not self._agree(metric, values[metric], found[metric]):
                         raise RequestError(_conflict(self.files[0], (method, dataset, seed, metric), values, found))

@@ -16,9 +16,9 @@ from analysis.stats.multiplicity import Correction
 from harness.core.errors import RequestError, suggestion
 from harness.core.origin import GroupState, is_source
 from harness.metrics.facts import MetricFacts
-from harness.metrics.table import DEFAULT, built_in, known_metrics
+from harness.metrics.table import DEFAULT, built_in, standard
 
-COMPUTED = (DEFAULT, *(name for name, metric in built_in().items() if metric.compared and name != DEFAULT))
+COMPUTED = (DEFAULT, *(name for name, metric in standard().items() if metric.compared and name != DEFAULT))
 """Compared wherever there are predictions, the first one as the primary metric unless something else is said."""
 
 MOST_PAIRS_OF_METHODS = 5_000
@@ -62,7 +62,9 @@ def evidence_from_tables(
     if margin is not None and not (margin > 0 and math.isfinite(margin)):
         raise RequestError(f"--margin {margin:g}: the margin is a difference of the metric above 0, such as 0.01")
     merged = MergedTables(
-        None if table is None else read_results(table), None if predictions is None else PredictionTable(predictions)
+        None if table is None else read_results(table),
+        None if predictions is None else PredictionTable(predictions),
+        metric,
     )
     methods = merged.methods
     if len(methods) < 2:
@@ -94,7 +96,7 @@ def evidence_from_tables(
             margin=margin,
             known={
                 **{name: MetricFacts(name, name, name, higher_is_better=False) for name in lower_is_better},
-                **known_metrics(),
+                **{name: one.facts() for name, one in built_in().items() if name in metrics or not one.on_request},
             },
             beforehand=False,
         ),

@@ -1,4 +1,4 @@
-"""The metrics of a run, as its studies describe those that are not built in: no code of theirs is loaded."""
+"""The metrics of a run, as its studies describe those that not every trial has: no code of theirs is loaded."""
 
 from __future__ import annotations
 

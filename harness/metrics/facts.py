@@ -10,7 +10,7 @@ from harness.core.json_form import Length, Within
 
 
 class MetricRecord(TypedDict):
-    """What ``study.json`` says of a metric that is not built in."""
+    """What ``study.json`` says of a metric that not every trial has."""
 
     name: str
     label: str

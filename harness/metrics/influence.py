@@ -61,6 +61,20 @@ def recall_slope(shares: FloatArray) -> FloatArray:
     return result
 
 
+def rates_slope(shares: FloatArray, counted: FloatArray, among: FloatArray) -> FloatArray:
+    """dM / dp of the mean of rates ``R = counted · p / among · p``, each defined: ``(counted - R among) / among · p``.
+
+    Args:
+        shares: shape (classes, classes).
+        counted: weight of each cell in the numerator, shape (rates, classes, classes).
+        among: the same for the denominator.
+    """
+    below = np.tensordot(among, shares, axes=2)[:, None, None]
+    rate = np.tensordot(counted, shares, axes=2)[:, None, None] / below
+    result: FloatArray = ((counted - rate * among) / below).mean(axis=0)
+    return result
+
+
 def f1_slope(shares: FloatArray, part: FloatArray) -> FloatArray:
     """dM / dp of a weighted sum of the classes' F1, ``2 p_kk / (s_k + c_k)`` with the sums s of rows and c of columns.
 
@@ -173,6 +187,39 @@ def area_values(score: FloatArray, own: npt.NDArray[np.bool_], groups: IntArray 
     weight = np.where(own, n / n1, n / n0) * _own_freedom(own, groups)
     np.put_along_axis(values, order, area + (fraction - area) * weight[order], axis=1)
     return values
+
+
+def precision_values(score: FloatArray, own: npt.NDArray[np.bool_]) -> FloatArray | None:
+    """Pseudo-values of the average precision of one class, ``AP = mean over its own cases i of P_i``.
+
+    P_i is the share of own cases among the M_i cases with at least the score of i. A case k that weighs more changes
+    the mean over own cases, if it is one, and each P_i of a score that is no higher than its own:
+    ``AP + n / n1 ([k own] (P_k - AP) + sum over own i with s_i <= s_k of ([k own] - P_i) / M_i)``, with n1 own cases
+    among n.
+
+    Args:
+        score: shape (seeds, cases), higher for the class.
+        own: shape (cases,), whether each case is of the class.
+
+    Returns:
+        Shape (seeds, cases), float64; each row's mean is that seed's average precision. None where all cases are of
+        the class, or none is.
+    """
+    if own.all() or not own.any():
+        return None
+    return np.stack([_precision_values(row, own) for row in score])
+
+
+def _precision_values(score: FloatArray, own: npt.NDArray[np.bool_]) -> FloatArray:
+    _, place = np.unique(-score, return_inverse=True)
+    found, reached = np.bincount(place, weights=own), np.bincount(place).cumsum()
+    precision, positive = found.cumsum() / reached, own.sum()
+    value = (found * precision).sum() / positive
+    # Over the own cases of each threshold and all lower ones.
+    gain, loss = (terms[::-1].cumsum()[::-1] for terms in (found / reached, found * precision / reached))
+    influence = np.where(own, precision[place] - value + gain[place], 0.0) - loss[place]
+    result: FloatArray = value + len(own) / positive * influence
+    return result
 
 
 def _own_freedom(own: npt.NDArray[np.bool_], groups: IntArray | None) -> FloatArray:

@@ -43,6 +43,8 @@ class Metric(Pluggable, ABC):
     """Whether it is defined where an image may have several labels."""
     compared: ClassVar[bool] = True
     """Whether methods are compared by it although it is not the primary metric."""
+    on_request: ClassVar[bool] = False
+    """Of a built-in metric: whether only those trials compute it whose sweep file names it."""
     place: ClassVar[int] = 100
     """Its place among the columns of a table; those of one place are in the order of their names."""
     pseudo_values: ClassVar[str | None] = None

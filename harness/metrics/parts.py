@@ -30,6 +30,22 @@ def area_under_curve(score: FloatArray, positive: npt.NDArray[np.bool_]) -> floa
     return float((midranks[place][positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
+def average_precision(score: FloatArray, positive: npt.NDArray[np.bool_]) -> float | None:
+    """Sum over thresholds of the precision times the gain in recall, in [0, 1]; equal scores are one threshold.
+
+    None without a positive or a negative case: of positive cases alone every order is as good.
+
+    Args:
+        score: shape (n,), higher for positive.
+        positive: shape (n,).
+    """
+    if positive.all() or not positive.any():
+        return None
+    _, place = np.unique(-score, return_inverse=True)
+    found = np.bincount(place, weights=positive)
+    return float((found * found.cumsum() / np.bincount(place).cumsum()).sum() / positive.sum())
+
+
 def matthews(confusion: IntArray) -> float | None:
     """R_K of Gorodkin 2004, in [-1, 1]: 0 for a constant prediction, None where one class has all cases.
 

@@ -29,15 +29,21 @@ ROUNDING = 1e-9
 
 @cache
 def built_in() -> Mapping[str, Metric]:
-    """Every built-in metric by name, in the order of tables."""
+    """Every built-in metric by name, in the order of tables: what every trial computes, and what a sweep asks for."""
     found = [cls for module in modules_in("harness.metrics.builtin") for cls in plugins_in(module)]
     metrics = sorted((cls() for cls in found if issubclass(cls, Metric)), key=_in_order)
     return MappingProxyType({metric.name: metric for metric in metrics})
 
 
+@cache
+def standard() -> Mapping[str, Metric]:
+    """The built-in metrics that every trial computes, by name, in the order of tables."""
+    return MappingProxyType({name: metric for name, metric in built_in().items() if not metric.on_request})
+
+
 def general() -> tuple[str, ...]:
-    """Names of the built-in metrics that need no order of the classes."""
-    return tuple(name for name, metric in built_in().items() if not metric.needs_order)
+    """Names of the metrics of every trial that need no order of the classes."""
+    return tuple(name for name, metric in standard().items() if not metric.needs_order)
 
 
 @cache
@@ -52,14 +58,14 @@ def facts_with(name: str, further: Iterable[Metric]) -> MetricFacts:
 
 
 def known_metrics(told: Iterable[MetricRecord] = ()) -> dict[str, MetricFacts]:
-    """What is said of every metric, by name, in the order of tables.
+    """What is said of every metric that trials have, by name, in the order of tables.
 
     Args:
-        told: of metrics that are not built in, as ``study.json`` has them.
+        told: of metrics that not every trial computes, as ``study.json`` has them.
     """
-    known = _said()
-    own = sorted((MetricFacts.told(record) for record in told), key=lambda facts: facts.name)
-    return {**known, **{facts.name: facts for facts in own if facts.name not in known}}
+    said = _said()
+    own = sorted((said.get(record["name"]) or MetricFacts.told(record) for record in told), key=lambda one: one.name)
+    return {name: said[name] for name in standard()} | {one.name: one for one in own if one.name not in standard()}
 
 
 def facts_of(name: str, known: Mapping[str, MetricFacts], place: str) -> MetricFacts:
@@ -91,7 +97,7 @@ def evaluate(
         logits: float64, shape (n, classes), finite.
         labels: int64, shape (n,), in [0, classes); or shape (n, classes), 0 and 1.
         ordinal: whether the order of the classes means something; not with several labels an image.
-        further: metrics that are not built in.
+        further: metrics that not every trial computes: a plugin's, and built-in ones that a sweep asks for.
 
     Raises:
         ValueError: wrong shapes, no case, fewer than two classes, a label out of range, a logit not finite; or a
@@ -106,7 +112,7 @@ def evaluate(
         cases = MultiLabelCases(logits, labels)
     else:
         cases = ScoredCases(logits, labels, ordinal)
-    metrics = built_in().values()
+    metrics = standard().values()
     result = _values((metric for metric in metrics if not metric.needs_order), cases)
     result |= {name: _plain(getattr(cases, name)) for name in COUNTS}
     result |= _values((metric for metric in metrics if metric.needs_order), cases)

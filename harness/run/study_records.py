@@ -54,7 +54,7 @@ class StudyIdentity(TypedDict):
     backbone: NotRequired[NetworkRecord]
     dataset: NotRequired[dict[str, object]]
     metrics: NotRequired[dict[str, str]]
-    """Of metrics that are not built in: name → hash of the code."""
+    """Of metrics that not every trial has: name → hash of the code, or ``built in``."""
     prior: NotRequired[str]
 
 
@@ -95,7 +95,7 @@ class StudyTaskPart(TypedDict, total=False):
 
 
 class StudyMetricsPart(TypedDict, total=False):
-    """What ``study.json`` has only where metrics are not built in."""
+    """What ``study.json`` has only where a sweep has metrics that not every trial has."""
 
     metrics: list[MetricRecord]
 

@@ -144,6 +144,7 @@ class SweepRecord(TypedDict):
 
     name: str
     plugins: NotRequired[list[str]]
+    metrics: NotRequired[list[str]]
     backbones: NotRequired[dict[str, NetworkRecord]]
     backbone: NetworkRecord
     datasets: dict[str, _DatasetEntry]

@@ -129,6 +129,12 @@ class SweepSpec(Section, json_schema_extra={"anyOf": [{"required": ["backbone"]}
     ] = Field(
         default=[], max_length=MOST_LABELS, description="What confirmed models are scored on besides their test split."
     )
+    metrics: list[Annotated[Name, PluginOf("metric")]] = Field(
+        default=[],
+        max_length=MOST_LABELS,
+        description="Metrics that trials compute beside those that every trial computes and those of plugin folders.",
+        examples=[["average_precision", "macro_f2"]],
+    )
     launch: LaunchSpec = Field(default_factory=LaunchSpec, description="What starts the workers.")
     budget: BudgetSpec = Field(default_factory=BudgetSpec, description="What the run may cost.")
     hypotheses: list[Hypothesis] = Field(

@@ -248,7 +248,10 @@ def _check_dataset(
 
 
 def _check_metric(spec: SweepSpec, catalogue: Catalogue, place: Place) -> None:
-    """Whether there is the metric of the search, and every dataset can have it; the datasets are known to exist."""
+    """Whether there are the listed metrics and that of the search, and every dataset can have the latter; the datasets
+    are known to exist."""
+    for index, name in enumerate(spec.metrics):
+        catalogue.find(Metric, name, place("metrics", index))
     named = place("search", "metric")
     metric = catalogue.find(Metric, spec.search.metric, named).cls
     for label, entry in spec.datasets.items():

@@ -20,7 +20,7 @@ from harness.data.subset import keep_training
 from harness.dataset import Dataset
 from harness.method import Method
 from harness.metrics.metric import Metric
-from harness.metrics.table import built_in
+from harness.metrics.table import standard
 from harness.networks.normalisation import Normalisation, normalisation_of
 from harness.plugins import Catalogue, Plugin
 from harness.run.data_records import Card
@@ -40,12 +40,18 @@ from harness.spec.train import TrainSpec
 from harness.studies.evaluations import EvaluationPlanner, external_datasets
 from harness.studies.study import PROTOCOL, PreparedDataset, Roots, Source, Study
 
+BUILT_IN = "built in"
+"""What an identity says in the place of the code of a metric whose code the protocol version covers."""
+
 
 def further_metrics(catalogue: Catalogue, spec: SweepSpec) -> list[Plugin[Metric]]:
-    """The metrics of a sweep that are not built in, by name: those in its plugin folders, and that of its search."""
+    """The metrics of a sweep that not every trial computes, by name: those in its plugin folders, those that it lists,
+    and that of its search."""
     found = {plugin.name: plugin for plugin in catalogue.given(Metric)}
-    if spec.search.metric not in built_in():
-        found[spec.search.metric] = catalogue.find(Metric, spec.search.metric, "search.metric")
+    asked = [(f"metrics.{index}", name) for index, name in enumerate(spec.metrics)]
+    for place, name in [*asked, ("search.metric", spec.search.metric)]:
+        if name not in standard():
+            found[name] = catalogue.find(Metric, name, place)
     return [found[name] for name in sorted(found)]
 
 
@@ -59,7 +65,8 @@ def settings_identity(
 ) -> StudyIdentity:
     """The parts of a study's identity that need no data: protocol, code, search space and settings.
 
-    The code of a built-in sampler or metric is none of them: the protocol version covers it.
+    The code of a built-in sampler or metric is none of them: the protocol version covers it. That a metric is computed
+    which not every trial computes is one of them, since a result without it would lack a value.
 
     Args:
         spec: the specification of the sweep.
@@ -94,7 +101,7 @@ def _split(data: DecodedDataset, kind: SplitKind, domain: Domain | None, seed: i
 
 
 def _code_of(metrics: Sequence[Plugin[Metric]]) -> dict[str, str]:
-    return {plugin.name: plugin.code for plugin in metrics}
+    return {plugin.name: BUILT_IN if plugin.builtin else plugin.code for plugin in metrics}
 
 
 class Planner:

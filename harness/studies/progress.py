@@ -54,7 +54,7 @@ class StudyDesign:
     leader: str | None = None
     """Name of the study whose choice is taken, in the place of a search."""
     own_sign: int | None = None
-    """Of a metric that is not built in: 1 where more is better, -1 where less is."""
+    """Of a metric that not every trial has: 1 where more is better, -1 where less is."""
 
     @classmethod
     def recorded(cls, description: StudyRecord, repeat: bool) -> StudyDesign:

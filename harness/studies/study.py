@@ -17,7 +17,7 @@ from harness.dataset import Dataset
 from harness.method import Method
 from harness.metrics.facts import MetricFacts
 from harness.metrics.metric import Metric
-from harness.metrics.table import built_in, facts_with
+from harness.metrics.table import facts_with, standard
 from harness.networks.normalisation import Normalisation
 from harness.plugins import Plugin
 from harness.run.record_values import Stage
@@ -116,7 +116,7 @@ class Source:
     identity: str
     folder: TrialFolder
     further: tuple[Metric, ...] = ()
-    """Metrics that are not built in."""
+    """Metrics that not every trial computes."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Study:
     prior: Prior | None = None
     """What an earlier run had found, where the search begins from that."""
     further: tuple[Metric, ...] = ()
-    """Metrics that are not built in."""
+    """Metrics that not every trial computes."""
     task: TaskSpec | None = None
     """Under which condition it sees its dataset, where the sweep lists several."""
     leader: str | None = None
@@ -194,7 +194,7 @@ class Study:
             repeat=self.repeat,
             resampled=self.resampled,
             leader=self.leader,
-            own_sign=None if self.search.metric in built_in() else self.measure.sign,
+            own_sign=None if self.search.metric in standard() else self.measure.sign,
         )
 
     def engine(self) -> Sampler:

@@ -51,7 +51,7 @@ class TrialJob:
     schedule: Sequence[ScheduleLine] = ()
     """Hyperparameters by epoch (``{"epoch": 0, "hyperparameters": {…}}``, …) where they change on the way."""
     further: Sequence[Metric] = ()
-    """Metrics that are not built in, computed beside those that are."""
+    """Metrics that not every trial computes, computed beside those of every trial."""
     normalisation: Normalisation | None = None
     """Of the images, as the sweep file gives it; None for that of the weights, or of the training images."""
     evaluations: Sequence[GivenEvaluation] = ()

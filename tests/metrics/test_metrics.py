@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics.logits import sigmoid, softmax
-from harness.metrics.table import built_in, evaluate
+from harness.metrics.table import evaluate, standard
 
 # Ten cases of three classes. The values were computed with scikit-learn from these probabilities, ECE and the
 # Brier score from their definitions.
@@ -54,7 +54,7 @@ def test_known_answers() -> None:
     assert result.keys() == KNOWN.keys()
     for name, expected in KNOWN.items():
         np.testing.assert_allclose(np.array(result[name]), np.array(expected), atol=1e-9, err_msg=name)
-    assert {name for name in result if isinstance(result[name], float)} == built_in().keys()
+    assert {name for name in result if isinstance(result[name], float)} == standard().keys()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
@@ -205,7 +205,7 @@ def test_with_several_labels_a_finding_that_nobody_or_everybody_has_leaves_value
     every = evaluate(logits, np.array([[1, 1], [0, 1], [1, 1]]))
     assert (every["sensitivity"], every["specificity"]) == ([1.0, 2 / 3], [1.0, None])
     for result in (none, every):
-        undefined = {name for name in built_in() if result.get(name, 0.0) is None}
+        undefined = {name for name in standard() if result.get(name, 0.0) is None}
         assert undefined - {"macro_f1"} == {"balanced_accuracy", "auc", "mcc", "kappa"}
         assert result["accuracy"] is not None
     assert none["macro_f1"] is None

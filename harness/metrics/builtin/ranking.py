@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.metrics.cases import MultiLabelCases, ScoredCases
-from harness.metrics.influence import area_values, mean_values
+from harness.metrics.influence import area_values, mean_values, precision_values
 from harness.metrics.metric import Metric
-from harness.metrics.parts import FloatArray, mean
+from harness.metrics.parts import FloatArray, average_precision, mean
 from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
 
 
@@ -40,3 +40,36 @@ class AreaUnderCurve(Metric):
 
     def chance(self, classes: int | None) -> float | None:
         return 0.5
+
+
+class AveragePrecision(Metric):
+    """Mean over classes of the one-versus-rest average precision, the sum over thresholds of precision × recall gained.
+
+    It is not interpolated (Davis and Goadrich 2006), and is scikit-learn's ``average_precision_score`` with the macro
+    average. With one label it ranks softmax probabilities. A prediction that knows nothing has each class's share.
+    """
+
+    name = "average_precision"
+    label, phrase = "Average precision", "average precision"
+    higher_is_better, bounds = True, (0.0, 1.0)
+    on_request = True
+    pseudo_values = "average precision"
+
+    def value(self, cases: ScoredCases) -> float | None:
+        return mean(self.per_class(cases))
+
+    def multi_label_value(self, cases: MultiLabelCases) -> float | None:
+        return mean(self.per_class(cases))
+
+    def case_values(self, cases: RepeatedCases) -> FloatArray | None:
+        scores, classes = cases.probabilities, range(cases.classes)
+        return mean_values(precision_values(scores[:, :, k], cases.labels == k) for k in classes)
+
+    def multi_label_case_values(self, cases: RepeatedMultiLabelCases) -> FloatArray | None:
+        classes = range(cases.classes)
+        return mean_values(precision_values(cases.logits[:, :, k], cases.actual[:, k]) for k in classes)
+
+    def per_class(self, cases: ScoredCases | MultiLabelCases) -> list[float | None]:
+        if isinstance(cases, MultiLabelCases):
+            return [average_precision(cases.logits[:, k], cases.actual[:, k]) for k in range(cases.classes)]
+        return [average_precision(cases.probabilities[:, k], cases.labels == k) for k in range(cases.classes)]
