@@ -30,8 +30,8 @@ class _NetBenefit(Metric):
 
     def _worth(self, probability: FloatArray, labels: IntArray) -> FloatArray:
         """Of each case: 1 where it is treated rightly, minus the odds of t where wrongly."""
-        result: FloatArray = (probability >= self.threshold) * np.where(labels == 1, 1.0, -_odds(self.threshold))
-        return result
+        worth = np.where(labels == 1, 1.0, -_odds(self.threshold))
+        return np.where(probability >= self.threshold, worth, 0.0)
 
 
 def _odds(threshold: float) -> float:
