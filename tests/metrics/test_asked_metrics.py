@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 from tiny import run_inline, tiny_sweep
 
+from analysis.imported.evidence import evidence_from_tables
 from harness.core.errors import RequestError
 from harness.method import Method
 from harness.plugins import discover
@@ -78,3 +82,28 @@ def test_a_name_that_is_none_is_refused_at_its_place(tmp_path: Path) -> None:
     loaded = load_sweep(file)
     with pytest.raises(RequestError, match=r"tiny.yaml:\d+: metrics.1: no metric is called 'macro_f3'; did you mean"):
         check_against(loaded.spec, discover(), loaded.place)
+
+
+def test_an_imported_table_that_names_one_gets_it_from_its_predictions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    labels = np.arange(12) % 2
+    rows = ["method,dataset,seed,case_id,label,logit_0,logit_1"]
+    wanted: dict[tuple[str, int], float] = {}
+    for method, seed in product(("ours", "theirs"), (0, 1)):
+        score = rng.normal(size=12) + labels
+        rows += [f"{method},d,{seed},c{case},{labels[case]},0,{score[case]:.17g}" for case in range(12)]
+        both = [average_precision_score(labels == k, score if k else -score) for k in (0, 1)]
+        wanted[method, seed] = float(np.mean(both))
+    file = tmp_path / "predictions.csv"
+    file.write_text("\n".join(rows))
+    evidence = evidence_from_tables(None, file, metric="average_precision")
+    assert (
+        evidence.plan.metric == "average_precision" and evidence.plan.label("average_precision") == "Average precision"
+    )
+    found = {
+        (method, seed): value
+        for (_, method), cell in evidence.cells.items()
+        for seed, value in cell.scores["average_precision"].items()
+    }
+    assert found == pytest.approx(wanted, abs=1e-12)
+    assert "average_precision" not in evidence_from_tables(None, file).plan.metrics
