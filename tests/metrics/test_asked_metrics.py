@@ -45,7 +45,8 @@ def test_a_sweep_that_asks_for_metrics(tmp_path: Path) -> None:
         for trial in study.trials("confirm"):
             scores = trial.result()["metrics"]["test"]
             assert all(isinstance(scores[name], float) for name in asked)
-            assert len(scores["average_precision_per_class"]) == 2 and "macro_ppv" not in scores
+            by_class = scores["average_precision_per_class"]
+            assert isinstance(by_class, list) and len(by_class) == 2 and "macro_ppv" not in scores
     text = (run / "report" / "report.md").read_text(encoding="utf-8")
     assert "Macro F2 on the test split" in text and "Average precision" in text
     assert "A plugin defines" not in text
@@ -97,9 +98,8 @@ def test_an_imported_table_that_names_one_gets_it_from_its_predictions(tmp_path:
     file = tmp_path / "predictions.csv"
     file.write_text("\n".join(rows))
     evidence = evidence_from_tables(None, file, metric="average_precision")
-    assert (
-        evidence.plan.metric == "average_precision" and evidence.plan.label("average_precision") == "Average precision"
-    )
+    plan = evidence.plan
+    assert (plan.metric, plan.label(plan.metric)) == ("average_precision", "Average precision")
     found = {
         (method, seed): value
         for (_, method), cell in evidence.cells.items()
