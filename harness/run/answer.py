@@ -38,5 +38,7 @@ def _told(asked: list[Mapping[str, object]], confidence: float) -> Iterator[str]
         if one["difference"] is None:
             yield f"  {name}  not compared"
         else:
-            interval = f"[{one['low']:+.3f}, {one['high']:+.3f}]"
-            yield f"  {name}  {one['difference']:+.3f}  {100 * confidence:g} % {interval}  {one['outcome']}"
+            low, high = one["low"], one["high"]
+            # With one replicate there is a difference and no interval.
+            interval = "no interval" if low is None else f"{100 * confidence:g} % [{low:+.3f}, {high:+.3f}]"
+            yield f"  {name}  {one['difference']:+.3f}  {interval}  {one['outcome']}"

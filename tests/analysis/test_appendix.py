@@ -37,7 +37,7 @@ def test_the_appendix_holds_what_is_needed_to_run_it_again() -> None:
     studies = [(STUDY, CHOSEN), ({**STUDY, "label": "b"}, None)]
     sections = appendix(evidence, SPEC, ENVIRONMENT, {"alpha": CARD}, studies)
     facts = {
-        section.title.removeprefix("Appendix: "): dict(item.pairs)
+        section.title.removeprefix(""): dict(item.pairs)
         for section in sections
         for item in section.items
         if isinstance(item, Facts)
@@ -72,5 +72,5 @@ def test_the_appendix_holds_what_is_needed_to_run_it_again() -> None:
 
 def test_without_a_sweep_only_the_seeds_remain() -> None:
     sections = appendix(made_up({"a": 1.5, "b": 1.9}, seeds=(1, 5), datasets=("alpha",), devices={}), None, None, {})
-    assert [section.title for section in sections] == ["Appendix: Code and machine", "Appendix: Seeds"]
+    assert [section.title for section in sections] == ["Code and machine", "Seeds"]
     assert sections[1].items == (Facts((("alpha", "all methods: 1 and 5"),)),)

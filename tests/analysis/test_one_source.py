@@ -23,7 +23,7 @@ from analysis.runs.evidence import evidence_of
 from analysis.stats.cautions import Refused
 from analysis.stats.twoway import two_way
 from analysis.words.findings import results_paragraphs
-from analysis.words.limitations import limitations_paragraph
+from analysis.words.limitations import limitations
 from analysis.words.methods import methods_paragraph
 from harness.core.errors import RequestError
 
@@ -171,7 +171,7 @@ def test_tasks_are_no_datasets() -> None:
         notes = [f"{table.caption} {table.note}" for table in every_table(analysis)]
         texts = (
             methods_paragraph(analysis, None),
-            limitations_paragraph(analysis, None),
+            " ".join(limitations(analysis, None)),
             *results_paragraphs(analysis),
         )
         return caution, " ".join((*texts, *notes))
@@ -191,7 +191,7 @@ def test_six_labels_of_one_source_speak_for_no_new_dataset() -> None:
     for ask in (on_new_datasets, ranks_of, lambda given: critical_difference(given, "ranks")):
         with pytest.raises(Refused, match="1 dataset cannot speak for datasets that were not tried"):
             ask(one)
-    assert "Nothing is said of datasets other than" in limitations_paragraph(one, None)
+    assert "Nothing is said of datasets other than" in " ".join(limitations(one, None))
     assert comparison_records(one)["new_datasets"] == [] and comparison_records(one)["ranks"] is None
 
     # The seventh label of six sources adds nothing to what the six say.

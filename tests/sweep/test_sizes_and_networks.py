@@ -122,7 +122,7 @@ def test_every_command_knows_tasks(
 
 def test_tasks_of_one_dataset_count_once(finished: Path) -> None:
     page = (finished / "report" / "report.html").read_text()
-    assert "are one source" in page
+    assert "tasks of 1 dataset" in page
 
 
 @pytest.fixture(scope="module")

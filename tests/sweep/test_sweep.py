@@ -131,12 +131,12 @@ def test_the_first_confirmed_training_is_repeated_from_scratch(
         assert trial_differences(second, again) == ["requests", "results", "curves", "predictions"]
 
     # Where a repetition is damaged, it runs again and nothing else does.
-    kept = snapshot(run.path, "lock", "report", "plan.json")
+    kept = snapshot(run.path, "lock", "report", "plan.json", "news.log")
     (again.path / "predictions.parquet").write_bytes(b"torn")
     assert f"{again.name}/predictions.parquet" in run_inline(file, run.path, cache, *wanted, expect=2).stderr
     run_inline(file, run.path, cache, *wanted, "--repair", report=False)
     assert trial_differences(first, again) == ["requests"]
-    assert snapshot(run.path, "lock", "report", "plan.json", again.name) == {
+    assert snapshot(run.path, "lock", "report", "plan.json", "news.log", again.name) == {
         name: value for name, value in kept.items() if again.name not in Path(name).parts
     }
 
