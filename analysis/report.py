@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.contracts import PLUGIN_STEM, ReportData
+from analysis.contracts import ReportData
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
 from harness.core.parallel import HERE, Pool, cores
-from harness.pages.contents import Panel
 from harness.run.directory import RunDirectory
 from harness.run.links import refuse_links
 
@@ -27,14 +25,10 @@ if TYPE_CHECKING:
     from analysis.comparison.compare import Analysis, DatasetFindings
     from analysis.comparison.evidence import Evidence
     from analysis.figures.predictions import ReducedPredictions
+    from analysis.report_files import Report, ReportPaths
     from analysis.run_sections import RunFacts
     from harness.pages.contents import PageSection
 
-PAPER_TABLES = (
-    "main", "pairwise", "averages", "new_datasets", "claims", "power", "search", "hyperparameters", "networks", "cost",
-    "failures",
-)  # fmt: skip
-"""Tables of ``paper.tex``, which is meant to be read; the others lie in ``tables/``."""
 _FOREIGN = (
     "table", "predictions", "control", "correction", "margin", "metric", "lower_is_better", "source", "name",
 )  # fmt: skip
@@ -43,30 +37,6 @@ MANY_TRIALS, MANY_CELLS = 4000, 16
 """Trials, and methods times datasets, from which on starting more processes is worth their seconds."""
 MOST_WORKERS = 16
 """What one process does alone leaves no more of them anything to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportPaths:
-    """Path of the parts of a report."""
-
-    html: Path
-    markdown: Path
-    results: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """A report before it is written."""
-
-    title: str
-    lead: str
-    flags: Sequence[str]
-    sections: Sequence[PageSection]
-    paragraphs: Sequence[str]
-    """Of ``paper.tex``."""
-    results: Mapping[str, object]
-    trials: Mapping[str, Panel] | None = None
-    """What a click on a cell of the page shows."""
 
 
 def write_report(
@@ -87,7 +57,7 @@ def write_report(
     """
     run.require()
     refuse_links(run)
-    return _write(_of_runs([run], workers, plugins), out if out is not None else run.report)
+    return _written(_of_runs([run], workers, plugins), out if out is not None else run.report)
 
 
 def write_joint_report(runs: Sequence[RunDirectory], out: Path, plugins: Sequence[Path] = ()) -> ReportPaths:
@@ -100,7 +70,7 @@ def write_joint_report(runs: Sequence[RunDirectory], out: Path, plugins: Sequenc
     for run in runs:
         run.require()
         refuse_links(run)
-    return _write(_of_runs(runs, plugins=plugins), out)
+    return _written(_of_runs(runs, plugins=plugins), out)
 
 
 def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = ()) -> ReportPaths:
@@ -120,6 +90,7 @@ def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = 
         seed_section,
         supplement,
     )
+    from analysis.report_files import Report, write
     from analysis.results import VERSION
     from analysis.words.appendix import appendix
     from harness.pages.contents import folded, settled
@@ -138,7 +109,13 @@ def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = 
         paragraphs=_paragraphs(first[0], ours, first[1]),
         results={"version": VERSION, "name": evidence.name, "comparison": comparison_records(analysis)},
     )
-    return _write(report, out)
+    return write(report, out)
+
+
+def _written(report: Report, out: Path) -> ReportPaths:
+    from analysis.report_files import write
+
+    return write(report, out)
 
 
 def _of_runs(runs: Sequence[RunDirectory], workers: int | None = None, plugins: Sequence[Path] = ()) -> Report:
@@ -181,6 +158,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
         seed_section,
         supplement,
     )
+    from analysis.report_files import Report
     from analysis.results import VERSION, results
     from analysis.run_sections import RunFacts, cost, early, late
     from analysis.runs import trials_of
@@ -288,46 +266,6 @@ def _paragraphs(found: PageSection, compared: PageSection, limited: PageSection,
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _write(report: Report, folder: Path) -> ReportPaths:
-    from pydantic_core import to_json
-
-    from analysis.tables.axes import AXIS_STEMS
-    from analysis.tables.files import write_tables
-    from analysis.tables.latex import document
-    from analysis.tables.shifts import SHIFT_STEM
-    from harness.core.files import write_atomic
-    from harness.pages import page
-    from harness.pages.contents import PageFigure, PageTable, Picture, numbered
-
-    try:
-        for part in ("figures", "tables"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise RequestError(f"{folder}: not a folder; choose another with --out") from error
-    sections = numbered(report.sections)
-    items = [item for section in sections for item in section.items]
-    for figure in (item for item in items if isinstance(item, PageFigure | Picture)):
-        parts = {"png": figure.png}
-        if isinstance(figure, PageFigure):
-            parts |= {"svg": figure.svg, "pdf": figure.pdf}
-        for suffix, content in parts.items():
-            write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
-    tables = [item for item in items if isinstance(item, PageTable)]
-    write_tables(tables, folder / "tables")
-    stems = (PLUGIN_STEM, SHIFT_STEM, *AXIS_STEMS)
-    chosen = [table for table in tables if table.name in PAPER_TABLES or table.name.startswith(stems)]
-    drawings = [item for item in items if isinstance(item, PageFigure)]
-    paper = document(chosen, drawings, report.title, report.paragraphs)
-    write_atomic(folder / "paper.tex", paper.encode())
-    paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "results.json")
-    # With indentation Python's own encoder takes a second for a large report, and nothing else is left to do then.
-    write_atomic(paths.results, to_json(dict(report.results), indent=2) + b"\n")
-    parts_of_page = (report.title, report.lead, report.flags, sections)
-    write_atomic(paths.markdown, page.markdown(*parts_of_page).encode())
-    write_atomic(paths.html, page.html(*parts_of_page, trials=report.trials).encode())
-    return paths
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,8 +28,8 @@ from harness.pages.cards import data_section, sample_picture
 from harness.pages.contents import Drawings, Facts, Item, PageFigure, PageSection
 from harness.run import frames, records
 from harness.run.directory import RunDirectory
+from harness.run.measured_choices import determinism_paths, step_choice_paths
 from harness.run.study_folder import StudyName
-from harness.run.trial import determinism_paths, step_choice_paths
 
 
 @dataclass(frozen=True, slots=True)

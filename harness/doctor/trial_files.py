@@ -12,17 +12,8 @@ from harness.core.files import is_too_much
 from harness.doctor.finding import Finding
 from harness.doctor.json_files import WORDS, Judgement, judged
 from harness.run import trial_records
-from harness.run.trial import (
-    CHECKPOINT,
-    CURVE,
-    DECISIONS,
-    REQUEST,
-    RESULT,
-    SCHEDULE,
-    ReplacedFileError,
-    TrialFolder,
-    digest,
-)
+from harness.run.trial import ReplacedFileError, TrialFolder, digest
+from harness.run.trial_contents import CHECKPOINT, CURVE, DECISIONS, REQUEST, RESULT, SCHEDULE
 from harness.run.trial_records import TrainedResult, TrialResult
 
 _asked = itemgetter("stage", "slot", "seed", "hyperparameters", "identity")

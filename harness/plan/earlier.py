@@ -14,7 +14,8 @@ from harness.plan.shapes import StudyShape
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyName
 from harness.run.study_records import StudyRecord
-from harness.run.trial import CURVE, REQUEST, RESULT, TrialFolder
+from harness.run.trial import TrialFolder
+from harness.run.trial_contents import CURVE, REQUEST, RESULT
 from harness.run.trial_records import TrainedResult
 
 

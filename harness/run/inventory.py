@@ -17,8 +17,9 @@ from harness.core.json_form import Form
 from harness.core.many_files import each
 from harness.run import data_records, records, study_records, sweep_records
 from harness.run.directory import RunDirectory
+from harness.run.measured_choices import determinism_paths, step_choice_paths
 from harness.run.study_folder import StudyName
-from harness.run.trial import EVALUATIONS, determinism_paths, refuse_link, step_choice_paths
+from harness.run.trial import EVALUATIONS, refuse_link
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,55 +1,36 @@
-"""A trial's folder: what to run, who runs it, how far it is, what came out.
-
-It holds ``trial.json`` (what to run), ``lease.NNNN`` (who runs it), ``curve.jsonl`` (a line an epoch),
-``decisions.jsonl`` (a line a rung of the search), ``schedule.jsonl`` (where hyperparameters changed on the way: a line
-a change), ``checkpoint.pt`` (while running), ``predictions.parquet`` (confirm), ``evaluations/NAME.parquet`` (confirm:
-predictions for images besides the test split), ``result.json`` (its presence means finished), ``log.txt`` and, where
-it was asked for, ``model.safetensors`` and ``trained.safetensors`` (what the training changed in the network). Beside
-the trials of a study, ``steps/DEVICE/choice.json`` says whether they are compiled on a kind of device. This module
-alone knows these names.
-"""
+"""A trial's folder: who runs it, and what came out."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Literal, Unpack, cast
 
 from harness.core import lease as leases
 from harness.core.clock import server_now
 from harness.core.files import (
-    Fence,
     NoPlainFileError,
     TornFileError,
     encode_json,
     inside,
-    is_too_much,
     open_stream,
     parse_json,
     read_with_status,
     write_atomic,
     write_exclusive,
 )
-from harness.core.json_form import Form
 from harness.run import trial_records
-from harness.run.record_values import Stage
 from harness.run.spent import STOPPED_BY_ERROR, Spent, recorded, spent
+from harness.run.trial_contents import CURVE, MODEL, PREDICTIONS, RESULT, TRAINED, TrialContents
 
 if TYPE_CHECKING:
     import polars as pl
 
-_Line = TypeVar("_Line")
-
-REQUEST, CURVE, DECISIONS, SCHEDULE = "trial.json", "curve.jsonl", "decisions.jsonl", "schedule.jsonl"
-RESULT = "result.json"
-CHECKPOINT = "checkpoint.pt"
-PREDICTIONS, MODEL, TRAINED = "predictions.parquet", "model.safetensors", "trained.safetensors"
 EVALUATIONS = "evaluations"
 SEALED = (CURVE, PREDICTIONS, MODEL, TRAINED)
 """Files of which a result holds the digests, beside those of its evaluations."""
@@ -60,31 +41,12 @@ class ReplacedFileError(TornFileError):
 
 
 @dataclass(frozen=True, slots=True)
-class TrialFolder:
-    """One training: what to run, how far it is, what came out.
-
-    Attributes:
-        path: of the folder.
-        stage: of the trial.
-        fence: asked right before each write; ``held`` gives it.
-    """
-
-    path: Path
-    stage: Stage
-    fence: Fence | None = field(default=None, compare=False, repr=False)
+class TrialFolder(TrialContents):
+    """One training: who runs it, how far it is, what came out."""
 
     def held(self, lease: leases.Lease) -> TrialFolder:
         """The same folder for the owner of ``lease``: each of its writes raises LeaseLost once that is lost."""
         return replace(self, fence=lease.check)
-
-    @property
-    def name(self) -> str:
-        """Name of the folder, unique within stage and study."""
-        return self.path.name
-
-    def create(self) -> None:
-        """Make the folder; harmless when it exists."""
-        self.path.mkdir(parents=True, exist_ok=True)
 
     def claim(self, **facts: Unpack[leases.LeaseRecord]) -> leases.Lease | None:
         """Claim the trial for this process; None when it is finished or a living process runs it."""
@@ -123,108 +85,6 @@ class TrialFolder:
     def attempts(self) -> list[leases.AttemptRecord]:
         """Every attempt, oldest first."""
         return leases.history(self.path) if self.path.is_dir() else []
-
-    def write_request(self, request: trial_records.TrialRequest) -> None:
-        """Record what is to run, once; a later attempt runs the same.
-
-        After a power failure it may be gone as long as nothing else was written here: then the trial was not begun.
-        """
-        write_exclusive(self.request_path, encode_json(dict(request)), sync_name=False, fence=self.fence)
-
-    @property
-    def request_path(self) -> Path:
-        """Path of ``trial.json``."""
-        return self.path / REQUEST
-
-    def request(self) -> trial_records.TrialRequest:
-        """What is to run.
-
-        Raises:
-            TornFileError: the file is not readable.
-            FileNotFoundError: nothing was asked yet.
-        """
-        return trial_records.REQUEST.read(self.request_path)
-
-    def has_request(self) -> bool:
-        """Whether ``trial.json`` exists."""
-        return self.request_path.exists()
-
-    def write_curve(self, lines: Sequence[trial_records.CurveLine]) -> None:
-        """Replace the curve: one JSON object a line, one line an epoch."""
-        write_atomic(self.curve_path, _lines(lines), self.fence)
-
-    def curve(self) -> list[trial_records.CurveLine]:
-        """The epochs so far; empty before the first ends."""
-        return self._read_lines(CURVE, trial_records.CURVE)
-
-    def write_decisions(self, decisions: Sequence[trial_records.DecisionLine]) -> None:
-        """Replace the decisions of the search: one JSON object a line, one line a rung."""
-        write_atomic(self.decisions_path, _lines(decisions), self.fence)
-
-    def decisions(self) -> list[trial_records.DecisionLine]:
-        """What the search decided at each rung so far (``harness.search.rungs.Decision``, and ``seconds`` trained)."""
-        return self._read_lines(DECISIONS, trial_records.DECISION)
-
-    def write_schedule(self, changes: Sequence[trial_records.ScheduleLine]) -> None:
-        """Replace the schedule: one JSON object a line, one line a change of the hyperparameters."""
-        write_atomic(self.schedule_path, _lines(changes), self.fence)
-
-    def schedule(self) -> list[trial_records.ScheduleLine]:
-        """The changes of the hyperparameters so far, beginning with those of epoch 0; empty where nothing changed."""
-        return self._read_lines(SCHEDULE, trial_records.SCHEDULE)
-
-    def _read_lines(self, name: str, form: Form[_Line]) -> list[_Line]:
-        """The JSON objects of a file, a line each; empty where there is no such file.
-
-        Raises:
-            TornFileError: a line holds none.
-        """
-        content = self.content(name) or b""
-        lines = [] if is_too_much(content) else [form.parse(line) for line in content.splitlines()]
-        found = [line for line in lines if line is not None]
-        if len(found) < len(lines) or (content and not lines):
-            raise TornFileError(self.path / name)
-        return found
-
-    @property
-    def decisions_path(self) -> Path:
-        """Path of the decisions of the search."""
-        return self.path / DECISIONS
-
-    @property
-    def schedule_path(self) -> Path:
-        """Path of the changes of hyperparameters on the way."""
-        return self.path / SCHEDULE
-
-    @property
-    def curve_path(self) -> Path:
-        """Path of the curve."""
-        return self.path / CURVE
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Path of the checkpoint while the trial runs."""
-        return self.path / CHECKPOINT
-
-    @property
-    def result_path(self) -> Path:
-        """Path of the result."""
-        return self.path / RESULT
-
-    @property
-    def log_path(self) -> Path:
-        """Path of the trial's log."""
-        return self.path / "log.txt"
-
-    @property
-    def model_path(self) -> Path:
-        """Path of the saved model (safetensors)."""
-        return self.path / MODEL
-
-    @property
-    def trained_path(self) -> Path:
-        """Path of what the training changed in the network (safetensors)."""
-        return self.path / TRAINED
 
     def write_evaluation(self, name: str, frame: pl.DataFrame) -> None:
         """Write predictions for images besides the test split.
@@ -278,11 +138,6 @@ class TrialFolder:
         With several labels an image: ``label_0`` … (int64, 0 or 1) in place of ``label``.
         """
         write_atomic(self.predictions_path, _parquet(frame), self.fence)
-
-    @property
-    def predictions_path(self) -> Path:
-        """Path of the test predictions."""
-        return self.path / PREDICTIONS
 
     def predictions(self, as_sealed: bool = True) -> pl.DataFrame:
         """The test predictions of a confirm trial.
@@ -421,24 +276,6 @@ class TrialFolder:
         content = self.content(RESULT)
         return None if content is None else on_one_line(content)
 
-    def names(self) -> frozenset[str]:
-        """Names of the files in the folder; empty where there is none."""
-        try:
-            return frozenset(os.listdir(self.path))  # noqa: PTH208  (in a third of the time)
-        except FileNotFoundError:
-            return frozenset()
-
-    def content(self, name: str) -> bytes | None:
-        """What the file of this name holds; None where there is none.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        try:
-            return read_with_status(f"{self.path}/{name}")[1]
-        except FileNotFoundError:
-            return None
-
     def spent(self) -> Spent:
         """What the attempts so far cost; of a finished trial as its result says, without looking at leases.
 
@@ -448,10 +285,6 @@ class TrialFolder:
         if not self.finished:
             return spent(self.attempts(), finished=False)
         return recorded(self.result()) or spent(self.attempts(), finished=True)
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each file, by name."""
-        return {path.name: path.stat().st_size for path in self.path.iterdir() if path.is_file()}
 
 
 def sealed_name(evaluation: str) -> str:
@@ -481,31 +314,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def step_choice_path(study: Path, device: str) -> Path:
-    """Where a study has it whether steps are compiled on a kind of device, beside the leases of who measured."""
-    return study / "steps" / device / "choice.json"
-
-
-def step_choice_paths(study: Path) -> list[Path]:
-    """What a study has of these, by kind of device."""
-    return sorted((study / "steps").glob("*/choice.json"))
-
-
-def determinism_path(study: Path, device: str) -> Path:
-    """Where a study has it whether deterministic kernels are taken on a kind of GPU, beside the measurers' leases."""
-    return study / "kernels" / device / "choice.json"
-
-
-def determinism_paths(study: Path) -> list[Path]:
-    """What a study has of these, by kind of device."""
-    return sorted((study / "kernels").glob("*/choice.json"))
-
-
 def on_one_line(content: bytes) -> bytes:
     """The same JSON without line breaks."""
     # A JSON string holds none, so what surrounds one is blank.
     return b"".join(map(bytes.strip, content.splitlines()))
-
-
-def _lines(entries: Sequence[Mapping[str, object]]) -> bytes:
-    return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries).encode()

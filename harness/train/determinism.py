@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from harness.core.errors import one_line
+from harness.run.measured_choices import determinism_path
 from harness.run.records import KERNEL_CHOICE
-from harness.run.trial import TrialFolder, determinism_path
+from harness.run.trial import TrialFolder
 from harness.train.job import Control, Interrupted, TrialJob, out_of_memory
 from harness.train.loop import Training
 from harness.train.speed.graph import EAGER_STEPS

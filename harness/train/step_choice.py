@@ -14,8 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from harness.run.measured_choices import step_choice_path
 from harness.run.records import STEP_CHOICE
-from harness.run.trial import TrialFolder, step_choice_path
+from harness.run.trial import TrialFolder
 from harness.train.job import Control, TrialJob
 from harness.train.loop import Training
 from harness.train.speed.graph import EAGER_STEPS

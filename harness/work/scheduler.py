@@ -1,7 +1,6 @@
-"""What is left to do in a run directory, and claiming the next piece of it.
+"""Claiming the next piece of what is left to do in a run directory.
 
-Nobody hands out work: every worker looks at the folders, in the same order, and claims what is free. What was once
-seen finished is not read again.
+Nobody hands out work: every worker looks at the folders, in the same order, and claims what is free.
 """
 
 from __future__ import annotations
@@ -11,28 +10,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from harness.core.errors import RequestError
-from harness.core.files import parse_json
 from harness.core.lease import Lease, given_back
 from harness.core.many_files import each
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.index import ResultIndex
-from harness.run.news import Item
 from harness.run.spent import STOPPED_BY_ERROR
-from harness.run.study_folder import Place
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import TrialRequest, repeated
 from harness.space.conditions import check_configuration
-from harness.studies.halt import halt_reason
 from harness.studies.jobs import job_of, source_job
-from harness.studies.results import read_begun
 from harness.studies.study import Source, Study
 from harness.work.attempts import deaths_in_a_row, give_up, must_wait, progress_token
 from harness.work.budget import Budget
 from harness.work.claims import Candidate, ClaimedTrial, Proposal, check_request, request_of
+from harness.work.open_work import OpenWork
 from harness.work.others import Others
 from harness.work.state import StudyState
 
@@ -47,8 +41,8 @@ class PlanChanged(RequestError):
         super().__init__("the run was planned anew while this process ran; run the same command again")
 
 
-class Scheduler:
-    """Finds and claims the next trial of a list of studies.
+class Scheduler(OpenWork):
+    """Claims the next trial of a list of studies, and records what follows from their results.
 
     Args:
         studies: all of the sweep.
@@ -70,17 +64,8 @@ class Scheduler:
         follows: Callable[[], bool] = lambda: True,
         others: Others | None = None,
     ) -> None:
-        searched = {study.name: StudyState(study) for study in studies if study.leader is None}
-        self.states = [
-            searched[study.name] if study.leader is None else StudyState(study, searched[study.leader])
-            for study in studies
-        ]
-        self._retries, self._threads, self._budget, self._follows = retries, threads, budget, follows
-        self._others = others
-        self._sources: dict[Path, str] = {}
-        for state in self.states:
-            state.results.watch = others
-        read_begun([state.results for state in self.states], index)
+        super().__init__(studies, budget, index, others)
+        self._retries, self._threads, self._follows, self._others = retries, threads, follows, others
 
     @classmethod
     def of(
@@ -124,7 +109,7 @@ class Scheduler:
                 state = states.get(trial.parent.parent)
                 place = None if state is None else state.study.folder.place_of(trial)
                 if state is not None and place is not None:
-                    _learn(state, place, item)
+                    state.learn(place, item)
             yield
 
     def tell_claimed(self, taken: ClaimedTrial) -> None:
@@ -140,12 +125,6 @@ class Scheduler:
     def doubtful_in(self) -> float:
         """Seconds until a trial may be free whose worker is probably gone; infinite where none is known."""
         return math.inf if self._others is None else self._others.doubtful_in()
-
-    def complete(self) -> bool:
-        """Whether nothing is left to do; a study whose backbone could not be trained has nothing left."""
-        if self.halted() is not None or self.exhausted() is not None:
-            return True
-        return all(self._blocked(state.study) or state.progress.complete() for state in self.states)
 
     def claim_next(self, seconds_left: float = math.inf) -> ClaimedTrial | None:
         """Claim a trial; None when everything left is done by others, waits for others, or nothing is left.
@@ -216,26 +195,6 @@ class Scheduler:
         folder = state.study.folder.search_trial(slot, seed)
         return self._claim(state, Candidate("search", slot, seed, folder, proposal=proposal))
 
-    def state(self, study: str) -> StudyState:
-        """A study by its name; raises ValueError where there is none."""
-        found = next((state for state in self.states if state.study.name == study), None)
-        if found is None:
-            raise ValueError(f"{study}: no such study")
-        return found
-
-    def open_sources(self) -> bool:
-        """Whether a backbone is still to be trained."""
-        return self.halted() is None and next(self._open_sources(), None) is not None
-
-    def to_be_driven(self) -> list[StudyState]:
-        """The studies that a driver has to search now."""
-        left = self.states if self.halted() is None else []
-        return [state for state in left if self._driven(state) and self._affords("search", state.study.name)]
-
-    def _driven(self, state: StudyState) -> bool:
-        own = state.study.leader is None and state.engine.driven
-        return own and self._ready(state.study) and not state.progress.searched()
-
     def claimable(self, most: int = 64) -> int:
         """How many trials could be claimed now, within a look as far as is known; counted up to ``most``."""
         if self._budget is not None and not self._anything_affordable():
@@ -246,124 +205,6 @@ class Scheduler:
             return sum(1 for _ in islice(free, most))
         with others.only_known():
             return sum(1 for _ in islice((one for one in self._free() if not others.probably_has(one)), most))
-
-    def halted(self) -> str | None:
-        """Why it makes no sense to go on: the first trials of every method have failed alike; else None."""
-        failed: dict[str, list[tuple[str, str]]] = {state.study.label: [] for state in self.states}
-        for state in self.states:
-            for result in state.results.read.values():
-                if result["status"] != "failed":
-                    return None
-                failed[state.study.label].append((str(result["cause"]), str(result["message"])))
-        return halt_reason(failed)
-
-    def exhausted(self) -> str | None:
-        """That the budget ends the run, in words; None while there is enough, or while anything is running."""
-        if self._budget is None or self._budget.account(self.states).running or self._anything_affordable():
-            return None
-        if all(self._blocked(state.study) or state.progress.complete() for state in self.states):
-            return None
-        used, cap = self._budget.account(self.states).spent / 3600, self._budget.cap / 3600
-        left = sum(state.progress.left() for state in self.states if not self._blocked(state.study))
-        return (
-            f"budget exhausted: {used:.3g} of {cap:.3g} device-hours are used, and what is left of them is not enough "
-            f"for the next of {left} trials"
-        )
-
-    def _affords(self, stage: Literal["source", "search", "confirm"], study: str) -> bool:
-        if self._budget is None:
-            return True
-        return self._budget.affords([s for s in self.states if not self._blocked(s.study)], stage, study)
-
-    def _anything_affordable(self) -> bool:
-        if any(True for _ in self._open_sources()) and self._affords("source", ""):
-            return True
-        for state in self.states:
-            if self._ready(state.study):
-                candidate = next(self._candidates(state), None)
-                if candidate is not None and self._affords(candidate.begins, state.study.name):
-                    return True
-                if self._driven(state) and self._affords("search", state.study.name):
-                    return True
-        return False
-
-    def _in_turn(self) -> list[StudyState]:
-        """The studies in the order in which they are offered.
-
-        Where a budget may end the run, dataset after dataset, and on each all methods alike: slot after slot, then
-        seed after seed, so that what came about before the end can be compared.
-        """
-        if self._budget is None:
-            return self.states
-        places = {label: place for place, label in enumerate(dict.fromkeys(s.study.dataset.label for s in self.states))}
-        return sorted(self.states, key=lambda s: (places[s.study.dataset.label], s.progress.searched(), s.begun()))
-
-    def failed_sources(self) -> list[str]:
-        """Messages of backbones that could not be trained; their studies cannot start."""
-        failed = {}
-        for state in self.states:
-            source = state.study.source
-            if source is not None and source.folder.finished:
-                result = source.folder.result()
-                if result["status"] != "done":
-                    failed[source.identity] = f"{source.folder.path}: {result['cause']}: {result['message']}"
-        return list(failed.values())
-
-    def _open_sources(self) -> Iterator[Source]:
-        seen = set()
-        for state in self.states:
-            source = state.study.source
-            if source is not None and source.identity not in seen and not self._source_done(source):
-                seen.add(source.identity)
-                yield source
-
-    def _source_done(self, source: Source) -> bool:
-        if source.folder.path not in self._sources and source.folder.finished:
-            self._sources[source.folder.path] = source.folder.result()["status"]
-        return source.folder.path in self._sources
-
-    def _ready(self, study: Study) -> bool:
-        source = study.source
-        return source is None or (self._source_done(source) and self._sources[source.folder.path] == "done")
-
-    def _blocked(self, study: Study) -> bool:
-        return study.source is not None and self._source_done(study.source) and not self._ready(study)
-
-    def _candidates(self, state: StudyState) -> Iterator[Candidate]:
-        progress, trial = state.progress, state.study.folder.trial
-        for slot in state.slots_to_claim():
-            if progress.slot_finished(slot):
-                continue
-            # An ask needs the hyperparameters of all slots before it.
-            if slot > 0 and state.asked(slot - 1) is None:
-                return
-            for seed, place in progress.open_trials(slot):
-                yield Candidate("search", slot, seed, trial(place))
-        again = state.study.search.further_seed
-        for slot, place in progress.reevaluations():
-            if again is not None and not progress.is_finished(place):
-                yield Candidate("search", slot, again, trial(place), reevaluates=True)
-        confirm = progress.confirm_trials()
-        for replicate, place in confirm:
-            if not progress.is_finished(place):
-                yield Candidate("confirm", None, replicate.seed, trial(place), split=replicate.split)
-        repetition = progress.repetition()
-        if repetition is not None and not progress.is_finished(repetition):
-            replicate, first = confirm[0]
-            yield Candidate("confirm", None, replicate.seed, trial(repetition), repeats=trial(first))
-
-    def _free(self) -> Iterator[TrialFolder]:
-        """What could be claimed if all who come did so in turn: an ask of a slot needs those before it."""
-        for source in self._open_sources():
-            yield source.folder
-        for state in self.states:
-            if not self._ready(state.study):
-                continue
-            progress = state.progress
-            for slot in state.slots_to_claim():
-                yield from (state.study.folder.trial(place) for _, place in progress.open_trials(slot))
-            following = (place for place in progress.following() if not progress.is_finished(place))
-            yield from map(state.study.folder.trial, following)
 
     def _claim(self, state: StudyState, candidate: Candidate) -> ClaimedTrial | None:
         study = state.study
@@ -445,13 +286,3 @@ class Scheduler:
         )
         taken.lease.release("given up")
         return True
-
-
-def _learn(state: StudyState, place: Place, item: Item) -> None:
-    """Take what a worker has told of a trial of a study."""
-    if item.kind == "ended" and item.content:
-        state.results.take(place, item.content)
-    elif item.kind == "claimed" and item.content and place.slot is not None:
-        asked = parse_json(item.content)
-        if asked is not None:
-            state.learn_asked(place.slot, asked)

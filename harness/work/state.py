@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.core.files import parse_json
 from harness.method import Method
+from harness.run.news import Item
 from harness.run.study_folder import Place
 from harness.run.study_records import ChoiceRecord
 from harness.run.trial import TrialFolder
@@ -75,10 +77,14 @@ class StudyState:
             self._running[slot] = Asked(slot, trial.request()["hyperparameters"])
         return self._running[slot]
 
-    def learn_asked(self, slot: int, hyperparameters: dict[str, Value]) -> None:
-        """Take notice that somebody has asked a slot."""
-        if slot not in self._known:
-            self._running.setdefault(slot, Asked(slot, hyperparameters))
+    def learn(self, place: Place, item: Item) -> None:
+        """Take what a worker has told of a trial of this study."""
+        if item.kind == "ended" and item.content:
+            self.results.take(place, item.content)
+        elif item.kind == "claimed" and item.content and place.slot is not None and place.slot not in self._known:
+            asked = parse_json(item.content)
+            if asked is not None:
+                self._running.setdefault(place.slot, Asked(place.slot, asked))
 
     def judge(self, slot: int, seed: int) -> Judge | None:
         """What decides at the rungs of a search trial whose prerequisites are finished; None where nothing does."""

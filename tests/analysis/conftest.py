@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 from sketches import empty_figures
 
-from analysis.report import ReportPaths, write_report
+from analysis.report import write_report
+from analysis.report_files import ReportPaths
 from harness.metrics.table import evaluate, general
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder

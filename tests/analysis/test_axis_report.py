@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from made_up_shifts import with_subgroups, write_shifted
 
-from analysis.report import ReportPaths, write_report
+from analysis.report import write_report
+from analysis.report_files import ReportPaths
 from analysis.shift_models import WholeDocument
 from harness.core.files import write_json
 from harness.run.directory import RunDirectory

@@ -9,7 +9,7 @@ import pytest
 from analysis.report import write_report
 
 if TYPE_CHECKING:
-    from analysis.report import ReportPaths
+    from analysis.report_files import ReportPaths
     from harness.run.study_folder import StudyFolder
     from tests.analysis.conftest import RunBuilder
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis.report import ReportPaths, main, write_report
+from analysis.report import main, write_report
+from analysis.report_files import ReportPaths
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import RunBuilder

@@ -13,7 +13,8 @@ from made_up import FORBIDDEN
 from made_up_shifts import SEEDS, with_subgroups, write_shifted
 
 from analysis.comparison_results import schema
-from analysis.report import ReportPaths, write_report
+from analysis.report import write_report
+from analysis.report_files import ReportPaths
 from analysis.shift_models import WholeDocument
 
 

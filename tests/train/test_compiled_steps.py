@@ -22,7 +22,8 @@ from harness.networks.backbones import Model
 from harness.proof.comparison import trial_differences
 from harness.proof.rerun import compare, planned, repeat
 from harness.run.directory import RunDirectory
-from harness.run.trial import TrialFolder, step_choice_path, step_choice_paths
+from harness.run.measured_choices import step_choice_path, step_choice_paths
+from harness.run.trial import TrialFolder
 from harness.spec.train import TrainSpec
 from harness.studies.study import Roots
 from harness.train import step_choice

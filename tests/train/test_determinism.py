@@ -18,7 +18,8 @@ from harness.core.errors import RequestError
 from harness.core.files import read_json
 from harness.proof.comparison import trial_differences
 from harness.run.directory import RunDirectory
-from harness.run.trial import TrialFolder, determinism_paths
+from harness.run.measured_choices import determinism_paths
+from harness.run.trial import TrialFolder
 from harness.spec.train import TrainSpec
 from harness.studies.loading import load_mapping
 from harness.train import determinism
