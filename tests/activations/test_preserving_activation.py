@@ -1,11 +1,8 @@
-"""Activations that start as the network's own: exact at first, one operation as good as many, right derivatives."""
+"""Activations that start as the network's own: exact at first, right derivatives, formulas as published."""
 
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from typing import get_args
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import scipy.interpolate
 import torch
 import torch.nn.functional as F
+from example_activations import BASES, EXTREMES, FORMULAS, activation, images, value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -21,62 +19,11 @@ from harness.activations.base import PreservingActivation, mean_deviation
 from harness.activations.bases import RELU, Base
 from harness.activations.bspline import B4, B8, BSpline
 from harness.activations.formulas import Execution, Formula
-from harness.activations.fused import check_execution, choose_execution
-from harness.activations.hinge import H
 from harness.activations.laplacian import WithLaplacian, laplacian
-from harness.activations.mixture import M
 from harness.activations.placement import LastDimension
 from harness.activations.rational import R21, R54, Rational
-from harness.activations.slope import SLOPE
 from harness.activations.window import W3, W4, W5
-from harness.core.errors import RequestError
 from harness.networks.activation_calls import Kind
-
-BASES: dict[str, nn.Module] = {
-    "relu": nn.ReLU(),
-    "relu6": nn.ReLU6(),
-    "leaky_relu": nn.LeakyReLU(0.2),
-    "elu": nn.ELU(0.7),
-    "selu": nn.SELU(),
-    "celu": nn.CELU(0.6),
-    "silu": nn.SiLU(),
-    "gelu": nn.GELU(),
-    "gelu_tanh": nn.GELU("tanh"),
-    "mish": nn.Mish(),
-    "hardswish": nn.Hardswish(),
-    "softplus": nn.Softplus(2.0, 15.0),
-}
-FORMULAS: dict[str, Formula] = {
-    **{"w3": W3, "w4": W4, "w5": W5, "h": H, "m": M},
-    **{"slope": SLOPE, "r21": R21, "r54": R54, "b4": B4, "b8": B8},
-}
-EXTREMES = (0.0, -0.0, 1e-30, -1e-30, 5e-45, 1e30, -1e30, 3e38, -3e38)
-
-
-def activation(
-    formula: Formula, base: str = "relu", execution: Execution = "plain", channels: int = 6, **more: int
-) -> PreservingActivation:
-    """One with busy statistics, a nearly dead channel among them."""
-    module = PreservingActivation(formula, channels, base=Base.of(BASES[base]), execution=execution, **more)
-    generator = torch.Generator().manual_seed(3)
-    scale = 0.1 + torch.rand(channels, generator=generator)
-    scale[0] = 1e-3
-    module.set_statistics(scale, torch.randn(channels, generator=generator))
-    return module
-
-
-def images(*extra: float, dtype: torch.dtype = torch.float32, channels: int = 6) -> Tensor:
-    x = torch.randn(4, channels, 5, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    for position, value in enumerate(extra):
-        x[position % 4, :, position // 4 % 5, position % 3] = value
-    return x.to(dtype)
-
-
-def value_and_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    value = module(x)
-    upstream = torch.randn(x.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(x.dtype)
-    return (value.detach(), *torch.autograd.grad(value, [x, *module.parameters()], upstream))
 
 
 @pytest.mark.parametrize("execution", ["plain", "fused"])
@@ -125,61 +72,6 @@ def test_a_trained_one_stays_finite_and_returns_to_its_base(formula: Formula, ex
     assert torch.equal(module(images()), F.relu(images()))
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    formula=st.sampled_from(list(FORMULAS.values())),
-    base=st.sampled_from(list(BASES)),
-    groups=st.sampled_from([1, 2, 6]),
-    shape=st.sampled_from([(3, 6), (2, 6, 4), (2, 6, 4, 5), (1, 6, 1, 1), (0, 6, 2, 2), (7, 6, 3, 3)]),
-    seed=st.integers(0, 2**31),
-)
-def test_the_fused_operation_equals_the_plain_one(
-    formula: Formula, base: str, groups: int, shape: tuple[int, ...], seed: int
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=generator, dtype=torch.float64)
-    plain = activation(formula, base, groups=groups).double()
-    with torch.no_grad():
-        plain.coefficients.copy_(torch.randn(plain.coefficients.shape, generator=generator))
-    fused = activation(formula, base, "fused", groups=groups).double()
-    fused.load_state_dict(plain.state_dict())
-    for expected, result in zip(value_and_gradients(plain, x), value_and_gradients(fused, x), strict=True):
-        assert torch.allclose(result, expected, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
-def test_fused_in_parts_equals_plain_to_a_millionth(formula: Formula, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.activations.grid._PART", {"cpu": 100})
-    plain, fused = activation(formula), activation(formula, execution="fused")
-    nn.init.normal_(plain.coefficients, generator=torch.Generator().manual_seed(1))
-    fused.load_state_dict(plain.state_dict())
-    for layout in (torch.contiguous_format, torch.channels_last):
-        x = images().to(memory_format=layout)
-        for expected, result in zip(value_and_gradients(plain, x), value_and_gradients(fused, x), strict=True):
-            assert (result - expected).norm() <= 1e-6 * expected.norm()
-
-
-def test_coefficients_learn_the_same_where_the_input_needs_no_gradient() -> None:
-    for formula in FORMULAS.values():
-        module = activation(formula, execution="fused")
-        nn.init.normal_(module.coefficients, generator=torch.Generator().manual_seed(1))
-        value, _, expected = value_and_gradients(module, images())
-        upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).float()
-        assert torch.equal(torch.autograd.grad(module(images()), module.coefficients, upstream)[0], expected)
-
-
-def test_the_fastest_execution_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    choose_execution.cache_clear()
-    for there in (True, False):
-        monkeypatch.setattr("harness.activations.triton_kernels.runs_on", lambda device, there=there: there)
-        assert choose_execution(W4, "cuda") == ("triton" if there else "fused")
-        assert choose_execution(H, "cuda") == choose_execution(W4, "cpu") == "fused"
-        choose_execution.cache_clear()
-    own, fused = activation(W4, execution="auto"), activation(W4, execution="fused")
-    for ours, theirs in zip(value_and_gradients(own, images()), value_and_gradients(fused, images()), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 @pytest.mark.parametrize(
     ("formula", "base"), [*((formula, "relu") for formula in FORMULAS), *(("w5", base) for base in BASES)]
 )
@@ -201,130 +93,12 @@ def test_the_derivatives_are_those_of_the_function(formula: str, base: str) -> N
     assert torch.autograd.gradcheck(function, (x, module.coefficients))
 
 
-def test_only_the_input_is_kept_for_the_backward_pass() -> None:
-    def kept(execution: Execution) -> int:
-        sizes: dict[int, int] = {}
-
-        def pack(tensor: Tensor) -> Tensor:
-            sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            activation(W4, execution=execution, channels=8)(torch.randn(2, 8, 32, 32, requires_grad=True))
-        return sum(sizes.values())
-
-    whole = 4 * 2 * 8 * 32 * 32
-    assert whole <= kept("fused") <= 1.1 * whole
-    assert kept("plain") > 4 * whole
-
-
-@pytest.mark.slow
-def test_the_compiled_operation_starts_as_its_base_and_equals_the_plain_one() -> None:
-    try:
-        check_execution("compiled", "cpu")
-    except RequestError as error:
-        pytest.skip(str(error))
-    for base in ("relu", "hardswish"):
-        plain, compiled = activation(W4, base), activation(W4, base, "compiled")
-        for x in (images(*EXTREMES[:5]), images(channels=6).expand(4, 6, 5, 3)):
-            expected = value_and_gradients(BASES[base], x)
-            assert all(torch.equal(a, b) for a, b in zip(value_and_gradients(compiled, x), expected, strict=False))
-        nn.init.normal_(plain.coefficients, generator=torch.Generator().manual_seed(1))
-        compiled.load_state_dict(plain.state_dict())
-        for expected, result in zip(
-            value_and_gradients(plain, images()), value_and_gradients(compiled, images()), strict=True
-        ):
-            assert (result - expected).norm() <= 1e-6 * expected.norm()
-    # The same kernels serve every site: torch gives up, silently, when there are too many.
-    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):  # type: ignore[attr-defined]
-        for channels in range(7, 27, 2):
-            value_and_gradients(activation(W4, execution="compiled", channels=channels), images(channels=channels))
-
-
-TRITON = """
-import torch
-from harness.activations.base import PreservingActivation
-from harness.activations.bases import Base
-from harness.activations.window import W3, W4, W5
-
-for formula in (W3, W4, W5):
-    for base in (Base("relu"), *([Base("silu")] if formula is W3 else [Base("relu6"), Base("hardswish")])):
-        for shape, layout in (
-            ((3, 5, 4, 7), torch.contiguous_format),
-            ((3, 70, 4, 7), torch.channels_last),
-            ((9, 5), None),
-        ):
-            results = []
-            for execution in ("plain", "triton"):
-                generator = torch.Generator().manual_seed(0)
-                module = PreservingActivation(formula, shape[1], base=base, execution=execution)
-                module.set_statistics(0.2 + torch.rand(shape[1], generator=generator))
-                x = torch.randn(shape, generator=generator)
-                x = x if layout is None else x.to(memory_format=layout)
-                x.requires_grad_()
-                upstream = torch.randn(shape, generator=generator)
-                value = module(x)
-                start = torch.autograd.grad(value, [x, module.coefficients], upstream)
-                torch.nn.init.normal_(module.coefficients, generator=generator)
-                trained = module(x)
-                end = torch.autograd.grad(trained, [x, module.coefficients], upstream)
-                results.append([value, start[0], start[1], trained, *end])
-            plain, triton = results
-            assert torch.equal(plain[0], triton[0]) and torch.equal(plain[1], triton[1])
-            for expected, result in zip(plain, triton):
-                assert (expected - result).norm() <= 1e-6 * expected.norm(), (formula, base, shape)
-print("equal")
-"""
-
-
-@pytest.mark.slow
-def test_the_triton_kernels_compute_the_same_in_its_interpreter() -> None:
-    pytest.importorskip("triton", reason="triton is not installed")
-    done = subprocess.run(
-        [sys.executable, "-c", TRITON], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True
-    )
-    assert done.stdout == "equal\n", done.stderr
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("execution", ["fused", "compiled", "triton"])
-def test_on_a_gpu_every_execution_equals_the_plain_one(execution: Execution) -> None:
-    for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
-        for layout in (torch.contiguous_format, torch.channels_last):
-            x = torch.randn(8, 64, 14, 14, device="cuda", dtype=dtype).to(memory_format=layout)
-            plain = activation(W4, channels=64).cuda()
-            other = activation(W4, execution=execution, channels=64).cuda()
-            upstream = torch.randn_like(x)
-            for trained in (False, True):
-                if trained:
-                    nn.init.normal_(plain.coefficients)
-                    other.load_state_dict(plain.state_dict())
-                pairs = []
-                for module in (plain, other):
-                    leaf = x.clone().requires_grad_()
-                    value = module(leaf)
-                    pairs.append([value, *torch.autograd.grad(value, [leaf, module.coefficients], upstream)])
-                for expected, result in zip(*pairs, strict=True):
-                    assert (result.float() - expected.float()).norm() <= tolerance * expected.float().norm()
-                if not trained:
-                    assert torch.equal(pairs[0][0], pairs[1][0]) and torch.equal(pairs[0][1], pairs[1][1])
-
-
 def test_every_activation_of_torch_that_networks_use_is_a_base_with_its_arguments() -> None:
     assert Base.of(nn.ReLU(inplace=True)) == RELU and Base.of(nn.LeakyReLU(0.3)) == Base("leaky_relu", (0.3,))
     assert Base.of(nn.GELU("tanh")) != Base.of(nn.GELU())
     assert {Base.of(module).kind for module in BASES.values()} == set(get_args(Kind))
     with pytest.raises(ValueError, match="Tanh is no activation that can be a base; known: relu, relu6,"):
         Base.of(nn.Tanh())
-
-
-def test_an_execution_that_is_impossible_is_refused_in_one_line() -> None:
-    with pytest.raises(RequestError, match="execution=triton: needs a CUDA device and triton, this is cpu; take fused"):
-        activation(W4, execution="triton")(images())
-    with pytest.raises(ValueError, match="6 channels cannot be shared out among 4 groups"):
-        activation(W4, groups=4)
-    with pytest.raises(ValueError, match=r"shape \(4, 1\), this site needs \(4, 6\)"):
-        PreservingActivation(W4, 6, coefficients=nn.Parameter(torch.zeros(4, 1)))
 
 
 def test_sites_that_share_coefficients_train_them_together() -> None:
