@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from planned import finish, planned_run
 
-from benchmarks.workers import Costs, Load, Simulation
+from benchmarks.worker_simulation import Costs, Load, Simulation
 from harness.core.files import encode_json
 from harness.core.lease import EXPIRY_SECONDS, Lease
 from harness.run.directory import RunDirectory
