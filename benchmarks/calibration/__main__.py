@@ -40,7 +40,8 @@ from benchmarks.calibration import (
     twins,
 )
 from benchmarks.calibration.counting import Task, counted, program
-from benchmarks.calibration.gates import judged, markdown
+from benchmarks.calibration.gates import judged
+from benchmarks.calibration.judging import markdown
 
 PARTS = {
     "null": null,

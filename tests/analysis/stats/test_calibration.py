@@ -10,7 +10,8 @@ from tiny import ROOT
 
 from benchmarks.calibration.__main__ import main
 from benchmarks.calibration.first_order import first_order
-from benchmarks.calibration.gates import judged, markdown
+from benchmarks.calibration.gates import judged
+from benchmarks.calibration.judging import markdown
 from benchmarks.calibration.model import Row
 from benchmarks.calibration.null import SCENARIOS, under_the_null
 from benchmarks.calibration.posterior import posterior
