@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.parts import ECE_BINS, FloatArray, IntArray, calibration_bins
+from harness.metrics.parts import ECE_BINS, FloatArray, IntArray, calibration_bins, class_counts
 from harness.metrics.repeated import RepeatedCases
 
 
@@ -61,17 +61,22 @@ def recall_slope(shares: FloatArray) -> FloatArray:
     return result
 
 
-def rates_slope(shares: FloatArray, counted: FloatArray, among: FloatArray) -> FloatArray:
-    """dM / dp of the mean of rates ``R = counted · p / among · p``, each defined: ``(counted - R among) / among · p``.
+def rates_slope(shares: FloatArray, counted: FloatArray, among: FloatArray, classes: slice) -> FloatArray:
+    """dM / dp of the mean of rates ``R = counted · c / among · c`` of the classes' counts c: ``(counted - R among) dc``
+    over ``among · c``.
 
     Args:
         shares: shape (classes, classes).
-        counted: weight of each cell in the numerator, shape (rates, classes, classes).
+        counted: weight of each of the ``class_counts`` in the numerator, shape (4,).
         among: the same for the denominator.
+        classes: those whose rates count, each of which is defined.
     """
-    below = np.tensordot(among, shares, axes=2)[:, None, None]
-    rate = np.tensordot(counted, shares, axes=2)[:, None, None] / below
-    result: FloatArray = ((counted - rate * among) / below).mean(axis=0)
+    counts = class_counts(shares)[:, classes]
+    below = among @ counts
+    each = np.zeros((len(counted), len(shares)))
+    each[:, classes] = (counted[:, None] - among[:, None] * (counted @ counts / below)) / (below * len(below))
+    hits, support, called, cases = each
+    result: FloatArray = np.diag(hits) + support[:, None] + called[None, :] + cases.sum()
     return result
 
 

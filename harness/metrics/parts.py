@@ -93,6 +93,16 @@ def calibration_bins(probability: FloatArray) -> IntArray:
     return result
 
 
+def class_counts(confusion: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of each class its hits, its own cases, those predicted to be of it, and all cases: shape (4, classes).
+
+    Args:
+        confusion: counts or shares, shape (classes, classes), rows are true classes.
+    """
+    everyone = np.full(len(confusion), confusion.sum())
+    return np.stack([np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0), everyone])
+
+
 def ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> list[float | None]:
     """Quotients of two arrays of the same shape (n,); None where the denominator is 0."""
     pairs = zip(numerator.tolist(), denominator.tolist(), strict=True)

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
 from harness.metrics.cases import MultiLabelCases, ScoredCases
 from harness.metrics.influence import by_confusion, mean_values, rates_slope
 from harness.metrics.metric import Metric
-from harness.metrics.parts import FloatArray, IntArray, mean, ratio
+from harness.metrics.parts import FloatArray, IntArray, class_counts, mean, ratio
 from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
 
 _WITH = slice(1, None)
 """Of the two classes without and with a label, the latter."""
 
 
-class _Cells:
-    """Which cells of a confusion matrix belong to each class, shape (classes, classes, classes), 0 and 1.
-
-    Args:
-        classes: how many there are.
-    """
-
-    def __init__(self, classes: int) -> None:
-        own, every = np.eye(classes), np.ones((classes, classes, classes))
-        self.support = every * own[:, :, None]
-        """Its own cases."""
-        self.called = every * own[:, None, :]
-        """Those that are predicted to be of it."""
-        self.hits = self.support * self.called
-        self.rejections = (1.0 - self.support) * (1.0 - self.called)
-        """Neither of it nor predicted to be."""
+_HITS, _SUPPORT, _CALLED, _CASES = np.eye(4)
+"""Each of the counts of a class that ``class_counts`` gives, as the weights with which a rate adds them up."""
+_REJECTIONS = _CASES - _SUPPORT - _CALLED + _HITS
+"""Cases that are neither of the class nor predicted to be."""
 
 
 class _MeanRate(Metric):
@@ -43,15 +31,15 @@ class _MeanRate(Metric):
 
     higher_is_better, bounds = True, (0.0, 1.0)
     on_request = True
-
-    @abstractmethod
-    def weights(self, cells: _Cells) -> tuple[FloatArray, FloatArray]:
-        """Weights of the cells in the numerator and in the denominator of each class's rate."""
+    counted: ClassVar[FloatArray]
+    """Weights of a class's counts in the numerator of its rate."""
+    among: ClassVar[FloatArray]
+    """The same for the denominator."""
 
     def rates(self, confusion: IntArray) -> list[float | None]:
         """Each class's rate by the counts; None where its denominator is 0."""
-        counted, among = self.weights(_Cells(len(confusion)))
-        return ratio(np.tensordot(counted, confusion, axes=2), np.tensordot(among, confusion, axes=2))
+        counts = class_counts(confusion)
+        return ratio(self.counted @ counts, self.among @ counts)
 
     def value(self, cases: ScoredCases) -> float | None:
         return mean(self.rates(cases.confusion))
@@ -71,8 +59,7 @@ class _MeanRate(Metric):
         return self.rates(cases.confusion)
 
     def _of(self, cases: RepeatedCases, classes: slice) -> FloatArray | None:
-        counted, among = (weights[classes] for weights in self.weights(_Cells(cases.classes)))
-        slope = partial(rates_slope, counted=counted, among=among)
+        slope = partial(rates_slope, counted=self.counted, among=self.among, classes=classes)
         return by_confusion(cases, lambda table: mean(self.rates(table)[classes]), slope)
 
 
@@ -86,9 +73,7 @@ class MacroSpecificity(_MeanRate):
     name = "macro_specificity"
     label, phrase = "Macro specificity", "macro specificity"
     pseudo_values = "macro specificity"
-
-    def weights(self, cells: _Cells) -> tuple[FloatArray, FloatArray]:
-        return cells.rejections, 1.0 - cells.support
+    counted, among = _REJECTIONS, _CASES - _SUPPORT
 
     def chance(self, classes: int | None) -> float | None:
         return 1 - 1 / classes if classes else None
@@ -104,9 +89,7 @@ class MacroPositivePredictiveValue(_MeanRate):
     name = "macro_ppv"
     label, phrase = "Macro PPV", "macro positive predictive value"
     pseudo_values = "macro positive predictive value"
-
-    def weights(self, cells: _Cells) -> tuple[FloatArray, FloatArray]:
-        return cells.hits, cells.called
+    counted, among = _HITS, _CALLED
 
 
 class MacroNegativePredictiveValue(_MeanRate):
@@ -118,9 +101,7 @@ class MacroNegativePredictiveValue(_MeanRate):
     name = "macro_npv"
     label, phrase = "Macro NPV", "macro negative predictive value"
     pseudo_values = "macro negative predictive value"
-
-    def weights(self, cells: _Cells) -> tuple[FloatArray, FloatArray]:
-        return cells.rejections, 1.0 - cells.called
+    counted, among = _REJECTIONS, _CASES - _CALLED
 
 
 class MacroF2(_MeanRate):
@@ -133,9 +114,7 @@ class MacroF2(_MeanRate):
     name = "macro_f2"
     label, phrase = "Macro F2", "macro-F2"
     pseudo_values = "macro-F2"
-
-    def weights(self, cells: _Cells) -> tuple[FloatArray, FloatArray]:
-        return 5.0 * cells.hits, 4.0 * cells.support + cells.called
+    counted, among = 5 * _HITS, 4 * _SUPPORT + _CALLED
 
     def rates(self, confusion: IntArray) -> list[float | None]:
         present = confusion.sum(axis=1) > 0
