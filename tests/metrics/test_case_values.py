@@ -65,10 +65,12 @@ def test_the_mean_over_the_cases_is_the_metric(
             assert None in wanted, name
             continue
         assert found.shape == (3, cases) and found.dtype == np.float64, name
-        np.testing.assert_allclose(found.mean(axis=1), wanted, atol=1e-12, rtol=1e-12, err_msg=name)
-        np.testing.assert_allclose(by_group(found, groups).mean(axis=1), wanted, atol=1e-12, rtol=1e-12, err_msg=name)
+        # Where two confident cases contradict each other, values of 10^8 cancel, as far as float64 holds them.
+        near = 1e-12 + 1e-15 * float(np.abs(found).max())
+        np.testing.assert_allclose(found.mean(axis=1), wanted, atol=near, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(by_group(found, groups).mean(axis=1), wanted, atol=near, rtol=1e-12, err_msg=name)
         if groups[-1] > 0:
-            assert two_way(found, groups).estimate == pytest.approx(np.mean(wanted), abs=1e-12), name
+            assert two_way(found, groups).estimate == pytest.approx(np.mean(wanted), abs=near), name
 
 
 def weighted(name: str, logits: Floats, labels: Ints, weights: Floats) -> float:
