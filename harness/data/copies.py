@@ -37,9 +37,23 @@ def find_copies(
     cache_root: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> SharedImages:
-    """The images of a dataset that an external one has too, by row.
+    """The images of a dataset that an external one has too, by row: ``near_copies``, and those with the same pixels.
 
-    Near-duplicates are looked for once and kept in the cache; of several processes one looks.
+    Raises:
+        RequestError: as ``near_copies``.
+    """
+    return SharedImages(_identical(data, external), near_copies(data, external, cache_root, progress))
+
+
+def near_copies(
+    data: DecodedDataset,
+    external: DecodedDataset,
+    cache_root: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pairs:
+    """The images of a dataset that an external one has nearly, by row.
+
+    They are looked for once and kept in the cache; of several processes one looks.
 
     Args:
         data: the dataset that models are trained on.
@@ -61,7 +75,7 @@ def find_copies(
         if passes(error):
             raise
         raise RequestError(f"{folder}: damaged ({error}); delete the folder and run the same command again") from error
-    return SharedImages(_identical(data, external), near)
+    return near
 
 
 def _identical(data: DecodedDataset, external: DecodedDataset) -> Pairs:

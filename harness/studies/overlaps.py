@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from harness.core.errors import RequestError
-from harness.data.copies import find_copies
+from harness.data.copies import near_copies
 from harness.data.decoded import DecodedDataset
 from harness.data.overlap import MOST_NAMED, IdenticalImages, find_identical
 from harness.data.split import Split, in_distribution_rows, indices
@@ -71,9 +71,9 @@ class _Look:
         """Shape (pairs, 2): a row of the first and one of the second."""
         report = self.progress
         said = f"{names[1]}: copies of {names[0]}"
-        return find_copies(
+        return near_copies(
             first, second, self.cache, None if report is None else lambda done, total: report(said, done, total)
-        ).near
+        )
 
 
 def _pairs(spec: SweepSpec, studies: Sequence[Study], look: _Look | None) -> Iterable[DatasetOverlap]:
