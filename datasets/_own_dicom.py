@@ -14,6 +14,10 @@ _SAME = 3
 """From so many images on, a single patient is taken for a trace of de-identification."""
 
 
+class PatientsUnknownError(DataError):
+    """The headers do not tell patients apart."""
+
+
 def header_columns(options: OwnImagesOptions, own: Collection[str]) -> list[MetadataColumn]:
     """The columns of metadata that headers give: not those of a user's own table, nor the window where it is stated."""
     if options.dicom is None:
@@ -38,7 +42,8 @@ def with_headers(
 
     Raises:
         RequestError: pydicom is not installed.
-        DataError: a header cannot be read, or the patients that it should name are not there.
+        PatientsUnknownError: the patients that headers should name are not there.
+        DataError: a header cannot be read.
     """
     if options.dicom is None:
         return [*records]
@@ -60,11 +65,13 @@ def with_headers(
                     if isinstance(image, DicomImage)
                     else "is no DICOM file, so its patient is unknown"
                 )
-                raise DataError(f"{place}: {record.case_id}: {what}; {_remedy()}")
+                raise PatientsUnknownError(f"{place}: {record.case_id}: {what}; {_remedy()}")
             group = numbers.setdefault(patient, f"patient {len(numbers) + 1}")
         found.append(replace(record, metadata=known, group=group))
     if patients and len(numbers) == 1 and len(found) >= _SAME:
-        raise DataError(f"{place}: all {len(found):,} files have one PatientID (de-identified?); {_remedy()}")
+        raise PatientsUnknownError(
+            f"{place}: all {len(found):,} files have one PatientID (de-identified?); {_remedy()}"
+        )
     return found
 
 

@@ -32,7 +32,7 @@ from ._folder_entries import Entry, list_entries
 from ._folder_layout import SIDES, check_classes, check_companions, companions, natural
 from ._folder_metadata import metadata_of
 from ._guess_folder import patient_pattern
-from ._own_dicom import header_columns, with_headers
+from ._own_dicom import PatientsUnknownError, header_columns, with_headers
 from ._own_options import DicomOptions, OwnImagesOptions, below_the_data_root, count_files, without_excluded
 
 
@@ -254,9 +254,7 @@ def _guess(root: Path, place: Path) -> Guess | None:
     if "dicom" in given:
         try:
             ImageFolder(ImageFolderOptions.model_validate({**given, "exclude": (*masks.values(),)})).records(root)
-        except DataError as error:
-            if "PatientID" not in str(error) and "its patient is unknown" not in str(error):
-                raise
+        except PatientsUnknownError:
             given["dicom"] = {"patients": False}
             remarks.append("the DICOM files do not tell patients apart")
         else:
