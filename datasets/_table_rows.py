@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from harness.api import (
     CellTable,
-    ColumnKind,
     DataError,
     MetadataValue,
     OfficialSplit,
@@ -26,32 +25,13 @@ from harness.api import (
 
 from ._folder_entries import Entry, list_entries
 from ._folder_layout import SIDES, natural
-from ._own_options import OwnImagesOptions, without_excluded
+from ._own_options import without_excluded
+from ._table_options import ImageTableOptions
 
 YES, NO = frozenset(("1", "1.0", "true", "yes")), frozenset(("0", "0.0", "false", "no"))
 """What cells of columns of 0 and 1 say, in small letters."""
 
 _MOST_COMPARED = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What the columns of a table mean; as the options of the dataset say."""
-
-    table: str
-    images: str
-    file: str
-    labels: tuple[str, ...]
-    """The column of the label, or several of 0 and 1."""
-    separator: str | None
-    several: bool
-    """Whether an image may bear several classes."""
-    map: Mapping[str, str | None] | None
-    classes: tuple[str, ...] | None
-    patient: str | None
-    group: str | None
-    split: str | None
-    metadata: Mapping[str, ColumnKind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +93,27 @@ def _composed(name: str) -> PurePosixPath:
     return PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/")))
 
 
-def read_rows(root: Path, options: OwnImagesOptions, columns: Columns) -> RowsRead:
+def read_rows(root: Path, options: ImageTableOptions) -> RowsRead:
     """Read a table and list its images.
 
     Raises:
         DataError: as ``ImageTable.records`` says; the message names the row.
     """
-    table, place = load_table(root / columns.table), root / columns.images
-    for name in columns.metadata:
+    table, place = load_table(root / options.table), root / options.images
+    for name in options.metadata:
         table.column(name)
     entries = list_entries(root, place).entries
     kept, excluded = without_excluded(place, entries, options.exclude)
-    found = _files(table, columns, place, entries, kept, options)
-    labels = _labels(table, columns)
+    found = _files(table, place, entries, kept, options)
+    labels = _labels(table, options)
     rows = [row for row in sorted(found, key=lambda row: str(found[row].path)) if labels[row] is not None]
-    classes = _classes(columns, [labels[row] or [] for row in rows])
-    groups, sides = _groups(table, columns), _sides(table, columns)
-    known = _metadata(table, columns)
+    classes = _classes(options, [labels[row] or [] for row in rows])
+    groups, sides = _groups(table, options), _sides(table, options)
+    known = _metadata(table, options)
     records = [
         Record(
             case_id=str(found[row].path),
-            label=_label(table, columns, classes, row, labels[row] or []),
+            label=_label(table, options, classes, row, labels[row] or []),
             image=options.opened(found[row]),
             group=groups[row],
             official=sides[row],
@@ -153,20 +133,19 @@ def read_rows(root: Path, options: OwnImagesOptions, columns: Columns) -> RowsRe
 
 def _files(
     table: CellTable,
-    columns: Columns,
     place: Path,
     entries: Sequence[Entry],
     kept: Sequence[Entry],
-    options: OwnImagesOptions,
+    options: ImageTableOptions,
 ) -> dict[int, Entry]:
     """The image of each row, without those that ``exclude`` names."""
     index, left = FileIndex(place, entries), {entry.path for entry in kept}
     rows: dict[int, Entry] = {}
     first: dict[PurePosixPath, int] = {}
     missing = []
-    for row, cell in enumerate(table.column(columns.file)):
+    for row, cell in enumerate(table.column(options.file)):
         if not cell:
-            raise DataError(f"{table.place(row)}: column {columns.file!r} is empty; name the image, or remove the row")
+            raise DataError(f"{table.place(row)}: column {options.file!r} is empty; name the image, or remove the row")
         found = index.find(cell)
         if not found:
             missing.append((row, cell))
@@ -183,7 +162,7 @@ def _files(
             raise DataError(f"{table.place(row)}: {entry.path} {_no_image(entry.path)}")
         before = first.setdefault(entry.path, row)
         if before != row:
-            several = "" if columns.several else "; several labels of an image go into one cell, with `separator`"
+            several = "" if options.several else "; several labels of an image go into one cell, with `separator`"
             raise DataError(
                 f"{table.place(row)}: {cell!r} is the image of row {table.numbers[before]} too; remove one{several}"
             )
@@ -204,72 +183,72 @@ def _no_image(path: PurePosixPath) -> str:
     return "is no image by its ending; correct the row, or remove it"
 
 
-def _labels(table: CellTable, columns: Columns) -> list[list[str] | None]:
+def _labels(table: CellTable, options: ImageTableOptions) -> list[list[str] | None]:
     """The classes of each row by their names; None where ``map`` leaves its only label out."""
-    if len(columns.labels) > 1:
-        given = _borne(table, columns)
+    if len(options.labels) > 1:
+        given = _borne(table, options)
     else:
         given = []
-        for row, cell in enumerate(table.column(columns.labels[0])):
-            parts = [cell] if columns.separator is None else [part.strip() for part in cell.split(columns.separator)]
+        for row, cell in enumerate(table.column(options.labels[0])):
+            parts = [cell] if options.separator is None else [part.strip() for part in cell.split(options.separator)]
             words = [part for part in parts if part]
             if not words:
                 remedy = (
-                    "write a word for none and map it to null: `map: {none: null}`" if columns.several else "fill it"
+                    "write a word for none and map it to null: `map: {none: null}`" if options.several else "fill it"
                 )
                 raise DataError(
-                    f"{table.place(row)}: column {columns.labels[0]!r} is empty; {remedy}, or remove the row"
+                    f"{table.place(row)}: column {options.labels[0]!r} is empty; {remedy}, or remove the row"
                 )
             given.append(words)
     found: list[list[str] | None] = []
     for row, words in enumerate(given):
-        names = [_mapped(table, columns, row, unicodedata.normalize("NFC", word)) for word in words]
+        names = [_mapped(table, options, row, unicodedata.normalize("NFC", word)) for word in words]
         kept = [name for name in names if name is not None]
-        found.append(kept if columns.several or kept else None)
+        found.append(kept if options.several or kept else None)
     return found
 
 
-def _borne(table: CellTable, columns: Columns) -> list[list[str]]:
+def _borne(table: CellTable, options: ImageTableOptions) -> list[list[str]]:
     """The columns of each row that are 1."""
-    cells = {name: table.column(name) for name in columns.labels}
+    cells = {name: table.column(name) for name in options.labels}
     given = []
     for row in range(len(table.rows)):
         words = []
-        for name in columns.labels:
+        for name in options.labels:
             word = cells[name][row].lower()
             if word not in YES | NO:
                 what = f"is {cells[name][row]!r}" if word else "is empty"
                 raise DataError(f"{table.place(row)}: column {name!r} {what}; a column of `label` holds 0 or 1")
             words += [name] if word in YES else []
-        if not columns.several and len(words) != 1:
+        if not options.several and len(words) != 1:
             said = f"{', '.join(words)} are 1" if words else "no column is 1"
             raise DataError(f"{table.place(row)}: {said}, but exactly one must be; correct it, or drop `exclusive`")
         given.append(words)
     return given
 
 
-def _mapped(table: CellTable, columns: Columns, row: int, word: str) -> str | None:
-    if columns.map is None:
+def _mapped(table: CellTable, options: ImageTableOptions, row: int, word: str) -> str | None:
+    if options.map is None:
         return word
-    if word not in columns.map:
+    if word not in options.map:
         raise DataError(
-            f"{table.place(row)}: the label {word!r} is not in `map`{suggestion(word, columns.map)}; add it, or "
+            f"{table.place(row)}: the label {word!r} is not in `map`{suggestion(word, options.map)}; add it, or "
             "correct it"
         )
-    return columns.map[word]
+    return options.map[word]
 
 
-def _classes(columns: Columns, labels: Sequence[list[str]]) -> tuple[str, ...]:
-    if columns.classes is not None:
-        return columns.classes
-    if len(columns.labels) > 1:
-        names = [columns.labels if columns.map is None else [columns.map.get(name) for name in columns.labels]][0]
+def _classes(options: ImageTableOptions, labels: Sequence[list[str]]) -> tuple[str, ...]:
+    if options.classes is not None:
+        return options.classes
+    if len(options.labels) > 1:
+        names = [name if options.map is None else options.map.get(name) for name in options.labels]
         return tuple(dict.fromkeys(name for name in names if name is not None))
     return tuple(sorted({name for names in labels for name in names}, key=natural))
 
 
 def _label(
-    table: CellTable, columns: Columns, classes: tuple[str, ...], row: int, names: Sequence[str]
+    table: CellTable, options: ImageTableOptions, classes: tuple[str, ...], row: int, names: Sequence[str]
 ) -> int | tuple[int, ...]:
     for name in names:
         if name not in classes:
@@ -277,14 +256,14 @@ def _label(
                 f"{table.place(row)}: the class {name!r} is not in `classes`{suggestion(name, classes)}; add it, or "
                 "give it another by `map`"
             )
-    if columns.several:
+    if options.several:
         return tuple(int(name in names) for name in classes)
     return classes.index(names[0])
 
 
-def _groups(table: CellTable, columns: Columns) -> list[str | None]:
+def _groups(table: CellTable, options: ImageTableOptions) -> list[str | None]:
     """The patient of each row, else its group."""
-    given = [name for name in (columns.patient, columns.group) if name is not None]
+    given = [name for name in (options.patient, options.group) if name is not None]
     if not given:
         return [None] * len(table.rows)
     cells = [
@@ -296,17 +275,17 @@ def _groups(table: CellTable, columns: Columns) -> list[str | None]:
             before = first.setdefault(group, row)
             if cells[0][before] != patient:
                 raise DataError(
-                    f"{table.place(row)}: {columns.group} {group!r} has {columns.patient} {patient!r} here and "
+                    f"{table.place(row)}: {options.group} {group!r} has {options.patient} {patient!r} here and "
                     f"{cells[0][before]!r} in row {table.numbers[before]}; correct one, or drop one of the two columns"
                 )
     return [*cells[0]]
 
 
-def _sides(table: CellTable, columns: Columns) -> list[OfficialSplit | None]:
-    if columns.split is None:
+def _sides(table: CellTable, options: ImageTableOptions) -> list[OfficialSplit | None]:
+    if options.split is None:
         return [None] * len(table.rows)
     sides: list[OfficialSplit | None] = []
-    for row, cell in enumerate(_full(table, columns.split, "each image has a side: train, val or test")):
+    for row, cell in enumerate(_full(table, options.split, "each image has a side: train, val or test")):
         if cell.casefold() not in SIDES:
             raise DataError(f"{table.place(row)}: {cell!r} is no side of a split{suggestion(cell.casefold(), SIDES)}")
         sides.append(SIDES[cell.casefold()])
@@ -321,9 +300,9 @@ def _full(table: CellTable, name: str, why: str) -> list[str]:
     return cells
 
 
-def _metadata(table: CellTable, columns: Columns) -> list[dict[str, MetadataValue]]:
+def _metadata(table: CellTable, options: ImageTableOptions) -> list[dict[str, MetadataValue]]:
     known: list[dict[str, MetadataValue]] = [{} for _ in table.rows]
-    for header, kind in columns.metadata.items():
+    for header, kind in options.metadata.items():
         for row, cell in enumerate(table.column(header)):
             value = category(cell) if kind == "category" else quantity(cell, f"{table.place(row)}: {header}")
             known[row][column_name(header)] = value

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field, ValidationInfo, field_validator
-
 from harness.api import (
     Augmentation,
-    ColumnKind,
     Dataset,
     GroupState,
     Guess,
@@ -22,91 +18,8 @@ from harness.api import (
 
 from ._guess_table import guess_table
 from ._own_dicom import header_columns, with_headers
-from ._own_options import DicomOptions, OwnImagesOptions, below_the_data_root
-from ._table_rows import Columns, read_rows
-
-
-class ImageTableOptions(OwnImagesOptions):
-    """Where table and images are, and what the columns mean."""
-
-    table: str = Field(examples=["my_images.csv"])
-    """A CSV, TSV or Parquet file with a row for each image, relative to the data root."""
-    images: str = Field(examples=["my_images", "my_images.zip"])
-    """The folder or zip archive with the images, relative to the data root; all of it is searched."""
-    file: str = "file"
-    """The column that names the image: its path or the end of it, with or without ending, as far as that is unique."""
-    label: str | tuple[str, ...] = "label"
-    """The column of the class; or several columns of 0 and 1, one for each class."""
-    separator: str | None = Field(None, min_length=1, max_length=8)
-    """What separates several labels in one cell, such as ``|``: an image may then bear several classes at once."""
-    exclusive: bool = False
-    """Whether exactly one of several columns is 1, so that an image bears one class."""
-    map: dict[str, str | None] | None = None
-    """Class of each label (or column) of the table, such as ``{mel: melanoma, bcc: other}``; every label must be there.
-    ``null`` is no class: an image with one label is left out, one of several labels bears the others."""
-    classes: tuple[str, ...] | None = None
-    """The classes in the order of the labels. By default those found, in natural order, or the columns in theirs."""
-    patient: str | None = None
-    """The column of the patient, who stays on one side of a split. Values are kept as group ids in records."""
-    group: str | None = None
-    """The column of the lesion or other group, where there is no patient or within one."""
-    split: str | None = None
-    """The column of the official side: train, val or test (or training, valid, validation, testing)."""
-    metadata: dict[str, ColumnKind] = Field(default_factory=dict)
-    """Further columns of what is known of the images, each a ``category`` or a ``number``. ``Patient Age`` is called
-    patient_age. An empty cell, ``NA`` and ``unknown`` are missing."""
-    one_each: bool = False
-    """Whether every image shows a patient of its own, so that there are no groups to know."""
-
-    @field_validator("table")
-    @classmethod
-    def _table_below(cls, value: str) -> str:
-        return below_the_data_root(value, "a table")
-
-    @field_validator("images")
-    @classmethod
-    def _images_below(cls, value: str) -> str:
-        return below_the_data_root(value, "a folder or zip archive")
-
-    @field_validator("label")
-    @classmethod
-    def _several(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not isinstance(value, str) and (len(value) < 2 or len(set(value)) != len(value)):
-            raise ValueError(f"needs one column, or at least two different ones, got {list(value)}")
-        return value
-
-    @field_validator("separator")
-    @classmethod
-    def _one_column(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and not isinstance(info.data.get("label"), str):
-            raise ValueError("separates labels in one cell, but `label` lists several columns; keep one of the two")
-        return value
-
-    @field_validator("exclusive")
-    @classmethod
-    def _columns(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and isinstance(info.data.get("label"), str):
-            raise ValueError("is about several columns of 0 and 1; list them under `label`")
-        return value
-
-    @field_validator("classes")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        names = None if value is None else tuple(unicodedata.normalize("NFC", name) for name in value)
-        if names is not None and (len(set(names)) != len(names) or len(names) < 2):
-            raise ValueError(f"needs at least two different classes, got {list(names)}")
-        return names
-
-    @field_validator("one_each")
-    @classmethod
-    def _no_groups(cls, value: bool, info: ValidationInfo) -> bool:
-        given = [name for name in ("patient", "group") if info.data.get(name) is not None]
-        if value and given:
-            raise ValueError(f"is true, but {given[0]} names groups; keep one of the two")
-        dicom = info.data.get("dicom")
-        if value and isinstance(dicom, DicomOptions) and dicom.patients:
-            raise ValueError("is true, but DICOM files name their patients; write `dicom: {patients: false}`")
-        return value
+from ._table_options import ImageTableOptions
+from ._table_rows import read_rows
 
 
 class ImageTable(Dataset):
@@ -136,8 +49,7 @@ class ImageTable(Dataset):
     @property
     def multi_label(self) -> bool:  # type: ignore[override]
         """By a separator, or columns that are not exclusive."""
-        options = self._options
-        return options.separator is not None or not (isinstance(options.label, str) or options.exclusive)
+        return self._options.several
 
     @property
     def source(self) -> str:
@@ -176,7 +88,7 @@ class ImageTable(Dataset):
         Raises:
             DataError: as ``records``.
         """
-        return self.classes or read_rows(root, self._options, self._columns).classes
+        return self.classes or read_rows(root, self._options).classes
 
     def records(self, root: Path) -> Sequence[Record]:
         """List the images by path.
@@ -187,7 +99,7 @@ class ImageTable(Dataset):
                 number is none; or a lesion has two patients.
         """
         options = self._options
-        found = read_rows(root, options, self._columns)
+        found = read_rows(root, options)
         own = tuple(map(column_name, options.metadata))
         return with_headers(root / options.images, found.records, options, own, bool(options.patient or options.group))
 
@@ -199,27 +111,7 @@ class ImageTable(Dataset):
 
     def left_out(self, root: Path) -> Mapping[str, int]:
         """Files that no row names, and rows that the options leave out."""
-        return read_rows(root, self._options, self._columns).left_out
-
-    @property
-    def _columns(self) -> Columns:
-        """What the columns mean."""
-        options = self._options
-        labels = (options.label,) if isinstance(options.label, str) else options.label
-        return Columns(
-            table=options.table,
-            images=options.images,
-            file=options.file,
-            labels=labels,
-            separator=options.separator,
-            several=self.multi_label,
-            map=options.map,
-            classes=options.classes,
-            patient=options.patient,
-            group=options.group,
-            split=options.split,
-            metadata=options.metadata,
-        )
+        return read_rows(root, self._options).left_out
 
     @property
     def _options(self) -> ImageTableOptions:
