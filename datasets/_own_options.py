@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -42,6 +44,23 @@ def below_the_data_root(value: str, what: str) -> str:
     return str(path)
 
 
+def distinct(names: tuple[str, ...] | None, what: str) -> tuple[str, ...] | None:
+    """Names of classes in the form that a keyboard writes; macOS stores the same name in another.
+
+    Raises:
+        ValueError: there is only one, or two are the same.
+    """
+    found = None if names is None else tuple(unicodedata.normalize("NFC", name) for name in names)
+    if found is not None and (len(set(found)) != len(found) or len(found) < 2):
+        raise ValueError(f"needs at least two different {what}, got {list(found)}")
+    return found
+
+
+def source_of(path: str) -> str:
+    """A name for where images come from, made from their path; empty where that has no letter or digit for it."""
+    return re.sub(r"[^a-z0-9._-]", "-", path.removesuffix(".zip").lower()).lstrip("._-")[:64]
+
+
 class DicomOptions(BaseModel):
     """How DICOM files are read."""
 
@@ -59,6 +78,11 @@ class DicomOptions(BaseModel):
         if isinstance(value, int) and value < 1:
             raise ValueError(f"is {value}; frames count from 1")
         return value
+
+    def check_one_each(self) -> None:
+        """Raise ValueError unless every image may show a patient of its own."""
+        if self.patients:
+            raise ValueError("is true, but DICOM files name their patients; write `dicom: {patients: false}`")
 
 
 class OwnImagesOptions(Options):
@@ -101,6 +125,11 @@ class OwnImagesOptions(Options):
         if value is not None and not value[0] < value[1]:
             raise ValueError(f"{list(value)} needs the lower value first")
         return value
+
+    @property
+    def max_pixels(self) -> int:
+        """Of the largest image."""
+        return int(self.max_megapixels * 1e6)
 
     def reads(self, entry: Entry) -> bool:
         """Whether a file is by its name an image."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from pydantic import Field, ValidationInfo, field_validator
 
 from harness.api import ColumnKind
 
-from ._own_options import DicomOptions, OwnImagesOptions, below_the_data_root
+from ._own_options import DicomOptions, OwnImagesOptions, below_the_data_root, distinct
 
 
 class ImageTableOptions(OwnImagesOptions):
@@ -77,10 +75,7 @@ class ImageTableOptions(OwnImagesOptions):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        names = None if value is None else tuple(unicodedata.normalize("NFC", name) for name in value)
-        if names is not None and (len(set(names)) != len(names) or len(names) < 2):
-            raise ValueError(f"needs at least two different classes, got {list(names)}")
-        return names
+        return distinct(value, "classes")
 
     @field_validator("one_each")
     @classmethod
@@ -89,8 +84,8 @@ class ImageTableOptions(OwnImagesOptions):
         if value and given:
             raise ValueError(f"is true, but {given[0]} names groups; keep one of the two")
         dicom = info.data.get("dicom")
-        if value and isinstance(dicom, DicomOptions) and dicom.patients:
-            raise ValueError("is true, but DICOM files name their patients; write `dicom: {patients: false}`")
+        if value and isinstance(dicom, DicomOptions):
+            dicom.check_one_each()
         return value
 
     @property

@@ -33,7 +33,15 @@ from ._folder_layout import SIDES, check_classes, check_companions, companions, 
 from ._folder_metadata import metadata_of
 from ._guess_folder import patient_pattern
 from ._own_dicom import PatientsUnknownError, header_columns, with_headers
-from ._own_options import DicomOptions, OwnImagesOptions, below_the_data_root, count_files, without_excluded
+from ._own_options import (
+    DicomOptions,
+    OwnImagesOptions,
+    below_the_data_root,
+    count_files,
+    distinct,
+    source_of,
+    without_excluded,
+)
 
 
 class MetadataTable(BaseModel):
@@ -99,18 +107,14 @@ class ImageFolderOptions(OwnImagesOptions):
         if value and info.data.get("group_pattern") is not None:
             raise ValueError("is true, but group_pattern names patients; keep one of the two")
         dicom = info.data.get("dicom")
-        if value and isinstance(dicom, DicomOptions) and dicom.patients:
-            raise ValueError("is true, but DICOM files name their patients; write `dicom: {patients: false}`")
+        if value and isinstance(dicom, DicomOptions):
+            dicom.check_one_each()
         return value
 
     @field_validator("classes")
     @classmethod
     def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        # What a keyboard writes; macOS stores the same name in another form.
-        names = None if value is None else tuple(unicodedata.normalize("NFC", name) for name in value)
-        if names is not None and (len(set(names)) != len(names) or len(names) < 2):
-            raise ValueError(f"needs at least two different class folders, got {list(names)}")
-        return names
+        return distinct(value, "class folders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +166,7 @@ class ImageFolder(Dataset):
     @property
     def source(self) -> str:
         """As the options say, else from the path."""
-        path = self._options.path.removesuffix(".zip").lower()
-        return self._options.source or re.sub(r"[^a-z0-9._-]", "-", path).lstrip("._-")[:64] or self.name
+        return self._options.source or source_of(self._options.path) or self.name
 
     @property
     def groups(self) -> GroupState:
@@ -187,7 +190,7 @@ class ImageFolder(Dataset):
     @property
     def max_pixels(self) -> int:
         """As the options say."""
-        return int(self._options.max_megapixels * 1e6)
+        return self._options.max_pixels
 
     def find_classes(self, root: Path) -> tuple[str, ...]:
         """As the options list them, else the names of the class folders in natural order.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from harness.api import (
 
 from ._guess_table import guess_table
 from ._own_dicom import header_columns, with_headers
+from ._own_options import source_of
 from ._table_options import ImageTableOptions
 from ._table_rows import read_rows
 
@@ -54,8 +54,7 @@ class ImageTable(Dataset):
     @property
     def source(self) -> str:
         """As the options say, else from the path of the images."""
-        path = self._options.images.removesuffix(".zip").lower()
-        return self._options.source or re.sub(r"[^a-z0-9._-]", "-", path).lstrip("._-")[:64] or self.name
+        return self._options.source or source_of(self._options.images) or self.name
 
     @property
     def groups(self) -> GroupState:
@@ -80,7 +79,7 @@ class ImageTable(Dataset):
     @property
     def max_pixels(self) -> int:
         """As the options say."""
-        return int(self._options.max_megapixels * 1e6)
+        return self._options.max_pixels
 
     def find_classes(self, root: Path) -> tuple[str, ...]:
         """As the options list them, else those of the table.
