@@ -134,7 +134,7 @@ def _leak(label: str, source: Source, tasks: Sequence[PreparedDataset], look: _L
     first, second = source.dataset.data, tasks[0].data
     train, val, _ = indices(source.dataset.split, first)
     seen = np.concatenate([train, val])
-    tested = np.unique(np.concatenate([_tested(split, second) for one in tasks for split in _splits(one)]))
+    tested = np.unique(np.concatenate([_tested(split, second) for one in tasks for split in one.splits]))
     sets = {"seen": first.records[seen], "tested": second.records[tested]}
     same = find_identical(sets).get(("seen", "tested"), IdenticalImages(0, 0, ()))
     near = None
@@ -152,11 +152,6 @@ def _leak(label: str, source: Source, tasks: Sequence[PreparedDataset], look: _L
         "near": further,
         "named": _named(same, near, first, second),
     }
-
-
-def _splits(dataset: PreparedDataset) -> list[Split]:
-    """All splits that trials of a dataset are trained and tested on."""
-    return list(dataset.others.values()) or [dataset.split]
 
 
 def _tested(split: Split, data: DecodedDataset) -> Rows:

@@ -361,9 +361,8 @@ class Planner:
         return self._open(name, dataset, plugin.code, self._spec.train.image_size)
 
     def _with_evaluations(self, dataset: PreparedDataset, planner: EvaluationPlanner) -> PreparedDataset:
-        splits = [*dataset.others.values()] or [dataset.split]
         label = self._spec.in_file(dataset.label)
-        return replace(dataset, evaluations=planner.of(label, dataset.dataset, dataset.data, splits))
+        return replace(dataset, evaluations=planner.of(label, dataset.dataset, dataset.data, dataset.splits))
 
     def _domain(self, label: str) -> Domain | None:
         """What is tested of a dataset that is split by domain."""

@@ -87,6 +87,11 @@ class PreparedDataset:
         return self.split if split is None else self.others[split]
 
     @property
+    def splits(self) -> list[Split]:
+        """All splits that confirmed models are trained and tested on."""
+        return [*self.others.values()] or [self.split]
+
+    @property
     def groups(self) -> GroupState:
         """What is known of which images show one patient or lesion."""
         return group_state(self.dataset.groups, self.data.records["group"])
