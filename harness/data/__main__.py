@@ -100,9 +100,11 @@ def _guess(arguments: argparse.Namespace) -> int:
     if not place.exists():
         raise RequestError(f"{place}: no such folder or file; --guess takes a path, not the name of a dataset")
     root = (arguments.data_root or default_data_root()).resolve()
-    if arguments.data_root and (place == root or not place.is_relative_to(root)):
-        raise RequestError(f"{place}: not below the data root {root}; leave --data-root out, or name a folder above")
     if place == root or not place.is_relative_to(root):
+        if arguments.data_root:
+            raise RequestError(
+                f"{place}: not below the data root {root}; leave --data-root out, or name a folder above"
+            )
         root = place.parent
     bars = Console(stderr=True)
     with bars.status("loading plugins"):

@@ -107,8 +107,9 @@ def _looked_at(entry: GuessedEntry, cls: type[Dataset], progress: Callable[[int,
     except RequestError as error:
         entry.faults.append(str(error))
         return entry
-    entry.facts.append(_counted(dataset, classes, records))
-    entry.odd.extend(_few(classes, records))
+    counts = _borne(records)
+    entry.facts.append(_counted(dataset, classes, records, counts))
+    entry.odd.extend(_few(classes, counts))
     entry.odd.extend(f"{count:,} left out: {reason}" for reason, count in dataset.left_out(entry.root).items())
     if dataset.groups == "unknown":
         entry.odd.append("which images show one patient is not known; if several do, scores will be too high")
@@ -125,8 +126,7 @@ def _looked_at(entry: GuessedEntry, cls: type[Dataset], progress: Callable[[int,
     return entry
 
 
-def _counted(dataset: Dataset, classes: Sequence[str], records: Sequence[Record]) -> str:
-    counts = _borne(classes, records)
+def _counted(dataset: Dataset, classes: Sequence[str], records: Sequence[Record], counts: Counter[int]) -> str:
     named = ", ".join(f"{name} {counts[at]:,}" for at, name in enumerate(classes[:20]))
     more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
     groups = len({record.group for record in records} - {None})
@@ -135,7 +135,8 @@ def _counted(dataset: Dataset, classes: Sequence[str], records: Sequence[Record]
     return f"{len(records):,} images, {len(classes):,} classes ({named}{more}){several}{patients}"
 
 
-def _borne(classes: Sequence[str], records: Sequence[Record]) -> Counter[int]:
+def _borne(records: Sequence[Record]) -> Counter[int]:
+    """How many images bear each class."""
     counts: Counter[int] = Counter()
     for record in records:
         label = record.label
@@ -143,8 +144,7 @@ def _borne(classes: Sequence[str], records: Sequence[Record]) -> Counter[int]:
     return counts
 
 
-def _few(classes: Sequence[str], records: Sequence[Record]) -> list[str]:
-    counts = _borne(classes, records)
+def _few(classes: Sequence[str], counts: Counter[int]) -> list[str]:
     few = [f"{name} {counts[at]}" for at, name in enumerate(classes) if counts[at] < FEW]
     return [f"classes of fewer than {FEW} images: {', '.join(few)}"] if few else []
 
