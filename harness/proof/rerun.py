@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 from harness.core.environment import capture
 from harness.core.errors import RequestError
 from harness.core.identity import differences
-from harness.plugins import discover
 from harness.proof.comparison import VARYING
-from harness.run.code import plugin_folders
 from harness.run.record_values import Scores, Side, score_of
 from harness.run.trial_records import scores_on
 
@@ -188,6 +186,7 @@ def planned(
     """
     from harness.spec.sections import SweepSpec
     from harness.studies.planner import Planner
+    from harness.studies.reopened import catalogue_of
 
     spec = SweepSpec.model_validate(run.spec())
     if method not in spec.methods or dataset not in spec.datasets:
@@ -195,10 +194,5 @@ def planned(
             f"CELL {method}@{dataset}: the sweep names it no more; run the sweep command with both again"
         )
     only = {"methods": {method: spec.methods[method]}, "datasets": {dataset: spec.datasets[dataset]}}
-    if spec.plugins and not (trusted or plugins):
-        raise RequestError(
-            f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
-            "add --code if you trust them, or --plugins DIR to use others"
-        )
-    catalogue = discover(list(plugins) or plugin_folders(spec.plugins))
+    catalogue = catalogue_of(run, spec, trusted, plugins)
     return Planner(spec.model_copy(update=only), catalogue, run, roots).studies()

@@ -7,13 +7,33 @@ from pathlib import Path
 
 from harness.core.errors import RequestError
 from harness.core.identity import differences
-from harness.plugins import discover
+from harness.plugins import Catalogue, discover
 from harness.run.code import plugin_folders
 from harness.run.directory import RunDirectory
 from harness.spec.sections import SweepSpec
 from harness.studies.loading import check_evaluations
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
+
+
+def catalogue_of(run: RunDirectory, spec: SweepSpec, trusted: bool, plugins: Sequence[Path]) -> Catalogue:
+    """The plugins that a run, perhaps a stranger's, needs.
+
+    Args:
+        run: the run directory.
+        spec: its specification.
+        trusted: whether the plugins that the run names may be imported.
+        plugins: folders whose plugins are imported in their place.
+
+    Raises:
+        RequestError: the run names plugins that nobody trusts, or a folder of them is missing.
+    """
+    if spec.plugins and not (trusted or plugins):
+        raise RequestError(
+            f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
+            "add --code if you trust them, or --plugins DIR to use others"
+        )
+    return discover(list(plugins) or plugin_folders(spec.plugins))
 
 
 def reopened(
@@ -37,12 +57,7 @@ def reopened(
     Raises:
         RequestError: the run names plugins that nobody trusts, a dataset is not here, or something has changed.
     """
-    if spec.plugins and not (trusted or plugins):
-        raise RequestError(
-            f"{run.path}: names plugins in {', '.join(spec.plugins)}, whose code would run here; "
-            "add --code if you trust them, or --plugins DIR to use others"
-        )
-    catalogue = discover(list(plugins) or plugin_folders(spec.plugins))
+    catalogue = catalogue_of(run, spec, trusted, plugins)
     check_evaluations(spec, catalogue, lambda *keys: ".".join(map(str, keys)))
     studies = Planner(spec, catalogue, run, roots).studies(datasets)
     for study in studies:
