@@ -62,12 +62,17 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what a command needs that runs kept models: ``code``, ``plugins``, ``data_root`` and ``device``."""
+def add_reuse_arguments(parser: argparse.ArgumentParser, device: str = "the first GPU, else the CPU") -> None:
+    """Add ``--code``, ``--plugins``, ``--data-root`` and ``--device``, for a command that uses trials of a run.
+
+    Args:
+        parser: of the command.
+        device: the default one, in words.
+    """
     parser.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
     parser.add_argument(
         "--plugins", action="append", default=[], type=user_path, metavar="DIR",
         help="import the plugins of this folder in place of those that the run names; may be repeated",
     )  # fmt: skip
     parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
-    parser.add_argument("--device", help="cpu or cuda:N (default: the first GPU, else the CPU)")
+    parser.add_argument("--device", help=f"cpu or cuda:N (default: {device})")

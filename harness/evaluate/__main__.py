@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.core.arguments import add_model_arguments, parse, user_path
+from harness.core.arguments import add_reuse_arguments, parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.output import say
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         "--add", action="append", default=[], metavar="ENTRY", help="a further evaluation; may be repeated"
     )
     result.add_argument("--dry-run", action="store_true", help="say what is missing and what would be scored, and stop")
-    add_model_arguments(result)
+    add_reuse_arguments(result)
     result.add_argument(
         "--workers", type=_workers, default=1, metavar="N",
         help="processes that share the models (default: 1), on every GPU in turn where --device is not given; each "

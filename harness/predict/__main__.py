@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.core.arguments import add_model_arguments, parse, user_path
+from harness.core.arguments import add_reuse_arguments, parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, run_command
 from harness.core.output import complain, say
 
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--no-temperature", action="store_true",
         help="take probabilities as they are (default: scale logits by a number that fits the validation images)",
     )  # fmt: skip
-    add_model_arguments(result)
+    add_reuse_arguments(result)
     return result
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.arguments import parse, user_path
+from harness.core.arguments import add_reuse_arguments, parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_SOME_FAILED, RequestError, run_command
 
 if TYPE_CHECKING:
@@ -149,13 +149,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--keep", type=user_path, metavar="DIR", help="keep the repeated trials here (default: remove them)"
     )
-    result.add_argument("--device", help="cpu or cuda:N (default: the kind that the trials ran on)")
-    result.add_argument("--code", action="store_true", help="import the plugins that the run names, if you trust it")
-    result.add_argument(
-        "--plugins", action="append", default=[], type=user_path, metavar="DIR",
-        help="import the plugins of this folder in place of those that the run names; may be repeated",
-    )  # fmt: skip
-    result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
+    add_reuse_arguments(result, device="the kind that the trials ran on")
     return result
 
 
