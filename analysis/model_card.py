@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.arguments import parse, user_path
+from harness.core.arguments import check_out, parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
 
@@ -38,12 +38,7 @@ def write_card(run: Path, cell: str, out: Path) -> None:
         TornFileError: a file of the run is not readable.
         OSError: the card cannot be written.
     """
-    if out.suffix.lower() not in (".md", ".html"):
-        raise RequestError(f"--out {out}: ends in neither .md nor .html; choose one of these endings")
-    if out.resolve().is_relative_to(run.resolve()):
-        raise RequestError(f"--out {out}: is inside the run directory, which is only read; choose another place")
-    if not out.parent.is_dir():
-        raise RequestError(f"--out {out}: there is no folder {out.parent}; make it first")
+    check_out(out, run, (".md", ".html"))
     facts = _facts(run, cell)
 
     from analysis.card_sections import card_sections, lead, reservations

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core.errors import EXIT_BAD_REQUEST, one_line
+from harness.core.errors import EXIT_BAD_REQUEST, RequestError, one_line
 from harness.core.output import complain, finish, prepare
 
 
@@ -76,3 +76,22 @@ def add_reuse_arguments(parser: argparse.ArgumentParser, device: str = "the firs
     )  # fmt: skip
     parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
     parser.add_argument("--device", help=f"cpu or cuda:N (default: {device})")
+
+
+def check_out(path: Path, run: Path, endings: Sequence[str]) -> None:
+    """Refuse ``--out FILE`` of a command that only reads a run, before it computes anything.
+
+    Args:
+        path: the file to write.
+        run: the run directory.
+        endings: of its name, in lower case, as ``.csv``; two at least.
+
+    Raises:
+        RequestError: the ending is another one, the folder is missing, or the file would be inside the run.
+    """
+    if path.suffix.lower() not in endings:
+        raise RequestError(f"--out {path}: ends in neither {' nor '.join(endings)}; choose one of these endings")
+    if path.resolve().is_relative_to(run.resolve()):
+        raise RequestError(f"--out {path}: is inside the run directory, which is only read; choose another place")
+    if not path.parent.is_dir():
+        raise RequestError(f"--out {path}: there is no folder {path.parent}; make it first")

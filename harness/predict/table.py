@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from harness.core.arguments import check_out
 from harness.core.csv_cells import guarded
 from harness.core.errors import RequestError
 from harness.core.files import write_atomic
@@ -91,14 +92,9 @@ def check_destination(path: Path, run: Path) -> None:
     Raises:
         RequestError: the ending is unknown, the file exists, its folder does not, or it would be inside the run.
     """
-    if path.suffix.lower() not in FORMS:
-        raise RequestError(f"--out {path}: ends in neither {' nor '.join(FORMS)}; choose one of these endings")
-    if path.resolve().is_relative_to(run.resolve()):
-        raise RequestError(f"--out {path}: is inside the run directory, which is only read; choose another place")
+    check_out(path, run, FORMS)
     if path.exists():
         raise RequestError(f"--out {path}: exists already; remove it or choose another name")
-    if not path.parent.is_dir():
-        raise RequestError(f"--out {path}: there is no folder {path.parent}; make it first")
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
