@@ -111,7 +111,6 @@ def _trial(arguments: argparse.Namespace) -> int:
 
 
 def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, Study]:
-    from harness.data.cache import default_cache_root, default_data_root
     from harness.data.decoding_bar import DecodingBar
     from harness.dataset import Dataset
     from harness.method import Method
@@ -149,7 +148,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> tuple[SweepSpec, 
     others = "" if spec.backbone.stem else " (--set backbone.weights=IMAGENET1K_V1 for others)"
     start = weights if isinstance(weights, str) else f"random weights{others}"
     _line(console, f"{spec.backbone.network} from {start}, images of {spec.train.image_size} px")
-    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(arguments.data_root)
     with DecodingBar(console) as bar:
         studies = Planner(spec, catalogue, RunDirectory(Path("runs") / "trials"), roots, bar.update).studies()
     if len(studies) != 1 or studies[0].source is not None:

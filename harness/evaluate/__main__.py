@@ -155,11 +155,10 @@ def _entries(text: str) -> list[Any]:
 
 def _studies(run: RunDirectory, spec: SweepSpec, arguments: argparse.Namespace) -> list[Study]:
     """The studies of a run, which have to be as they were planned."""
-    from harness.data.cache import default_cache_root, default_data_root
     from harness.studies.reopened import reopened
     from harness.studies.study import Roots
 
-    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(arguments.data_root)
     return reopened(run, spec, roots, arguments.code, arguments.plugins)
 
 

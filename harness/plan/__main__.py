@@ -135,7 +135,6 @@ def planned(
     Raises:
         RequestError: an option is wrong, or something that the sweep names is missing.
     """
-    from harness.data.cache import default_cache_root, default_data_root
     from harness.data.decoding_bar import DecodingBar
     from harness.plan.detectable import DISAGREEMENT, SEED_SD, assumed
     from harness.plan.document import Means, make_plan
@@ -146,7 +145,7 @@ def planned(
     from harness.studies.planner import Planner
     from harness.studies.study import Roots
 
-    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(arguments.data_root)
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     folder = next(path for path in (run.path, *run.path.parents) if path.is_dir())
     with DecodingBar(console) as bar:

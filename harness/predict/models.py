@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from harness.core.errors import RequestError
-from harness.data.cache import default_cache_root, default_data_root
 from harness.metrics.logits import sigmoid, softmax
 from harness.metrics.parts import FloatArray
 from harness.metrics.table import evaluate
@@ -181,7 +180,7 @@ def open_models(
     spec = SweepSpec.model_validate({**run.spec(), "evaluate": []})
     if found.cell.dataset not in spec.datasets or method not in spec.methods:
         raise RequestError(f"{found.name}: the sweep no longer names it, so its models cannot be built again")
-    roots = Roots((data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(data_root)
     studies = {study.name: study for study in reopened(run, spec, roots, trusted, plugins, [found.cell.dataset])}
     return [_opened(studies, one, place, temperature) for one in found.kept]
 

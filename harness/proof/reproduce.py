@@ -56,7 +56,6 @@ def reproduce(options: argparse.Namespace) -> int:
     """Carry out the command line."""
     from harness.core.console import Console
     from harness.core.files import TornFileError
-    from harness.data.cache import default_cache_root, default_data_root
     from harness.doctor.trial_files import examine
     from harness.pages.contents import device_in_words
     from harness.proof.rerun import compare, planned, repeat, what_changed
@@ -75,7 +74,7 @@ def reproduce(options: argparse.Namespace) -> int:
             raise TornFileError(finding.place)
     devices = {seed: recorded.result()["device"] for seed, recorded in wanted}
     device = _device(options.device, {facts["name"] for facts in devices.values()})
-    roots = Roots((options.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(options.data_root)
     with _scratch(options.keep) as scratch:
         studies = planned(run, cell.methods[0], cell.dataset, roots, options.code, options.plugins)
         of_name = {study.name: study for study in studies}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from harness.core.identity import trial_identity
 from harness.core.origin import GroupState, group_state
 from harness.core.replicates import Replicate
+from harness.data.cache import default_cache_root, default_data_root
 from harness.data.decoded import DecodedDataset
 from harness.data.leaks import Leaks
 from harness.data.split import Split
@@ -57,6 +58,15 @@ class Roots:
 
     data: Path
     cache: Path
+
+    @classmethod
+    def here(cls, data: Path | None) -> Roots:
+        """Absolute, for a command.
+
+        Args:
+            data: folder of the raw archives as the user gives it; None for the usual one.
+        """
+        return cls((data or default_data_root()).absolute(), default_cache_root().absolute())
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,6 @@ def _preview(
 ) -> int:
     """Say what would run; what it costs and can show too, where no images have to be decoded for that."""
     from harness.core.console import Console
-    from harness.data.cache import default_cache_root, default_data_root
     from harness.plan.__main__ import defaults_of_means, planned
     from harness.plan.page import page
     from harness.run.directory import RunDirectory
@@ -158,7 +157,7 @@ def _preview(
     from harness.studies.preview import print_preview
     from harness.studies.study import Roots
 
-    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(arguments.data_root)
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     missing = [] if arguments.probe else Planner(spec, catalogue, run, roots).undecoded()
     out = Console()
@@ -177,7 +176,6 @@ def _preview(
 def _run(
     arguments: argparse.Namespace, spec: SweepSpec, catalogue: Catalogue, launcher: Launcher, console: Console
 ) -> int:
-    from harness.data.cache import default_cache_root, default_data_root
     from harness.evaluate.missing import lacking, words
     from harness.launcher import Launch
     from harness.run.answer import answer
@@ -189,7 +187,7 @@ def _run(
     from harness.work.reporting import refresh_report
     from harness.work.scheduler import Scheduler
 
-    roots = Roots((arguments.data_root or default_data_root()).absolute(), default_cache_root().absolute())
+    roots = Roots.here(arguments.data_root)
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     launch = Launch(run, spec, roots, console, same_command(arguments), arguments.wait)
     begun = run.begun()
