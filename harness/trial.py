@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, RequestError, run_command
 from harness.core.files import TornFileError
 from harness.core.output import say
+from harness.core.stopping import asked_to_stop
 from harness.run.record_values import score_of
 from harness.run.trial_records import sides_of
 
@@ -218,30 +218,28 @@ def _run(arguments: argparse.Namespace, taken: ClaimedTrial, console: Console) -
 
     torch.set_num_threads(int(taken.request["threads"]))
     device = usable_device(arguments.device)
-    stop = threading.Event()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
-    for number in previous:
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        with (
-            trial_log(taken) as log,
-            keep_alive(taken.lease),
-            _progress(console, taken.title, taken.job.metric) as progress,
-        ):
-            control = Control(stop=stop, log=log.info, progress=progress)
-            result = run_trial(taken.job, taken.request, taken.folder, device, control, keep_exception=arguments.pdb)
-    except Interrupted:
-        taken.lease.release("interrupted")
-        return None
-    except LeaseLost as error:
-        raise RequestError(f"{error}: another process has taken this trial over; nothing more was written") from error
-    except BaseException:
-        with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
-            taken.lease.release(STOPPED_BY_ERROR)
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with asked_to_stop(signal.SIGUSR2) as stop:
+        try:
+            with (
+                trial_log(taken) as log,
+                keep_alive(taken.lease),
+                _progress(console, taken.title, taken.job.metric) as progress,
+            ):
+                control = Control(stop=stop, log=log.info, progress=progress)
+                result = run_trial(
+                    taken.job, taken.request, taken.folder, device, control, keep_exception=arguments.pdb
+                )
+        except Interrupted:
+            taken.lease.release("interrupted")
+            return None
+        except LeaseLost as error:
+            raise RequestError(
+                f"{error}: another process has taken this trial over; nothing more was written"
+            ) from error
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk must not hide the error that is being raised
+                taken.lease.release(STOPPED_BY_ERROR)
+            raise
     taken.lease.release("finished")
     return result
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import sys
-import threading
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, RequestError
+from harness.core.stopping import asked_to_stop
 
 POLL_SECONDS = 0.2
 
@@ -42,23 +41,21 @@ def score_in_processes(share: Callable[[Namespace, str], int], arguments: Namesp
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_run, args=(share, arguments, place)) for place in places]
     begun: list[BaseProcess] = []
-    stopped, handled, failed = threading.Event(), (signal.SIGINT, signal.SIGTERM), None
-    previous = {number: signal.signal(number, lambda *_: stopped.set()) for number in handled}
-    try:
-        for process in processes:
-            process.start()
-            begun.append(process)
-        while (alive := [one.sentinel for one in begun if one.is_alive()]) and failed is None and not stopped.is_set():
-            wait(alive, POLL_SECONDS)
-            failed = _failed(begun)
-        # The last ones may have ended after they were looked at.
-        failed = failed or _failed(begun)
-    finally:
-        for one in begun:
-            one.terminate()
-            one.join()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    failed = None
+    with asked_to_stop() as stopped:
+        try:
+            for process in processes:
+                process.start()
+                begun.append(process)
+            while (alive := [one.sentinel for one in begun if one.is_alive()]) and not (failed or stopped.is_set()):
+                wait(alive, POLL_SECONDS)
+                failed = _failed(begun)
+            # The last ones may have ended after they were looked at.
+            failed = failed or _failed(begun)
+        finally:
+            for one in begun:
+                one.terminate()
+                one.join()
     if failed is not None and failed < 0:
         raise RequestError(
             f"a process was ended by signal {-failed} (9: often for want of memory); run the same command again with "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ import torch
 
 from harness.core.console import Console
 from harness.core.lease import claim, given_back, keep_alive
+from harness.core.stopping import asked_to_stop
 from harness.evaluate.missing import Lacking, still_lacking
 from harness.studies.jobs import job_of
 from harness.train.job import Control, Interrupted
@@ -24,9 +24,8 @@ def score_all(found: Sequence[Lacking], device: torch.device) -> bool:
         found: models that were kept.
         device: where to score.
     """
-    console, stop = Console(stderr=True), threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    console = Console(stderr=True)
+    with asked_to_stop() as stop:
         for place, one in enumerate(found):
             try:
                 _score(one, device, stop, console, f"{place + 1}/{len(found)}")
@@ -34,9 +33,6 @@ def score_all(found: Sequence[Lacking], device: torch.device) -> bool:
                 return False
             if stop.is_set():
                 return False
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     return True
 
 
