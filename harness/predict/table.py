@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from harness.core.arguments import check_out
-from harness.core.csv_cells import guarded
+from harness.core.csv_cells import guarded_table
 from harness.core.errors import RequestError
 from harness.core.files import write_atomic
 from harness.metrics.parts import FloatArray
@@ -109,6 +109,5 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     if path.suffix.lower() == ".parquet":
         frame.write_parquet(buffer)
     else:
-        text = pl.col(pl.String).map_elements(guarded, return_dtype=pl.String)
-        frame.with_columns(text).rename(guarded).write_csv(buffer)
+        guarded_table(frame).write_csv(buffer)
     write_atomic(path, buffer.getvalue())

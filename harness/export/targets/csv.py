@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.core.csv_cells import guarded
+from harness.core.csv_cells import guarded_table
 from harness.export.contract import Export, ExportedRun
 
 
@@ -20,10 +20,7 @@ class Csv(Export):
 
     def write(self, run: ExportedRun, destination: Path) -> str:
         """Write the table; says where and how many rows."""
-        import polars as pl
-
         frame = run.table()
         # Labels and messages are somebody's text; a spreadsheet would run what looks like a formula.
-        text = [pl.col(pl.String).map_elements(guarded, return_dtype=pl.String)]
-        frame.with_columns(text).rename(guarded).write_csv(destination)
+        guarded_table(frame).write_csv(destination)
         return f"{destination}: {len(frame)} trials"
