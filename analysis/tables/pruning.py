@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.pages.contents import NOT_AVAILABLE, PageTable, count, number
+from harness.run.cells import searches_by_cell
 from harness.run.directory import RunDirectory
 from harness.run.study_folder import StudyFolder
 from harness.run.trial_records import DecisionLine
@@ -16,7 +17,7 @@ Decisions = Mapping[int, list[DecisionLine]]
 def pruning(run: RunDirectory) -> PageTable | None:
     """A row for each rung of each study; None where nothing was pruned or could have been."""
     groups: dict[str, list[tuple[str, ...]]] = {}
-    for study in run.studies():
+    for study in _in_order(run):
         description = study.description()
         if description["search_slots"] > 0:
             rows = [*_rows(str(description["label"]), _decisions(study))]
@@ -30,11 +31,19 @@ def pruning(run: RunDirectory) -> PageTable | None:
         caption="Search trials that were ended early, by rung.",
         head=("Method", "Rung, epoch", "Steps", "Trials there", "Pruned", "Agreement", "Mean over rungs", "Decides"),
         align="lrrrrrrl",
-        groups=tuple((dataset, tuple(rows)) for dataset, rows in sorted(groups.items())),
+        groups=tuple((dataset, tuple(rows)) for dataset, rows in groups.items()),
         note="Agreement: Kendall's tau between the ranks that the study's first slots have at the rung and at the end, "
         f"when they are trained to the end. A rung below {least} decides nothing; where the mean over all rungs is "
         "below, pruning is off in this study.",
     )
+
+
+def _in_order(run: RunDirectory) -> Iterator[StudyFolder]:
+    """The studies in the order of the sweep file, then those that it no longer names."""
+    spec, cells = run.spec(), searches_by_cell(run)
+    wanted = [(method, dataset) for dataset in spec["datasets"] for method in spec["methods"]]
+    for cell in dict.fromkeys([*wanted, *cells]):
+        yield from cells.get(cell, ())
 
 
 def _decisions(study: StudyFolder) -> Decisions:

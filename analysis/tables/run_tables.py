@@ -48,7 +48,7 @@ def scores(summary: Summary) -> PageTable:
         align="lrrrrrr",
         groups=_by_dataset(summary, row, [NOT_AVAILABLE] * 6),
         note=f"{said} SD: sample standard deviation over seeds. Trained parameters do not count the head, "
-        "which every method trains. Rows are in alphabetical order.",
+        "which every method trains. Rows are in the order of the sweep file.",
     )
 
 

@@ -50,3 +50,25 @@ def test_pruned_trials_are_counted_by_rung_and_are_not_missing(builder: Callable
         (3, 0, 0),
     ]
     assert [spent.pruned for spent in summary.ledger] == [1, 0]
+
+
+def test_rows_keep_the_order_of_the_sweep_file(builder: Callable[..., RunBuilder]) -> None:
+    made = builder(["slow", "gpaf"], ["beta", "alpha"])
+    for dataset in ("alpha", "beta"):
+        for method in ("gpaf", "slow"):
+            trial = made.study(method, dataset, slots=1).search_trial(0, 0)
+            trial.create()
+            trial.write_decisions([decision(1, False, None, None)])
+            trial.finish(made_up_records.result(metrics={"val": made.scalars(0.8, 0)}))
+    table = pruning(made.run)
+    assert table is not None
+    assert [(dataset, [row[0] for row in rows]) for dataset, rows in table.groups] == [
+        ("beta", ["slow", "gpaf"]), ("alpha", ["slow", "gpaf"]),
+    ]  # fmt: skip
+    # A method that the file no longer names comes last.
+    spec = made.run.spec()
+    del spec["methods"]["slow"]
+    made.run.write_spec(spec)
+    table = pruning(made.run)
+    assert table is not None
+    assert [[row[0] for row in rows] for _, rows in table.groups] == [["gpaf", "slow"]] * 2
