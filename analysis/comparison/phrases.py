@@ -18,7 +18,6 @@ from analysis.stats.paired import ENUMERATED_PAIRS, MOST_PAIRS, SIGN_PATTERNS
 from analysis.stats.ranks import Friedman
 from analysis.stats.scopes import DrawnAnew, scopes_phrase
 from analysis.stats.scopes import listed as listed
-from analysis.stats.scopes import widest_first as widest_first
 from harness.pages.contents import number
 from harness.run.record_values import NetworkRecord
 

@@ -8,12 +8,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import counted, datasets_phrase, listed, widest_first
+from analysis.comparison.phrases import counted, datasets_phrase, listed
 from analysis.comparison.verdicts import Comparison
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
 from analysis.stats.decisions import Verdict
-from analysis.stats.scopes import DrawnAnew, scope_phrase
+from analysis.stats.scopes import DrawnAnew, scope_phrase, widest_first
 from harness.pages.contents import PageFigure, sheet_stem
 from harness.pages.palette import FAINT, INK, MEAN, PAPER, SEED, TINT
 

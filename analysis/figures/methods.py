@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.phrases import listed, widest_first
+from analysis.comparison.phrases import listed
 from analysis.comparison.scores import Interval, MethodScore
 from analysis.figures import drawing
 from analysis.figures.drawing import SMALL
-from analysis.stats.scopes import DrawnAnew, scope_phrase
+from analysis.stats.scopes import DrawnAnew, scope_phrase, widest_first
 from harness.pages.contents import PageFigure, sheet_stem
 from harness.pages.palette import FAINT, INK, MEAN, PAPER, SEED
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import Analysis
-from analysis.comparison.phrases import counted, widest_first
+from analysis.comparison.phrases import counted
 from analysis.comparison.scores import Pair
 from analysis.comparison.verdicts import Comparison
 from analysis.stats.estimate import Estimate
-from analysis.stats.scopes import DrawnAnew, scope_phrase
+from analysis.stats.scopes import DrawnAnew, scope_phrase, widest_first
 from harness.pages.contents import NOT_AVAILABLE, number
 
 _MARKS = "‡§¶#"

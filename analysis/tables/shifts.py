@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from analysis.comparison.evidence import DeclaredPlan
-from analysis.comparison.phrases import widest_first
 from analysis.comparison.subgroups import SubgroupFindings
 from analysis.comparison.under_shift import ShiftFindings
-from analysis.stats.scopes import scope_phrase
+from analysis.stats.scopes import scope_phrase, widest_first
 from analysis.tables.cells import CORRECTIONS, p_text, span
 from harness.pages.contents import NOT_AVAILABLE, PageTable, Row, number
 

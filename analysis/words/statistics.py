@@ -12,11 +12,10 @@ from analysis.comparison.phrases import (
     exact_test_limits,
     friedman_phrase,
     listed,
-    widest_first,
 )
 from analysis.comparison.scores import Interval
 from analysis.stats.cautions import POPULATION_DATASETS, VERDICT_REPLICATES
-from analysis.stats.scopes import DrawnAnew, scope_phrase
+from analysis.stats.scopes import DrawnAnew, scope_phrase, widest_first
 from harness.core.origin import one_of
 
 _CORRECTIONS = {"holm": "Holm's method", "bonferroni": "Bonferroni's method"}
