@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.stats.cautions import FEW_REPLICATES, VERDICT_REPLICATES, Caution
+from analysis.stats.scopes import listed
 
 ENOUGH_TO_RESAMPLE = 12
 """Trials of a search whose resamples stand for new searches; with 6, twins were called different in up to .06 of
@@ -91,6 +92,4 @@ def tuned_elsewhere(replicates: int, of: int, methods: Sequence[str] = ()) -> Ca
 
 
 def _named(methods: Sequence[str]) -> str:
-    if not methods:
-        return "each method"
-    return f"{', '.join(methods[:-1])} and {methods[-1]}" if len(methods) > 1 else methods[0]
+    return listed(methods) or "each method"

@@ -8,6 +8,7 @@ from typing import Any
 from analysis.runs.study_summary import SeedScore, StudySummary, optimism, shown_hyperparameters
 from analysis.runs.summary import Summary
 from analysis.stats.estimate import Estimate
+from analysis.stats.scopes import listed
 from harness.pages.contents import NOT_AVAILABLE, PageTable, count, number
 from harness.space.parameters import ParameterForm
 
@@ -58,8 +59,7 @@ def other_metrics(summary: Summary) -> PageTable:
     def row(study: StudySummary) -> tuple[str, ...]:
         return (study.method, *(_mean_sd(study.scores[name]) for name in summary.metrics))
 
-    lower = [facts.label for facts in summary.metrics.values() if not facts.higher_is_better]
-    said = f"{', '.join(lower[:-1])} and {lower[-1]}" if len(lower) > 1 else "".join(lower)
+    lower = listed([facts.label for facts in summary.metrics.values() if not facts.higher_is_better])
 
     return PageTable(
         name="metrics",
@@ -67,7 +67,7 @@ def other_metrics(summary: Summary) -> PageTable:
         head=("Method", *(facts.label for facts in summary.metrics.values())),
         align="l" + "r" * len(summary.metrics),
         groups=_by_dataset(summary, row, [NOT_AVAILABLE] * len(summary.metrics)),
-        note=f"Scope: seeds only. {said}: lower is better. {NOT_AVAILABLE}: not confirmed yet, or undefined in at "
+        note=f"Scope: seeds only. {lower}: lower is better. {NOT_AVAILABLE}: not confirmed yet, or undefined in at "
         "least one seed.",
     )
 
