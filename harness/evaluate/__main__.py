@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
-    from harness.evaluate.missing import words
+    from harness.evaluate.missing import still_lacking, words
     from harness.evaluate.processes import devices, score_in_processes
     from harness.run.directory import RunDirectory
     from harness.run.links import refuse_links
@@ -90,7 +90,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         if code == EXIT_INTERRUPTED:
             say("interrupted; run the same command again")
         return code
-    left = [one for one in _missing(studies) if one.kept]
+    left = [one for one in kept if still_lacking(one)]
     say(f"{len(kept) - len(left)} models scored" if kept else "no model was scored")
     if left:
         say(f"{len(left)} models are not scored, another process has or had them; run the same command again")
