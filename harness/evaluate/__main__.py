@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
+    from harness.core.visible_gpus import take_device
     from harness.evaluate.missing import still_lacking, words
     from harness.evaluate.processes import devices, score_in_processes
     from harness.run.directory import RunDirectory
@@ -71,7 +72,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     refuse_links(run)
     places = devices(arguments.device, arguments.workers)
     # Refused before anything is recorded.
-    usable_device(places[0])
+    device = str(usable_device(take_device(places[0])))
     spec = _with_added(run, arguments.add)
     studies = _studies(run, spec, arguments)
     found = _missing(studies)
@@ -85,7 +86,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if len(places) > 1 and len(kept) > 1:
         code = score_in_processes(_share, arguments, places[: len(kept)])
     else:
-        code = _score(kept, places[0])
+        code = _score(kept, device)
     if code != EXIT_DONE:
         if code == EXIT_INTERRUPTED:
             say("interrupted; run the same command again")

@@ -11,16 +11,15 @@ from multiprocessing.process import BaseProcess
 
 from harness.core.errors import EXIT_DONE, EXIT_INTERRUPTED, RequestError
 from harness.core.stopping import asked_to_stop
+from harness.core.visible_gpus import take_device
+from harness.launch.this_machine import available_devices
 
 POLL_SECONDS = 0.2
 
 
 def devices(given: str | None, workers: int) -> list[str]:
-    """The device of each process: the one that is given, else every GPU in turn, else the CPU."""
-    import torch
-
-    gpus = torch.cuda.device_count() if given is None else 0
-    own = [f"cuda:{number}" for number in range(gpus)] or [given or "cpu"]
+    """What ``take_device`` takes in each process: the device that is given, else every GPU in turn, else the CPU."""
+    own = available_devices() if given is None else [given]
     return [own[place % len(own)] for place in range(workers)]
 
 
@@ -32,7 +31,7 @@ def score_in_processes(share: Callable[[Namespace, str], int], arguments: Namesp
     Args:
         share: what each does, from the command line and its device to its exit code; can be pickled.
         arguments: of the command line.
-        places: the device of each.
+        places: the device of each, as ``devices`` gives them.
 
     Raises:
         RequestError: a process was killed.
@@ -69,4 +68,4 @@ def _failed(processes: Sequence[BaseProcess]) -> int | None:
 
 
 def _run(share: Callable[[Namespace, str], int], arguments: Namespace, place: str) -> None:
-    sys.exit(share(arguments, place))
+    sys.exit(share(arguments, take_device(place)))

@@ -15,6 +15,7 @@ from tiny import environment, run_inline
 from harness.core.errors import RequestError
 from harness.core.lease import claim
 from harness.evaluate.__main__ import main
+from harness.evaluate.processes import devices
 from harness.evaluations.corruptions import Corruptions
 from harness.run.directory import RunDirectory
 from harness.run.trial import TrialFolder
@@ -165,6 +166,19 @@ def test_processes_share_the_models_and_leave_to_others_what_these_have(
     lease.release("finished")
     assert main([str(kept.path), "--code", "--device", "cpu"]) == 0
     assert "corruptions" in held.evaluation_names()
+
+
+def test_processes_take_every_gpu_or_part_of_one_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert devices(None, 3) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert devices("cuda:1", 2) == ["cuda:1"] * 2
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert devices(None, 2) == ["cpu"] * 2
+    # Of several parts CUDA shows a process one.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert devices(None, 3) == ["MIG-a", "MIG-b", "MIG-a"]
 
 
 def test_a_sweep_says_what_would_be_trained_where_nothing_was_kept(kept: RunDirectory, shared_cache: Path) -> None:
