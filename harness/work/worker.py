@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 from harness.core.arguments import parse
 from harness.core.errors import EXIT_DONE, RequestError, describe_os_error, run_command
 from harness.core.infrastructure import Patience, is_infrastructure, patiently
-from harness.core.lease import LeaseLost, view
+from harness.core.lease import LeaseLost, given_back, view
 from harness.core.visible_gpus import take_device
 from harness.run.directory import PlanToken, RunDirectory
 from harness.run.news import News
+from harness.run.spent import STOPPED_BY_ERROR
 from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
 from harness.work.bell import Bell
@@ -137,15 +138,18 @@ class Worker:
             taken = scheduler.claim_next(self._until - time.time())
             complete = taken is None and scheduler.complete()
             if taken is not None:
-                scheduler.tell_claimed(taken)
-                self._say(str(taken.folder.path.relative_to(self._run.path)))
+                with given_back(taken.lease, STOPPED_BY_ERROR):
+                    scheduler.tell_claimed(taken)
+                    self._say(str(taken.folder.path.relative_to(self._run.path)))
             elif not complete and self._looks == 0:
                 self._say(None)
         if taken is not None:
             self._looks = 0
             self._bell.ring()
             try:
-                run_claimed(taken, self._device, self._stop, self._images_of(taken), shares_device=self._packed)
+                with given_back(taken.lease, STOPPED_BY_ERROR):
+                    images = self._images_of(taken)
+                run_claimed(taken, self._device, self._stop, images, shares_device=self._packed)
             finally:
                 scheduler.tell_ended(taken)
                 self._bell.ring()

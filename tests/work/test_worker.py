@@ -189,6 +189,23 @@ def test_a_file_system_that_fails_is_waited_for_and_a_bug_is_not(
     assert worker.turn() and len(trained) == 1
 
 
+@pytest.mark.parametrize("step", ["_say", "_images_of"])
+def test_a_claim_is_given_back_where_what_comes_before_the_training_fails(
+    step: str, make: Callable[..., Worker], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Worker, *given: object) -> None:
+        if given != (None,):
+            raise OSError(errno.EIO, "Input/output error")
+
+    worker = make(Pauses())
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, step, broken)
+        assert worker.turn() and not trained
+    assert worker.turn()
+    # The same trial again, not the one after it.
+    assert trained == ["0000-s0"]
+
+
 def test_a_file_system_that_stays_away_ends_it(
     make: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
