@@ -14,9 +14,11 @@ import torch
 from ray import tune
 
 from harness.core.errors import RequestError, one_line
+from harness.core.lease import given_back
 from harness.ray.inheritance import give, inherit
 from harness.ray.slot_run import POLL_SECONDS, Left, SeedRun, SlotRun
 from harness.run.directory import RunDirectory
+from harness.run.spent import STOPPED_BY_ERROR
 from harness.studies.study import Roots
 from harness.train.data import resident_images
 from harness.train.device import usable_device
@@ -122,7 +124,8 @@ class SlotTrainable(tune.Trainable):
         first_seed, *others = study.search.seeds
         first = self._claim(self._scheduler, first_seed)
         if inherited is not None and first.taken is not None:
-            inherit(first.taken, self._slot, self._proposal.hyperparameters, inherited)
+            with given_back(first.taken.lease, STOPPED_BY_ERROR):
+                inherit(first.taken, self._slot, self._proposal.hyperparameters, inherited)
         first.start(self._device, self._resident, waits=True, checkpoint_each_epoch=place.population)
         return SlotRun(first, [partial(self._other, seed) for seed in others], study.measure)
 
