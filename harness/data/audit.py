@@ -13,7 +13,6 @@ from harness.data.decoded import DecodedDataset
 from harness.data.leaks import Leaks, find_leaks
 from harness.data.near_duplicates import (
     MOST_NEIGHBOURS,
-    PASSES,
     THUMBNAIL,
     Fingerprints,
     NearPairs,
@@ -100,7 +99,7 @@ def audit(data: DecodedDataset, split: Split, progress: Callable[[int, int], Non
     """
     leaks = find_leaks(data, split)
     n = len(data.case_ids)
-    total = (1 + PASSES) * n
+    total = 2 * n
 
     def report(done: int) -> None:
         if progress is not None:

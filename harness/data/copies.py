@@ -92,7 +92,7 @@ def _identical(data: DecodedDataset, external: DecodedDataset) -> Pairs:
 
 def _near(data: DecodedDataset, external: DecodedDataset, progress: Callable[[int, int], None] | None) -> Pairs:
     count = len(data.labels)
-    total = 5 * (count + len(external.labels))
+    total = 2 * (count + len(external.labels))
 
     def report(done: int) -> None:
         if progress is not None:
@@ -108,7 +108,7 @@ def _near(data: DecodedDataset, external: DecodedDataset, progress: Callable[[in
     )
     contents = [*data.records["pixels"].to_list(), *external.records["pixels"].to_list()]
     _, content = np.unique(contents, return_inverse=True)
-    found = find_near(both, content, lambda done: report(total // 5 + done))
+    found = find_near(both, content, lambda done: report(total // 2 + done))
     across = (found.first < count) & (found.second >= count)
     pairs = np.stack([found.first[across], found.second[across] - count], axis=1)
     return np.unique(pairs, axis=0)

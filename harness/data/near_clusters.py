@@ -14,7 +14,7 @@ from harness.core.errors import RequestError
 from harness.core.identity import source_hash
 from harness.core.infrastructure import passes
 from harness.data.decoded import DecodedDataset
-from harness.data.near_duplicates import PASSES, find_near, take_fingerprints
+from harness.data.near_duplicates import find_near, take_fingerprints
 from harness.data.once import build_once
 
 _CODE = ("harness.data.near_clusters", "harness.data.near_duplicates")
@@ -73,7 +73,7 @@ def _clusters(data: DecodedDataset, progress: Callable[[int, int], None] | None)
 
     def report(done: int) -> None:
         if progress is not None:
-            progress(done, (1 + PASSES) * n)
+            progress(done, 2 * n)
 
     _, content = np.unique(data.records["pixels"].to_numpy(), return_inverse=True)
     _, cluster = np.unique(data.records["cluster"].to_numpy(), return_inverse=True)
