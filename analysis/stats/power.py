@@ -16,7 +16,7 @@ from scipy.special import ndtr, stdtrit
 from analysis.stats.estimate import Estimate, FloatArray
 from analysis.stats.quadrature import mean_square_ratio
 from analysis.stats.twoway import Components, TwoWay, variance_and_df
-from analysis.stats.variances import NODES, mixture_quantiles
+from analysis.stats.variances import mixture_quantiles, ratio_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _two_way_test(
     if squares.seed + squares.case == 0:
         raise ValueError("without any variance there is nothing to plan")
     variance, df, _ = variance_and_df(squares)
-    ratio, weight = mean_square_ratio(float(seeds - 1), NODES)
+    ratio, weight = ratio_rule(seeds - 1)
     # Cases are many, so their mean square is taken as known; what the test makes of each one between seeds is not.
     errors = np.sqrt((squares.seed * ratio[:, None] / ratio + squares.case - squares.residual) / (seeds * cases))
     error = math.sqrt(variance)

@@ -17,10 +17,9 @@ from scipy.special import ndtr, ndtri
 
 from analysis.stats.quadrature import FloatArray, mean_square_ratio
 
-FEW_FREEDOM = 60
-"""Below so many degrees of freedom an integral takes more nodes."""
-NODES, NODES_OF_MANY = 40, 16
-"""p values down to 1e-6 are then right to 1e-3 of themselves with two replicates, to 1e-4 with more."""
+_NODES = ((3.0, 64), (60.0, 40), (math.inf, 16))
+"""Below so many degrees of freedom an integral takes so many nodes. p values down to 1e-6 are then right to 2e-4 of
+themselves with two replicates, to 1e-4 with more, however small the share of the seeds."""
 _NEGLIGIBLE = 1e-14
 """A pair of variances with a smaller weight is left out: all of them together weigh less than 2e-11."""
 
@@ -75,10 +74,10 @@ def possible(seed: MeanSquare, case: MeanSquare | None = None) -> Variances:
         seed: the part that varies between seeds; alone, the mixture is Student's t.
         case: the part that varies between cases. Not both are zero.
     """
-    ratio, weight = _rule(seed.df)
+    ratio, weight = ratio_rule(seed.df)
     if case is None:
         return Variances(seed.variance / ratio, weight)
-    ratios, weights = _rule(case.df)
+    ratios, weights = ratio_rule(case.df)
     both = weight[:, None] * weights
     values = seed.variance / ratio[:, None] + case.variance / ratios
     matters = both > _NEGLIGIBLE
@@ -94,7 +93,7 @@ def nested(between: MeanSquare, within: MeanSquare, factor: float) -> Variances:
         within: mean square within sets.
         factor: at least 0.
     """
-    (ratio, weight), (ratios, weights) = _rule(between.df), _rule(within.df)
+    (ratio, weight), (ratios, weights) = ratio_rule(between.df), ratio_rule(within.df)
     possible_between = between.variance / ratio[:, None]
     values = possible_between + factor * np.maximum(0.0, possible_between - within.variance / ratios)
     return Variances(values.ravel(), (weight[:, None] * weights).ravel())
@@ -130,5 +129,6 @@ def mixture_quantiles(errors: FloatArray, weights: FloatArray, tail: float, scal
     return value
 
 
-def _rule(df: float) -> tuple[FloatArray, FloatArray]:
-    return mean_square_ratio(float(df), NODES if df < FEW_FREEDOM else NODES_OF_MANY)
+def ratio_rule(df: float) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights of ``chi2(df) / df``: as few as a p value to 1e-4 of itself needs."""
+    return mean_square_ratio(float(df), next(nodes for below, nodes in _NODES if df < below))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -23,13 +23,20 @@ def tail_by_student(seed: MeanSquare, case: MeanSquare, distance: float) -> floa
     return float(weight @ stats.norm.sf(distance / values**0.5) @ weights)
 
 
-@settings(deadline=None, max_examples=50)
-@given(df=freedom, cases=many, share=st.floats(0.0, 0.99), errors=st.floats(0.1, 9.0))
+shares = st.one_of(st.floats(0.0, 0.99), st.floats(-12.0, -1.0).map(lambda power: 10.0**power))
+"""A share of the seeds that is all but nothing is the hardest: little of the integral decides the tail."""
+
+
+@settings(deadline=None, max_examples=100)
+@example(df=1.0, cases=20000.0, share=3.2e-8, errors=9.0)
+@example(df=1.7, cases=20000.0, share=3.2e-5, errors=8.0)
+@example(df=2.0, cases=20000.0, share=3.2e-4, errors=9.0)
+@given(df=freedom, cases=many, share=shares, errors=st.floats(0.1, 9.0))
 def test_few_nodes_give_the_tail_of_the_whole_integral(df: float, cases: float, share: float, errors: float) -> None:
     seed, case = MeanSquare(share, df), MeanSquare(1 - share, cases)
     exact = tail_by_student(seed, case, errors)
     if exact >= 1e-6:
-        assert possible(seed, case).tail(errors) == pytest.approx(exact, rel=1e-3 if df < 2 else 1e-4)
+        assert possible(seed, case).tail(errors) == pytest.approx(exact, rel=2e-4 if df < 2 else 1e-4)
 
 
 @settings(deadline=None, max_examples=60)
@@ -37,7 +44,7 @@ def test_few_nodes_give_the_tail_of_the_whole_integral(df: float, cases: float, 
 def test_seeds_alone_have_the_tail_of_student(df: float, errors: float) -> None:
     exact = float(stats.t.sf(errors, df))
     if exact >= 1e-6:
-        assert possible(MeanSquare(1.0, df)).tail(errors) == pytest.approx(exact, rel=1e-3 if df < 2 else 1e-4)
+        assert possible(MeanSquare(1.0, df)).tail(errors) == pytest.approx(exact, rel=2e-4 if df < 2 else 1e-4)
 
 
 @settings(deadline=None, max_examples=60)
