@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One more than there are cores: the longest tests wait for Slurm, for leases and for processes that they ended.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: demo test check docs clean
 
@@ -13,7 +15,7 @@ demo: $(VENV)/.installed
 	@echo "The report is at runs/demo/report/report.html"
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder --durations 25
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 25
 
 check: $(VENV)/.installed docs
 	$(BIN)/ruff check .

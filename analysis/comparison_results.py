@@ -352,9 +352,14 @@ def flag_records(cautions: Iterable[Caution]) -> list[Flag]:
     return [Flag(code=one.code, sentence=one.sentence) for one in dict.fromkeys(cautions)]
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m analysis.comparison_results``."""
+    return argparse.ArgumentParser(prog="python -m analysis.comparison_results", description=__doc__)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the JSON Schema."""
-    parse(argparse.ArgumentParser(prog="python -m analysis.comparison_results", description=__doc__), arguments)
+    parse(parser(), arguments)
     return run_command(_print_schema)
 
 

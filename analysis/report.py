@@ -268,12 +268,12 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a comparison.")
-    parser.add_argument("runs", nargs="*", type=user_path, metavar="RUN", help="run directories, reported together")
-    parser.add_argument("--out", type=user_path, metavar="DIR", help="where to write (default for one run: RUN/report)")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m analysis.report``."""
+    result = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a comparison.")
+    result.add_argument("runs", nargs="*", type=user_path, metavar="RUN", help="run directories, reported together")
+    result.add_argument("--out", type=user_path, metavar="DIR", help="where to write (default for one run: RUN/report)")
+    result.add_argument(
         "--plugins",
         action="append",
         default=[],
@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="a folder whose figures and tables are added; its code is executed",
     )
-    foreign = parser.add_argument_group("results from elsewhere (docs/import-results.md)")
+    foreign = result.add_argument_group("results from elsewhere (docs/import-results.md)")
     foreign.add_argument(
         "--table", type=user_path, metavar="FILE", help="results: method,dataset,seed,metric,value[,split,search]"
     )
@@ -307,7 +307,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where a dataset's images come from; those of one source count once; may be repeated",
     )
     foreign.add_argument("--name", metavar="TITLE", help="title of the report (default: the file's)")
-    options = parse(parser, arguments)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    options = parse(parser(), arguments)
     return run_command(lambda: _run(options))
 
 

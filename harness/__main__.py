@@ -7,6 +7,8 @@ import sys
 
 from harness.core.errors import EXIT_DONE, RequestError, run_command, shortened, suggestion
 
+PROGRAM = "gpaf-bench"
+
 COMMANDS = {
     "new": ("harness.new.__main__", "begin a method, a dataset or a sweep from a skeleton"),
     "sweep": ("harness.sweep.__main__", "run a sweep, or resume it"),
@@ -31,6 +33,7 @@ COMMANDS = {
     "model-card": ("analysis.model_card", "a card of the models of one method on one dataset"),
     "trace": ("analysis.trace", "the trials behind a number"),
     "reproduce": ("analysis.reproduce", "run the trials behind a number again and compare"),
+    "completion": ("harness.completion.__main__", "a script with which a shell completes these commands"),
 }
 """Name → its module, and one line about it: what this command, the README's list and the tests go by."""
 
@@ -42,7 +45,7 @@ def main() -> int:
 
 def _main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print("usage: gpaf-bench COMMAND …\n")
+        print(f"usage: {PROGRAM} COMMAND …\n")
         for name, (module, what) in COMMANDS.items():
             print(f"  {name:<15}{what} (python -m {module.removesuffix('.__main__')})")
         return EXIT_DONE

@@ -342,13 +342,18 @@ def _line(path: Path, error: BaseException) -> int | None:
     return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was found and what is broken; 1 when anything is broken."""
-    parser = argparse.ArgumentParser(prog="python -m harness.plugins", description="List plugins of every kind.")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.plugins``."""
+    result = argparse.ArgumentParser(prog="python -m harness.plugins", description="List plugins of every kind.")
+    result.add_argument(
         "--plugins", action="append", default=[], type=user_path, metavar="DIR", help="additional folder"
     )
-    options = parse(parser, arguments)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what was found and what is broken; 1 when anything is broken."""
+    options = parse(parser(), arguments)
     return run_command(lambda: _list(options.plugins))
 
 

@@ -31,18 +31,23 @@ KINDS = {
 """Kind → its skeleton, the folder that it is written to by default, and the command that checks it."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.new``."""
+    result = argparse.ArgumentParser(
         prog="python -m harness.new",
         description="Write a commented skeleton of a method, a dataset or a sweep, which passes its checks.",
     )
-    parser.add_argument("kind", choices=list(KINDS), help="what to begin")
-    parser.add_argument("name", help="its name, as sweep files have it: letters, digits and underscores")
-    parser.add_argument(
+    result.add_argument("kind", choices=list(KINDS), help="what to begin")
+    result.add_argument("name", help="its name, as sweep files have it: letters, digits and underscores")
+    result.add_argument(
         "--into", type=user_path, metavar="DIR", help="folder to write to (my_plugins; sweeps for a sweep)"
     )
-    given = parse(parser, arguments)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    given = parse(parser(), arguments)
     return run_command(lambda: _run(given))
 
 

@@ -45,25 +45,30 @@ def chosen_methods(folders: Sequence[Path], names: Sequence[str]) -> tuple[Catal
     return catalogue, methods
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print each method with what it breaks; 1 when anything is broken."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.check_methods``."""
+    result = argparse.ArgumentParser(
         prog="python -m harness.check_methods",
         description="Check what methods promise, on a network with random weights, and what samplers promise.",
         epilog="exit codes: 0 all kept, 1 something is broken, 2 the request was wrong",
     )
-    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
+    result.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="check what is in this folder; may be repeated (default: all methods)")  # fmt: skip
-    parser.add_argument(
+    result.add_argument(
         "--method", action="append", default=[], metavar="NAME", help="check only this one; may be repeated"
     )
-    parser.add_argument("--backbone", action="append", default=[], metavar="NAME",
+    result.add_argument("--backbone", action="append", default=[], metavar="NAME",
                         help="network; may be repeated (default: resnet20, or with --matrix every kind)")  # fmt: skip
-    parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
-    parser.add_argument("--matrix", action="store_true",
+    result.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
+    result.add_argument("--matrix", action="store_true",
                         help="which methods work on which kinds of networks (an hour for all)")  # fmt: skip
-    parser.add_argument("--out", type=user_path, metavar="FILE", help="with --matrix: write the table as Markdown")
-    options = parse(parser, arguments)
+    result.add_argument("--out", type=user_path, metavar="FILE", help="with --matrix: write the table as Markdown")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print each method with what it breaks; 1 when anything is broken."""
+    options = parse(parser(), arguments)
     return run_command(lambda: _command(options))
 
 

@@ -217,18 +217,23 @@ def _allowed(name: str, parameter: Parameter) -> str:
     return interval_of(name, parameter.within).in_words()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.methods_pages``."""
+    result = argparse.ArgumentParser(
         prog="python -m harness.methods_pages",
         description="Write a Markdown page for each method and an index: docstring, search space, counts, promises.",
     )
-    parser.add_argument(
+    result.add_argument(
         "--out", type=user_path, default=Path("docs/methods"), metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
+    result.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
                         help="the methods of this folder; may be repeated (default: all methods)")  # fmt: skip
-    options = parse(parser, arguments)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    options = parse(parser(), arguments)
 
     def command() -> int:
         for path in write_pages(chosen_methods(options.plugins, [])[1], options.out):

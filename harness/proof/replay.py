@@ -122,13 +122,18 @@ def _decide_again(
     return None if made is None else made.line(decision["seconds"])
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.replay``."""
+    result = argparse.ArgumentParser(prog="python -m harness.replay", description="Repeat every ask and decision.")
+    result.add_argument("run", type=user_path, help="the run directory")
+    result.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
+                        help="folder of a sampler that is not built in; may be repeated")  # fmt: skip
+    return result
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit code 0 when all come out the same, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m harness.replay", description="Repeat every ask and decision.")
-    parser.add_argument("run", type=user_path, help="the run directory")
-    parser.add_argument("--plugins", action="append", default=[], type=user_path, metavar="DIR",
-                        help="folder of a sampler that is not built in; may be repeated")  # fmt: skip
-    arguments = parse(parser, argv)
+    arguments = parse(parser(), argv)
 
     def command() -> int:
         run = RunDirectory(arguments.run)

@@ -26,11 +26,16 @@ def schema() -> dict[str, Any]:
     return json_schema({**names, Engine.kind: [WORKERS, *known.all(Engine)]})
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.spec``."""
+    result = argparse.ArgumentParser(prog="python -m harness.spec", description="The form of a sweep file.")
+    result.add_argument("--schema", action="store_true", required=True, help="print its JSON Schema")
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the JSON Schema."""
-    parser = argparse.ArgumentParser(prog="python -m harness.spec", description="The form of a sweep file.")
-    parser.add_argument("--schema", action="store_true", required=True, help="print its JSON Schema")
-    parse(parser, arguments)
+    parse(parser(), arguments)
     return run_command(_print_schema)
 
 

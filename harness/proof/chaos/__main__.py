@@ -34,34 +34,39 @@ MOST_RUNS_WITHOUT_A_HIT = 2
 LINE_SECONDS = 30.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; exit code 0 when enough was disturbed and the runs are identical, 1 otherwise."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m harness.chaos``."""
+    result = argparse.ArgumentParser(
         prog="python -m harness.chaos",
         description="Disturb a sweep at random moments and compare the outcome with an undisturbed run, bit for bit.",
         epilog=f"kinds: {', '.join(KINDS)}. Only disturbances that hit a trial in training are counted.",
     )
-    parser.add_argument(
+    result.add_argument(
         "file", type=user_path, metavar="SWEEP", help="sweep file; choose a small one, it runs several times"
     )
-    parser.add_argument(
+    result.add_argument(
         "--disturbances", type=int, default=50, metavar="N", help="number that must hit a trial (default: %(default)s)"
     )
-    parser.add_argument(
+    result.add_argument(
         "--kinds", type=lambda text: [word for word in text.split(",") if word], metavar="KIND,…",
         help="only these kinds (default: all that this machine allows)",
     )  # fmt: skip
-    parser.add_argument("--kills", type=int, metavar="N", help="the same as --disturbances N --kinds kill,kill-all")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the disturbances (default: %(default)s)")
-    parser.add_argument(
+    result.add_argument("--kills", type=int, metavar="N", help="the same as --disturbances N --kinds kill,kill-all")
+    result.add_argument("--seed", type=int, default=0, help="seed of the disturbances (default: %(default)s)")
+    result.add_argument(
         "--pause", type=float, default=0.5, help="mean seconds between two disturbances (default: %(default)s)"
     )
-    parser.add_argument(
+    result.add_argument(
         "--work-dir", type=user_path, metavar="DIR", help="keep the runs here (default: a temporary folder)"
     )
-    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
-    arguments = parse(parser, argv)
+    result.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
+    result.add_argument("--data-root", type=user_path, metavar="DIR", help="folder of the raw archives")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 0 when enough was disturbed and the runs are identical, 1 otherwise."""
+    arguments = parse(parser(), argv)
     # However this ends, no process of a disturbed sweep is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_command(lambda: _chaos(arguments))
