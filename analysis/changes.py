@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,7 +21,7 @@ from harness.core.output import say
 if TYPE_CHECKING:
     from analysis.result_models import CellRecord, ComparisonRecord, ScoreRecord
     from analysis.shift_models import WholeDocument
-    from harness.pages.contents import PageSection, PageTable, Row
+    from harness.pages.contents import PageSection, Row
 
 _EPILOG = """
 BEFORE and AFTER are run directories, report folders or results.json files. FILE ends in .md or .html.
@@ -187,10 +186,9 @@ def _sections(before: SavedReport, after: SavedReport) -> Iterator[PageSection]:
 
     asked = before.comparison.question, after.comparison.question
     found = verdicts(before, after)
+    same, now = (f"The same in both: {' '.join(asked[1])}",), f"Now: {' '.join(asked[1])}"
     yield PageSection(
-        "Question and answer",
-        tuple(asked[1]) if asked[0] == asked[1] else (),
-        () if asked[0] == asked[1] else (_two_columns("The question and its answer", zip_longest(*asked)),),
+        "Question and answer", same if asked[0] == asked[1] else (f"Before: {' '.join(asked[0])}", now), ()
     )
     other = [pair for pair in found.both if pair[0].outcome != pair[1].outcome]
     groups = (
@@ -212,13 +210,6 @@ def _sections(before: SavedReport, after: SavedReport) -> Iterator[PageSection]:
         [flag for flag in one.flags if flag not in other.flags] for one, other in ((before, after), (after, before))
     )
     yield _listed("Reservations", [*(f"no longer: {flag}" for flag in gone), *(f"new: {flag}" for flag in new)])
-
-
-def _two_columns(caption: str, pairs: Iterable[tuple[str | None, str | None]]) -> PageTable:
-    from harness.pages.contents import NOT_AVAILABLE, PageTable
-
-    rows = tuple((old or NOT_AVAILABLE, new or NOT_AVAILABLE) for old, new in pairs)
-    return PageTable(caption, ("before", "now"), "ll", (("", rows),))
 
 
 def _listed(title: str, told: Sequence[str]) -> PageSection:
