@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": ("harness.plan.__main__", "what a sweep costs and what it can show, before it runs"),
     "evaluate": ("harness.evaluate.__main__", "score the kept models of a run on further images"),
     "predict": ("harness.predict.__main__", "predict new images with the kept models of a run"),
+    "cases": ("harness.cases.__main__", "test images that all methods, none, or only one gets right"),
     "status": ("harness.status.__main__", "the progress of a run"),
     "doctor": ("harness.doctor.__main__", "find what is wrong with a run directory, and fix it"),
     "data": ("harness.data.__main__", "prepare a dataset, show its card, audit its split"),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from harness.core.files import MOST_BYTES, open_stream, read_with_status
+from harness.core.csv_cells import guarded_table
+from harness.core.files import MOST_BYTES, open_stream, read_with_status, write_atomic
 from harness.core.parquet_size import expanded_bytes
 
 
@@ -52,3 +53,19 @@ def read_ipc(path: Path) -> pl.DataFrame:
     """
     with open_stream(path) as stream:
         return pl.read_ipc(stream)
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table for a user, as CSV or, where the path ends so, as Parquet.
+
+    In a CSV file, text that a spreadsheet would run gets an apostrophe before it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    if path.suffix.lower() == ".parquet":
+        frame.write_parquet(buffer)
+    else:
+        guarded_table(frame).write_csv(buffer)
+    write_atomic(path, buffer.getvalue())

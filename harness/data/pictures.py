@@ -49,7 +49,7 @@ def sample_grid(data: DecodedDataset, split: Split, per_class: int = 6) -> bytes
     for number, name in enumerate(classes):
         top = number * row_height
         rows = train[borne[train, number]].tolist()
-        shown = sorted(rows, key=lambda row: _draw_key(data.case_ids[row]))[:per_class]
+        shown = sorted(rows, key=lambda row: draw_key(data.case_ids[row]))[:per_class]
         title = one_line(name) if shown else f"{one_line(name)}: no training image"
         draw.text((0, top), _shortened(title, heading, canvas.width), _INK, font=heading)
         for column, row in enumerate(shown):
@@ -87,7 +87,30 @@ def pair_picture(data: DecodedDataset, pairs: Sequence[ImagePair]) -> bytes:
     return _png(canvas)
 
 
-def _draw_key(case_id: str) -> bytes:
+def case_grid(data: DecodedDataset, cases: Sequence[tuple[str, str]]) -> bytes:
+    """Single cases as PNG, four a row: below each image stand the end of its case id, and words.
+
+    Args:
+        data: has the images.
+        cases: case id and words, at least one.
+
+    Raises:
+        KeyError: a case is not in the data.
+    """
+    columns, height = 4, _PAIR_TILE + 2 * _LINE + 3 * _GAP
+    canvas = Image.new("RGBA", (columns * (_PAIR_TILE + _GAP) - _GAP, -(-len(cases) // columns) * height), _CLEAR)
+    draw, text = ImageDraw.Draw(canvas), _font("DejaVuSans.ttf", 13)
+    for number, (case_id, words) in enumerate(cases):
+        left, top = number % columns * (_PAIR_TILE + _GAP), number // columns * height
+        canvas.paste(_tile(data.images[data.rows[case_id]], _PAIR_TILE), (left, top))
+        for line, said in enumerate((case_id, words)):
+            shown = _shortened(one_line(said), text, _PAIR_TILE - _GAP, keep_end=line == 0)
+            draw.text((left, top + _PAIR_TILE + _GAP // 2 + line * _LINE), shown, _INK, font=text)
+    return _png(canvas)
+
+
+def draw_key(case_id: str) -> bytes:
+    """By which cases are drawn for pictures: the same ones of a copy of the dataset."""
     return hashlib.sha256(f"sample/{case_id}".encode()).digest()
 
 

@@ -64,9 +64,10 @@ def predict(arguments: argparse.Namespace) -> int:
     """Carry out the command line."""
     import torch
 
+    from harness.core.frame_files import write_table
     from harness.predict.images import list_new
     from harness.predict.models import find_kept, open_models
-    from harness.predict.table import check_destination, write_table
+    from harness.predict.table import check_destination
     from harness.run.directory import RunDirectory
 
     check_destination(arguments.out, arguments.run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import numpy as np
 import polars as pl
 
 from harness.core.arguments import check_out
-from harness.core.csv_cells import guarded_table
 from harness.core.errors import RequestError
-from harness.core.files import write_atomic
 from harness.metrics.parts import FloatArray
 from harness.predict.images import ImageBatch
 from harness.predict.models import KeptModel
@@ -95,19 +92,3 @@ def check_destination(path: Path, run: Path) -> None:
     check_out(path, run, FORMS)
     if path.exists():
         raise RequestError(f"--out {path}: exists already; remove it or choose another name")
-
-
-def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Write a table of predictions as the ending of the path says.
-
-    In a CSV file, text that a spreadsheet would run gets an apostrophe before it.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    buffer = io.BytesIO()
-    if path.suffix.lower() == ".parquet":
-        frame.write_parquet(buffer)
-    else:
-        guarded_table(frame).write_csv(buffer)
-    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""Single test cases: which methods get them right."""
