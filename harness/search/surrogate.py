@@ -29,13 +29,14 @@ def expected_scores(space: Space, finished: Sequence[Asked]) -> npt.NDArray[np.f
     Returns:
         Float64 of shape (slots,), rounded to 9 digits, so that sums in another order choose the same slot.
     """
+    varied = searched(space)
+    if len(finished) < LEAST_SLOTS or not varied:
+        return None
+    # It takes more than a second to import, which small searches need not wait for.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    varied = searched(space)
-    if len(finished) < LEAST_SLOTS or not varied:
-        return None
     points = np.array([[x for name in varied for x in _unit(varied[name], e.hyperparameters[name])] for e in finished])
     scores = np.array([entry.score for entry in finished], dtype=np.float64)
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(np.full(points.shape[1], 0.5), (0.05, 20.0), nu=2.5)
