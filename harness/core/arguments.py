@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,21 @@ def user_path(text: str) -> Path:
     """
     # ``Path("./~")`` forgets how it was written, and ``Path.expanduser`` raises for a home that nobody has.
     return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
+def interval(text: str) -> float:
+    """Seconds from one look at a run to the next, as a user writes them.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no number above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0; name the run directory first")
+    return value
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

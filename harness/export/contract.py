@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,24 +16,40 @@ if TYPE_CHECKING:
     from harness.run.directory import RunDirectory
 
 
-@dataclass(frozen=True, slots=True)
 class ExportedRun:
-    """A run as an export reads it."""
+    """A run as an export reads it.
 
-    directory: RunDirectory
-    """The run directory, for what is not given here; an export only reads it."""
+    Args:
+        directory: the run directory, for what is not given here; an export only reads it.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self._given: set[str] = set()
 
     @property
     def name(self) -> str:
         """Name of the run: that of its directory."""
         return self.directory.path.name
 
+    @property
+    def count(self) -> int:
+        """How many trials ``trials`` has given so far, each counted once."""
+        return len(self._given)
+
     def trials(self) -> Iterator[ExportedTrial]:
-        """Every trial that was begun, study by study, with a progress bar on standard error.
+        """Every trial that was begun, study by study; while a sweep is followed, those that are new or have changed.
+
+        A progress bar is shown on standard error, unless a sweep is followed.
 
         Raises:
             TornFileError: a file of a trial is not readable.
         """
+        for trial in self._read():
+            yield trial
+            self._given.add(trial.stable_id)
+
+    def _read(self) -> Iterator[ExportedTrial]:
         from harness.export.trials import all_trials
 
         return all_trials(self.directory)
@@ -60,12 +75,18 @@ class Export(Pluggable, ABC):
     kind = "export"
     updates: ClassVar[bool] = False
     """Whether the destination may exist, and is then brought up to date."""
+    follows: ClassVar[bool] = False
+    """Whether it can follow a sweep (``--follow``): ``write`` is then called again and again on one object, ``trials``
+    of its run gives only what is new or has changed, and what was written of other trials stays. Nothing is doubled
+    where an earlier export was killed at any moment. Only for an export that ``updates``."""
     repeatable: ClassVar[bool] = False
     """Whether two exports of the same run are the same bytes."""
 
     @classmethod
     def fault(cls) -> str | None:
         """What the list of exports lacks."""
+        if cls.follows and not cls.updates:
+            return "follows a sweep, and so must update its destination: set updates = True"
         return None if cls.documented() else "has no docstring, which is its help"
 
     @abstractmethod

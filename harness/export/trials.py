@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from harness.run.directory import RunDirectory
 from harness.run.record_values import Scores, Stage
-from harness.run.study_folder import StudyFolder
+from harness.run.study_folder import AGAIN, StudyFolder
 from harness.run.trial import TrialFolder
 from harness.run.trial_records import CurveLine, Time, TrialRequest, TrialResult, sides_of
 
@@ -31,6 +31,8 @@ class ExportedTrial:
     curve: list[CurveLine]
     begun: float
     """When it was asked for, seconds since the epoch."""
+    heard: float
+    """When an unfinished trial wrote the last line of its curve; else when it was asked for."""
 
     @property
     def stable_id(self) -> str:
@@ -70,12 +72,13 @@ class ExportedTrial:
     def epoch_ends(self) -> list[float]:
         """When each line of the curve was written, seconds since the epoch.
 
-        Results of earlier versions do not know it, nor do unfinished trials: what is known last stands for all.
+        Results of earlier versions do not know it, nor do unfinished trials: what is known last stands for all. An
+        export that follows a sweep sees most lines as they are written.
         """
         known = [] if self._time is None else self._time.get("epoch_ends", [])
         if len(known) == len(self.curve):
             return [float(moment) for moment in known]
-        return [self.ended or self.begun] * len(self.curve)
+        return [self.ended or self.heard] * len(self.curve)
 
     @property
     def ended(self) -> float | None:
@@ -109,14 +112,9 @@ def trials_of(study: StudyFolder) -> Iterator[ExportedTrial]:
     Raises:
         TornFileError: a file of a trial is not readable.
     """
-    stages: dict[Stage | Literal["again", "repeat"], list[TrialFolder]] = {
-        "search": study.trials("search"), "again": study.reevaluations(), "confirm": study.trials("confirm"),
-        "repeat": study.repeats(),
-    }  # fmt: skip
-    for stage, folders in stages.items():
-        for folder in folders:
-            if folder.has_request():
-                yield _read(study, stage, folder)
+    for folder in study.every_trial():
+        if folder.has_request():
+            yield read_trial(study, folder, folder.result() if folder.finished else None)
 
 
 def all_trials(run: RunDirectory) -> Iterator[ExportedTrial]:
@@ -133,16 +131,31 @@ def all_trials(run: RunDirectory) -> Iterator[ExportedTrial]:
         yield from trials_of(study)
 
 
-def _read(study: StudyFolder, stage: Stage | Literal["again", "repeat"], folder: TrialFolder) -> ExportedTrial:
-    result = folder.result() if folder.finished else None
+def read_trial(study: StudyFolder, folder: TrialFolder, result: TrialResult | None) -> ExportedTrial:
+    """A trial that was begun.
+
+    Args:
+        study: that it is of.
+        folder: of the trial.
+        result: of the trial, read before; None where it is not finished.
+
+    Raises:
+        FileNotFoundError: it was not begun, or was set aside.
+        TornFileError: a file of it is not readable.
+    """
+    place = study.place_of(folder.path)
+    assert place is not None
+    repeats = place.part == "confirm" and place.name.endswith(AGAIN)
+    begun, curve = folder.request_path.stat().st_mtime, folder.curve()
     return ExportedTrial(
         study=study.name,
-        stage=stage,
+        stage="repeat" if repeats else place.part,
         name=folder.name,
         request=folder.request(),
         result=result,
-        curve=folder.curve(),
-        begun=folder.request_path.stat().st_mtime,
+        curve=curve,
+        begun=begun,
+        heard=folder.curve_path.stat().st_mtime if curve and result is None else begun,
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.arguments import parse, user_path
+from harness.core.arguments import interval, parse, user_path
 from harness.core.errors import EXIT_DONE, run_command
 from harness.core.output import say
 
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("run", type=user_path, metavar="RUN", help="run directory of a sweep")
     result.add_argument(
-        "--watch", nargs="?", const=WATCH_SECONDS, type=_seconds, metavar="SECONDS",
+        "--watch", nargs="?", const=WATCH_SECONDS, type=interval, metavar="SECONDS",
         help=f"refresh it at this interval (default: {WATCH_SECONDS:.0f}) until the run is complete",
     )  # fmt: skip
     form = result.add_mutually_exclusive_group()
@@ -128,16 +128,6 @@ def _page(found: RunStatus, summary_first: bool) -> RenderableType:
     if summary_first:
         return Group(*summary(found, cut=True), "", *details(found))
     return Group(*details(found), "", *summary(found))
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0; name the run directory first")
-    return value
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """An MLflow tracking store in one SQLite file: an experiment for each study, a run for each trial.
 
-A store that is there already is brought up to date: what has not changed stays, what has is replaced.
+A store that is there already is brought up to date: what is new is added to the run of its trial.
 """
 
 from __future__ import annotations
 
 import shlex
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,29 +26,42 @@ TRIAL, STATE = "gpaf_bench.trial", "gpaf_bench.state"
 class MLflow(Export):
     """An SQLite file for `mlflow ui --backend-store-uri sqlite:///DEST`, or a store that is brought up to date.
 
-    An experiment for each study, a run for each trial. In a store that exists already, what has not changed stays,
-    what has is replaced.
+    An experiment for each study, a run for each trial. In a store that exists already, what is new is added to the run
+    of its trial; a run that says something else than its trial is replaced.
     """
 
     name = "mlflow"
     updates = True
+    follows = True
+
+    def __init__(self) -> None:
+        self._client: Any = None
+        self._experiments: dict[str, str] = {}
+        self._runs: dict[str, Any] = {}
+        """MLflow's run of each trial, by its id, as it was last read or written."""
 
     def write(self, run: ExportedRun, destination: Path) -> str:
         """Write the store or bring it up to date; says how to look at it."""
         from mlflow.tracking import MlflowClient
 
-        if destination.exists():
-            _require_store(destination)
         place = sqlite_address(destination)
-        client = MlflowClient(tracking_uri=place)
-        experiments: dict[str, str] = {}
-        count = 0
+        if self._client is None:
+            if destination.exists():
+                _require_store(destination)
+            self._client = MlflowClient(tracking_uri=place)
         for trial in run.trials():
-            if trial.study not in experiments:
-                experiments[trial.study] = _experiment(client, f"{run.name}: {trial.study}", destination)
-            _write(client, experiments[trial.study], trial)
-            count += 1
-        return f"{destination}: {count} trials; mlflow ui --backend-store-uri {shlex.quote(place)}"
+            if trial.study not in self._experiments:
+                experiment = _experiment(self._client, f"{run.name}: {trial.study}", destination)
+                self._experiments[trial.study] = experiment
+                self._runs |= {
+                    known.data.tags[TRIAL]: known
+                    for known in _runs(self._client, experiment)
+                    if TRIAL in known.data.tags
+                }
+            known = self._runs.get(trial.stable_id)
+            if known is None or known.data.tags.get(STATE) != trial.state:
+                self._runs[trial.stable_id] = _write(self._client, self._experiments[trial.study], trial, known)
+        return f"{destination}: {run.count} trials; mlflow ui --backend-store-uri {shlex.quote(place)}"
 
 
 def _require_store(path: Path) -> None:
@@ -71,33 +85,68 @@ def _experiment(client: Any, name: str, destination: Path) -> str:
     return str(client.create_experiment(name, destination.with_name(f"{destination.name}.artifacts").as_uri()))
 
 
-def _write(client: Any, experiment: str, trial: ExportedTrial) -> None:
+def _runs(client: Any, experiment: str) -> Iterator[Any]:
+    """Every run of an experiment."""
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _write(client: Any, experiment: str, trial: ExportedTrial, known: Any) -> Any:
+    """Bring the run of a trial up to date; returns it.
+
+    Args:
+        client: MLflow's.
+        experiment: its id.
+        trial: what the run is to say.
+        known: the run that there is; None where there is none.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
-    for earlier in client.search_runs([experiment], filter_string=f"tags.`{TRIAL}` = '{trial.stable_id}'"):
-        if earlier.data.tags.get(STATE) == trial.state:
-            return
-        client.delete_run(earlier.info.run_id)
-    began = _milliseconds(trial.started or trial.begun)
-    made = client.create_run(experiment, start_time=began, run_name=f"{trial.stage} {trial.name}")
-    asked = {**trial.request["hyperparameters"], **{f"trial.{name}": value for name, value in trial.facts.items()}}
     ended = _milliseconds(trial.ended or trial.begun)
     metrics = [
         Metric(name, value, _milliseconds(moment), step)
         for moment, (step, scalars) in zip(trial.epoch_ends, trial.epochs(), strict=True)
         for name, value in scalars.items()
     ] + [Metric(f"final/{name}", value, ended, 0) for name, value in trial.scores().items()]
+    written: set[tuple[str, int, float]] = set()
+    if known is not None:
+        # What was cut off may have more than its state says.
+        written = {_point(one) for name in known.data.metrics for one in client.get_metric_history(_id(known), name)}
+        if not written <= {_point(one) for one in metrics}:
+            # Points cannot be taken back: an attempt that was repeated has come to others.
+            client.delete_run(_id(known))
+            known, written = None, set()
+    if known is None:
+        began = _milliseconds(trial.started or trial.begun)
+        tags = {TRIAL: trial.stable_id}
+        known = client.create_run(experiment, start_time=began, run_name=f"{trial.stage} {trial.name}", tags=tags)
+    asked = {**trial.request["hyperparameters"], **{f"trial.{name}": value for name, value in trial.facts.items()}}
     status = "RUNNING" if trial.result is None else str(trial.result["status"])
-    parameters = [Param(name, str(value)) for name, value in asked.items()]
-    tags = [RunTag("status", status), RunTag(TRIAL, trial.stable_id)]
-    client.log_batch(made.info.run_id, params=parameters, tags=tags)
-    for start in range(0, len(metrics), 1000):
-        client.log_batch(made.info.run_id, metrics=metrics[start : start + 1000])
+    parameters = [Param(name, str(value)) for name, value in asked.items() if name not in known.data.params]
+    client.log_batch(_id(known), params=parameters, tags=[RunTag("status", status)])
+    new = [one for one in metrics if _point(one) not in written]
+    for start in range(0, len(new), 1000):
+        client.log_batch(_id(known), metrics=new[start : start + 1000])
     if trial.result is not None:
         word = "FINISHED" if status == "done" else "FAILED"
-        client.set_terminated(made.info.run_id, status=word, end_time=ended)
-    # Last: a run without it was cut off, and is written again.
-    client.set_tag(made.info.run_id, STATE, trial.state)
+        client.set_terminated(_id(known), status=word, end_time=ended)
+    # Last: a run without it was cut off, and is brought up to date again.
+    client.set_tag(_id(known), STATE, trial.state)
+    return client.get_run(_id(known))
+
+
+def _id(run: Any) -> str:
+    return str(run.info.run_id)
+
+
+def _point(metric: Any) -> tuple[str, int, float]:
+    """What a point says, apart from when it was written."""
+    return metric.key, metric.step, metric.value
 
 
 def _milliseconds(seconds: float) -> int:
