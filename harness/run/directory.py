@@ -27,6 +27,7 @@
     RUN/code/HASH/                                 the code of a launch, which its workers import
     RUN/code/current                               the name of the last launch's, for Slurm jobs that begin
     RUN/workers/                                   what workers printed
+    RUN/notices/                                   an empty file for each thing that the user was told (``notify``)
     RUN/ray/                                       who drives the search engine ``ray``, and what it has running
     RUN/stale/METHOD@DATASET.1/                    a study that was set aside
     RUN/set_aside/                                 damaged files, under the paths that they had, with a number
@@ -203,6 +204,16 @@ class RunDirectory(DataDocuments):
     def news_path(self) -> Path:
         """Where workers tell one another what they do (``harness.run.news``)."""
         return self.path / "news.log"
+
+    def first_to_tell(self, notice: str) -> bool:
+        """Whether the user was not told of something yet; whoever asks tells it now, and nobody after.
+
+        Args:
+            notice: what it is, as a file may be called.
+        """
+        folder = self.path / "notices"
+        folder.mkdir(exist_ok=True)
+        return write_exclusive(inside(folder, notice), b"")
 
     def write_exhausted(self, facts: records.ExhaustedRecord) -> None:
         """Record that the budget is used up (``cap``, ``used``: device-seconds)."""

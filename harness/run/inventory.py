@@ -92,7 +92,8 @@ def case_tables(run: RunDirectory) -> list[Path]:
 
 def folders(run: RunDirectory) -> list[Path]:
     """Every folder in which something is written while the run goes on."""
-    fixed = [run.path / name for name in ("splits", "cases", "cards", "studies", "sources", "workers", "code", "lock")]
+    names = ("splits", "cases", "cards", "studies", "sources", "workers", "notices", "code", "lock")
+    fixed = [run.path / name for name in names]
     studies = [study.path for study in run.study_folders()]
     stages = [path / stage for path in studies for stage in ("search", "again", "confirm")]
     present = [path for path in (*fixed, *studies, *stages) if path.is_dir()]

@@ -79,6 +79,13 @@ class LaunchSpec(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of a launcher plugin; the built-in launchers have none."
     )
+    notify: list[Name] = Field(
+        default=[],
+        max_length=MOST_LABELS,
+        description="Your own command, word by word and without a shell: it is run when the sweep has finished or "
+        "stopped, and when a trial has failed for good.",
+        examples=[["/home/you/bin/tell_me", "--quietly"]],
+    )
 
 
 def _first_network(checked: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ The same command starts a sweep, continues one that was interrupted or killed, a
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -184,9 +185,11 @@ def _run(
     from harness.run.links import refuse_links
     from harness.studies.study import Roots
     from harness.sweep.prepare import plan_run
+    from harness.work.notices import Notices
     from harness.work.reporting import refresh_report
     from harness.work.scheduler import Scheduler
 
+    _check_notify(spec)
     roots = Roots.here(arguments.data_root)
     run = RunDirectory(arguments.run_dir or Path("runs") / spec.name)
     launch = Launch(run, spec, roots, console, same_command(arguments), arguments.wait)
@@ -222,9 +225,16 @@ def _run(
     page = refresh_report(run)
     for line in answer(run):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    Notices(run, spec.name, spec.launch.notify).ended(scheduler)
     console.print("The report, for any browser:", highlight=False)
     say(str(page))
     return _verdict(studies, scheduler, console)
+
+
+def _check_notify(spec: SweepSpec) -> None:
+    command = spec.launch.notify
+    if command and shutil.which(command[0]) is None:
+        raise RequestError(f"launch.notify: {command[0]!r} is no command here; give its path, or install it")
 
 
 def _record_environment(run: RunDirectory) -> None:

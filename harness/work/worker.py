@@ -32,6 +32,7 @@ from harness.studies.planner import Planner
 from harness.studies.study import Roots, Study
 from harness.work.bell import Bell
 from harness.work.claims import ClaimedTrial
+from harness.work.notices import Notices
 from harness.work.others import Others
 from harness.work.running import run_claimed
 from harness.work.scheduler import PlanChanged, Scheduler
@@ -79,6 +80,7 @@ class Worker:
         """How often in a row there was nothing to claim."""
         self._plan: PlanToken | None = None
         self._scheduler: Scheduler | None = None
+        self._notices = Notices(run, "", ())
         self._patience = Patience()
         self._resident: dict[str, torch.Tensor] = {}
         self._bell = Bell(run.path)
@@ -94,7 +96,10 @@ class Worker:
         try:
             while not self._stop.is_set():
                 if not self.turn():
-                    return patiently(self._write_report, self._say_waiting)
+                    code = patiently(self._write_report, self._say_waiting)
+                    if self._scheduler is not None and code == EXIT_DONE:
+                        self._notices.ended(self._scheduler)
+                    return code
         except OutOfRoom:
             return EXIT_CROWDED
         finally:
@@ -149,10 +154,12 @@ class Worker:
             try:
                 with given_back(taken.lease, STOPPED_BY_ERROR):
                     images = self._images_of(taken)
-                run_claimed(taken, self._device, self._stop, images, shares_device=self._packed)
+                result = run_claimed(taken, self._device, self._stop, images, shares_device=self._packed)
             finally:
                 scheduler.tell_ended(taken)
                 self._bell.ring()
+            if result is not None and result["status"] == "failed":
+                self._notices.failed(taken.folder, result)
             self._note_memory()
         elif complete:
             scheduler.record()
@@ -215,6 +222,7 @@ class Worker:
             # Before the results are read: what is finished meanwhile is told.
             others = None if plan is None else Others(News(self._run, plan.token))
             self._scheduler = Scheduler.of(self._run, spec, studies, self._threads, plan=plan, others=others)
+            self._notices = Notices(self._run, spec.name, spec.launch.notify)
             self._scheduler.record()
         return self._scheduler
 
