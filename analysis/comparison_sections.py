@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from analysis.comparison.claims import STATUS_WORDS, claims
 from analysis.comparison.phrases import labels_phrase, scope_note
 from analysis.figures.comparisons import forest
+from analysis.figures.costs import Costs, score_against_costs
 from analysis.figures.curves import stems
 from analysis.figures.methods import pareto, seeds
+from analysis.figures.operating import LOOKS, draw_curves
 from analysis.figures.predictions import ReducedPredictions, confusion, reliability, sensitivity
 from analysis.figures.ranks import critical_difference
 from analysis.stats.cautions import Refused
@@ -77,7 +79,7 @@ def seed_section(analysis: Analysis, pool: Pool = HERE) -> PageSection:
 
 
 def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = HERE) -> PageSection:
-    """Calibration and confusion of each method on each dataset with predictions."""
+    """Curves over all thresholds, calibration and confusion of each method on each dataset with predictions."""
     drawings: Sequence[tuple[str, Callable[[ReducedPredictions, str], tuple[PageFigure, ...]]]] = (
         ("reliability", reliability),
         ("confusion", confusion),
@@ -85,6 +87,12 @@ def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = H
     )
     exclusive = {name: facts for name, facts in reduced.items() if facts.methods}
     drawn = [
+        pool.submit(draw_curves, curves, kind, stem)
+        for kind in LOOKS
+        for name, stem in stems(kind, reduced).items()
+        if (curves := reduced[name].curves) is not None
+    ]
+    drawn += [
         pool.submit(draw, exclusive[name], stem)
         for prefix, draw in drawings
         for name, stem in stems(prefix, exclusive).items()
@@ -101,6 +109,13 @@ def prediction_section(reduced: Mapping[str, ReducedPredictions], pool: Pool = H
 def cost_figures(analysis: Analysis, trained: Mapping[tuple[str, str], int], pool: Pool = HERE) -> Drawings:
     """Score against trained parameters."""
     return Drawings((pool.submit(pareto, analysis.primary, trained, "pareto"),))
+
+
+def paid_section(analysis: Analysis, costs: Costs, pool: Pool = HERE) -> PageSection:
+    """Score against what was paid in time, arithmetic and memory."""
+    names, shown = stems("costs", analysis.evidence.datasets), analysis.primary
+    drawn = tuple(pool.submit(score_against_costs, shown, costs, name, stem) for name, stem in names.items())
+    return PageSection("Score against cost", (), present(Drawings(drawn)))
 
 
 def supplement(analysis: Analysis) -> PageSection:

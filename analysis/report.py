@@ -154,6 +154,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
         findings,
         how_compared,
         limits,
+        paid_section,
         prediction_section,
         seed_section,
         supplement,
@@ -163,6 +164,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.run_sections import RunFacts, cost, early, late
     from analysis.runs import trials_of
     from analysis.runs.axes import axes_of
+    from analysis.runs.costs import costs_of
     from analysis.runs.evidence import evidence_of, shifts_in
     from analysis.runs.subgroups import subgroups_in
     from analysis.runs.summary import summarise
@@ -187,6 +189,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     parameters = {study.method: " / ".join(map(count, study.trainable)) for study in studies if study.trainable}
     trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
     pareto = cost_figures(analysis, trained, pool)
+    paid = paid_section(analysis, costs_of([facts.summary for facts in known]), pool)
     heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
     shifts, groups = findings_under(shifts_in(runs, records, evidence)), subgroups_in(runs, evidence)
     axes = axes_of(runs, evidence.datasets)
@@ -198,7 +201,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     costs = [cost(facts, (pareto,) if facts is known[0] else ()) for facts in known]
     details = [section for facts in known for section in late(facts, evidence)]
     own = [ours, comparisons(analysis, pool), *(section for section in further if section.folded)]
-    rest = folded(*own, seed_section(analysis, pool), *searches, predicted, *details, supplement(analysis))
+    rest = folded(*own, seed_section(analysis, pool), *searches, paid, predicted, *details, supplement(analysis))
     shown = [*first, *(section for section in further if not section.folded), *costs]
     sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis, known), plugins)
     said = [sentence for facts in known for sentence in flags(facts.summary)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from analysis.comparison.case_values import tables_of, undefined
 from analysis.comparison.copies import copies_on
 from analysis.comparison.draws import Replicates, few_draws, replicates_of, split_apart, splits_of
-from analysis.comparison.evidence import Evidence, Predictions, by_appearance
+from analysis.comparison.evidence import Evidence, Predictions, SplitImages, by_appearance
 from analysis.comparison.one_source import CaseDifferences
 from analysis.comparison.scores import Interval, MethodScore, Pair, drawn_by, interval_over_splits
 from analysis.comparison.split_values import split_values
@@ -63,14 +64,18 @@ class DatasetValues:
         """The splits that its replicates draw; empty where they have one. Predictions are those of the first."""
         if self.splits and dataset not in evidence.overlap:
             raise ValueError(f"{dataset} has several splits, and the evidence lacks their overlap")
-        self._overlap = evidence.overlap.get(dataset, 0.0)
+        self.overlap = evidence.overlap.get(dataset, 0.0)
         self._predictions = evidence.predictions(dataset)
         self._copies = copies_on(self._cells, self._predictions)
         self._tables: dict[str, Mapping[str, FloatArray]] = {}
         self.of_one_side = dataset in evidence.one_test_side
         """Whether all replicates are scored on the same cases, even where they draw splits."""
         self._scored = evidence.scored.get(dataset, "")
-        self._on_splits = split_values(evidence, dataset, self._cells) if self.splits else None
+        self.in_order = [method for method in evidence.methods if method in self._cells]
+        """Its methods in the order of the sweep file."""
+        self._read = partial(evidence.images, dataset)
+        several = bool(self.splits)
+        self._on_splits = split_values(lambda: self.images, self._cells, self._plan) if several else None
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -86,6 +91,11 @@ class DatasetValues:
             self._predictions.units_of_classes, "test case" if self._predictions.groups is None else "group"
         )
         return (*self._predictions.cautions, *(() if few is None else (few,)), *copied)
+
+    @cached_property
+    def images(self) -> SplitImages | None:
+        """What they predicted on every split, read once; None where all replicates share one, or little is known."""
+        return self._read()
 
     @property
     def predictions(self) -> Predictions | None:
@@ -231,9 +241,9 @@ class DatasetValues:
         """
         splits, searches = replicates.splits, replicates.searches
         if searches is not None and replicates.across_splits:
-            rows = mean_over_searches(values, splits, searches, self._overlap, self.confidence)
+            rows = mean_over_searches(values, splits, searches, self.overlap, self.confidence)
         else:
-            rows = mean_over_splits(values, splits, self._overlap, self.confidence)
+            rows = mean_over_splits(values, splits, self.overlap, self.confidence)
         return rows if table is None else mean_over_sets(rows, [self.by_unit(table, replicates)], self.confidence)
 
     def by_unit(self, table: FloatArray, replicates: Replicates) -> FloatArray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from analysis.comparison.case_values import tables_of
-from analysis.comparison.evidence import Cell, Evidence, Predictions, SplitImages
+from analysis.comparison.evidence import Cell, DeclaredPlan, Predictions, SplitImages
 from analysis.stats.estimate import FloatArray
 from analysis.stats.shared_images import IntArray, OverImages, mean_over_images
 from analysis.stats.twoway import by_group
@@ -85,7 +85,9 @@ class SplitValues:
         return None if table is None else table[[whole.index(seed) for seed in seeds]]
 
 
-def split_values(evidence: Evidence, dataset: str, cells: Mapping[str, Cell]) -> SplitValues | None:
+def split_values(
+    read: Callable[[], SplitImages | None], cells: Mapping[str, Cell], plan: DeclaredPlan
+) -> SplitValues | None:
     """The values on every split of a dataset; None unless each split has a search of its own in every method.
 
     A configuration that was searched on another split makes the replicates dependent in a way that no image shows.
@@ -99,8 +101,8 @@ def split_values(evidence: Evidence, dataset: str, cells: Mapping[str, Cell]) ->
             for seed in cell.seeds
         ):
             return None
-    images = evidence.images(dataset)
-    return None if images is None else SplitValues(images, cells, evidence.plan.metrics, evidence.plan.confidence)
+    images = read()
+    return None if images is None else SplitValues(images, cells, plan.metrics, plan.confidence)
 
 
 def _units(predictions: Predictions, names: dict[str, int]) -> IntArray:

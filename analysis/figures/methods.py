@@ -31,7 +31,7 @@ _HOW: Mapping[Interval, str] = {
     "over_searches": "interval over searches that allows for the overlap of their splits",
     "t_over_seeds": "t over seeds",
 }
-_LABEL = 0.15  # inches from one label to the next
+LABEL = 0.15  # inches from one label to the next
 _TALLEST = 11.0  # inches
 
 
@@ -138,7 +138,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
     if not points:
         return ()
     most = max(map(len, points.values()))
-    panel, drawn = max(1.5, _LABEL * most + 0.1), list[PageFigure]()
+    panel, drawn = max(1.5, LABEL * most + 0.1), list[PageFigure]()
     counts = [number for own in points.values() for _, number in own]
     for part in drawing.sheets(list(points), max(1, int(_TALLEST / (panel + 0.5)))):
         with drawing.canvas_of(0.4 + (panel + 0.5) * len(part)) as canvas:
@@ -150,7 +150,7 @@ def pareto(analysis: Analysis, trained: Mapping[tuple[str, str], int], stem: str
             canvas.supylabel(f"{plan.label(plan.metric)}\n(test split, {plan.direction})")
             drawing.lay_out(canvas)
             for axes, own in zip(grid, labels, strict=True):
-                _place(axes, own)
+                label_points(axes, own)
             drawn.append(
                 drawing.finished(
                     canvas,
@@ -238,7 +238,7 @@ def _power(exponent: float) -> str:
     return f"1e{int(exponent)}" if letter is None else f"{10 ** (int(exponent) % 3)}{letter}"
 
 
-def _place(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+def label_points(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
     """The names in a column on the right, in the order of the scores, each with a thin line to its point."""
     names = drawing.short_names([name for name, _, _ in points])
     canvas = axes.get_figure()
@@ -246,7 +246,7 @@ def _place(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
     height = axes.get_window_extent().height / canvas.dpi
     ordered = sorted(points, key=lambda point: (point[2], -point[1]))
     wanted = [float(axes.transAxes.inverted().transform(axes.transData.transform((0, y)))[1]) for _, _, y in ordered]
-    for (name, x, y), at in zip(ordered, spread(wanted, _LABEL / height), strict=True):
+    for (name, x, y), at in zip(ordered, spread(wanted, LABEL / height), strict=True):
         axes.annotate(
             names[name], (x, y), (1.03, float(at)), textcoords="axes fraction", va="center", fontsize=SMALL,
             annotation_clip=False,

@@ -1,5 +1,7 @@
 """Figures of what the methods predicted: calibration, confusion and sensitivity, each seed for itself, then averaged.
 
+Curves over all thresholds are in ``analysis.figures.operating``.
+
 Logits are large, so ``reduced`` takes what the figures need while those of one dataset are at hand.
 """
 
@@ -14,6 +16,7 @@ import numpy.typing as npt
 
 from analysis.comparison.pairs import DatasetValues
 from analysis.figures import drawing
+from analysis.figures.operating import OperatingCurves, curves_of
 from analysis.stats.estimate import FloatArray, mean_over_seeds
 from harness.metrics.logits import softmax
 from harness.pages.contents import PageFigure, sheet_stem
@@ -38,6 +41,9 @@ class MethodPredictions:
     """Mean confidence of the cases in each bin, shape (BINS,); nan where no seed has a case."""
     accuracy: FloatArray
     """Share of them that are right, likewise."""
+    spread: FloatArray
+    """The ends of the 95 % t interval of that mean over the seeds with a case in the bin, cut off at 0 and 1, shape
+    (2, BINS); nan where fewer than two seeds have one."""
     share: FloatArray
     """Share of all cases that lie in each bin, shape (BINS,)."""
     confusion: FloatArray
@@ -57,13 +63,10 @@ class ReducedPredictions:
     methods: tuple[MethodPredictions, ...]
     """Empty where an image may bear several labels: its classes do not exclude each other, so that there is no
     predicted class whose confidence or confusion could be drawn."""
-    splits: int = 1
-    """Splits of the dataset; of several, this is the first."""
-
-    @property
-    def scope(self) -> str:
-        """What the figures hold for, as a sentence without its end."""
-        return f"{_SCOPE}{f'; this shows one of {self.splits} splits alone' if self.splits > 1 else ''}"
+    curves: OperatingCurves | None
+    """Over all thresholds, where an image may bear several labels too; None where no method has any."""
+    scope: str
+    """What the figures hold for, as a sentence without its end."""
 
     @property
     def cases(self) -> int:
@@ -85,17 +88,21 @@ def reduced(values: DatasetValues) -> ReducedPredictions | None:
     predictions = values.predictions
     if predictions is None or not predictions.cases:
         return None
+    # Of a test side that all splits share, all of it is shown; of several splits, the first.
+    splits = 1 if values.of_one_side else len(values.splits)
+    scope = f"{_SCOPE}{f'; this shows one of {splits} splits alone' if splits > 1 else ''}"
+    curves = curves_of(values)
     support = tuple(predictions.support.values())
     if predictions.labels.ndim == 2:
-        return ReducedPredictions(values.dataset, predictions.classes, support, ())
+        return ReducedPredictions(values.dataset, predictions.classes, support, (), curves, scope)
     methods = [
         _of_method(method, [own[seed] for seed in sorted(own)], predictions.labels)
         for method in values.methods
         if (own := predictions.logits.get(method, {}))
     ]
-    # Of a test side that all splits share, all of it is shown.
-    splits = 1 if values.of_one_side else max(1, len(values.splits))
-    return ReducedPredictions(values.dataset, predictions.classes, support, tuple(methods), splits) if methods else None
+    if not methods:
+        return None
+    return ReducedPredictions(values.dataset, predictions.classes, support, tuple(methods), curves, scope)
 
 
 def _of_method(method: str, logits: Sequence[FloatArray], labels: npt.NDArray[np.int64]) -> MethodPredictions:
@@ -110,10 +117,24 @@ def _of_method(method: str, logits: Sequence[FloatArray], labels: npt.NDArray[np
         seeds=len(logits),
         confidence=np.where(empty, np.nan, (confident / filled).sum(axis=0) / seeds),
         accuracy=np.where(empty, np.nan, (right / filled).sum(axis=0) / seeds),
+        spread=_spread(number, right),
         share=number.mean(axis=0) / len(labels),
         confusion=confusion.mean(axis=0),
         sensitivity=np.diagonal(confusion, axis1=1, axis2=2).copy(),
     )
+
+
+def _spread(number: FloatArray, right: FloatArray) -> FloatArray:
+    """The interval of the accuracy in each bin, from cases and right ones by seed and bin."""
+    ends = np.full((2, BINS), np.nan)
+    for place in range(BINS):
+        known = number[:, place] > 0
+        if known.sum() > 1:
+            values = right[known, place] / number[known, place]
+            over = mean_over_seeds(values)
+            if over.low is not None and over.high is not None:
+                ends[:, place] = np.clip([over.low, over.high], 0.0, 1.0)
+    return ends
 
 
 def _of_seed(logits: FloatArray, labels: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -142,6 +163,8 @@ def reliability(facts: ReducedPredictions, stem: str) -> tuple[PageFigure, ...]:
                 axes.stairs(one.share, edges, fill=True, facecolor=TINT, edgecolor=FAINT, linewidth=0.5, zorder=1)
                 axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 2)), zorder=2)
                 known = ~np.isnan(one.confidence)
+                bars = [([at, at], ends) for at, ends in zip(one.confidence, one.spread.T, strict=True)]
+                drawing.strokes(axes, [bar for bar in bars if not np.isnan(bar[1]).any()], color=SEED, linewidth=0.7)
                 axes.plot(one.confidence[known], one.accuracy[known], color=SEED, linewidth=1.1, zorder=3)
                 many = known & (one.share >= 0.01)
                 for which, inside in ((known & ~many, PAPER), (many, SEED)):
@@ -163,7 +186,8 @@ def reliability(facts: ReducedPredictions, stem: str) -> tuple[PageFigure, ...]:
                     f"{facts.dataset}: reliability diagrams, {BINS} bins of equal width. Line: share of right cases by "
                     f"their mean confidence ({facts.seeds}, each for itself, then averaged over those with a case in "
                     f"the bin; hollow: less than 1 % of the cases); bars: share of the {facts.cases:,} test cases in "
-                    f"each bin; dashed: perfect calibration. {facts.scope}; no interval is drawn.",
+                    f"each bin; dashed: perfect calibration; upright lines: 95 % t interval of each bin alone over "
+                    f"the seeds with a case in it, which holds the test cases fixed. {facts.scope}.",
                     f"Reliability diagrams on {facts.dataset}: " + ", ".join(one.method for one in part),
                     sheet_stem(stem, len(drawn)),
                 )

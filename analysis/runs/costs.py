@@ -5,10 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from harness.run.frames import COSTS
+
+if TYPE_CHECKING:
+    from analysis.runs.summary import Summary
 
 REFERENCE = "full_finetune"
 """Plugin whose time a step the others are compared with: what a user would do without any of the methods."""
@@ -73,3 +77,26 @@ def reference_of(candidates: Sequence[tuple[str, str, StudyCost]]) -> StudyCost 
     if named:
         return named[0]
     return found[0][1] if len(found) == 1 else None
+
+
+def costs_of(summaries: Sequence[Summary]) -> dict[str, dict[tuple[str, str], float]]:
+    """What each method cost on each dataset, for a figure: kind of cost → (dataset, method) → amount above 0.
+
+    Of runs that are reported together, hours add up, and the others are those of the first run that has them.
+    """
+    hours: dict[tuple[str, str], float] = {}
+    sums: dict[tuple[str, str], float] = {}
+    peaks: dict[tuple[str, str], float] = {}
+    for summary in summaries:
+        for spent in summary.ledger:
+            if spent.dataset is not None and spent.method is not None:
+                place = spent.dataset, spent.method
+                hours[place] = hours.get(place, 0.0) + sum(spent.seconds.values()) / 3600
+        for study in summary.studies:
+            place, counted = (study.dataset, study.method), study.cost.figures["multiply_adds"]
+            if counted:
+                sums.setdefault(place, float(counted[0]))
+            if study.cost.peak_bytes is not None:
+                peaks.setdefault(place, study.cost.peak_bytes / 1e9)
+    kinds = {"Device-hours, search included": hours, "Multiply-adds an image": sums, "Peak GPU memory, GB": peaks}
+    return {what: {place: own for place, own in found.items() if own > 0} for what, found in kinds.items()}
