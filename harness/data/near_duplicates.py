@@ -96,14 +96,17 @@ def take_fingerprints(images: npt.NDArray[np.uint8], progress: Callable[[int], N
     side = min(THUMBNAIL, images.shape[1])
     thumbnails = _on_disk((len(images), side, side))
     bits = np.zeros((len(images), _HASH_SIDE, _HASH_SIDE), dtype=np.bool_)
+    flat = np.zeros(len(images), dtype=np.bool_)
     for row, image in enumerate(images):
         # A side of that length already is left as it is by Pillow.
         grey = Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.BILINEAR)
         thumbnails[row] = np.asarray(grey)
+        # numpy takes the deviation of all at once in eight bytes a pixel.
+        flat[row] = thumbnails[row].std() < _FLAT
         bits[row] = phash(grey, hash_size=_HASH_SIDE).hash
         if row % 64 == 63 or row == len(images) - 1:
             progress(row + 1)
-    return Fingerprints(thumbnails, _packed(bits), thumbnails.std(axis=(1, 2)) < _FLAT)
+    return Fingerprints(thumbnails, _packed(bits), flat)
 
 
 def find_near(prints: Fingerprints, content: Rows, progress: Callable[[int], None]) -> NearPairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,17 @@ def test_a_mirrored_hash_is_that_of_the_mirrored_picture_but_for_few_bits() -> N
         mask = near_duplicates._mirror_mask((vertical, horizontal))
         differing = np.bitwise_count(take_fingerprints(turned, lambda done: None).hashes ^ hashes ^ mask).sum(axis=1)
         assert np.delete(differing, 20).max() < MOST_BITS
+
+
+def test_fingerprints_take_less_memory_than_the_thumbnails_that_they_leave_on_disk() -> None:
+    images = pictures(400, 6)
+    take_fingerprints(images[:4], lambda done: None)
+    tracemalloc.start()
+    try:
+        prints = take_fingerprints(images, lambda done: None)
+        assert tracemalloc.get_traced_memory()[1] < prints.thumbnails.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_nothing_is_found_where_there_is_nothing() -> None:
