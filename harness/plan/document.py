@@ -14,6 +14,7 @@ from harness.pages.overlaps import overlap_warnings
 from harness.plan.detectable import Detectable, DrawnSplits, Family, Spread, detectable, family, spread_for
 from harness.plan.disk import Disk, disk
 from harness.plan.parts import Measured, Span, Stops, evaluation_seconds, study_seconds, wall_seconds
+from harness.plan.pruned import PruningForecast, expect_pruned
 from harness.plan.scopes import PricedScope, ScoredSide, choices
 from harness.plan.shapes import StudyShape, test_cases
 from harness.run.code import snapshot_size
@@ -64,6 +65,8 @@ class Plan:
     """Whether steps and times are upper bounds."""
     fewer_trials: bool
     """Whether trials are one: of a slot whose first seed is pruned, the other seeds are not trained."""
+    pruned: PruningForecast | None
+    """What pruning is expected to save; None where nothing prunes, or where it cannot be said."""
     total: Span | None
     """Device-seconds of all; None where those of a study are missing."""
     wall: Span | None
@@ -108,6 +111,7 @@ class Plan:
             "workers": self.workers,
             "stops_early": self.stops_early,
             "fewer_trials": self.fewer_trials,
+            "pruned": None if self.pruned is None else asdict(self.pruned),
             "disk": {**asdict(self.disk), "stays": self.disk.stays},
             "metric": self.metric,
             "seeds": self.seeds,
@@ -180,6 +184,7 @@ def make_plan(spec: SweepSpec, studies: Sequence[Study], shapes: Sequence[StudyS
         workers=means.workers,
         stops_early=stops.any,
         fewer_trials=rung is not None and len(search.seeds) > 1,
+        pruned=expect_pruned(search, shapes, means.measured),
         total=total,
         wall=wall,
         disk=room,

@@ -12,6 +12,7 @@ from harness.launch.display import duration
 from harness.pages.overlaps import overlap_notes
 from harness.plan.document import Plan
 from harness.plan.parts import Span
+from harness.plan.pruned import PruningForecast
 
 MOST_STUDIES = 30
 """Studies that are listed one by one."""
@@ -66,6 +67,8 @@ def _totals(plan: Plan) -> Iterator[Text]:
     yield Text(
         f"{most}{trials:,} trials ({', '.join(listed)}), {'at most ' if plan.stops_early else ''}{steps:,} steps"
     )
+    if plan.pruned is not None:
+        yield Text(_saved(plan.pruned))
     if plan.total is None:
         missing = [shape.name for shape in plan.shapes if shape.name not in plan.seconds]
         named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
@@ -82,6 +85,15 @@ def _totals(plan: Plan) -> Iterator[Text]:
     yield Text(f"with {plan.workers} worker{'s' if plan.workers > 1 else ''}: at least {_span(plan.wall)}")
     for origin in dict.fromkeys(one.origin for one in plan.measured.values()):
         yield Text(f"times: {origin}")
+
+
+def _saved(pruned: PruningForecast) -> str:
+    share = f"{100 * pruned.steps_left / pruned.steps:.0f} %" if pruned.steps else "none"
+    if pruned.seconds is None or pruned.seconds_left is None:
+        time = ""
+    else:
+        time = f", {duration(pruned.seconds_left)} instead of {duration(pruned.seconds)}"
+    return f"where early ranks are the final ones, pruning leaves {share} of the search's steps{time}"
 
 
 def _evaluations(plan: Plan) -> Iterator[RenderableType]:
