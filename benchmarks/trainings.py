@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 
 from benchmarks.image_sources import Sources
 from benchmarks.methods import chosen
+from benchmarks.strong_training import Kept, Loop
 from harness.data.cache import prepare
 from harness.data.split import Split
 from harness.networks.backbones import set_training_mode
@@ -160,6 +161,32 @@ class Script:
             correct = (output.argmax(1) == labels).float().mean()
             self.meters["loss"] += loss.item()
             self.meters["acc1"] += correct.item()
+
+
+class Strong:
+    """Full fine-tuning by the loop of ``benchmarks.strong_training``, its images kept on the device."""
+
+    def __init__(self, name: str, case: Case) -> None:
+        self.name, self._case = name, case
+        kept = Kept.decode(case.sources.folder, 2 * case.size)
+        self._kept = Kept(kept.images.to(case.device), kept.labels.to(case.device))
+        model = network(case, frozen=False).to(case.device)
+        self._loop = Loop(model, lr=1e-4, steps=MANY, half=case.precision == "bf16")
+        self._loop.training_mode(norms=True)
+
+    def seconds(self, steps: int) -> float:
+        """As ``Side`` says."""
+        self._train(1)
+        wait(self._case.device)
+        started = time.perf_counter()
+        self._train(steps)
+        wait(self._case.device)
+        return time.perf_counter() - started
+
+    def _train(self, steps: int) -> None:
+        for _ in range(steps):
+            rows = torch.randint(len(self._kept.labels), (self._case.batch,), device=self._case.device)
+            self._loop.step(self._kept.cropped(rows, self._case.size), self._kept.labels[rows])
 
 
 class Lightning:
