@@ -93,6 +93,7 @@ def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = 
     from analysis.report_files import Report, write
     from analysis.results import VERSION
     from analysis.words.appendix import appendix
+    from analysis.words.flags import told_together
     from harness.pages.contents import folded, settled
 
     analysis, reduced = _analysed(evidence, HERE)()
@@ -104,7 +105,7 @@ def write_table_report(evidence: Evidence, out: Path, plugins: Sequence[Path] = 
     report = Report(
         title=evidence.name,
         lead=f"{methods} on {datasets}, from {evidence.source}.",
-        flags=[caution.sentence for caution in analysis.cautions],
+        flags=told_together((caution.sentence for caution in analysis.cautions), evidence.datasets),
         sections=settled(sections),
         paragraphs=_paragraphs(first[0], ours, first[1]),
         results={"version": VERSION, "name": evidence.name, "comparison": comparison_records(analysis)},
@@ -170,7 +171,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.runs.summary import summarise
     from analysis.shift_results import shift_records
     from analysis.shift_sections import shift_sections, subgroup_sections
-    from analysis.words.flags import flags
+    from analysis.words.flags import flags, told_together
     from harness.pages.contents import count, folded, settled
     from harness.run import frames
 
@@ -212,7 +213,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     return Report(
         title=evidence.name,
         lead=_lead(known, evidence),
-        flags=list(dict.fromkeys((*said, *(caution.sentence for caution in analysis.cautions)))),
+        flags=told_together((*said, *(caution.sentence for caution in analysis.cautions)), evidence.datasets),
         sections=settled(sections),
         paragraphs=_paragraphs(first[0], ours, first[1], *further),
         results={**documents[0], "comparison": comparison} if len(known) == 1 else joint,

@@ -15,6 +15,7 @@ from analysis.comparison.scores import MethodScore, Pair
 from analysis.comparison.verdicts import Comparison, Role, averages, judge
 from analysis.stats.cautions import (
     Caution,
+    LostSeeds,
     lost_seeds,
     unequal_budgets,
     unplanned_looks,
@@ -181,13 +182,12 @@ def _of_cells(evidence: Evidence, dataset: str, collapsed: Mapping[str, Sequence
     for caution in (*tuned, *search_cautions(cells)):
         yield replace(caution, sentence=f"{dataset}: {caution.sentence}")
     for method, cell in cells.items():
-        said = [*cell.cautions, lost_seeds(len(cell.declared), sorted(cell.failures), collapsed[method])]
-        if plan.looks and cell.seeds:
-            said.append(unplanned_looks(plan.looks, len(cell.seeds)))
-        for one in said:
+        looked = unplanned_looks(plan.looks, len(cell.seeds)) if plan.looks and cell.seeds else None
+        for one in (*cell.cautions, looked):
             if one is not None:
                 yield replace(one, sentence=f"{dataset}, {method}: {one.sentence}")
     budgets = {method: float(cell.search_trials) for method, cell in cells.items() if cell.search_trials is not None}
-    unequal = unequal_budgets(budgets)
-    if unequal is not None:
-        yield replace(unequal, sentence=f"{dataset}: {unequal.sentence}")
+    lost = {name: LostSeeds(len(cell.declared), sorted(cell.failures), collapsed[name]) for name, cell in cells.items()}
+    for of_all in (lost_seeds(lost), unequal_budgets(budgets)):
+        if of_all is not None:
+            yield replace(of_all, sentence=f"{dataset}: {of_all.sentence}")

@@ -88,12 +88,19 @@ class StoredImages:
             if found is None or found.cautions or not found.case_ids:
                 return None
             predictions[split] = found
-        return SplitImages(predictions=predictions, trained=_shared({split: known[split] for split in used}))
+        try:
+            sides = {split: known[split].sides() for split in used}
+        except FileNotFoundError:
+            return None
+        return SplitImages(predictions=predictions, trained=_shared(sides))
 
 
-def _shared(splits: Mapping[str, StoredSplit]) -> dict[tuple[str, str], float]:
-    """Two splits → what they share by training (``SplitImages.trained``)."""
-    sides = {name: one.sides() for name, one in splits.items()}
+def _shared(sides: Mapping[str, tuple[list[str], list[str]]]) -> dict[tuple[str, str], float]:
+    """Two splits → what they share by training (``SplitImages.trained``).
+
+    Args:
+        sides: of each split, case ids of the training side and of the test side.
+    """
     every = np.unique(np.concatenate([np.array(side) for both in sides.values() for side in both]))
 
     def weights(which: int) -> npt.NDArray[np.float64]:

@@ -173,18 +173,33 @@ def undetectable_gap(gap: float, detectable: float) -> Caution | None:
     )
 
 
-def lost_seeds(declared: int, failed: Sequence[int], collapsed: Sequence[int]) -> Caution | None:
-    """Seeds that failed or that learned next to nothing."""
-    if not failed and not collapsed:
+@dataclass(frozen=True, slots=True)
+class LostSeeds:
+    """Seeds of one method that say less than others."""
+
+    declared: int
+    failed: Sequence[int]
+    collapsed: Sequence[int]
+    """Those that learned next to nothing."""
+
+
+def lost_seeds(methods: Mapping[str, LostSeeds]) -> Caution | None:
+    """Methods of which seeds failed or learned next to nothing."""
+    told = []
+    for method, seeds in methods.items():
+        parts = []
+        if seeds.failed:
+            parts.append(f"{len(seeds.failed)} failed ({_listed(seeds.failed)})")
+        if seeds.collapsed:
+            parts.append(f"{len(seeds.collapsed)} learned next to nothing ({_listed(seeds.collapsed)})")
+        if parts:
+            told.append(f"{method}, of {_count(seeds.declared, 'declared seed')} {' and '.join(parts)}")
+    if not told:
         return None
-    parts = []
-    if failed:
-        parts.append(f"{len(failed)} failed ({_listed(failed)})")
-    if collapsed:
-        parts.append(f"{len(collapsed)} learned next to nothing ({_listed(collapsed)}, counted in all numbers)")
     return Caution(
         "lost_seeds",
-        f"Of {_count(declared, 'declared seed')} {' and '.join(parts)}; no interval describes such a method well.",
+        f"No interval describes a method well of which seeds failed or learned next to nothing: {'; '.join(told)}. "
+        "What was learned, however little, is counted in all numbers.",
     )
 
 

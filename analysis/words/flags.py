@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from analysis.runs.study_summary import StudySummary
 from analysis.runs.summary import Summary
+from analysis.stats.scopes import listed
 from harness.pages.cards import leak_sentences
 from harness.pages.overlaps import overlap_warnings
 
@@ -20,6 +21,18 @@ def flags(summary: Summary) -> list[str]:
         *_general(summary),
         *(flag for dataset in summary.datasets for flag in _of_dataset(summary, dataset)),
     ]
+
+
+def told_together(sentences: Iterable[str], datasets: Collection[str]) -> list[str]:
+    """Reservations, each once: what is said alike of several datasets names them all."""
+    about: dict[str, list[str]] = {}
+    for sentence in dict.fromkeys(sentences):
+        place, _, text = sentence.partition(": ")
+        if text and place in datasets:
+            about.setdefault(text, []).append(place)
+        else:
+            about[sentence] = []
+    return [f"{listed(places)}: {text}" if places else text for text, places in about.items()]
 
 
 def _general(summary: Summary) -> Iterator[str]:

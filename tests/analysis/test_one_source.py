@@ -222,7 +222,7 @@ def test_a_run_tells_its_sources_and_an_older_one_takes_its_labels(builder: Call
     report = write_report(made.run)
     text = report.markdown.read_text()
     assert "skin and skin64 are one source (ham10000) and count once" in text
-    assert "skin: It is not known which images show the same patient" in text
+    assert "skin and skin64: It is not known which images show the same patient" in text
     assert "old: It is not known" not in text
 
 

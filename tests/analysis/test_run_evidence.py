@@ -17,7 +17,7 @@ from analysis.figures.predictions import reduced
 from analysis.runs.evidence import evidence_of
 from analysis.words.findings import results_paragraphs
 from harness.core.errors import RequestError
-from harness.pages.contents import settled
+from harness.pages.contents import PageFigure, settled
 from tests.analysis.made_up import logits
 
 if TYPE_CHECKING:
@@ -318,7 +318,12 @@ def test_several_labels_an_image_are_read_as_a_table(builder: Build) -> None:
     assert evidence.classes == {}
     facts = known(reduced(DatasetValues(evidence, "alpha")))
     (section,) = settled([prediction_section({"alpha": facts})])
-    assert section.items == () and "several labels" in section.sentences[0]
+    assert "several labels" in section.sentences[0]
+    # Neither calibration nor confusion is drawn, but what needs no single predicted class.
+    drawn = [item.caption for item in section.items if isinstance(item, PageFigure)]
+    assert len(drawn) == len(section.items) == 3
+    for caption, kind in zip(drawn, ("ROC curves", "precision", "decision curves"), strict=True):
+        assert caption.startswith(f"alpha: {kind}")
 
 
 @pytest.mark.parametrize(

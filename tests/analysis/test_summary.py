@@ -11,7 +11,7 @@ from analysis.runs.ledger import StudyCosts
 from analysis.runs.study_summary import StudySummary, optimism
 from analysis.runs.summary import Summary, summarise
 from analysis.tables.run_tables import other_metrics, scores
-from analysis.words.flags import flags
+from analysis.words.flags import flags, told_together
 from harness.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -206,3 +206,20 @@ def test_scores_over_several_splits_have_no_interval_that_takes_them_for_indepen
     whole, without = intervals([]), intervals(["alpha"])
     assert set(without["alpha"]) == {"n/a"} != set(whole["alpha"])
     assert without["beta"] == whole["beta"] and "[" in whole["beta"][0]
+
+
+def test_what_is_said_alike_of_several_datasets_is_said_once() -> None:
+    said = [
+        "The run ended.",
+        "a: Few cases.",
+        "b, lora: One seed.",
+        "b: Few cases.",
+        "c: It leaks: badly.",
+        "a: Few cases.",
+    ]
+    assert told_together(said, ("a", "b", "c")) == [
+        "The run ended.",
+        "a and b: Few cases.",
+        "b, lora: One seed.",
+        "c: It leaks: badly.",
+    ]

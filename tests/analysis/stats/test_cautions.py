@@ -6,6 +6,8 @@ from analysis.stats import cautions as c
 from analysis.stats.cautions import Caution, Refused, refuse
 from analysis.stats.collapse import collapsed_seeds
 
+NONE_LOST, ONE_FAILED, TWO_LOST = c.LostSeeds(8, [], []), c.LostSeeds(8, [3], []), c.LostSeeds(8, [], [4, 5])
+
 # Of each: what makes it speak, and what lies just on the other side.
 CASES: list[tuple[Caution | None, Caution | None, str, str]] = [
     (c.few_seeds_for_exact_test(5), c.few_seeds_for_exact_test(6), "few_seeds_for_exact_test", "0.0625"),
@@ -16,8 +18,8 @@ CASES: list[tuple[Caution | None, Caution | None, str, str]] = [
     (c.absent_class({"x": 40, "y": 0}), c.absent_class({"x": 40, "y": 1}), "absent_class", "no case of y"),
     (c.unreachable_floor(6, 2), c.unreachable_floor(6, 1), "unreachable_floor", "7 seeds could"),
     (c.undetectable_gap(-0.01, 0.02), c.undetectable_gap(-0.02, 0.01), "undetectable_gap", "0.01"),
-    (c.lost_seeds(8, [3], []), c.lost_seeds(8, [], []), "lost_seeds", "1 failed (3)"),
-    (c.lost_seeds(8, [], [4, 5]), c.lost_seeds(8, [], []), "lost_seeds", "4, 5, counted in all numbers"),
+    (c.lost_seeds({"a": ONE_FAILED, "b": NONE_LOST}), c.lost_seeds({"a": NONE_LOST}), "lost_seeds", "1 failed (3)"),
+    (c.lost_seeds({"a": ONE_FAILED, "b": TWO_LOST}), None, "lost_seeds", "b, of 8 declared seeds 2 learned next to"),
     (c.unequal_budgets({"a": 30, "b": 10}), c.unequal_budgets({"a": 30, "b": 30}), "unequal_budgets", "b: 10"),
     (c.few_cases({"x": 29, "y": 30}), c.few_cases({"x": 30, "y": 0}), "few_cases", "x: 29"),
     (c.few_cases({"x": 12}, "group"), c.few_cases({"x": 30}, "group"), "few_cases", "30 groups (x: 12)"),
