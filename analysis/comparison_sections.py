@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.comparison.claims import STATUS_WORDS, claims
@@ -14,12 +14,14 @@ from analysis.figures.methods import pareto, seeds
 from analysis.figures.operating import LOOKS, draw_curves
 from analysis.figures.predictions import ReducedPredictions, confusion, reliability, sensitivity
 from analysis.figures.ranks import critical_difference
+from analysis.runs.conduct import Conduct
 from analysis.stats.cautions import Refused
 from analysis.tables.cells import p_text
 from analysis.tables.checks import nondeterminism, power, robustness, robustness_of_averages, seed_sensitivity
 from analysis.tables.comparisons import all_p_values, averages, exploratory, not_compared, pairwise, secondary
 from analysis.tables.main_table import main
 from analysis.tables.new_datasets import new_datasets
+from analysis.words.data import data_statement
 from analysis.words.findings import question, results_paragraphs
 from analysis.words.limitations import limitations
 from analysis.words.methods import methods_paragraph
@@ -47,13 +49,14 @@ def limits(analysis: Analysis, spec: SweepRecord | None = None) -> PageSection:
     return PageSection("What may not be concluded", limitations(analysis, spec), ())
 
 
-def how_compared(analysis: Analysis, spec: SweepRecord | None = None, heads: Collection[str] = ()) -> PageSection:
-    """The paragraph on methods.
+def how_compared(analysis: Analysis, conduct: Conduct | None = None) -> PageSection:
+    """The paragraph on methods."""
+    return PageSection("How the methods were compared", (methods_paragraph(analysis, conduct),), ())
 
-    Args:
-        heads: methods that trained the head alone, on features that were computed once.
-    """
-    return PageSection("How the methods were compared", (methods_paragraph(analysis, spec, heads),), ())
+
+def data_section(analysis: Analysis, conduct: Conduct) -> PageSection:
+    """The data statement."""
+    return PageSection("Data statement", data_statement(analysis, conduct), ())
 
 
 def comparisons(analysis: Analysis, pool: Pool = HERE) -> PageSection:

@@ -152,6 +152,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.comparison_sections import (
         comparisons,
         cost_figures,
+        data_section,
         findings,
         how_compared,
         limits,
@@ -165,6 +166,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     from analysis.run_sections import RunFacts, cost, early, late
     from analysis.runs import trials_of
     from analysis.runs.axes import axes_of
+    from analysis.runs.conduct import conduct_of
     from analysis.runs.costs import costs_of
     from analysis.runs.evidence import evidence_of, shifts_in
     from analysis.runs.subgroups import subgroups_in
@@ -191,17 +193,17 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
     trained = {(study.dataset, study.method): study.trainable[0] for study in studies if study.trainable}
     pareto = cost_figures(analysis, trained, pool)
     paid = paid_section(analysis, costs_of([facts.summary for facts in known]), pool)
-    heads = {study.method for study in studies} - {study.method for study in studies if not study.on_features}
     shifts, groups = findings_under(shifts_in(runs, records, evidence)), subgroups_in(runs, evidence)
     axes = axes_of(runs, evidence.datasets)
     found = along(analysis, axes.sizes, axes.networks, axes.domains)
-    spec = known[0].summary.spec
-    first, ours = [findings(analysis, parameters, pool), limits(analysis, spec)], how_compared(analysis, spec, heads)
+    conduct = conduct_of([facts.summary for facts in known])
+    first = [findings(analysis, parameters, pool), limits(analysis, conduct.spec)]
+    ours, data = how_compared(analysis, conduct), data_section(analysis, conduct)
     divided = subgroup_sections(groups, evidence, axes.other_sizes)
     further = [*axis_sections(found, analysis, pool), *shift_sections(shifts, analysis, pool), *divided]
     costs = [cost(facts, (pareto,) if facts is known[0] else ()) for facts in known]
     details = [section for facts in known for section in late(facts, evidence)]
-    own = [ours, comparisons(analysis, pool), *(section for section in further if section.folded)]
+    own = [ours, data, comparisons(analysis, pool), *(section for section in further if section.folded)]
     rest = folded(*own, seed_section(analysis, pool), *searches, paid, predicted, *details, supplement(analysis))
     shown = [*first, *(section for section in further if not section.folded), *costs]
     sections = _with_plugins([*shown, *rest], len(shown), ReportData(analysis, known), plugins)
@@ -215,7 +217,7 @@ def _composed(runs: Sequence[RunDirectory], pool: Pool, plugins: Sequence[Path])
         lead=_lead(known, evidence),
         flags=told_together((*said, *(caution.sentence for caution in analysis.cautions)), evidence.datasets),
         sections=settled(sections),
-        paragraphs=_paragraphs(first[0], ours, first[1], *further),
+        paragraphs=_paragraphs(first[0], ours, first[1], data, *further),
         results={**documents[0], "comparison": comparison} if len(known) == 1 else joint,
         trials=panels,
     )

@@ -25,8 +25,8 @@ MOST_DECIMALS = 6
 
 
 def counted(amount: int, noun: str) -> str:
-    """``1 dataset``, ``2 datasets``, ``3 searches``, with separated thousands."""
-    return f"{amount:,} {noun}{'' if amount == 1 else 'es' if noun.endswith('search') else 's'}"
+    """``1 dataset``, ``2 datasets``, ``3 searches``, ``4 classes``, with separated thousands."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 'es' if noun.endswith(('search', 'class')) else 's'}"
 
 
 def seeds_phrase(seeds: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ from harness.metrics.facts import MetricFacts
 from harness.run.record_values import Space
 from harness.run.study_folder import StudyFolder
 from harness.run.study_records import ChoiceRecord, ReplicateChoice, StudyPrior, StudyRecord, choice_for, reevaluated
+from harness.run.sweep_records import AugmentationRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class StudySummary:
     """Confirm seeds that are done, ascending."""
     search_seeds: tuple[int, ...]
     space: Space
+    augmentation: AugmentationRecord | None
+    """The largest random changes of training images as the dataset has them; None in studies that do not tell."""
     prior: StudyPrior | None
     """What an earlier run had found, where the search began from that, as ``study.json`` tells it."""
     chosen: ChoiceRecord | None
@@ -161,6 +164,7 @@ def study_summary(
         seeds=tuple(done["seed"]),
         search_seeds=tuple(search_seeds),
         space=description["space"],
+        augmentation=description["identity"].get("dataset", {}).get("augmentation"),
         prior=description.get("prior"),
         chosen=chosen,
         searches=len(searches),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
+from analysis.runs.spaces import domain_phrase, value_phrase
 from analysis.runs.study_summary import SeedScore, StudySummary, optimism, shown_hyperparameters
 from analysis.runs.summary import Summary
 from analysis.stats.estimate import Estimate
 from analysis.stats.scopes import listed
 from harness.pages.contents import NOT_AVAILABLE, PageTable, count, number
-from harness.space.parameters import ParameterForm
 
 _MEGABYTE, _GIGA = 1e6, 1e9
 SCOPE = (
@@ -117,7 +116,7 @@ def hyperparameters(summary: Summary) -> PageTable:
     for study in summary.studies:
         chosen = shown_hyperparameters(study)
         for name, parameter in study.space.items():
-            key = (study.method, name, _domain(parameter), _plain(parameter.get("default")))
+            key = (study.method, name, domain_phrase(parameter), value_phrase(parameter["default"]))
             rows.setdefault(key, {})[study.dataset] = chosen.get(name, NOT_AVAILABLE)
     groups = tuple(
         (
@@ -268,19 +267,3 @@ def _each(values: Iterable[float], unit: float, digits: int) -> str:
 
 def _causes(causes: Mapping[str, int]) -> str:
     return ", ".join(f"{cause} {times}" for cause, times in causes.items()) or "none"
-
-
-def _domain(parameter: ParameterForm) -> str:
-    kind, domain = parameter["kind"], "fixed"
-    if kind == "Choice":
-        domain = "one of " + ", ".join(map(_plain, parameter["choices"]))
-    elif kind in ("Float", "Int"):
-        scale = ", log" if parameter.get("log") else ""
-        domain = f"[{_plain(parameter['low'])}, {_plain(parameter['high'])}]{scale}"
-    for name, values in parameter.get("when", {}).items():
-        domain += f", where {name} is {' or '.join(map(_plain, values))}"
-    return domain + (f", at most {parameter['at_most']}" if parameter.get("at_most") else "")
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 
 from analysis.comparison.draws import cells_on, splits_of
 from analysis.comparison.evidence import Cell, Evidence
-from analysis.comparison.phrases import counted, listed, network_phrase, plain, seeds_phrase
-from harness.pages.contents import Facts, PageSection, count, number
+from analysis.comparison.phrases import listed, network_phrase, plain, seeds_phrase
+from analysis.words.hardware import commit_phrase, machine_phrase, packages_phrase
+from harness.pages.contents import Facts, PageSection, count
 from harness.run.data_records import Card
 from harness.run.record_values import SplitSide
 from harness.run.records import EnvironmentRecord
@@ -61,19 +62,13 @@ def environment_facts(environment: EnvironmentRecord | None, evidence: Evidence)
 
 
 def _recorded(environment: EnvironmentRecord) -> Iterator[tuple[str, str]]:
-    if environment["commit"]:
-        yield "Commit", f"{environment['commit']}{' with uncommitted changes' if environment['dirty'] else ''}"
+    if commit := commit_phrase(environment):
+        yield "Commit", commit
     yield "Python", environment["python"]
-    packages = environment["packages"]
-    if packages:
-        yield "Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
-    machine = environment["machine"]
-    if machine:
-        bytes_ = machine.get("memory_bytes")
-        memory = f", {number(bytes_ / 1e9, 1)} GB" if bytes_ else ""
-        gpus = ", ".join(machine.get("gpus") or ()) or "no GPU"
-        cores = counted(machine.get("cores") or 0, "core")
-        yield "Launched on", f"{machine.get('system')}, {machine.get('processor')}, {cores}{memory}, {gpus}"
+    if packages := packages_phrase(environment):
+        yield "Packages", packages
+    if environment["machine"]:
+        yield "Launched on", machine_phrase(environment["machine"])
 
 
 def data_facts(cards: Mapping[str, Card]) -> Facts:

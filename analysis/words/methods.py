@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from analysis.comparison.compare import Analysis
 from analysis.comparison.draws import cells_on, searches_of, splits_of
 from analysis.comparison.evidence import Evidence, Provenance
 from analysis.comparison.phrases import counted, listed, network_phrase, seeds_phrase, tasks_phrase
+from analysis.runs.conduct import Conduct
 from analysis.stats.twoway import TwoWay
-from analysis.words.recipe import recipe_sentences
+from analysis.words.hardware import hardware_sentences, software_sentences
+from analysis.words.recipe import (
+    augmentation_sentences,
+    checkpoint_sentences,
+    loss_sentences,
+    optimiser_sentences,
+    recipe_sentences,
+)
+from analysis.words.spaces import space_sentences
 from analysis.words.statistics import statistics_sentences
 from harness.core.origin import GroupState
 from harness.run.sweep_records import SweepRecord, domains_in, searches_in
@@ -40,26 +49,22 @@ _TOGETHER: dict[GroupState, str] = {
 """What a grouped split keeps on one side, by what is known of patients."""
 
 
-def methods_paragraph(analysis: Analysis, spec: SweepRecord | None, heads: Collection[str] = ()) -> str:
+def methods_paragraph(analysis: Analysis, conduct: Conduct | None = None) -> str:
     """A paragraph for the methods section of a paper.
 
     Args:
         analysis: what was done.
-        spec: the sweep as resolved; None where the results do not come from a sweep.
-        heads: methods that trained the head alone, on features that were computed once.
+        conduct: how the trainings were made; None where the results do not come from a sweep.
     """
+    parts = (compared, training, data_sentences, tuning, seeds)
+    design = [sentence for part in parts for sentence in part(analysis, conduct)]
+    made = () if conduct is None else (*hardware_sentences(conduct), *software_sentences(conduct))
+    return " ".join((*design, *statistics_sentences(analysis), *made))
+
+
+def compared(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
+    """Which methods were compared on which datasets, from which networks on."""
     evidence = analysis.evidence
-    design = (
-        *_compared(evidence, spec),
-        *_augmentation(evidence, spec, heads),
-        *_data(analysis, spec),
-        *_tuning(evidence, spec),
-        *_seeds(evidence),
-    )
-    return " ".join((*design, *statistics_sentences(analysis)))
-
-
-def _compared(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     plan, methods = evidence.plan, evidence.methods
     control = plan.control if plan.family == "vs_control" else None
     rivals = [method for method in methods if method != control]
@@ -72,29 +77,49 @@ def _compared(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
     else:
         how = f"each with the control {control}" if control else "every one with every other"
         yield f"We compared {counted(len(rivals), 'method')} ({listed(rivals)}), {how}, {where}."
-    if spec is None:
-        return
+    if conduct is not None:
+        yield network_sentence(evidence, conduct.spec)
+
+
+def network_sentence(evidence: Evidence, spec: SweepRecord) -> str:
+    """From which networks and weights on methods were trained."""
+    methods = evidence.methods
     own = {label: entry.get("backbone") for label, entry in spec["methods"].items() if label in methods}
     others = [f"for {label} it was {network_phrase(backbone)}" for label, backbone in own.items() if backbone]
     start = network_phrase(spec["backbone"])
-    yield f"{'; '.join([f'The starting point was {start}', *others])}."
-    yield from recipe_sentences(spec["train"])
+    return f"{'; '.join([f'The starting point was {start}', *others])}."
 
 
-def _augmentation(evidence: Evidence, spec: SweepRecord | None, heads: Collection[str]) -> Iterator[str]:
+def training(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
+    """How every method was trained, and which epoch of a training counts."""
+    if conduct is None:
+        return
+    evidence, train = analysis.evidence, conduct.spec["train"]
+    several = [name for name, card in conduct.cards.items() if card.get("multi_label")]
+    yield from recipe_sentences(train)
+    yield from optimiser_sentences({name: own for name, own in conduct.optimisers.items() if name in evidence.methods})
+    yield from loss_sentences(train, several)
+    yield from augmentation_sentences(conduct.augmentation, train.get("augment"))
+    yield from _heads(evidence, conduct)
+    yield from checkpoint_sentences(train, evidence.plan.facts(conduct.spec["search"]["metric"]).in_text)
+
+
+def _heads(evidence: Evidence, conduct: Conduct) -> Iterator[str]:
     """What images were trained on, where that is not the same for all methods."""
-    train = None if spec is None else spec["train"]
-    own = [method for method in evidence.methods if method in heads]
-    if own and train is not None and train.get("features") == "once" and train.get("augment") is not False:
+    train = conduct.spec["train"]
+    own = [method for method in evidence.methods if method in conduct.heads]
+    if own and train.get("features") == "once" and train.get("augment") is not False:
         rest = len(evidence.methods) > len(own)
         others = "; the others were trained with each dataset's augmentation" if rest else ""
         yield f"Of {listed(own)} the head alone was trained, on features of images without augmentation{others}."
 
 
-def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
+def data_sentences(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
+    """How images were divided, what is known of patients, and on how many cases intervals rest."""
+    spec = None if conduct is None else conduct.spec
     if spec is not None:
         split = spec["split"]
-        yield from _split(analysis.evidence, spec)
+        yield from split_sentences(analysis.evidence, spec)
         if split.get("allow_leakage"):
             yield f"Leakage between the sides was allowed, with this reason: {str(split['allow_leakage']).rstrip('.')}."
     evidence = analysis.evidence
@@ -133,14 +158,14 @@ def _data(analysis: Analysis, spec: SweepRecord | None) -> Iterator[str]:
         yield f"On {listed(unknown)} the analysis rests on one score for each seed, without single test cases."
 
 
-def _split(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
+def split_sentences(evidence: Evidence, spec: SweepRecord) -> Iterator[str]:
     """How each dataset was split, those that were split alike together."""
     ways: dict[str, list[str]] = {}
     for dataset in evidence.datasets:
         several = len(splits_of(cells_on(evidence, dataset)))
         folds = "folds" if spec["split"].get("folds") else "times anew"
         number = f"{several} {folds}" if several else f"split seed {spec['split']['seed']}"
-        ways.setdefault(f"{_way(dataset, evidence.about(dataset), spec)} ({number})", []).append(dataset)
+        ways.setdefault(f"{split_way(dataset, evidence.about(dataset), spec)} ({number})", []).append(dataset)
     for way, datasets in ways.items():
         everywhere = "The dataset" if len(evidence.datasets) == 1 else "Each dataset"
         subject = everywhere if len(ways) == 1 else listed(datasets)
@@ -153,7 +178,8 @@ def _by_patient(about: Provenance) -> bool:
     return about.split_kind == "official" and about.official_by_patient
 
 
-def _way(dataset: str, about: Provenance, spec: SweepRecord) -> str:
+def split_way(dataset: str, about: Provenance, spec: SweepRecord) -> str:
+    """By which rule a dataset was split, behind "was split"."""
     # A report without the dataset's card has what the sweep file asked for.
     kind = about.split_kind or spec["split"].get("kind") or "grouped"
     if kind == "official":
@@ -181,7 +207,9 @@ def _cases(analysis: Analysis, dataset: str) -> str | None:
     return f"{counted(pair.cases, 'test case')}{of}"
 
 
-def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
+def tuning(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
+    """How configurations were found and chosen."""
+    evidence, spec = analysis.evidence, None if conduct is None else conduct.spec
     trials = sorted({cell.search_trials for cell in evidence.cells.values() if cell.search_trials is not None})
     followers = {cell.dataset: cell.tuned_as for cell in evidence.cells.values() if cell.tuned_as is not None}
     if not trials:
@@ -203,14 +231,17 @@ def _tuning(evidence: Evidence, spec: SweepRecord | None) -> Iterator[str]:
         )
     yield f"Hyperparameters were tuned with {budget}{how}."
     for leader in dict.fromkeys(followers.values()):
-        own = [dataset for dataset in evidence.datasets if followers.get(dataset) == leader]
-        yield f"On {listed(own)} each method has the configurations that its search on {leader} gave."
+        led = [dataset for dataset in evidence.datasets if followers.get(dataset) == leader]
+        yield f"On {listed(led)} each method has the configurations that its search on {leader} gave."
     several = {name: searches_of(cells_on(evidence, name)) for name in evidence.datasets}
     most = {name: number for name, number in several.items() if number > 1}
     if most:
         where = "" if len(most) == len(evidence.datasets) else f" on {listed(list(most))}"
         numbers = " to ".join(f"{number:,}" for number in sorted({min(most.values()), max(most.values())}))
         yield _searched(spec, where, numbers)
+    if conduct is not None:
+        own = {method: space for method, space in conduct.spaces.items() if method in evidence.methods}
+        yield from space_sentences(own)
     pruner = None if spec is None else spec["search"].get("pruner", "none")
     if pruner in _PRUNERS:
         yield f"Unpromising search trials were ended early by {_PRUNERS[pruner]}."
@@ -243,14 +274,16 @@ def _searched(spec: SweepRecord | None, where: str, numbers: str) -> str:
     )
 
 
-def _seeds(evidence: Evidence) -> Iterator[str]:
+def seeds(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
+    """On which seeds methods were confirmed, and what became of these trainings."""
+    evidence = analysis.evidence
     cells = list(evidence.cells.values())
     declared = {cell.declared for cell in cells}
     if len(declared) == 1:
-        seeds = sorted(next(iter(declared)))
-        yield f"Each method ran on {counted(len(seeds), 'seed')}{_on_each(evidence)} ({seeds_phrase(seeds)})."
+        own = sorted(next(iter(declared)))
+        yield f"Each method ran on {counted(len(own), 'seed')}{_on_each(evidence)} ({seeds_phrase(own)})."
     elif declared:
-        sizes = sorted({len(seeds) for seeds in declared})
+        sizes = sorted({len(numbers) for numbers in declared})
         size = f"{sizes[0]} to {sizes[-1]} seeds" if len(sizes) > 1 else counted(sizes[0], "seed")
         yield f"The methods ran on {size}, which were not the same for all; comparisons use those that both have."
     splits: dict[int, list[str]] = {}

@@ -221,8 +221,8 @@ def facts(card: Card) -> tuple[tuple[str, str], ...]:
         "Too few images": "; ".join(card.get("absent", ())) or None,
         "Resize": card.get("resize"),
         "Source": card.get("source"),
-        "Patients or lesions": _groups(card),
-        "Identical images": None if identical is None else _identical(identical),
+        "Patients or lesions": groups_phrase(card),
+        "Identical images": None if identical is None else identical_phrase(identical),
         "Kept together": None
         if clusters is None
         else f"{count(clusters)} {_clusters(card)}, each on one side if grouped",
@@ -237,7 +237,8 @@ def facts(card: Card) -> tuple[tuple[str, str], ...]:
     return tuple((term, str(text)) for term, text in pairs.items() if text is not None)
 
 
-def _groups(card: Card) -> str:
+def groups_phrase(card: Card) -> str:
+    """What is known of patients and lesions, and how many there are."""
     state, groups = group_state_of(card), card.get("groups")
     if state == "none":
         return "each image is a unit of its own"
@@ -258,7 +259,8 @@ def _images(card: Card) -> str:
     return f"{count(card['images'])}{rest}"
 
 
-def _identical(identical: Identical) -> str:
+def identical_phrase(identical: Identical) -> str:
+    """How many images have the same pixels as others."""
     if not identical["sets"]:
         return "none"
     sets = "1 set" if identical["sets"] == 1 else f"{count(identical['sets'])} sets"

@@ -9,7 +9,7 @@ from harness.core.origin import GroupState
 from harness.core.replicates import Replicate
 from harness.metrics.facts import MetricRecord
 from harness.run.record_values import Configuration, Count, NetworkRecord, Score, Seed, Space
-from harness.run.sweep_records import TaskRecord, TrainIdentity
+from harness.run.sweep_records import AugmentationRecord, TaskRecord, TrainIdentity
 from harness.run.trial_records import ScheduleLine
 from harness.space.parameters import Number, ParameterForm
 
@@ -42,6 +42,16 @@ class SearchIdentity(TypedDict):
     pruner: NotRequired[str]
 
 
+class DatasetIdentity(TypedDict, total=False):
+    """What a dataset can change in a trial."""
+
+    name: str
+    fingerprint: str
+    split: str
+    augmentation: AugmentationRecord
+    ordinal: bool
+
+
 class StudyIdentity(TypedDict):
     """What makes two studies the same, part by part; compared and hashed as it is, with all that a section holds."""
 
@@ -52,7 +62,7 @@ class StudyIdentity(TypedDict):
     search: SearchIdentity
     sampler: NotRequired[_CodeOf]
     backbone: NotRequired[NetworkRecord]
-    dataset: NotRequired[dict[str, object]]
+    dataset: NotRequired[DatasetIdentity]
     metrics: NotRequired[dict[str, str]]
     """Of metrics that not every trial has: name → hash of the code, or ``built in``."""
     prior: NotRequired[str]

@@ -102,13 +102,31 @@ class OptimizerRecord(TypedDict):
     nesterov: bool
 
 
+class AugmentationRecord(TypedDict):
+    """The largest random changes of training images (``harness.dataset.Augmentation``)."""
+
+    flip_horizontal: bool
+    flip_vertical: bool
+    rotate: Number
+    zoom: Number
+    shift: Number
+    brightness: Number
+    contrast: Number
+
+
 class TrainRecord(TrainIdentity):
     """The section as resolved; keys that came later are absent in older runs."""
 
     image_size: NotRequired[int]
     batch_size: NotRequired[int]
     features: NotRequired[str]
-    augment: NotRequired[object]
+    augment: NotRequired[bool | dict[str, bool | Number]]
+    patience: NotRequired[Count | None]
+    class_weights: NotRequired[str]
+    sampling: NotRequired[str]
+    label_smoothing: NotRequired[Number]
+    clip_norm: NotRequired[Number | None]
+    precision: NotRequired[str]
     warmup: NotRequired[Number | WarmupRecord]
     schedule: NotRequired[ScheduleRecord]
     optimizer: NotRequired[OptimizerRecord | None]

@@ -26,7 +26,7 @@ from harness.plugins import Catalogue, Plugin
 from harness.run.data_records import Card
 from harness.run.directory import RunDirectory
 from harness.run.record_values import NetworkRecord
-from harness.run.study_records import SearchIdentity, StudyIdentity
+from harness.run.study_records import DatasetIdentity, SearchIdentity, StudyIdentity
 from harness.run.sweep_records import TrainIdentity
 from harness.search import Sampler, find_sampler
 from harness.search.warm_start import prior_of
@@ -237,7 +237,7 @@ class Planner:
         identity: StudyIdentity = {
             **settings_identity(spec, train, plugin, space, sampler, self._metrics),
             "backbone": self._start(backbone, source),
-            "dataset": dataset.identity(),
+            "dataset": cast(DatasetIdentity, dataset.identity()),
         }
         prior = None if leader else prior_of(folder, search, space, identity)
         if prior is not None:

@@ -14,6 +14,7 @@ from analysis.comparison.phrases import scope_note
 from analysis.comparison.verdicts import Comparison
 from analysis.figures.comparisons import forest
 from analysis.figures.methods import pareto, seeds
+from analysis.runs.conduct import Conduct
 from analysis.words.findings import results_paragraphs
 from analysis.words.methods import methods_paragraph
 
@@ -51,7 +52,8 @@ def texts(analysis: Analysis) -> str:
     ]
     return "\n".join(
         (
-            *results_paragraphs(analysis), scope_note(analysis), methods_paragraph(analysis, SPEC),  # type: ignore[arg-type]
+            *results_paragraphs(analysis), scope_note(analysis),
+            methods_paragraph(analysis, Conduct(spec=SPEC)),  # type: ignore[arg-type]
             *(table.caption + table.note for table in every_table(analysis)), *(one.caption for one in figures),
             *(claim.scope for claim in claims(analysis)),
         )

@@ -10,8 +10,11 @@ import pytest
 
 from analysis.comparison.compare import analyse
 from analysis.comparison.evidence import Evidence
+from analysis.runs.conduct import Conduct
 from analysis.words.limitations import limitations
 from analysis.words.methods import methods_paragraph
+from harness.run.sweep_records import AugmentationRecord
+from harness.space.parameters import Choice, Fixed, Float, to_json
 from harness.spec.train import TrainSpec
 from tests.analysis.made_up import FORBIDDEN, against_control, made_up
 
@@ -78,14 +81,14 @@ METHODS: dict[str, tuple[Evidence, Mapping[str, Any] | None, list[str], list[str
 def test_the_methods_paragraph_says_what_was_done_and_nothing_else(
     evidence: Evidence, spec: Mapping[str, Any] | None, said: list[str], unsaid: list[str]
 ) -> None:
-    text = methods_paragraph(analyse(evidence), spec)
+    text = methods_paragraph(analyse(evidence), None if spec is None else Conduct(spec=spec))  # type: ignore[arg-type]
     assert [part for part in said if part not in text] == []
     assert [part for part in unsaid if part in text] == []
     assert not FORBIDDEN.search(text)
 
 
 RECIPES: dict[str, tuple[dict[str, Any], str]] = {
-    "default": ({}, "rose over the first 5 % of the steps and then fell to 0 along half a cosine. Each dataset"),
+    "default": ({}, "rose over the first 5 % of the steps and then fell to 0 along half a cosine. The loss"),
     "a published one": (
         {
             "schedule": {"kind": "step", "milestones": [50, 75], "factor": 0.1}, "warmup": 0.0, "drop_last": False,
@@ -118,9 +121,86 @@ RECIPES: dict[str, tuple[dict[str, Any], str]] = {
 def test_how_methods_were_trained_is_told(changes: dict[str, Any], said: str) -> None:
     train = TrainSpec.model_validate({"epochs": 30, **changes}).model_dump(mode="json")
     stem = {"name": "resnet18", "weights": None, "stem": "small"}
-    text = methods_paragraph(analyse(against_control(levels=TWO)), {**SPEC, "backbone": stem, "train": train})
+    conduct = Conduct(spec={**SPEC, "backbone": stem, "train": train})  # type: ignore[typeddict-item]
+    text = methods_paragraph(analyse(against_control(levels=TWO)), conduct)
     assert said in text
     assert "The starting point was resnet18 with a 3 × 3 stem for small images (random weights)" in text
+
+
+POLICY: AugmentationRecord = {
+    "flip_horizontal": True, "flip_vertical": False, "rotate": 15.0, "zoom": 0.0, "shift": 0.0, "brightness": 0.1,
+    "contrast": 0.0,
+}  # fmt: skip
+SPACE = to_json({"lr": Float(1e-3, 1e-4, 1e-2, log=True), "optimizer": Fixed("sgd")})
+PRACTICE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "loss": (
+        {"class_weights": "balanced", "label_smoothing": 0.1, "clip_norm": 2.0, "sampling": "natural"}, {},
+        "The loss that methods were given was cross-entropy, each class weighted by its inverse frequency, with label "
+        "smoothing 0.1. Gradients were clipped to norm 2.",
+    ),
+    "several labels": (
+        {}, {"cards": {"beta": {"multi_label": True, "name": "b"}}},
+        "was cross-entropy, binary cross-entropy over the labels on beta.",
+    ),
+    "drawn classes": ({"sampling": "balanced"}, {}, "Each class was drawn as often as every other, with replacement."),
+    "augmentation": (
+        {}, {"augmentation": {"alpha": POLICY, "beta": {**POLICY, "rotate": 0.0}}},
+        "Training images of alpha were mirrored left and right at random, rotated by up to 15 degrees and changed in "
+        "brightness by up to 10 % of full scale, drawn anew for each image of each step. Training images of beta were "
+        "mirrored left and right at random and changed in brightness",
+    ),
+    "no augmentation": ({"augment": False}, {}, "Training images were not augmented."),
+    "epoch": (
+        {"patience": 3}, {},
+        "the epoch with the best validation AUC, the earliest among ties, was kept, and it alone was tested. A "
+        "training ended early after 3 epochs without a better score.",
+    ),
+    "one optimiser": ({}, {"spaces": {"gpaf": SPACE, "control": SPACE}}, "The optimiser was SGD."),
+    "own optimisers": (
+        {}, {"spaces": {"gpaf": to_json({"optimizer": Choice("adam", ("adamw", "sgd", "adam"))}), "control": SPACE}},
+        "was AdamW or SGD or Adam, weight decay being part of the gradient, as the search chose for gpaf; SGD for "
+        "control.",
+    ),
+    "spaces": (
+        {}, {"spaces": {"gpaf": SPACE, "control": to_json({"optimizer": Fixed("sgd")})}},
+        "The search varied lr [0.0001, 0.01], log, default 0.001 (gpaf). All other hyperparameters were fixed. There "
+        "was nothing to search in control.",
+    ),
+    "many spaces": (
+        {}, {"spaces": {"gpaf": to_json({f"h{place}": Float(0.5, 0.1, 1.0) for place in range(13)})}},
+        "The search spaces, with defaults and chosen values, are in a table of their own.",
+    ),
+    "hours": (
+        {},
+        {
+            "devices": ["NVIDIA H200", "cpu"], "trials": 40, "failed": 2,
+            "seconds": {"confirm": 1800.0, "search": 5400.0},
+        },
+        "Trials ran on NVIDIA H200 and cpu. 40 trials, of which 2 failed, took 2.00 device-hours in all (confirmation "
+        "0.50, search 1.50), work that failed, was interrupted or was repeated included.",
+    ),
+    "versions": (
+        {},
+        {"environments": [{
+            "commit": "0123abc", "dirty": True, "python": "3.12.1", "packages": {"torch": "2.11", "numpy": "2.1"},
+            "machine": {},
+        }]},
+        "The code at commit 0123abc with uncommitted changes ran under Python 3.12.1 with numpy 2.1, torch 2.11.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "facts", "said"), PRACTICE.values(), ids=PRACTICE)
+def test_all_that_a_reader_needs_of_a_training_is_told(
+    changes: dict[str, Any], facts: dict[str, Any], said: str
+) -> None:
+    analysis = analyse(against_control(levels=TWO))
+    plain = Conduct(spec={**SPEC, "train": TrainSpec().model_dump(mode="json")})  # type: ignore[typeddict-item]
+    spec = {**SPEC, "train": TrainSpec.model_validate(changes).model_dump(mode="json")}
+    assert said not in methods_paragraph(analysis, plain)
+    text = methods_paragraph(analysis, Conduct(spec=spec, **facts))  # type: ignore[arg-type]
+    assert said in text
+    assert not FORBIDDEN.search(text)
 
 
 def test_limitations_follow_from_what_the_design_did_not_vary() -> None:
@@ -145,7 +225,7 @@ def test_who_trained_without_augmentation_is_told() -> None:
 
     def told(heads: list[str], **train: Any) -> bool:
         spec = {**SPEC, "train": {"epochs": 3, "batch_size": 64, "features": "once", "augment": True, **train}}
-        text = methods_paragraph(analysis, spec, heads)
+        text = methods_paragraph(analysis, Conduct(spec=spec, heads=frozenset(heads)))  # type: ignore[arg-type]
         sentence = "Of control the head alone was trained, on features of images without augmentation; the others were"
         return sentence in text
 
@@ -157,7 +237,8 @@ def test_unequal_treatment_looks_and_repeats_are_told() -> None:
     whole = against_control(levels=TWO, looks=(5, 8), repeats={"gpaf": 0.001}, beforehand=False)
     cells = dict(whole.cells)
     cells["alpha", "gpaf"] = replace(cells["alpha", "gpaf"], search_trials=30, declared=tuple(range(1000, 1010)))
-    text = methods_paragraph(analyse(replace(whole, cells=cells)), {**SPEC, "split": {"kind": "official", "seed": 0}})
+    official = Conduct(spec={**SPEC, "split": {"kind": "official", "seed": 0}})  # type: ignore[typeddict-item]
+    text = methods_paragraph(analyse(replace(whole, cells=cells)), official)
     assert "3 to 30 search trials for a method on a dataset, not the same for all" in text
     assert "The methods ran on 8 to 10 seeds, which were not the same for all" in text
     assert "Looks at the results were planned at 5 and 8 seeds." in text

@@ -19,6 +19,7 @@ from analysis.comparison_results import comparison_records
 from analysis.figures.comparisons import forest
 from analysis.figures.predictions import confusion, reduced, reliability, sensitivity
 from analysis.report import write_table_report
+from analysis.runs.conduct import Conduct
 from analysis.stats.scopes import DrawnAnew, scope_phrase
 from analysis.tables.cells import Scopes
 from analysis.tables.checks import power
@@ -39,7 +40,10 @@ def test_where_split_and_search_are_drawn_anew_nothing_is_called_fixed() -> None
     assert "alpha was split into 64 % training" in whole and "(5 times anew)" in whole and "(10 times anew)" in whole
     assert "One search served all replicates: each was trained with the configuration that a resample" in whole
     several = {**SPEC, "search": {**SPEC["search"], "repeats": 10}}
-    assert "divided among 10 independent searches whose choices" in methods_paragraph(analysis, several)
+    assert "divided among 10 independent searches whose choices" in methods_paragraph(
+        analysis,
+        Conduct(spec=several),  # type: ignore[arg-type]
+    )
     limits = " ".join(limitations(analysis, SPEC))  # type: ignore[arg-type]
     assert "All splits of each dataset are of the same images" in limits
     assert "One split" not in limits and "tuned by one search" not in limits
@@ -75,7 +79,7 @@ def test_datasets_with_and_without_several_splits_are_told_apart() -> None:
     assert "on some of the datasets given this training set, this split" in claims(analysis)[-1].scope
     note = scope_note(analysis)
     assert f"{scope_phrase(alpha.drawn)} (alpha); for {scope_phrase(beta.drawn)} (beta)" in note
-    methods = methods_paragraph(analysis, SPEC)  # type: ignore[arg-type]
+    methods = methods_paragraph(analysis, Conduct(spec=SPEC))  # type: ignore[arg-type]
     assert "negative log-likelihood on alpha, differences were paired by replicate" in methods
     assert "negative log-likelihood on beta, differences were paired by seed and test case" in methods
     assert "Predictions were analysed for 240 test cases (beta)." in methods
