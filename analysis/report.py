@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.contracts import ReportData
+from analysis.imported.arguments import add_table_arguments, evidence_given, refuse_beside_run
 from harness.core.arguments import parse, user_path
 from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from analysis.run_sections import RunFacts
     from harness.pages.contents import PageSection
 
-_FOREIGN = (
-    "table", "predictions", "control", "correction", "margin", "metric", "lower_is_better", "source", "name",
-)  # fmt: skip
-"""Options of results that are not in a run directory."""
 MANY_TRIALS, MANY_CELLS = 4000, 16
 """Trials, and methods times datasets, from which on starting more processes is worth their seconds."""
 MOST_WORKERS = 16
@@ -287,32 +284,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a folder whose figures and tables are added; its code is executed",
     )
-    foreign = result.add_argument_group("results from elsewhere (docs/import-results.md)")
-    foreign.add_argument(
-        "--table", type=user_path, metavar="FILE", help="results: method,dataset,seed,metric,value[,split,search]"
-    )
-    foreign.add_argument(
-        "--predictions", type=user_path, metavar="FILE", help="predictions: method,dataset,seed,case_id,label,logit_0,…"
-    )
-    foreign.add_argument("--control", metavar="M", help="the method that all others are compared with (default: none)")
-    foreign.add_argument(
-        "--correction", choices=("holm", "bonferroni", "none"), help="correction of the p values (default: holm)"
-    )
-    foreign.add_argument("--margin", type=float, metavar="X", help="difference that counts as practically equal")
-    foreign.add_argument("--metric", metavar="NAME", help="the primary metric, if the tables have several")
-    foreign.add_argument(
-        "--lower-is-better",
-        action="append",
-        metavar="NAME",
-        help="a metric of the tables that is a loss; may be repeated",
-    )
-    foreign.add_argument(
-        "--source",
-        action="append",
-        metavar="DATASET=NAME",
-        help="where a dataset's images come from; those of one source count once; may be repeated",
-    )
-    foreign.add_argument("--name", metavar="TITLE", help="title of the report (default: the file's)")
+    add_table_arguments(result)
     return result
 
 
@@ -323,11 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {name: value for name in _FOREIGN if (value := getattr(options, name)) is not None}
     if options.runs:
-        if given:
-            option = next(iter(given)).replace("_", "-")
-            raise RequestError(f"--{option} belongs to results from elsewhere; a run has that in its sweep file")
+        refuse_beside_run(options)
         runs = [RunDirectory(path) for path in options.runs]
         if len(runs) == 1:
             say(str(write_report(runs[0], options.out, plugins=options.plugins).html))
@@ -336,14 +305,9 @@ def _run(options: argparse.Namespace) -> int:
             raise RequestError("several runs have no folder in common; name one for their report with --out")
         say(str(write_joint_report(runs, options.out, options.plugins).html))
         return EXIT_DONE
-    if options.table is None and options.predictions is None:
-        raise RequestError("nothing to report; name a run directory, or a table of results with --table")
-    if options.out is None:
+    if options.out is None and (options.table or options.predictions):
         raise RequestError("results from elsewhere have no folder of their own; name one with --out")
-    from analysis.imported.evidence import evidence_from_tables
-
-    table, predictions = given.pop("table", None), given.pop("predictions", None)
-    evidence = evidence_from_tables(table, predictions, **given)
+    evidence = evidence_given(options, "report")
     say(str(write_table_report(evidence, options.out, options.plugins).html))
     return EXIT_DONE
 

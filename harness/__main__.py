@@ -32,6 +32,7 @@ COMMANDS = {
     "report": ("analysis.report", "write the report of a run directory, or of tables of results"),
     "results-schema": ("analysis.comparison_results", "the JSON Schema of results.json"),
     "model-card": ("analysis.model_card", "a card of the models of one method on one dataset"),
+    "checklist": ("analysis.checklist", "a checklist of the field (CLAIM, TRIPOD+AI, …), filled in from a run"),
     "changes": ("analysis.changes", "what changed between two reports"),
     "trace": ("analysis.trace", "the trials behind a number"),
     "reproduce": ("analysis.reproduce", "run the trials behind a number again and compare"),

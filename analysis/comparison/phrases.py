@@ -274,10 +274,11 @@ def reversal(one: Robustness, plan: DeclaredPlan) -> str | None:
         return None
     opposite = {"better": "worse", "worse": "better"}[one.comparison.outcome]
     names = [check.what for check in one.checks if check.comparison.outcome == opposite]
-    return listed([_circumstance(name, plan) for name in names])
+    return listed([circumstance(name, plan) for name in names])
 
 
-def _circumstance(what: str, plan: DeclaredPlan) -> str:
+def circumstance(what: str, plan: DeclaredPlan) -> str:
+    """Under which other look at the data a verdict was judged again (``Check.what``)."""
     first, _, rest = what.partition(" ")
     if first == "by":
         return f"when judged by {plan.phrase(rest)}"

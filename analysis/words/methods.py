@@ -56,7 +56,7 @@ def methods_paragraph(analysis: Analysis, conduct: Conduct | None = None) -> str
         analysis: what was done.
         conduct: how the trainings were made; None where the results do not come from a sweep.
     """
-    parts = (compared, training, data_sentences, tuning, seeds)
+    parts = (compared, training, data_sentences, tuning, searched, seeds)
     design = [sentence for part in parts for sentence in part(analysis, conduct)]
     made = () if conduct is None else (*hardware_sentences(conduct), *software_sentences(conduct))
     return " ".join((*design, *statistics_sentences(analysis), *made))
@@ -238,10 +238,7 @@ def tuning(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
     if most:
         where = "" if len(most) == len(evidence.datasets) else f" on {listed(list(most))}"
         numbers = " to ".join(f"{number:,}" for number in sorted({min(most.values()), max(most.values())}))
-        yield _searched(spec, where, numbers)
-    if conduct is not None:
-        own = {method: space for method, space in conduct.spaces.items() if method in evidence.methods}
-        yield from space_sentences(own)
+        yield _several_searches(spec, where, numbers)
     pruner = None if spec is None else spec["search"].get("pruner", "none")
     if pruner in _PRUNERS:
         yield f"Unpromising search trials were ended early by {_PRUNERS[pruner]}."
@@ -257,7 +254,14 @@ def tuning(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
         yield "The chosen configurations were trained again on fresh seeds, and only these were scored on the test set."
 
 
-def _searched(spec: SweepRecord | None, where: str, numbers: str) -> str:
+def searched(analysis: Analysis, conduct: Conduct | None) -> Iterator[str]:
+    """Which hyperparameters were searched, among which values."""
+    if conduct is not None:
+        methods = analysis.evidence.methods
+        yield from space_sentences({name: space for name, space in conduct.spaces.items() if name in methods})
+
+
+def _several_searches(spec: SweepRecord | None, where: str, numbers: str) -> str:
     """Where the configurations of replicates come from."""
     if spec is None:
         return f"The configurations of a method{where} come from up to {numbers} searches."

@@ -94,12 +94,12 @@ def add_reuse_arguments(parser: argparse.ArgumentParser, device: str = "the firs
     parser.add_argument("--device", help=f"cpu or cuda:N (default: {device})")
 
 
-def check_out(path: Path, run: Path, endings: Sequence[str]) -> None:
+def check_out(path: Path, run: Path | None, endings: Sequence[str]) -> None:
     """Refuse ``--out FILE`` of a command that only reads a run, before it computes anything.
 
     Args:
         path: the file to write.
-        run: the run directory.
+        run: the run directory; None where the command reads none.
         endings: of its name, in lower case, as ``.csv``; two at least.
 
     Raises:
@@ -107,7 +107,7 @@ def check_out(path: Path, run: Path, endings: Sequence[str]) -> None:
     """
     if path.suffix.lower() not in endings:
         raise RequestError(f"--out {path}: ends in neither {' nor '.join(endings)}; choose one of these endings")
-    if path.resolve().is_relative_to(run.resolve()):
+    if run is not None and path.resolve().is_relative_to(run.resolve()):
         raise RequestError(f"--out {path}: is inside the run directory, which is only read; choose another place")
     if not path.parent.is_dir():
         raise RequestError(f"--out {path}: there is no folder {path.parent}; make it first")
