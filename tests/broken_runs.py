@@ -36,6 +36,7 @@ COMMANDS = (
     ("harness.archive", "run", "--out", "run.zip"),
     ("analysis.trace", "run", STUDY, "--json"),
     ("analysis.model_card", "run", STUDY, "--out", "card.md"),
+    ("analysis.checklist", "run", "--kind", "claim2024", "--out", "list.md"),
     ("analysis.report", "run", "--out", "out"),
 )
 VALUES: tuple[Any, ...] = (

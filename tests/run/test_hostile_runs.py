@@ -28,6 +28,7 @@ COMMANDS = {
     "export optuna": ["harness.export", "{run}", "--to", "optuna", "{out}/t.log"],
     "archive": ["harness.archive", "{run}", "--out", "{out}/run.zip"],
     "report": ["analysis.report", "{run}"],
+    "checklist": ["analysis.checklist", "{run}", "--kind", "claim2024", "--out", "{out}/list.html"],
     "trace": ["analysis.trace", "{run}", "my_probe@zero_one", "--json"],
     "reproduce": ["analysis.reproduce", "{run}", "my_probe@zero_one"],
     "replay": ["harness.replay", "{run}"],
