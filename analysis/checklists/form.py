@@ -72,12 +72,12 @@ class Checklist:
 
 
 def together(*groups: Reply | None) -> Reply | None:
-    """Several answers as one; None where there is none."""
+    """Several answers as one, in which no sentence comes twice; None where there is none."""
     known = [group for group in groups if group is not None]
     if not known:
         return None
     return Reply(
-        tuple(sentence for group in known for sentence in group.sentences),
+        tuple(dict.fromkeys(sentence for group in known for sentence in group.sentences)),
         tuple(dict.fromkeys(section for group in known for section in group.where)),
     )
 
