@@ -460,7 +460,11 @@ def decision(known: Known, conduct: Conduct) -> Reply | None:
     """By which rule a class is predicted in the scores of the run."""
     several = [name for name in known.datasets if conduct.cards[name].get("multi_label")]
     labels = f"; on {listed(several)} every label above 0.5" if several else ""
-    return Reply((f"In the scores of this run the class with the largest probability is predicted{labels}.",), ())
+    plan = known.analysis.evidence.plan
+    at = [plan.phrase(name) for name in plan.metrics if not plan.facts(name).by_case]
+    fixed = f"For {listed(at)} each training fixed a threshold on its own validation images." if at else ""
+    said = f"In the scores of this run the class with the largest probability is predicted{labels}."
+    return _answer((said, fixed))
 
 
 def calibration(known: Known) -> Reply | None:

@@ -10,7 +10,7 @@ from analysis.comparison.evidence import Predictions
 from analysis.stats.cautions import Caution, absent_class
 from analysis.stats.estimate import FloatArray
 from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
-from harness.metrics.table import built_in
+from harness.metrics.table import known_by_case
 
 
 def case_values(metrics: Sequence[str], logits: FloatArray, predictions: Predictions) -> dict[str, FloatArray]:
@@ -42,7 +42,7 @@ def tables_of(metrics: Sequence[str], predictions: Predictions, method: str) -> 
 def _tables(
     metrics: Sequence[str], logits: FloatArray, predictions: Predictions
 ) -> Iterator[tuple[str, FloatArray | None]]:
-    wanted = [built_in()[name] for name in metrics if name in built_in()]
+    wanted = [known_by_case()[name] for name in metrics if name in known_by_case()]
     if predictions.labels.ndim == 2:
         several = RepeatedMultiLabelCases(logits, predictions.labels, predictions.groups)
         yield from ((one.name, one.multi_label_case_values(several)) for one in wanted if one.multi_label)
@@ -53,7 +53,7 @@ def _tables(
 
 def undefined(metric: str, predictions: Predictions) -> Caution | None:
     """Why the labels leave a metric without ``case_values``; None where it has none on any labels."""
-    if metric not in built_in():
+    if metric not in known_by_case():
         return None
     support = predictions.support
     if predictions.labels.ndim == 2:

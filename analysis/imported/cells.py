@@ -16,7 +16,7 @@ from analysis.imported.results import ImportedResults, TableTrial
 from analysis.stats.cautions import Caution
 from analysis.stats.estimate import FloatArray
 from harness.core.errors import RequestError, suggestion
-from harness.metrics.table import built_in, evaluate
+from harness.metrics.table import built_in, evaluate, known_by_case
 
 TOLERANCE = 1e-6
 """Distance at which a value of the table and that of the predictions still count as the same."""
@@ -42,7 +42,7 @@ class MergedTables:
     ) -> None:
         self.results, self.source = results, source
         named = {metric, *(() if results is None else results.metrics)}
-        self._further = [one for name, one in built_in().items() if one.on_request and name in named]
+        self._further = [one for name, one in known_by_case().items() if one.on_request and name in named]
         self.overlap: dict[str, float] = {}
         """Dataset → test images for each training image, where it has several splits; filled by ``cells_of``."""
         self.classes: dict[str, tuple[str, ...]] = {}
@@ -174,7 +174,7 @@ class MergedTables:
             if undefined:
                 yield Caution("undefined_values", f"The table says n/a for {metric} of {_seeds(undefined)}.")
             absent = [seed for seed, trial in done.items() if metric not in trial.values]
-            if absent and not (metric in built_in() and set(absent) <= set(predicted)):
+            if absent and not (metric in known_by_case() and set(absent) <= set(predicted)):
                 yield Caution(
                     "missing_values", f"The table has no {metric} of {_seeds(absent)}, only other metrics of the trial."
                 )

@@ -106,6 +106,13 @@ def _intervals(analysis: Analysis) -> Iterator[str]:
                 f"A plugin defines {listed(own)}; a report runs no plugin, and reads the values that were recorded for "
                 "each training."
             )
+    decided = [plan.phrase(name) for name in dict.fromkeys(one.pair.metric for one in analysis.comparisons)
+               if not plan.facts(name).by_case]  # fmt: skip
+    if decided:
+        yield (
+            f"The threshold of {listed(decided)} was fixed for each training on its own validation predictions, and "
+            "never on test images; the values are those that were recorded."
+        )
 
 
 def _on(analysis: Analysis, kind: Interval) -> str:

@@ -32,6 +32,8 @@ class MetricFacts:
     needs_order: bool = False
     compared: bool = True
     pseudo_values: str | None = None
+    by_case: bool = True
+    """False of a built-in metric that a report reads as it was recorded, because validation cases were part of it."""
     recorded_only: bool = False
     """Whether it is known from what a study recorded: a plugin computed it, whose code is not at hand."""
 

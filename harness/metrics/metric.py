@@ -45,6 +45,8 @@ class Metric(Pluggable, ABC):
     """Whether methods are compared by it although it is not the primary metric."""
     on_request: ClassVar[bool] = False
     """Of a built-in metric: whether only those trials compute it whose sweep file names it."""
+    by_case: ClassVar[bool] = True
+    """Of a built-in metric: whether a report can compute the value of each case, and so has intervals over cases."""
     place: ClassVar[int] = 100
     """Its place among the columns of a table; those of one place are in the order of their names."""
     pseudo_values: ClassVar[str | None] = None
@@ -113,6 +115,7 @@ class Metric(Pluggable, ABC):
             needs_order=cls.needs_order,
             compared=cls.compared,
             pseudo_values=cls.pseudo_values,
+            by_case=cls.by_case,
         )
 
     @classmethod

@@ -18,6 +18,7 @@ from harness.core.errors import RequestError, suggestion
 from harness.core.pluggable import modules_in, plugins_in
 from harness.metrics.cases import MultiLabelCases, ScoredCases
 from harness.metrics.facts import MetricFacts, MetricRecord
+from harness.metrics.fitted import Fitted, FittedMetric, fit_metrics
 from harness.metrics.metric import COUNTS, PER_CLASS, Metric
 from harness.metrics.parts import FloatArray, IntArray
 
@@ -39,6 +40,12 @@ def built_in() -> Mapping[str, Metric]:
 def standard() -> Mapping[str, Metric]:
     """The built-in metrics that every trial computes, by name, in the order of tables."""
     return MappingProxyType({name: metric for name, metric in built_in().items() if not metric.on_request})
+
+
+@cache
+def known_by_case() -> Mapping[str, Metric]:
+    """The built-in metrics that a report computes for each case, by name, in the order of tables."""
+    return MappingProxyType({name: metric for name, metric in built_in().items() if metric.by_case})
 
 
 def general() -> tuple[str, ...]:
@@ -84,8 +91,24 @@ def facts_of(name: str, known: Mapping[str, MetricFacts], place: str) -> MetricF
     return known[name]
 
 
+def fit_on_validation(logits: FloatArray, labels: IntArray, further: Sequence[Metric]) -> dict[str, list[float | None]]:
+    """What the validation cases of a training decide for metrics that need it, such as a threshold, by name.
+
+    Args:
+        logits: of the validation cases and no others, as for ``evaluate``.
+        labels: likewise.
+        further: metrics that not every trial computes.
+    """
+    needed = [metric for metric in further if isinstance(metric, FittedMetric)]
+    return fit_metrics(needed, _cases(logits, labels)) if needed else {}
+
+
 def evaluate(
-    logits: FloatArray, labels: IntArray, ordinal: bool = False, further: Sequence[Metric] = ()
+    logits: FloatArray,
+    labels: IntArray,
+    ordinal: bool = False,
+    further: Sequence[Metric] = (),
+    fitted: Fitted | None = None,
 ) -> dict[str, Any]:
     """Every metric of a set of cases, as plain numbers, lists and None.
 
@@ -98,31 +121,40 @@ def evaluate(
         labels: int64, shape (n,), in [0, classes); or shape (n, classes), 0 and 1.
         ordinal: whether the order of the classes means something; not with several labels an image.
         further: metrics that not every trial computes: a plugin's, and built-in ones that a sweep asks for.
+        fitted: what ``fit_on_validation`` returned of the same training, for metrics that need it.
 
     Raises:
-        ValueError: wrong shapes, no case, fewer than two classes, a label out of range, a logit not finite; or a
-            further metric gives what is no value of it.
+        ValueError: wrong shapes, no case, fewer than two classes, a label out of range, a logit not finite; a further
+            metric gives what is no value of it; or one needs what validation cases decide, and ``fitted`` lacks it.
     """
-    # A table's columns lie in another order in memory, and sums would differ in their last digit.
-    logits, labels = np.ascontiguousarray(logits, dtype=np.float64), np.ascontiguousarray(labels)
-    cases: ScoredCases | MultiLabelCases
-    if labels.ndim == 2:
-        if ordinal:
-            raise ValueError("classes of which an image bears several have no order")
-        cases = MultiLabelCases(logits, labels)
-    else:
-        cases = ScoredCases(logits, labels, ordinal)
+    cases = _cases(logits, labels, ordinal)
     metrics = standard().values()
     result = _values((metric for metric in metrics if not metric.needs_order), cases)
     result |= {name: _plain(getattr(cases, name)) for name in COUNTS}
     result |= _values((metric for metric in metrics if metric.needs_order), cases)
-    return result | _values(sorted(further, key=_in_order), cases)
+    return result | _values(sorted(further, key=_in_order), cases, fitted or {})
 
 
-def _values(metrics: Iterable[Metric], cases: ScoredCases | MultiLabelCases) -> dict[str, Any]:
+def _cases(logits: FloatArray, labels: IntArray, ordinal: bool = False) -> ScoredCases | MultiLabelCases:
+    # A table's columns lie in another order in memory, and sums would differ in their last digit.
+    logits, labels = np.ascontiguousarray(logits, dtype=np.float64), np.ascontiguousarray(labels)
+    if labels.ndim == 1:
+        return ScoredCases(logits, labels, ordinal)
+    if ordinal:
+        raise ValueError("classes of which an image bears several have no order")
+    return MultiLabelCases(logits, labels)
+
+
+def _values(
+    metrics: Iterable[Metric], cases: ScoredCases | MultiLabelCases, fitted: Fitted | None = None
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for metric in metrics:
-        if isinstance(cases, MultiLabelCases):
+        if isinstance(metric, FittedMetric):
+            if fitted is None or metric.name not in fitted:
+                raise ValueError(f"the metric {metric.name!r} needs what the validation cases of its training decided")
+            found[metric.name] = _checked(metric, metric.value_with(cases, fitted[metric.name]))
+        elif isinstance(cases, MultiLabelCases):
             if not metric.multi_label:
                 continue
             found[metric.name] = _checked(metric, metric.multi_label_value(cases))

@@ -10,7 +10,7 @@ from analysis.stats.cautions import unreachable_floor
 from analysis.stats.multiplicity import claims_size
 from analysis.stats.power import detectable_dz, detectable_noncentrality, plan_two_way, seeds_needed
 from analysis.stats.twoway import Components
-from harness.metrics.table import built_in
+from harness.metrics.table import known_by_case
 from harness.spec.replicates import ConfirmSpec
 from harness.studies.declaration import ALPHA
 
@@ -95,7 +95,7 @@ def is_share(metric: str) -> bool:
     Two methods then differ by about 1 on a case that they answer differently. MCC and kappa make larger steps, losses
     and calibration errors take steps of any size.
     """
-    known = built_in().get(metric)
+    known = known_by_case().get(metric)
     return known is not None and known.higher_is_better and known.bounds == (0.0, 1.0)
 
 
@@ -103,7 +103,7 @@ def over_cases(metric: str, disagreement: float) -> str:
     """What is assumed of the spread over cases, as the end of a sentence."""
     if is_share(metric):
         return f"; two methods differ on {100 * disagreement:.2g} % of the cases"
-    if metric in built_in():
+    if metric in known_by_case():
         return "; nothing is assumed of the spread over test cases, which the report counts too"
     return ""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.stats.scopes import DrawnAnew, scopes_phrase
 from harness.core.replicates import Drawn
-from harness.metrics.table import built_in
+from harness.metrics.table import known_by_case
 from harness.plan.parts import Span
 from harness.plan.shapes import StudyShape
 from harness.spec.replicates import Replication, SplitSpec
@@ -148,8 +148,8 @@ def drawn_anew(one: Replication, side: ScoredSide) -> DrawnAnew:
     own = one.with_kind(side.kind)
     sets = len(own.splits) > 1
     search = "search" in own.varied and (own.searches > 1 or own.resampled)
-    # Of a plugin's metric nothing is known by case.
-    cases = sets or one.search.metric in built_in()
+    # Of a plugin's metric, or one that validation cases are part of, nothing is known by case.
+    cases = sets or one.search.metric in known_by_case()
     return DrawnAnew(
         sets=sets,
         cases=cases,

@@ -14,7 +14,7 @@ import torch
 from harness.core.errors import RequestError
 from harness.metrics.logits import sigmoid, softmax
 from harness.metrics.parts import FloatArray
-from harness.metrics.table import evaluate
+from harness.metrics.table import evaluate, fit_on_validation
 from harness.networks.backbones import Model
 from harness.predict.temperature import fitted_temperature
 from harness.run.cells import CellName, confirm_trials, parse_cell, searches_by_cell
@@ -197,7 +197,9 @@ def _opened(studies: dict[str, Study], one: KeptReplicate, device: torch.device,
     with model.kernels():
         logits = predict(model.model, model.data, "val", job.train.eval_batch_size, model.precision)
     labels = model.data.targets("val").cpu().numpy()
-    _compare(evaluate(logits, labels, job.dataset.ordinal, job.further), scores_on(result, "val"), folder.trained_path)
+    fitted = fit_on_validation(logits, labels, job.further)
+    scores = evaluate(logits, labels, job.dataset.ordinal, job.further, fitted)
+    _compare(scores, scores_on(result, "val"), folder.trained_path)
     return KeptModel(
         seed=one.seed,
         classes=job.data.classes,

@@ -154,6 +154,8 @@ class _Facts(TypedDict):
     parameters: NotRequired[ParameterCounts]
     on_features: NotRequired[bool]
     cost: NotRequired[dict[str, Number | None]]
+    fitted: NotRequired[dict[str, list[Number | None]]]
+    """Metric → what validation cases decided for it (``harness.metrics.fitted``)."""
     compiled: NotRequired[bool]
     schedule: NotRequired[list[ScheduleLine]]
 

@@ -16,6 +16,7 @@ import torch
 from harness.core.errors import RequestError
 from harness.data.decoded import DecodedDataset
 from harness.evaluation import Cases, Evaluation, EvaluationSet, Images, Opened
+from harness.metrics.fitted import Fitted
 from harness.metrics.table import evaluate
 from harness.networks.backbones import Model
 from harness.run.trial import TrialFolder
@@ -67,6 +68,7 @@ def score(
     precision: torch.dtype | None,
     folder: TrialFolder,
     control: Control,
+    fitted: Fitted | None = None,
 ) -> Scored:
     """Score a model on evaluations, and write its predictions beside those of the test split.
 
@@ -78,6 +80,7 @@ def score(
         precision: autocast dtype, or None for full float32.
         folder: of the trial.
         control: told what is opened; stops between two batches.
+        fitted: what the validation cases of the trial decided for metrics that need it.
 
     Raises:
         QuarantineError: the trial is no confirm trial.
@@ -90,7 +93,7 @@ def score(
     records: list[EvaluationRecord] = []
     times: dict[str, EvaluationTime] = {}
     for one in given:
-        scorer = _Scorer(job, one, model, data, precision, control)
+        scorer = _Scorer(job, one, model, data, precision, control, fitted)
         frames = list(scorer.frames(records))
         times[one.name] = {"images": scorer.making, "model": scorer.scoring}
         if frames:
@@ -140,7 +143,9 @@ class _Scorer:
         data: TrialData,
         precision: torch.dtype | None,
         control: Control,
+        fitted: Fitted | None = None,
     ) -> None:
+        self._fitted = fitted
         self._job, self._given, self._model, self._data = job, given, model.eval(), data
         self._precision, self._control = precision, control
         self.making = self.scoring = 0.0
@@ -163,7 +168,7 @@ class _Scorer:
                     "severity": one.severity,
                     "reference": one.reference,
                     "cases": len(one.case_ids),
-                    "scores": evaluate(logits, one.labels, job.dataset.ordinal, job.further),
+                    "scores": evaluate(logits, one.labels, job.dataset.ordinal, job.further, self._fitted),
                     "left_out": dict(one.left_out),
                     "fingerprint": given.fingerprint,
                 }

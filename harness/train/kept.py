@@ -139,7 +139,8 @@ def score_kept(job: TrialJob, folder: TrialFolder, device: torch.device, control
     with found.kernels():
         control.log(f"test split opened: {data.count('test')} cases, to compare the kept model")
         _compare(predict(model, data, "test", job.train.eval_batch_size, precision), folder, control)
-        return score(job, job.evaluations, model, data, precision, folder, control)
+        fitted = folder.result().get("fitted")
+        return score(job, job.evaluations, model, data, precision, folder, control, fitted)
 
 
 def _compare(logits: npt.NDArray[np.float64], folder: TrialFolder, control: Control) -> None:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.method import Hyperparameters, Method
-from harness.metrics.table import evaluate
+from harness.metrics.fitted import Fitted
+from harness.metrics.table import evaluate, fit_on_validation
 from harness.networks.backbones import Model, set_training_mode
 from harness.run.record_values import Scores, score_of
 from harness.run.trial import TrialFolder
@@ -242,15 +243,26 @@ class Training:
         score = score_of(self.scores("val", self.logits("val")), self.job.metric)
         return -math.inf if score is None else self.job.sign * float(score)
 
-    def scores(self, side: Side, logits: npt.NDArray[np.float64]) -> Scores:
+    def fitted(self, logits: npt.NDArray[np.float64]) -> Fitted:
+        """What the validation side decides for metrics that need it; ``logits`` are of that side."""
+        return fit_on_validation(logits, self.data.targets("val").cpu().numpy(), self.job.further)
+
+    def scores(self, side: Side, logits: npt.NDArray[np.float64], fitted: Fitted | None = None) -> Scores:
         """All metrics of a side.
+
+        Args:
+            side: which.
+            logits: of that side.
+            fitted: what the validation side decided, for any other side; ``logits`` decide it where they are of that.
 
         Raises:
             NotFiniteError: a logit is not finite.
         """
         if not np.isfinite(logits).all():
             raise NotFiniteError(f"{side} logits are not finite")
-        return evaluate(logits, self.data.targets(side).cpu().numpy(), self.job.dataset.ordinal, self.job.further)
+        job, labels = self.job, self.data.targets(side).cpu().numpy()
+        own = self.fitted(logits) if side == "val" else fitted
+        return evaluate(logits, labels, job.dataset.ordinal, job.further, own)
 
     def _build(self, hyperparameters: Hyperparameters) -> Model:
         model, self.data = build_network(self.job, self.method, hyperparameters, self.device, self._resident)

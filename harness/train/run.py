@@ -145,16 +145,19 @@ def describe(error: BaseException) -> str:
 def _train_and_evaluate(training: Training) -> tuple[Trained, Scored]:
     job, folder = training.job, training.folder
     progress = training.run()
-    metrics: Metrics = {"val": training.scores("val", training.logits("val"))}
+    validation = training.logits("val")
+    metrics: Metrics = {"val": training.scores("val", validation)}
+    fitted = training.fitted(validation)
     scored = Scored({}, {})
     if job.opens_test:
         logits = training.logits("test")
-        metrics["test"] = training.scores("test", logits)
+        metrics["test"] = training.scores("test", logits, fitted)
         test = cases_of(job.data, training.data.positions["test"].numpy())
         folder.write_predictions(predictions(test.case_ids, test.groups, test.labels, logits))
         if job.evaluations:
             precision = training.context.precision
-            scored = score(job, job.evaluations, training.model, training.data, precision, folder, training.control)
+            given, model, data = job.evaluations, training.model, training.data
+            scored = score(job, given, model, data, precision, folder, training.control, fitted)
     training.unfold()
     if job.keep:
         keep(training.model, folder, folder.fence)
@@ -181,6 +184,8 @@ def _train_and_evaluate(training: Training) -> tuple[Trained, Scored]:
         "cost": costs,
         "compiled": training.compiled,
     }
+    if fitted:
+        outcome["fitted"] = {name: [*numbers] for name, numbers in fitted.items()}
     if progress.schedule:
         outcome["schedule"] = progress.schedule
     return outcome, scored

@@ -21,6 +21,7 @@ from analysis.checklists.known import Known, known_of_run, known_of_tables
 from analysis.checklists.page import YOURS, fill, filled_sections
 from analysis.comparison_sections import prediction_section
 from analysis.runs.declared import declaration_section
+from harness.metrics.table import built_in, known_metrics
 from harness.pages.contents import Marked, PageTable
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ DECLARED = {
     "datasets": {"alpha": {}, "beta": {}}, "slots": {},
     "methods": {name: {"method": "probe", "backbone": None, "space": {}} for name in ("bn_affine", "gpaf")},
 }  # fmt: skip
+RECORD = built_in()["sensitivity_at_specificity_90"].facts().to_json()
 MAIN = [str(number) for number in range(1, 28)]
 
 
@@ -293,3 +295,14 @@ def test_an_answer_without_a_sentence_and_an_item_without_words_are_refused(know
     assert rows_of(own, replace(known, summary=None)) == {"1": [f"{YOURS}: it"]}
     write_checklist(known, "neurips", tmp_path / "n.html")
     assert "NeurIPS paper checklist 2024: made up" in (tmp_path / "n.html").read_text()
+
+
+def test_thresholds_that_validation_fixed_are_told(known: Known) -> None:
+    evidence = known.analysis.evidence
+    name = "sensitivity_at_specificity_90"
+    plan = replace(evidence.plan, metrics=(*evidence.plan.metrics, name), known=known_metrics([RECORD]))
+    asked = replace(known, analysis=replace(known.analysis, evidence=replace(evidence, plan=plan)))
+    for facts, said in ((known, False), (asked, True)):
+        reply = answers.decision(facts)
+        assert reply is not None
+        assert ("each training fixed a threshold on its own validation images" in " ".join(reply.sentences)) == said

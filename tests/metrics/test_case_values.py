@@ -16,7 +16,7 @@ from sklearn import metrics as reference
 from analysis.stats.twoway import by_group, two_way
 from harness.metrics.logits import sigmoid, softmax
 from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
-from harness.metrics.table import built_in, evaluate
+from harness.metrics.table import built_in, evaluate, known_by_case
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -55,9 +55,9 @@ def test_the_mean_over_the_cases_is_the_metric(
         # Where the share is small, classes are often absent.
         labels = rng.integers(0, max(1, math.ceil(share * classes)), cases)
     groups = np.arange(cases) // size
-    asked = [metric for metric in built_in().values() if metric.on_request]
+    asked = [metric for metric in known_by_case().values() if metric.on_request]
     expected = [evaluate(own, labels, ordinal=not several, further=asked) for own in logits]
-    for name in built_in():
+    for name in known_by_case():
         if several and name == ORDINAL:
             continue
         found, wanted = values_of(name, logits, labels, groups), [one[name] for one in expected]

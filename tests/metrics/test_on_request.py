@@ -15,7 +15,7 @@ from sklearn import metrics as reference
 from harness.metrics.cases import MultiLabelCases, ScoredCases
 from harness.metrics.logits import softmax
 from harness.metrics.repeated import RepeatedCases, RepeatedMultiLabelCases
-from harness.metrics.table import built_in, evaluate, known_metrics, standard
+from harness.metrics.table import built_in, evaluate, fit_on_validation, known_metrics, standard
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -173,7 +173,7 @@ def test_a_trial_computes_none_of_them_unasked() -> None:
     plain = evaluate(logits, labels)
     asked = [metric for metric in built_in().values() if metric.on_request]
     assert len(asked) == len(built_in()) - len(standard()) > 0
-    further = evaluate(logits, labels, further=asked)
+    further = evaluate(logits, labels, further=asked, fitted=fit_on_validation(logits, labels, asked))
     assert list(further)[: len(plain)] == list(plain)
     assert further.keys() - plain.keys() >= {metric.name for metric in asked}
     assert not {metric.name for metric in asked} & plain.keys()
