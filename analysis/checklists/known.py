@@ -9,7 +9,7 @@ from analysis.comparison.evidence import Evidence
 from analysis.runs.conduct import Conduct, conduct_of
 from analysis.runs.evidence import evidence_of, shifts_in
 from analysis.runs.summary import Summary, summarise
-from analysis.words.flags import flags
+from analysis.words.flags import flags, told_together
 from harness.run import frames
 from harness.run.cells import confirm_trials, searches_by_cell
 from harness.run.directory import RunDirectory
@@ -42,7 +42,8 @@ class Known:
     def reservations(self) -> tuple[str, ...]:
         """What is to be known before any answer is believed, first of all whether the run is finished."""
         own = [] if self.summary is None else flags(self.summary)
-        return tuple(dict.fromkeys((*own, *(caution.sentence for caution in self.analysis.cautions))))
+        said = (*own, *(caution.sentence for caution in self.analysis.cautions))
+        return tuple(told_together(said, self.analysis.evidence.datasets))
 
 
 def known_of_run(run: RunDirectory) -> Known:
