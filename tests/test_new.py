@@ -53,6 +53,20 @@ def test_a_sweep_can_be_planned(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert "30 trials" in capsys.readouterr().out
 
 
+def test_a_sweep_finds_the_method_that_was_begun_beside_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new(["method", "my_idea"]) == new(["sweep", "first"]) == new(["sweep", "here", "--into", "."]) == 0
+    for file in (here / "sweeps" / "first.yaml", here / "here.yaml"):
+        text = file.read_text().replace("# plugins:", "plugins:").replace("bn_affine", "my_idea")
+        file.write_text(text)
+        assert sweep([str(file), "--dry-run"]) == 0
+        assert "my_idea@digits" in capsys.readouterr().out
+
+
+def test_a_path_for_a_name_is_answered_with_the_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new(["method", "my_plugins/Soft-Bias.py"]) == 2
+    assert "did you mean soft_bias? --into says where" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["Bad", "a-b", "1st", "class", ""])
 def test_a_name_that_cannot_be_is_refused(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert new(["method", name]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,15 +16,16 @@ from harness.core.errors import EXIT_DONE, RequestError, run_command
 from harness.core.output import say
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_PLUGINS = "my_plugins"
 KINDS = {
     "method": (
         "method.py.txt",
-        "my_plugins",
+        _PLUGINS,
         "python -m harness.check_methods --plugins {folder} --method {name}",
     ),
     "dataset": (
         "dataset.py.txt",
-        "my_plugins",
+        _PLUGINS,
         "python -m harness.data {name} --plugins {folder} --data-root FOLDER",
     ),
     "sweep": ("sweep.yaml.txt", "sweeps", "python -m harness.sweep {path} --dry-run"),
@@ -54,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     name, kind = arguments.name, arguments.kind
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise RequestError(f"{name!r}: a name has small letters, digits and underscores, and begins with a letter")
+        alone = re.sub(r"[^a-z0-9_]+", "_", Path(name).stem.lower()).strip("_0123456789")
+        meant = f"; did you mean {alone}? --into says where to write it" if alone else ""
+        raise RequestError(
+            f"{name!r}: a name has small letters, digits and underscores, and begins with a letter{meant}"
+        )
     template, default, check = KINDS[kind]
     folder = arguments.into or Path(default)
     path = folder / f"{name}{Path(template.removesuffix('.txt')).suffix}"
@@ -63,6 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
         title=name.replace("_", " ").capitalize(),
         class_name="".join(part.capitalize() for part in name.split("_")),
         file=path.as_posix(),
+        plugins=Path(os.path.relpath(_PLUGINS, folder)).as_posix(),
     )
     folder.mkdir(parents=True, exist_ok=True)
     try:
