@@ -27,7 +27,7 @@ class PreservingActivation(nn.Module):
             of ``channels`` for neighbouring channels in common. None is one a channel.
         execution: ``plain`` is autograd's own, the reference; ``fused`` keeps only x for the backward pass;
             ``compiled`` is that through torch.compile, ``triton`` through a CUDA kernel; ``auto`` is ``triton`` on a
-            GPU where it can be, else ``fused``.
+            GPU where there is a kernel, else ``fused``.
         coefficients: a parameter of shape (len(names), groups) that another site has already, to share it.
 
     Raises:
@@ -62,11 +62,16 @@ class PreservingActivation(nn.Module):
         for name in formula.constants:
             self.register_buffer(name, torch.full((channels,), 1.0 if name == "scale" else 0.0))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Values of the shape, dtype and memory format of ``x``."""
+    def forward(self, x: Tensor, kappa: Tensor | None = None) -> Tensor:
+        """Values of the shape, dtype and memory format of ``x``.
+
+        Args:
+            x: shape (N, C, …).
+            kappa: shape (C,), what is added of the five-point Laplacian of images x; None is nothing.
+        """
         from harness.activations.fused import evaluate
 
-        return evaluate(self.formula, self.base, self.execution, x, self._per_channel(), self._constants())
+        return evaluate(self.formula, self.base, self.execution, x, self._per_channel(), self._constants(), kappa)
 
     def set_statistics(self, scale: Tensor, centre: Tensor | None = None) -> None:
         """Fill the frozen buffers.

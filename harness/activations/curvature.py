@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from harness.activations.fused import check_execution, kernels_serve
 from harness.activations.grid import Grid
 from harness.activations.pointwise import ChannelActivation
 
@@ -25,24 +26,53 @@ class CurvatureTuning(ChannelActivation):
         trained: whether β and c train.
         beta: at first, in (0, 1).
         share: c at first, in (0, 1).
+        execution: of a trained one: ``fused``, in parts; ``triton``, a CUDA kernel; ``auto`` is that on a GPU.
     """
 
-    def __init__(self, channels: int, trained: bool = True, beta: float = 0.8, share: float = 0.5) -> None:
+    def __init__(
+        self,
+        channels: int,
+        trained: bool = True,
+        beta: float = 0.8,
+        share: float = 0.5,
+        execution: Literal["auto", "fused", "triton"] = "auto",
+    ) -> None:
         super().__init__()
         if not (0 < beta < 1 and 0 < share < 1):
             raise ValueError(f"curvature tuning needs beta and c between 0 and 1, got {beta} and {share}")
-        self.trained, self.beta, self.share = trained, beta, share
+        self.trained, self.beta, self.share, self.execution = trained, beta, share, execution
         if trained:
             self.add(channels, raw_beta=math.log(beta / (1 - beta)), raw_share=math.log(share / (1 - share)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the shape and dtype of ``x``.
+
+        Raises:
+            RequestError: the execution is not possible on this machine.
+        """
+        if not (self.trained and self._takes_kernel(x)):
+            return super().forward(x)
+        check_execution("triton", x.device.type)
+        from harness.activations import triton_formulas, triton_kernels
+
+        return triton_kernels.evaluate(triton_formulas.CURVATURE, None, x, self._raw())
 
     def function(self, x: Tensor) -> Tensor:
         """The formula above."""
         if self.trained:
-            raw = torch.stack((self.get_parameter("raw_beta"), self.get_parameter("raw_share"))).to(x.dtype)
-            result: Tensor = _TrainedCurvature.apply(x, raw)
+            result: Tensor = _TrainedCurvature.apply(x, self._raw().to(x.dtype))
             return result
         value, width = x.new_tensor(self.beta / (1 - self.beta)), x.new_tensor(1 - self.beta)
         return self.share * torch.sigmoid(value * x) * x + (1 - self.share) * width * F.softplus(x / width)
+
+    def _raw(self) -> Tensor:
+        return torch.stack((self.get_parameter("raw_beta"), self.get_parameter("raw_share")))
+
+    def _takes_kernel(self, x: Tensor) -> bool:
+        if self.execution != "auto":
+            return self.execution == "triton"
+        # Where the whole network is compiled, the compiler is to see single operations.
+        return not torch.compiler.is_compiling() and kernels_serve(x.device.type, x.dtype)
 
 
 class _TrainedCurvature(torch.autograd.Function):

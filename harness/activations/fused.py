@@ -8,11 +8,12 @@ torch.compile makes at the first use (``compiled``), or by the kernels of ``trit
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,13 +22,23 @@ from torch.autograd.function import once_differentiable
 from harness.activations.bases import Base
 from harness.activations.formulas import Execution, Formula, broadcast, widen
 from harness.activations.grid import Grid
+from harness.activations.laplacian import laplacian
 from harness.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from harness.activations.triton_formulas import Variant
 
 
 def evaluate(
-    formula: Formula, base: Base, execution: Execution, x: Tensor, coefficients: Tensor, constants: Tensor
+    formula: Formula,
+    base: Base,
+    execution: Execution,
+    x: Tensor,
+    coefficients: Tensor,
+    constants: Tensor,
+    kappa: Tensor | None = None,
 ) -> Tensor:
-    """base(x) + Δ(x), differentiable once with respect to x and the coefficients.
+    """base(x) + Δ(x), and kappa times the Laplacian of x; differentiable once with respect to x and the coefficients.
 
     Args:
         formula: the family of Δ.
@@ -36,28 +47,48 @@ def evaluate(
         x: floating point, shape (N, C, …).
         coefficients: shape (len(formula.names), C).
         constants: shape (len(formula.constants), C), without gradient.
+        kappa: shape (C,), for x of shape (N, C, H, W); None adds nothing.
 
     Raises:
         RequestError: the execution is not possible on this machine.
     """
     if execution == "auto":
         # Where the whole network is compiled, the compiler is to see the formula itself.
-        execution = "plain" if torch.compiler.is_compiling() else choose_execution(formula, x.device.type)
-    if execution == "plain":
-        return _value(formula, x, None if base.is_relu else base(x), coefficients, constants)
+        execution = "plain" if torch.compiler.is_compiling() else choose_execution(formula, x.device.type, x.dtype)
     check_execution(execution, x.device.type)
-    result: Tensor = _Fused.apply(x, coefficients, constants, formula, base, execution)
-    return result
+    if execution == "triton":
+        from harness.activations import triton_kernels
+
+        return triton_kernels.evaluate(_variant(formula), base, x, coefficients, constants, kappa)
+    if execution == "plain":
+        value = _value(formula, x, None if base.is_relu else base(x), coefficients, constants)
+    else:
+        value = _Fused.apply(x, coefficients, constants, formula, base, execution)
+    if kappa is None:
+        return value
+    wide = widen(x)
+    return (widen(value) + broadcast(kappa, wide) * laplacian(wide)).to(x.dtype)
 
 
 @functools.cache
-def choose_execution(formula: Formula, device_type: str) -> Execution:
-    """What ``auto`` is on ``cpu`` or ``cuda``: the fastest that was measured and needs no compiler of its own."""
-    from harness.activations import triton_kernels
-    from harness.activations.window import Window
+def choose_execution(formula: Formula, device_type: str, dtype: torch.dtype) -> Execution:
+    """What ``auto`` is on ``cpu`` or ``cuda``: the kernel on a GPU where there is one, else ``fused``."""
+    if not kernels_serve(device_type, dtype):
+        return "fused"
+    from harness.activations.triton_formulas import VARIANTS
 
-    there = device_type == "cuda" and isinstance(formula, Window) and triton_kernels.runs_on(device_type)
-    return "triton" if there else "fused"
+    return "triton" if formula in VARIANTS else "fused"
+
+
+def kernels_serve(device_type: str, dtype: torch.dtype) -> bool:
+    """Whether ``auto`` may be a kernel of triton there; on a CPU it never is."""
+    return device_type == "cuda" and dtype != torch.float64 and kernels_run_on(device_type)
+
+
+def kernels_run_on(device_type: str) -> bool:
+    """Whether kernels of triton can be launched there; on a CPU its interpreter runs them, where it is asked to."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return importlib.util.find_spec("triton") is not None and (device_type == "cuda" or interpreted)
 
 
 def check_execution(execution: Execution, device_type: str) -> None:
@@ -67,9 +98,7 @@ def check_execution(execution: Execution, device_type: str) -> None:
         RequestError: what it needs is not there.
     """
     if execution == "triton":
-        from harness.activations import triton_kernels
-
-        if not triton_kernels.runs_on(device_type):
+        if not kernels_run_on(device_type):
             raise RequestError(f"execution=triton: needs a CUDA device and triton, this is {device_type}; take fused")
     elif execution == "compiled" and device_type == "cpu" and not _has_compiler():
         raise RequestError("execution=compiled: torch.compile finds no C++ compiler (CXX, g++, clang++); take fused")
@@ -112,16 +141,11 @@ class _Fused(torch.autograd.Function):
 def _kernels(formula: Formula, execution: Execution) -> _Kernels:
     if execution == "compiled":
         return _Kernels(_compiled(_value, formula), _with_all(_compiled(_gradients, formula)))
-    if execution == "triton":
-        from harness.activations import triton_kernels
-
-        value, gradients = triton_kernels.kernels(formula)
-        return _Kernels(value, _with_all(gradients))
     return _Kernels(functools.partial(_value_in_parts, formula), functools.partial(_gradients_in_parts, formula))
 
 
 def _with_all(gradients: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The same whether or not the gradient of x is wanted: a second kernel would cost more than it saves."""
+    """The same whether or not the gradient of x is wanted: compiling twice would cost more than it saves."""
     return lambda *given: gradients(*given[:-1])
 
 
@@ -199,6 +223,14 @@ def _gradients_in_parts(
             base = widen(base_gradients[part])
         torch.addcmul(base, wide_gradient, slope, out=results[part])
     return to_x, grid.gather(sums)
+
+
+def _variant(formula: Formula) -> Variant:
+    from harness.activations.triton_formulas import VARIANTS
+
+    if formula not in VARIANTS:
+        raise RequestError(f"execution=triton: there is no kernel for {formula}; take fused")
+    return VARIANTS[formula]
 
 
 @functools.cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.activations.formulas import broadcast, widen
+if TYPE_CHECKING:
+    from harness.activations.base import PreservingActivation
 
 
 class WithLaplacian(nn.Module):
@@ -23,7 +26,11 @@ class WithLaplacian(nn.Module):
     """
 
     def __init__(
-        self, activation: nn.Module, channels: int, groups: int | None = None, kappa: nn.Parameter | None = None
+        self,
+        activation: PreservingActivation,
+        channels: int,
+        groups: int | None = None,
+        kappa: nn.Parameter | None = None,
     ) -> None:
         super().__init__()
         groups = channels if groups is None else groups
@@ -36,10 +43,8 @@ class WithLaplacian(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of the shape and dtype of ``x``."""
-        wide = widen(x)
-        kappa = broadcast(self.kappa.repeat_interleave(self.channels // self.kappa.numel()), wide)
-        value: Tensor = self.activation(x)
-        return (widen(value) + kappa * laplacian(wide)).to(x.dtype)
+        value: Tensor = self.activation(x, self.kappa.repeat_interleave(self.channels // self.kappa.numel()))
+        return value
 
 
 def laplacian(x: Tensor) -> Tensor:

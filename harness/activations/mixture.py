@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.activations.base import negative_part, where_negative
 from harness.activations.formulas import Rows, Total
 
-_SHUT = 700.0
+SHUT = 700.0
 """Where σ(-u) is 0 in float32 and 1e-304 in float64."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -71,4 +71,4 @@ M = Mixture()
 def _size(x: Tensor, log_sharpness: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """|x|, and β |x| / s as far as the gate is above 0; both finite, because 0 times inf is no number."""
     size = x.abs().clamp(max=torch.finfo(x.dtype).max)
-    return size, (torch.exp(log_sharpness) * size / scale).clamp(max=_SHUT)
+    return size, (torch.exp(log_sharpness) * size / scale).clamp(max=SHUT)
