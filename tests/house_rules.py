@@ -33,6 +33,7 @@ HEAVY = {
 LATE = {
     "harness.activations.base": "the one operation knows the formulas that it has kernels for",
     "harness.activations.fused": "the same circle, from its other side",
+    "harness.activations.curvature": "its kernel loads triton, which a CPU does without",
     "harness.work.reporting": "every worker and every status imports it, and few of them write a report",
 }
 """Modules that import ours late though no heavy package is spared, with the reason."""

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from harness.activations.base import PreservingActivation
 from harness.activations.formulas import Execution, Formula
 from harness.activations.fused import check_execution, choose_execution
-from harness.activations.hinge import H
 from harness.activations.window import W4
 from harness.core.errors import RequestError
 
@@ -67,9 +66,11 @@ def test_coefficients_learn_the_same_where_the_input_needs_no_gradient() -> None
 def test_the_fastest_execution_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     choose_execution.cache_clear()
     for there in (True, False):
-        monkeypatch.setattr("harness.activations.triton_kernels.runs_on", lambda device, there=there: there)
-        assert choose_execution(W4, "cuda") == ("triton" if there else "fused")
-        assert choose_execution(H, "cuda") == choose_execution(W4, "cpu") == "fused"
+        monkeypatch.setattr("harness.activations.fused.kernels_run_on", lambda device, there=there: there)
+        for formula in FORMULAS.values():
+            assert choose_execution(formula, "cuda", torch.bfloat16) == ("triton" if there else "fused")
+            assert choose_execution(formula, "cuda", torch.float64) == "fused"
+            assert choose_execution(formula, "cpu", torch.float32) == "fused"
         choose_execution.cache_clear()
     own, fused = activation(W4, execution="auto"), activation(W4, execution="fused")
     for ours, theirs in zip(value_and_gradients(own, images()), value_and_gradients(fused, images()), strict=True):

@@ -14,7 +14,8 @@ import torch
 from tiny import ROOT
 
 from harness import trial
-from harness.activations import triton_kernels
+from harness.activations import triton_formulas, triton_kernels
+from harness.activations.bases import RELU
 from harness.activations.window import W4
 from harness.core.errors import RequestError
 from harness.run.directory import RunDirectory
@@ -143,8 +144,7 @@ def test_triton_launches_on_the_tensors_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("torch.cuda.device_of", device_of)
     monkeypatch.setattr(triton_kernels, "_value_kernel", Kernel("value"))
     monkeypatch.setattr(triton_kernels, "_gradient_kernel", Kernel("gradient"))
-    value, gradients = triton_kernels.kernels(W4)
-    x, coefficients, constants = torch.randn(2, 3, 4, 4), torch.zeros(4, 3), torch.ones(1, 3)
-    value(x, None, coefficients, constants)
-    gradients(x, x, None, coefficients, constants)
+    x, coefficients = torch.randn(2, 3, 4, 4), torch.zeros(4, 3, requires_grad=True)
+    variant = triton_formulas.VARIANTS[W4]
+    triton_kernels.evaluate(variant, RELU, x, coefficients, torch.ones(1, 3)).sum().backward()
     assert launched == ["value", "gradient"] and not current
