@@ -8,7 +8,7 @@ docstring has the equations; a NaN stays one. What is not used of a result is no
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,12 @@ from harness.activations.window import W3, W4, W5
 
 triton: Any = importlib.import_module("triton")
 tl: Any = importlib.import_module("triton.language")
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """A function that triton compiles where a kernel calls it, or launches as one."""
+    return triton.jit(function)
+
 
 MOST = tl.constexpr(torch.finfo(torch.float32).max)
 REACH = tl.constexpr(window.REACH)
@@ -49,26 +55,26 @@ class Variant(NamedTuple):
 # Comparisons and not min and max, which would turn a NaN into a number.
 
 
-@triton.jit
+@jit
 def _clip(x, most: tl.constexpr):  # type: ignore[no-untyped-def]
     return tl.where(x > most, most, tl.where(x < -most, -most, x))
 
 
-@triton.jit
+@jit
 def _negative(x):  # type: ignore[no-untyped-def]
     """min(x, 0), finite, and its slope."""
     finite = tl.where(x < -MOST, -MOST, x)
     return tl.where(x > 0, 0.0, finite), tl.where((x <= 0) & (x >= -MOST), 1.0, 0.0)
 
 
-@triton.jit
+@jit
 def _positive(x):  # type: ignore[no-untyped-def]
     """max(x, 0), finite, and its slope."""
     finite = tl.where(x > MOST, MOST, x)
     return tl.where(x < 0, 0.0, finite), tl.where((x >= 0) & (x <= MOST), 1.0, 0.0)
 
 
-@triton.jit
+@jit
 def _sign(x):  # type: ignore[no-untyped-def]
     return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, 0.0))
 
@@ -76,7 +82,7 @@ def _sign(x):  # type: ignore[no-untyped-def]
 # W
 
 
-@triton.jit
+@jit
 def _window(x, p, q, a0, a1, a2, scale):  # type: ignore[no-untyped-def]
     raw = x / scale
     z = _clip(raw, REACH)
@@ -92,40 +98,40 @@ def _window(x, p, q, a0, a1, a2, scale):  # type: ignore[no-untyped-def]
     return value, slope, (high, low, bump, bump * z, bump * size)
 
 
-@triton.jit
+@jit
 def _w3(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _window(x, 0.0, coefficients[0], coefficients[1], 0.0, coefficients[2], constants[0])
     return value
 
 
-@triton.jit
+@jit
 def _w3_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _window(x, 0.0, coefficients[0], coefficients[1], 0.0, coefficients[2], constants[0])
     return slope, (by[1], by[2], by[4])
 
 
-@triton.jit
+@jit
 def _w4(x, coefficients, constants):  # type: ignore[no-untyped-def]
     q, a0, a1, a2 = coefficients
     value, _, _ = _window(x, 0.0, q, a0, a1, a2, constants[0])
     return value
 
 
-@triton.jit
+@jit
 def _w4_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     q, a0, a1, a2 = coefficients
     _, slope, by = _window(x, 0.0, q, a0, a1, a2, constants[0])
     return slope, (by[1], by[2], by[3], by[4])
 
 
-@triton.jit
+@jit
 def _w5(x, coefficients, constants):  # type: ignore[no-untyped-def]
     p, q, a0, a1, a2 = coefficients
     value, _, _ = _window(x, p, q, a0, a1, a2, constants[0])
     return value
 
 
-@triton.jit
+@jit
 def _w5_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     p, q, a0, a1, a2 = coefficients
     _, slope, by = _window(x, p, q, a0, a1, a2, constants[0])
@@ -135,7 +141,7 @@ def _w5_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
 # H
 
 
-@triton.jit
+@jit
 def _hinge(x, coefficients, constants):  # type: ignore[no-untyped-def]
     q, v1, v2, v3 = coefficients
     scale, centre = constants
@@ -148,13 +154,13 @@ def _hinge(x, coefficients, constants):  # type: ignore[no-untyped-def]
     return value, slope, (low, first, second, third)
 
 
-@triton.jit
+@jit
 def _h(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _hinge(x, coefficients, constants)
     return value
 
 
-@triton.jit
+@jit
 def _h_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _hinge(x, coefficients, constants)
     return slope, by
@@ -163,7 +169,7 @@ def _h_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
 # M
 
 
-@triton.jit
+@jit
 def _mixture(x, coefficients, constants):  # type: ignore[no-untyped-def]
     q, share, log_sharpness = coefficients
     size = tl.abs(_clip(x, MOST))
@@ -176,13 +182,13 @@ def _mixture(x, coefficients, constants):  # type: ignore[no-untyped-def]
     return value, slope, (low, -size * gate, share * size * damped)
 
 
-@triton.jit
+@jit
 def _m(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _mixture(x, coefficients, constants)
     return value
 
 
-@triton.jit
+@jit
 def _m_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _mixture(x, coefficients, constants)
     return slope, by
@@ -191,13 +197,13 @@ def _m_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
 # A slope on the negative side
 
 
-@triton.jit
+@jit
 def _slope(x, coefficients, constants):  # type: ignore[no-untyped-def]
     low, _ = _negative(x)
     return coefficients[0] * low
 
 
-@triton.jit
+@jit
 def _slope_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     low, below = _negative(x)
     return coefficients[0] * below, (low,)
@@ -206,7 +212,7 @@ def _slope_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
 # Ratios
 
 
-@triton.jit
+@jit
 def _ratio(z, above, under, rise, bend, scale):  # type: ignore[no-untyped-def]
     """s P / (1 + |Q|) of P, Q, P' and Q', its slope, and its derivatives by the constants of P and of Q."""
     side, share = _sign(under), 1 / (1 + tl.abs(under))
@@ -214,7 +220,7 @@ def _ratio(z, above, under, rise, bend, scale):  # type: ignore[no-untyped-def]
     return scale * ratio, (rise - ratio * side * bend) * share, scale * share, -scale * ratio * side * share
 
 
-@triton.jit
+@jit
 def _small_ratio(x, coefficients, constants):  # type: ignore[no-untyped-def]
     a0, a1, a2, b1 = coefficients
     raw = x / constants[0]
@@ -226,19 +232,19 @@ def _small_ratio(x, coefficients, constants):  # type: ignore[no-untyped-def]
     return value, slope, (by_above, by_above * z, by_above * z * z, by_under * z)
 
 
-@triton.jit
+@jit
 def _r21(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _small_ratio(x, coefficients, constants)
     return value
 
 
-@triton.jit
+@jit
 def _r21_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _small_ratio(x, coefficients, constants)
     return slope, by
 
 
-@triton.jit
+@jit
 def _large_ratio(x, coefficients, constants):  # type: ignore[no-untyped-def]
     a0, a1, a2, a3, a4, a5, b1, b2, b3, b4 = coefficients
     b2, b4 = b2 + R54_START_2, b4 + R54_START_4
@@ -259,13 +265,13 @@ def _large_ratio(x, coefficients, constants):  # type: ignore[no-untyped-def]
     return value, slope, by
 
 
-@triton.jit
+@jit
 def _r54(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _large_ratio(x, coefficients, constants)
     return value
 
 
-@triton.jit
+@jit
 def _r54_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _large_ratio(x, coefficients, constants)
     return slope, by
@@ -274,10 +280,11 @@ def _r54_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
 # B-splines
 
 
-@triton.jit
+@jit
 def _splines(x, coefficients, scale, COUNT: tl.constexpr, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
     z = x / (scale * WIDTH)
-    value, slope, by = z * 0.0, z * 0.0, ()
+    nothing = tl.where(z == z, 0.0, z)
+    value, slope, by = nothing, nothing, ()
     for number in tl.static_range(COUNT):
         away = z - (number - (COUNT - 1) / 2)
         distance = tl.abs(away)
@@ -286,29 +293,29 @@ def _splines(x, coefficients, scale, COUNT: tl.constexpr, WIDTH: tl.constexpr): 
         spline = (outer * outer * outer - 4 * inner * inner * inner) / 6
         value += coefficients[number] * spline
         slope += coefficients[number] / (2 * WIDTH) * (4 * inner * inner - outer * outer) * _sign(away)
-        by = by + (scale * spline,)  # noqa: RUF005  (triton knows no other way)
+        by = by + (scale * spline,)  # type: ignore[assignment]  # noqa: RUF005  (triton knows no other way)
     return scale * value, slope, by
 
 
-@triton.jit
+@jit
 def _b4(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _splines(x, coefficients, constants[0], 4, B4_WIDTH)
     return value
 
 
-@triton.jit
+@jit
 def _b4_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _splines(x, coefficients, constants[0], 4, B4_WIDTH)
     return slope, by
 
 
-@triton.jit
+@jit
 def _b8(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _splines(x, coefficients, constants[0], 8, B8_WIDTH)
     return value
 
 
-@triton.jit
+@jit
 def _b8_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _splines(x, coefficients, constants[0], 8, B8_WIDTH)
     return slope, by
@@ -317,7 +324,7 @@ def _b8_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
 # Curvature tuning: β and c are the sigmoids of the two coefficients.
 
 
-@triton.jit
+@jit
 def _curved(x, coefficients):  # type: ignore[no-untyped-def]
     raw_beta, raw_share = coefficients
     sharpness, width = tl.exp(raw_beta), tl.sigmoid(-raw_beta)
@@ -335,13 +342,13 @@ def _curved(x, coefficients):  # type: ignore[no-untyped-def]
     return value, slope, (by_beta, by_share)
 
 
-@triton.jit
+@jit
 def _curvature(x, coefficients, constants):  # type: ignore[no-untyped-def]
     value, _, _ = _curved(x, coefficients)
     return value
 
 
-@triton.jit
+@jit
 def _curvature_gradient(x, coefficients, constants):  # type: ignore[no-untyped-def]
     _, slope, by = _curved(x, coefficients)
     return slope, by

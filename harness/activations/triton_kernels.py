@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.activations.bases import Base
-from harness.activations.triton_formulas import Variant
+from harness.activations.triton_formulas import Variant, jit
 from harness.core.errors import RequestError
 
 triton: Any = importlib.import_module("triton")
@@ -91,7 +91,8 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, coefficients, constants = (None if given is None else given.detach() for given in ctx.saved_tensors)
+        x, coefficients = (given.detach() for given in ctx.saved_tensors[:2])
+        constants = ctx.saved_tensors[2]
         variant, base, with_x = ctx.variant, ctx.base, ctx.needs_input_grad[0]
         tiling, dense = _Tiling.of(x), _dense(x)
         to_x = torch.empty_like(dense) if with_x else None
@@ -180,26 +181,26 @@ def _device_of(tensor: Tensor) -> AbstractContextManager[None]:
     return torch.cuda.device_of(tensor)  # type: ignore[no-untyped-call]
 
 
-@triton.jit
+@jit
 def _load_numbers(at, channel, channels, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]
     """The numbers of some channels, 1 where there is no such channel."""
     numbers = ()
     for index in tl.static_range(COUNT):
         number = tl.load(at + index * channels + channel, mask=channel < channels, other=1.0)
-        numbers = numbers + (number,)  # noqa: RUF005  (triton knows no other way)
+        numbers = numbers + (number,)  # type: ignore[assignment]  # noqa: RUF005  (triton knows no other way)
     return numbers
 
 
-@triton.jit
+@jit
 def _address(row, channel, channels, places, LAST: tl.constexpr):  # type: ignore[no-untyped-def]
-    if LAST:
+    if LAST:  # noqa: SIM108  (a branch that is not taken is then not compiled)
         at = row * channels + channel
     else:
         at = (row // places * channels + channel) * places + row % places
     return at
 
 
-@triton.jit
+@jit
 def _laplacian(  # type: ignore[no-untyped-def]
     tensor_at, own, at, inside, row, channels, places, width, LAST: tl.constexpr
 ):
@@ -215,7 +216,7 @@ def _laplacian(  # type: ignore[no-untyped-def]
     return neighbours - 4 * own
 
 
-@triton.jit
+@jit
 def _value_kernel(  # type: ignore[no-untyped-def]
     x_at, base_at, result_at, coefficients_at, constants_at, rows, channels, places, width,
     VALUE: tl.constexpr, COEFFICIENTS: tl.constexpr, CONSTANTS: tl.constexpr,
@@ -241,7 +242,7 @@ def _value_kernel(  # type: ignore[no-untyped-def]
     tl.store(result_at + at, value.to(result_at.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@jit
 def _gradient_kernel(  # type: ignore[no-untyped-def]
     x_at, gradient_at, base_at, to_x_at, partial_at, coefficients_at, constants_at,
     rows, channels, places, width, tiles,
@@ -256,7 +257,7 @@ def _gradient_kernel(  # type: ignore[no-untyped-def]
         kappa = tl.load(coefficients_at + COEFFICIENTS * channels + channel, mask=channel < channels, other=0.0)
     sums = ()
     for _ in tl.static_range(COEFFICIENTS + LAPLACIAN):
-        sums = sums + (tl.zeros((TILE_P, TILE_C), tl.float32),)  # noqa: RUF005
+        sums = sums + (tl.zeros((TILE_P, TILE_C), tl.float32),)  # type: ignore[assignment]  # noqa: RUF005
     block = tl.program_id(0).to(tl.int64) if WIDE else tl.program_id(0)
 
     for tile in range(tiles):
@@ -280,7 +281,7 @@ def _gradient_kernel(  # type: ignore[no-untyped-def]
             tl.store(to_x_at + at, to_x.to(to_x_at.dtype.element_ty), mask=inside)
         more = ()
         for index in tl.static_range(COEFFICIENTS + LAPLACIAN):
-            more = more + (sums[index] + gradient * partials[index],)  # noqa: RUF005
+            more = more + (sums[index] + gradient * partials[index],)  # type: ignore[assignment]  # noqa: RUF005
         sums = more
 
     at = partial_at + tl.program_id(0) * (COEFFICIENTS + LAPLACIAN) * channels + channel
