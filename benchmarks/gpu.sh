@@ -60,7 +60,7 @@ else
     few=()
     throughput=(--backbones resnet50 --sizes 224 --images 384 --rounds 3 --seconds 0.8)
     methods=(full_finetune lora_c gpaf gpaf:execution=compiled gpaf:execution=fused
-        bn_affine linear_probe conv_adapter metalr)
+        bn_affine linear_probe conv_adapter metalr curvature_tuning)
     packing=(--images 256 --seconds 2)
     card=()
     exact=()
