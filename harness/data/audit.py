@@ -86,8 +86,8 @@ class Audit:
 def audit(data: DecodedDataset, split: Split, progress: Callable[[int, int], None] | None = None) -> Audit:
     """Audit a dataset under a split; the same data and split give the same result.
 
-    Takes a millisecond an image up to some 10,000 images. The comparison of all pairs comes on top of it, and grows with
-    their number: some six minutes of two cores for a million images.
+    Takes a millisecond an image up to some 10,000 images. The comparison of all pairs comes on top of it, and grows
+    with their number: some six minutes of two cores for a million images.
 
     Args:
         data: the dataset; from 64 px on near-duplicates are told apart best.
