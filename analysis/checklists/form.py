@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from analysis.checklists.known import Known
+from analysis.runs.conduct import Conduct
+
+FINDINGS, LIMITS = "Findings", "What may not be concluded"
+METHODS, DATA = "How the methods were compared", "Data statement"
+"""Titles of sections of the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +90,14 @@ def together(*groups: Reply | None) -> Reply | None:
 def all_of(*tellers: Teller) -> Teller:
     """What several tellers say, one after the other."""
     return lambda known: together(*(teller(known) for teller in tellers))
+
+
+def answer(sentences: Iterable[str], *where: str) -> Reply | None:
+    """Those sentences that say something, and the sections that have them in full; None where none does."""
+    said = tuple(filter(None, sentences))
+    return Reply(said, where) if said else None
+
+
+def of_run(tell: Callable[[Known, Conduct], Reply | None]) -> Teller:
+    """A teller that needs a run directory."""
+    return lambda known: None if known.conduct is None else tell(known, known.conduct)

@@ -93,7 +93,7 @@ def augmentation_sentences(policies: Mapping[str, AugmentationRecord], augment: 
         alike.setdefault(_changes(policy), []).append(dataset)
     for changes, datasets in alike.items():
         where = f" of {listed(datasets)}" if len(alike) > 1 else ""
-        yield f"Training images{where} were {changes}{', drawn anew for each image of each step' if changes else ''}."
+        yield f"Training images{where} were {changes}."
 
 
 def _changes(policy: AugmentationRecord) -> str:
@@ -110,7 +110,7 @@ def _changes(policy: AugmentationRecord) -> str:
         parts.append(f"changed in brightness by up to {100 * policy['brightness']:g} % of full scale")
     if policy["contrast"]:
         parts.append(f"changed in contrast by up to {100 * policy['contrast']:g} %")
-    return listed(parts) if parts else "not augmented"
+    return f"{listed(parts)}, drawn anew for each image of each step" if parts else "not augmented"
 
 
 def _rise(train: TrainRecord) -> str:

@@ -146,7 +146,7 @@ class _Tiling(NamedTuple):
         each = max(1, tiles // wanted)
         return -(-tiles // each), each
 
-    def constants(self) -> dict[str, Any]:
+    def constants(self) -> dict[str, int]:
         """What is compiled into a kernel."""
         wide = self.rows * self.channels > _NARROW
         return {"LAST": self.last, "WIDE": wide, "TILE_P": self.tile_rows, "TILE_C": self.tile_channels}

@@ -15,7 +15,7 @@ from made_up import made_up
 from written_tables import result_rows
 
 from analysis.checklist import KINDS, main, read_checklist, write_checklist
-from analysis.checklists import answers
+from analysis.checklists import results, training
 from analysis.checklists.form import Checklist, ChecklistItem, Part, Reply, all_of, together
 from analysis.checklists.known import Known, known_of_run, known_of_tables
 from analysis.checklists.page import YOURS, fill, filled_sections
@@ -178,7 +178,7 @@ def test_answers_follow_the_facts_of_the_run(
 
 def test_what_is_missing_is_said(known: Known, builder: Callable[..., RunBuilder], tmp_path: Path) -> None:
     assert "The run is not finished" in " ".join(known.reservations)
-    reply = answers.scores(known)
+    reply = results.scores(known)
     assert reply is not None and "Missing: metalr on alpha: not begun." in " ".join(reply.sentences)
     begun = builder(["probe"], ["alpha"]).run
     for kind in KINDS:
@@ -188,23 +188,23 @@ def test_what_is_missing_is_said(known: Known, builder: Callable[..., RunBuilder
 
 
 def test_a_declaration_is_told_with_its_changes(known: Known, unfinished: RunBuilder) -> None:
-    assert answers.declaration(known) is None
+    assert training.declaration(known) is None
     unfinished.run.declare({"time": 0.0, "confirmed": 0, "declared": DECLARED})  # type: ignore[typeddict-item]
     now = known_of_run(unfinished.run)
-    reply = answers.declaration(now)
+    reply = training.declaration(now)
     assert reply is not None
     assert "were locked on 1970-01-01 00:00 UTC, before there was any test result." in reply.sentences[0]
     assert reply.sentences[1:] == ("Nothing was changed since.",)
-    asked, drawn = answers.asked(now), answers.replicates(now)
+    asked, drawn = results.asked(now), training.replicates(now)
     assert asked is not None and asked.sentences[0] == "Declared hypothesis 1: gpaf is better than the control."
     assert drawn is not None and drawn.sentences[0] == "Declared to be drawn anew for each replicate: seed, split."
 
 
 def test_kept_models_are_counted(known: Known, unfinished: RunBuilder) -> None:
-    reply = answers.models(known)
+    reply = training.models(known)
     assert reply is not None and "No trained model was kept" in reply.sentences[0]
     unfinished.run.study("gpaf@beta").confirm_trial("c0ffee", 1001).trained_path.write_bytes(b"kept")
-    reply = answers.models(known_of_run(unfinished.run))
+    reply = training.models(known_of_run(unfinished.run))
     assert reply is not None and reply.sentences[0].startswith("1 confirmed model")
 
 
@@ -303,6 +303,6 @@ def test_thresholds_that_validation_fixed_are_told(known: Known) -> None:
     plan = replace(evidence.plan, metrics=(*evidence.plan.metrics, name), known=known_metrics([RECORD]))
     asked = replace(known, analysis=replace(known.analysis, evidence=replace(evidence, plan=plan)))
     for facts, said in ((known, False), (asked, True)):
-        reply = answers.decision(facts)
+        reply = training.decision(facts)
         assert reply is not None
         assert ("each training fixed a threshold on its own validation images" in " ".join(reply.sentences)) == said

@@ -150,6 +150,10 @@ PRACTICE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "mirrored left and right at random and changed in brightness",
     ),
     "no augmentation": ({"augment": False}, {}, "Training images were not augmented."),
+    "a policy that changes nothing": (
+        {}, {"augmentation": {"alpha": {name: False if name.startswith("flip") else 0 for name in POLICY}}},
+        "Training images were not augmented.",
+    ),
     "epoch": (
         {"patience": 3}, {},
         "the epoch with the best validation AUC, the earliest among ties, was kept, and it alone was tested. A "

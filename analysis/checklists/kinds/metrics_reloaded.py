@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.checklists import answers as run
+from analysis.checklists import data, results, training
 from analysis.checklists.form import Checklist, ChecklistItem, Part, all_of
 
 CHECKLIST = Checklist(
@@ -13,7 +13,7 @@ CHECKLIST = Checklist(
     parts=(
         Part(
             "FP1. Problem category",
-            (ChecklistItem("FP1", "Which category of problem it is.", "the category", run.problem, also=False),),
+            (ChecklistItem("FP1", "Which category of problem it is.", "the category", results.problem, also=False),),
         ),
         Part(
             "FP2. Interest of the domain",
@@ -22,7 +22,7 @@ CHECKLIST = Checklist(
                     "FP2 (1)",
                     "Whether some classes matter more than others.",
                     "which classes matter more, and by how much",
-                    run.classes,
+                    data.classes,
                 ),
                 ChecklistItem(
                     "FP2 (2)", "Whether some confusions are worse than others.", "what each one costs a patient"
@@ -31,19 +31,19 @@ CHECKLIST = Checklist(
                     "FP2 (3)",
                     "Whether classes should count alike however rare they are.",
                     "whether rare classes should weigh as much as frequent ones",
-                    run.weighting,
+                    results.weighting,
                 ),
                 ChecklistItem(
                     "FP2 (4)",
                     "By what rule scores become a decision: the largest, a threshold, costs.",
                     "the rule that is meant for use",
-                    run.decision,
+                    training.decision,
                 ),
                 ChecklistItem(
                     "FP2 (5)",
                     "Whether predicted probabilities must be right, and not only their order.",
                     "whether somebody will read the probabilities",
-                    run.calibration,
+                    results.calibration,
                 ),
             ),
         ),
@@ -54,7 +54,7 @@ CHECKLIST = Checklist(
                     "FP3",
                     "Properties of structures within an image, such as size and shape.",
                     "nothing: a class is given to a whole image",
-                    run.whole_images,
+                    results.whole_images,
                     also=False,
                 ),
             ),
@@ -66,27 +66,27 @@ CHECKLIST = Checklist(
                     "FP4 (1)",
                     "Whether classes are imbalanced.",
                     "how frequent each class is",
-                    run.imbalance,
+                    data.imbalance,
                     also=False,
                 ),
                 ChecklistItem(
                     "FP4 (2)",
                     "Whether the shares of the classes are those of the population of interest.",
                     "the prevalence of each class where the model is to be used",
-                    run.characteristics,
+                    data.characteristics,
                 ),
                 ChecklistItem(
                     "FP4 (3)",
                     "Whether the test set is small.",
                     "the number of test cases of each class",
-                    run.power,
+                    results.power,
                     also=False,
                 ),
                 ChecklistItem(
                     "FP4 (4)",
                     "Whether test cases depend on one another, as images of one patient do.",
                     "which test cases belong together",
-                    all_of(run.independence, run.leaks),
+                    all_of(data.independence, data.leaks),
                     also=False,
                 ),
                 ChecklistItem("FP4 (5)", "Whether the reference labels are uncertain.", "how reliable the labels are"),
@@ -94,7 +94,7 @@ CHECKLIST = Checklist(
                     "FP4 (6)",
                     "Whether an image may have several labels, or classes have an order.",
                     "whether the classes have an order",
-                    run.classes,
+                    data.classes,
                 ),
             ),
         ),
@@ -105,14 +105,14 @@ CHECKLIST = Checklist(
                     "FP5 (1)",
                     "Whether there are scores for each class, and not the decision alone.",
                     "whether class scores are available",
-                    run.class_scores,
+                    training.class_scores,
                     also=False,
                 ),
                 ChecklistItem(
                     "FP5 (2)",
                     "Whether predictions may be missing or invalid.",
                     "what happens to cases without a prediction",
-                    run.invalid,
+                    training.invalid,
                     also=False,
                 ),
             ),
@@ -124,13 +124,13 @@ CHECKLIST = Checklist(
                     "1",
                     "Metrics by one decision, over all thresholds and of calibration.",
                     "why these fit the fingerprint",
-                    run.metrics,
+                    results.metrics,
                 ),
                 ChecklistItem(
                     "2",
                     "How scores are aggregated, and with what uncertainty.",
                     "how scores were aggregated",
-                    all_of(run.no_ensemble, run.scopes),
+                    all_of(training.no_ensemble, results.scopes),
                     also=False,
                 ),
             ),

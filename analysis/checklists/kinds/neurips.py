@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.checklists import answers as run
+from analysis.checklists import data, results, training
 from analysis.checklists.form import Checklist, ChecklistItem, Part, all_of
 
 CHECKLIST = Checklist(
@@ -18,9 +18,11 @@ CHECKLIST = Checklist(
                     "1",
                     "Claims: abstract and introduction say what the paper shows, and no more.",
                     "whether abstract and introduction keep to these findings and scopes",
-                    all_of(run.found, run.scopes),
+                    all_of(results.found, results.scopes),
                 ),
-                ChecklistItem("2", "Limitations are discussed.", "limits beyond the design of this run", run.limits),
+                ChecklistItem(
+                    "2", "Limitations are discussed.", "limits beyond the design of this run", results.limits
+                ),
                 ChecklistItem(
                     "3",
                     "Theory: assumptions are stated and proofs complete.",
@@ -30,33 +32,33 @@ CHECKLIST = Checklist(
                     "4",
                     "Reproducibility: all that is needed to reproduce the main results is said.",
                     "how a reader without this run can repeat it",
-                    all_of(run.practice, run.reproduction),
+                    all_of(training.practice, training.reproduction),
                 ),
                 ChecklistItem(
                     "5",
                     "Data and code are open, with instructions.",
                     "addresses and instructions",
-                    all_of(run.software, run.origins),
+                    all_of(training.software, data.origins),
                 ),
                 ChecklistItem(
                     "6",
                     "Settings of training and testing: splits, hyperparameters, how they were chosen, optimiser.",
                     "all details of training",
-                    all_of(run.partitions, run.practice, run.selection),
+                    all_of(data.partitions, training.practice, training.selection),
                     also=False,
                 ),
                 ChecklistItem(
                     "7",
                     "Significance: error bars or tests, and what they cover.",
                     "error bars or tests",
-                    all_of(run.scores, run.results, run.statistics),
+                    all_of(results.scores, results.results, results.statistics),
                     also=False,
                 ),
                 ChecklistItem(
                     "8",
                     "Compute: kind of machine, memory, time of each experiment and of all together.",
                     "compute of experiments that are not in this run",
-                    run.compute,
+                    training.compute,
                 ),
                 ChecklistItem(
                     "9", "The work keeps to the NeurIPS code of ethics.", "that you have read it, and any deviation"
@@ -66,19 +68,19 @@ CHECKLIST = Checklist(
                     "11",
                     "Safeguards for models or data with a high risk of misuse.",
                     "safeguards, or that none are needed",
-                    run.models,
+                    training.models,
                 ),
                 ChecklistItem(
                     "12",
                     "Assets of others are credited, and their licences kept.",
                     "licences of code and pretrained weights, and that their terms are kept",
-                    all_of(run.origins, run.initialisation),
+                    all_of(data.origins, training.initialisation),
                 ),
                 ChecklistItem(
                     "13",
                     "New assets come with documentation.",
                     "which assets are released, and their documentation",
-                    run.models,
+                    training.models,
                 ),
                 ChecklistItem(
                     "14",

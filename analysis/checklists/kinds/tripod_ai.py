@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.checklists import answers as run
+from analysis.checklists import data, results, training
 from analysis.checklists.form import Checklist, ChecklistItem, Part, all_of
 
 CHECKLIST = Checklist(
@@ -19,9 +19,9 @@ CHECKLIST = Checklist(
                     "The title says that a prediction model is developed or evaluated, for whom, and for which "
                     "outcome.",
                     "the wording of the title",
-                    run.technique,
+                    training.technique,
                 ),
-                ChecklistItem("2", "An abstract by the companion list for abstracts.", "the abstract", run.found),
+                ChecklistItem("2", "An abstract by the companion list for abstracts.", "the abstract", results.found),
                 ChecklistItem(
                     "3a",
                     "Healthcare context, why the model is needed, and which models exist.",
@@ -39,7 +39,7 @@ CHECKLIST = Checklist(
                     "4",
                     "Objectives, and whether a model is developed, evaluated or both.",
                     "whether the model of the title is new",
-                    run.asked,
+                    results.asked,
                 ),
             ),
         ),
@@ -50,7 +50,7 @@ CHECKLIST = Checklist(
                     "5a",
                     "Sources of the data for development and for evaluation, and how representative they are.",
                     "why these data, and whom they represent",
-                    run.origins,
+                    data.origins,
                 ),
                 ChecklistItem("5b", "Dates of the data.", "when the images were taken, and the end of follow-up"),
                 ChecklistItem("6a", "Setting, number and place of the centres.", "the centres"),
@@ -58,7 +58,7 @@ CHECKLIST = Checklist(
                     "6b",
                     "Who was eligible.",
                     "the criteria by which participants came into each dataset",
-                    run.exclusions,
+                    data.exclusions,
                 ),
                 ChecklistItem(
                     "6c", "Treatments that participants had, and how they were handled.", "treatments, where relevant"
@@ -67,7 +67,7 @@ CHECKLIST = Checklist(
                     "7",
                     "How data were prepared and their quality checked, and whether this was alike across groups.",
                     "checks of the raw images",
-                    all_of(run.preparation, run.leaks),
+                    all_of(data.preparation, data.leaks),
                 ),
             ),
         ),
@@ -78,7 +78,7 @@ CHECKLIST = Checklist(
                     "8a",
                     "What is predicted, at which time, and how it was established.",
                     "how and when the outcome was established, and why it",
-                    run.classes,
+                    data.classes,
                 ),
                 ChecklistItem(
                     "8b", "Who judged an outcome that needs judgement.", "qualification and background of the assessors"
@@ -88,13 +88,13 @@ CHECKLIST = Checklist(
                     "9a",
                     "How the initial predictors were chosen.",
                     "why images alone, or why this kind of image",
-                    run.modality,
+                    data.modality,
                 ),
                 ChecklistItem(
                     "9b",
                     "Definition of every predictor, and how and when it was measured.",
                     "how and when the images were acquired",
-                    run.preparation,
+                    data.preparation,
                 ),
                 ChecklistItem(
                     "9c", "Who judged predictors that need judgement.", "whether anybody chose or graded the images"
@@ -105,46 +105,46 @@ CHECKLIST = Checklist(
             "Methods: size, gaps, analysis",
             (
                 ChecklistItem(
-                    "10", "How the size of the study was decided.", "whether the size was planned", run.power
+                    "10", "How the size of the study was decided.", "whether the size was planned", results.power
                 ),
                 ChecklistItem(
                     "11",
                     "How missing data were handled.",
                     "images or labels that were missing before the dataset was made",
-                    run.missing_values,
+                    data.missing_values,
                 ),
                 ChecklistItem(
                     "12a",
                     "How the data were used, and whether they were divided.",
                     "how the data were divided",
-                    all_of(run.partitions, run.replicates),
+                    all_of(data.partitions, training.replicates),
                     also=False,
                 ),
                 ChecklistItem(
                     "12b",
                     "How predictors entered the analyses.",
                     "resizing, normalisation and augmentation",
-                    all_of(run.preparation, run.augmentation),
+                    all_of(data.preparation, training.augmentation),
                     also=False,
                 ),
                 ChecklistItem(
                     "12c",
                     "Kind of model, how it was built, tuned and validated internally.",
                     "model, tuning and internal validation",
-                    all_of(run.networks, run.practice, run.selection),
+                    all_of(training.networks, training.practice, training.selection),
                     also=False,
                 ),
                 ChecklistItem(
                     "12d",
                     "How differences between clusters such as hospitals were handled.",
                     "whether performance was compared between centres",
-                    all_of(run.independence, run.subgroups),
+                    all_of(data.independence, data.subgroups),
                 ),
                 ChecklistItem(
                     "12e",
                     "All measures and plots of performance, and how models were compared.",
                     "why these measures",
-                    all_of(run.metrics, run.statistics),
+                    all_of(results.metrics, results.statistics),
                 ),
                 ChecklistItem(
                     "12f", "Whether the model was updated after its evaluation.", "any recalibration or other update"
@@ -153,29 +153,29 @@ CHECKLIST = Checklist(
                     "12g",
                     "How predictions were calculated in the evaluation.",
                     "code or formula of the predictions",
-                    all_of(run.outputs, run.no_ensemble, run.models),
+                    all_of(training.outputs, training.no_ensemble, training.models),
                     also=False,
                 ),
                 ChecklistItem(
                     "13",
                     "Whether and how class imbalance was handled, and what that did to the predictions.",
                     "why it was or was not corrected, and any recalibration",
-                    all_of(run.imbalance, run.balancing),
+                    all_of(data.imbalance, training.balancing),
                 ),
                 ChecklistItem(
-                    "14", "What was done for the model's fairness.", "approaches to fairness, and why", run.subgroups
+                    "14", "What was done for the model's fairness.", "approaches to fairness, and why", data.subgroups
                 ),
                 ChecklistItem(
                     "15",
                     "What the model puts out, and how thresholds were chosen.",
                     "how a probability becomes a decision in use",
-                    run.outputs,
+                    training.outputs,
                 ),
                 ChecklistItem(
                     "16",
                     "How the data for training differ from those for evaluation.",
                     "differences in setting, eligibility, outcome and predictors",
-                    run.external,
+                    data.external,
                 ),
                 ChecklistItem(
                     "17", "Ethical approval and consent.", "the approval of each dataset, or why none was needed"
@@ -188,20 +188,23 @@ CHECKLIST = Checklist(
                 ChecklistItem("18a", "Funding and the role of funders.", "sources of funding"),
                 ChecklistItem("18b", "Conflicts of interest.", "conflicts of interest of all authors"),
                 ChecklistItem(
-                    "18c", "Where the protocol can be found.", "the protocol, or that there is none", run.declaration
+                    "18c",
+                    "Where the protocol can be found.",
+                    "the protocol, or that there is none",
+                    training.declaration,
                 ),
                 ChecklistItem("18d", "Registration.", "the register and number, or that it was not registered"),
                 ChecklistItem(
                     "18e",
                     "Whether the data are available.",
                     "addresses and conditions",
-                    run.origins,
+                    data.origins,
                 ),
                 ChecklistItem(
                     "18f",
                     "Whether the code is available.",
                     "the address of the code",
-                    all_of(run.software, run.reproduction),
+                    all_of(training.software, training.reproduction),
                 ),
                 ChecklistItem(
                     "19", "Involvement of patients and the public.", "how patients were involved, or that they were not"
@@ -215,43 +218,43 @@ CHECKLIST = Checklist(
                     "20a",
                     "The flow of participants, with numbers with and without the outcome.",
                     "numbers of participants, and follow-up",
-                    all_of(run.contents, run.exclusions),
+                    all_of(data.contents, data.exclusions),
                 ),
                 ChecklistItem(
                     "20b",
                     "Characteristics overall and for each source or setting.",
                     "dates, demographics, treatments",
-                    run.characteristics,
+                    data.characteristics,
                 ),
                 ChecklistItem(
                     "20c",
                     "How the evaluation data compare with the development data.",
                     "a comparison of important predictors and of the outcome",
-                    run.characteristics,
+                    data.characteristics,
                 ),
                 ChecklistItem(
                     "21",
                     "Participants and outcome events in each analysis.",
                     "the number of participants",
-                    all_of(run.test_cases, run.contents),
+                    all_of(results.test_cases, data.contents),
                 ),
                 ChecklistItem(
                     "22",
                     "The full model, so that others can predict with it, and restrictions on its use.",
                     "where the model can be had",
-                    all_of(run.models, run.networks),
+                    all_of(training.models, training.networks),
                 ),
                 ChecklistItem(
                     "23a",
                     "Performance with intervals, for key subgroups too.",
                     "performance in key subgroups",
-                    all_of(run.scores, run.results, run.subgroups),
+                    all_of(results.scores, results.results, data.subgroups),
                 ),
                 ChecklistItem(
                     "23b",
                     "Differences in performance between clusters, where they were examined.",
                     "differences between centres",
-                    all_of(run.subgroups, run.external),
+                    all_of(data.subgroups, data.external),
                 ),
                 ChecklistItem(
                     "24",
@@ -264,10 +267,13 @@ CHECKLIST = Checklist(
             "Discussion",
             (
                 ChecklistItem(
-                    "25", "Interpretation of the main results, fairness included.", "the interpretation", run.found
+                    "25", "Interpretation of the main results, fairness included.", "the interpretation", results.found
                 ),
                 ChecklistItem(
-                    "26", "Limitations.", "limits of the data, such as a sample that is not representative", run.limits
+                    "26",
+                    "Limitations.",
+                    "limits of the data, such as a sample that is not representative",
+                    results.limits,
                 ),
                 ChecklistItem(
                     "27a",
@@ -280,7 +286,7 @@ CHECKLIST = Checklist(
                     "what users must do and know",
                 ),
                 ChecklistItem(
-                    "27c", "Next steps for research on use and generalisability.", "next steps", run.external
+                    "27c", "Next steps for research on use and generalisability.", "next steps", data.external
                 ),
             ),
         ),
